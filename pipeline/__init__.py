@@ -1,0 +1,1 @@
+"""Images in, checkpoint out. Knows fastai; knows nothing of deployment."""

@@ -1,0 +1,200 @@
+"""The checkpoint: the seam between training and export. A folder with two files, and no pickle.
+
+``checkpoint.json``   everything about the model (`ModelSpec`), and the hash of the weights
+``model.safetensors`` the weights, by the names of the plain torch module in `pipeline.networks`
+
+`read_spec` and `read_weights` raise `BadInput` for anything that is not whole. A checkpoint is
+identified by the SHA-256 of its JSON, which holds the SHA-256 of the weights: one hash binds
+labels, normalisation, threshold and every weight.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pipeline.errors import BadInput
+from pipeline.images import RESIZE_RULE
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SCHEMA: Final = 1
+SPEC_FILE: Final = "checkpoint.json"
+WEIGHTS_FILE: Final = "model.safetensors"
+INTENDED_USE: Final = "Research only. Not a medical device; never use it for diagnosis."
+
+RELEASED: Final = Path(__file__).parent / "released" / "squeezenet_cxr"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """All that is known of a model but its weights.
+
+    Attributes:
+        name: identifier of the model, letters, digits and underscores; artifacts are named by it.
+        version: of the trained model, raised with each release of new weights.
+        architecture: a key of `pipeline.networks.NETWORKS`.
+        labels: K class names; class order is output order, in every format.
+        positive: the label that recall and threshold speak of; None for more than two classes.
+        threshold: probability of `positive` from which on the decision is `positive`; None: argmax.
+        side: width and height of the input in pixels.
+        mean, std: per channel RGB, in units of pixel / 255.
+        resize: the one resize rule (`pipeline.images`).
+        metrics: on the validation images, each {value, low, high} or a plain number.
+        training: the recipe and where the initial weights came from.
+        data: name, fingerprint, images per split and label, how the split was made.
+        tools: versions of the packages that made it.
+        intended_use: goes into every artifact.
+
+    """
+
+    name: str
+    version: str
+    architecture: str
+    labels: tuple[str, ...]
+    positive: str | None
+    threshold: float | None
+    side: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    resize: Mapping[str, Any] = field(default_factory=lambda: dict(RESIZE_RULE))
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    tools: Mapping[str, str] = field(default_factory=dict)
+    intended_use: str = INTENDED_USE
+
+    @property
+    def positive_index(self) -> int | None:
+        """Position of the positive label in `labels`."""
+        return None if self.positive is None else self.labels.index(self.positive)
+
+
+def write_checkpoint(folder: Path, spec: ModelSpec, weights: Mapping[str, Tensor]) -> str:
+    """Write the two files of a checkpoint into an existing, staged `folder`; return its SHA-256.
+
+    The caller stages (`pipeline.placement`), since its own files may go into the same folder.
+    """
+    from safetensors.torch import save
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    content = save(tensors)
+    document = {
+        "schema": SCHEMA,
+        **asdict(spec),
+        "weights": {
+            "file": WEIGHTS_FILE,
+            "parameters": sum(tensor.numel() for tensor in tensors.values()),
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "size_bytes": len(content),
+        },
+    }
+    text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    (folder / WEIGHTS_FILE).write_bytes(content)
+    (folder / SPEC_FILE).write_text(text, encoding="utf-8")
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_spec(folder: Path) -> ModelSpec:
+    """Read what `folder` says of its model; the weights are not touched.
+
+    Raises:
+        BadInput: no checkpoint there, another schema, or contents that contradict each other.
+
+    """
+    document = _read_document(folder)
+    known = {f.name for f in fields(ModelSpec)}
+    missing = sorted(known - document.keys())
+    if missing:
+        raise BadInput(f"{folder / SPEC_FILE} lacks {', '.join(missing)}; train or copy it again")
+    values = {name: document[name] for name in known}
+    for name in ("labels", "mean", "std"):
+        if not isinstance(values[name], list):
+            raise BadInput(f"{folder / SPEC_FILE}: {name} is not a list")
+        values[name] = tuple(values[name])
+    spec = ModelSpec(**values)
+    _check_spec(spec, folder / SPEC_FILE)
+    return spec
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Read the weights of a checkpoint folder, after checking them against their hash.
+
+    Raises:
+        BadInput: the file is missing, damaged, or not the one that the JSON names.
+
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    document = _read_document(folder)
+    path = folder / WEIGHTS_FILE
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}") from error
+    digest = hashlib.sha256(content).hexdigest()
+    expected = document.get("weights", {}).get("sha256")
+    if digest != expected:
+        raise BadInput(
+            f"{path} is damaged or of another checkpoint: SHA-256 {digest[:12]}..., "
+            f"{SPEC_FILE} names {str(expected)[:12]}...; copy the folder again"
+        )
+    try:
+        return load(content)
+    except SafetensorError as error:
+        raise BadInput(f"{path} is not a safetensors file: {error}") from error
+
+
+def checkpoint_sha256(folder: Path) -> str:
+    """The identity of a checkpoint: SHA-256 of its JSON, which holds the hash of the weights."""
+    try:
+        return hashlib.sha256((folder / SPEC_FILE).read_bytes()).hexdigest()
+    except OSError as error:
+        raise BadInput(f"no checkpoint at {folder}: {error.strerror}") from error
+
+
+def _read_document(folder: Path) -> dict[str, Any]:
+    path = folder / SPEC_FILE
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(
+            f"no checkpoint at {folder}: {SPEC_FILE}: {error.strerror}; "
+            "`python -m pipeline train` makes one"
+        ) from error
+    except ValueError as error:
+        raise BadInput(f"{path} is not JSON: {error}") from error
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if schema != SCHEMA:
+        raise BadInput(
+            f"{path} has schema {schema!r}, this version reads {SCHEMA}; "
+            "train again, or use the project version that wrote it"
+        )
+    assert isinstance(document, dict)
+    return document
+
+
+def _check_spec(spec: ModelSpec, path: Path) -> None:
+    """What must hold between the fields, so that nobody downstream has to ask."""
+    if not (spec.name.isidentifier() and spec.name.isascii()):
+        raise BadInput(f"{path}: name {spec.name!r} must be letters, digits and underscores")
+    if len(spec.labels) < 2 or len(set(spec.labels)) != len(spec.labels):
+        raise BadInput(f"{path}: {len(spec.labels)} labels, need two or more, all different")
+    if spec.positive is not None and spec.positive not in spec.labels:
+        raise BadInput(f"{path}: positive label {spec.positive!r} is not among the labels")
+    if (spec.positive is None) != (spec.threshold is None):
+        raise BadInput(f"{path}: a threshold belongs to a positive label, and the reverse")
+    if spec.threshold is not None and not 0 < spec.threshold < 1:
+        raise BadInput(f"{path}: threshold {spec.threshold} is not between 0 and 1")
+    if not (len(spec.mean) == len(spec.std) == 3 and min(spec.std) > 0):
+        raise BadInput(f"{path}: mean and std must be three numbers each, std above 0")
+    if not isinstance(spec.side, int) or not 32 <= spec.side <= 1024:
+        raise BadInput(f"{path}: side {spec.side} px is not between 32 and 1024")
+    if dict(spec.resize) != RESIZE_RULE:
+        raise BadInput(f"{path}: resize rule {dict(spec.resize)} is not the one of this version")

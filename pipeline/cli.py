@@ -1,0 +1,166 @@
+"""The command line of the pipeline. Heavy packages are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from pipeline.config import PRESETS, TrainConfig
+from pipeline.errors import UserError
+
+DESCRIPTION = """\
+Train an image classifier and write a checkpoint that `python -m export` turns into mobile models.
+Research use only: nothing made with this program is a medical device.
+"""
+EPILOG = """\
+examples:
+  python -m pipeline train                                synthetic phantoms, no data needed
+  python -m pipeline train --data xrays/                  train/<label>/ and valid/<label>/
+  python -m pipeline train --data xrays/metadata.csv      columns file,label[,split,patient,source]
+  python -m pipeline show build/checkpoints/squeezenet1_1_xrays
+
+exit codes: 0 done, 2 the request cannot be served (the message says why)
+"""
+TRAIN_EPILOG = """\
+data: a folder with train/<label>/ and valid/<label>/, a folder with <label>/ alone (a quarter
+becomes valid, by seed), or a CSV table with the columns file, label and optionally split
+(train or valid), patient (never on both sides) and source. Files are relative to the table.
+
+The result is a folder: checkpoint.json, model.safetensors, curves.png, history.csv,
+predictions.csv. The same seed on the same machine and versions gives the same numbers.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.command(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; nothing was changed", file=sys.stderr)
+        return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    train = commands.add_parser(
+        "train",
+        help="images in, checkpoint out",
+        description="Transfer learning and fine-tuning with fastai: frozen body, then everything.",
+        epilog=TRAIN_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_recipe_options(train)
+    train.add_argument(
+        "--out", type=Path, help="folder of the checkpoint (default: build/checkpoints/NAME)"
+    )
+    train.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    train.set_defaults(command=_train)
+    show = commands.add_parser("show", help="what a checkpoint says of itself")
+    show.add_argument("checkpoint", type=Path, nargs="?", help="its folder (default: the released)")
+    show.set_defaults(command=_show)
+    return parser
+
+
+def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
+    default = TrainConfig()
+    parser.add_argument(
+        "--data", type=Path, help="folder or .csv table of images (default: synthetic phantoms)"
+    )
+    parser.add_argument("--name", help="of the model; files are named by it")
+    parser.add_argument("--model-version", default="0.0.0", metavar="V", help="(default: 0.0.0)")
+    parser.add_argument(
+        "--positive",
+        metavar="LABEL",
+        help="label that recall speaks of (default: the rarer of two)",
+    )
+    parser.add_argument(
+        "--preset",
+        choices=PRESETS,
+        default="paper",
+        help="paper: 3 + 20 epochs; quick: 1 + 4, to try things (default: paper)",
+    )
+    parser.add_argument(
+        "--weights",
+        choices=("auto", "imagenet", "none"),
+        default=default.weights,
+        help="initial weights of the body (default: auto: ImageNet if to be had)",
+    )
+    for option, kind, meaning in (
+        ("side", int, "width and height of the input in pixels"),
+        ("batch-size", int, "images per step"),
+        ("seed", int, "of everything random"),
+        ("frozen-epochs", int, "epochs in which the head alone learns"),
+        ("finetune-epochs", int, "epochs in which everything learns"),
+        ("frozen-lr", float, "peak learning rate, first stage"),
+        ("finetune-lr", float, "peak learning rate, second stage"),
+    ):
+        value = getattr(default, option.replace("-", "_"))
+        parser.add_argument(
+            f"--{option}",
+            type=kind,
+            metavar="N",
+            help=f"{meaning} (default: {value}, or the preset's)",
+        )
+
+
+def _recipe(options: argparse.Namespace) -> TrainConfig:
+    """The configuration that the options ask for: defaults, then preset, then what was given."""
+    given = {
+        f.name: value
+        for f in fields(TrainConfig)
+        if (value := getattr(options, f.name, None)) is not None
+    }
+    return TrainConfig(**{**PRESETS[options.preset], **given})
+
+
+def _train(options: argparse.Namespace) -> int:
+    from pipeline.train import train
+
+    folder = train(
+        _recipe(options),
+        options.data,
+        options.out,
+        name=options.name,
+        model_version=options.model_version,
+        positive=options.positive,
+        overwrite=options.overwrite,
+    )
+    print(f"\ncheckpoint: {folder}")
+    _print_spec(folder)
+    print(f"\nnext: python -m export all --checkpoint {folder}")
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    from pipeline.checkpoint import RELEASED
+
+    _print_spec(options.checkpoint or RELEASED)
+    return 0
+
+
+def _print_spec(folder: Path) -> None:
+    from pipeline.checkpoint import checkpoint_sha256, read_spec
+
+    spec = read_spec(folder)
+    print(f"{spec.name} {spec.version}: {spec.architecture}, {spec.side} x {spec.side} px RGB")
+    print(f"labels: {', '.join(spec.labels)}; positive: {spec.positive} from {spec.threshold} on")
+    for name, figure in spec.metrics.items():
+        low, high = figure["low"], figure["high"]
+        print(f"  {name:12} {figure['value']:.3f}  (95 % interval {low:.3f} to {high:.3f})")
+    print(f"initial weights: {spec.training.get('initial_weights', 'not stated')}")
+    print(f"SHA-256: {checkpoint_sha256(folder)}")
+    print(spec.intended_use)

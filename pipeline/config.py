@@ -1,0 +1,80 @@
+"""What a training run is made of: one frozen record, and presets that hold their differences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pipeline.errors import BadInput
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training run, whole. The defaults are the paper's recipe where it states one.
+
+    Attributes:
+        architecture: a key of `pipeline.networks.NETWORKS`.
+        weights: ``auto``, ``imagenet`` or ``none`` (`pipeline.weights`).
+        side: input width and height in pixels.
+        mean, std: normalisation per channel RGB, in units of pixel / 255; ImageNet's.
+        batch_size, seed: the paper's 16 and 2.
+        frozen_epochs: first stage, the head alone learns.
+        finetune_epochs: second stage, everything learns.
+        frozen_lr: peak learning rate of the first stage (one-cycle schedule, Smith 2018).
+        finetune_lr: peak of the second stage for the head; the body's is `body_lr_factor` of it.
+        weight_decay: decoupled (AdamW, fastai's Adam).
+        rotate_deg, zoom, lighting, flip: augmentation, each applied with probability 0.75
+            (flip 0.5), on top of the one resize rule.
+        valid_fraction: share that is valid, where the data bring no split.
+
+    """
+
+    architecture: str = "squeezenet1_1"
+    weights: str = "auto"
+    side: int = 224
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    batch_size: int = 16
+    seed: int = 2
+    frozen_epochs: int = 3
+    finetune_epochs: int = 20
+    frozen_lr: float = 3e-3
+    finetune_lr: float = 1e-3
+    body_lr_factor: float = 0.3
+    weight_decay: float = 0.01
+    rotate_deg: float = 10.0
+    zoom: float = 1.15
+    lighting: float = 0.2
+    flip: bool = True
+    valid_fraction: float = 0.25
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained, before any image is read.
+
+        Raises:
+            BadInput: names the field, its value and what is allowed.
+
+        """
+        limits = {
+            "side": (32, 1024),
+            "batch_size": (1, 4096),
+            "valid_fraction": (0.05, 0.5),
+            "frozen_epochs": (0, 10_000),
+            "finetune_epochs": (0, 10_000),
+            "frozen_lr": (0, 10),
+            "finetune_lr": (0, 10),
+            "seed": (0, 2**32 - 1),
+        }
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise BadInput(f"{name} {value} is not between {low} and {high}")
+        if self.frozen_epochs + self.finetune_epochs == 0:
+            raise BadInput("no epochs to train: frozen_epochs and finetune_epochs are both 0")
+
+
+PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "paper": {},
+    "quick": {"frozen_epochs": 1, "finetune_epochs": 4},
+}

