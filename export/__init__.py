@@ -1,0 +1,1 @@
+"""Checkpoint in, proven artifacts out. Knows torch and the checkpoint; never fastai."""

@@ -1,0 +1,64 @@
+"""Publish: the asset folders that mobile developers pull, each put in place whole.
+
+In: artifacts that did not fail, still in the build folder. Out: ``android_assets/`` and
+``ios_assets/`` with the artifacts, ``labels.txt``, ``manifest.json`` and a README for the app
+developer.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from export.asset_readme import asset_readme
+from export.manifest import Published, build_manifest, write_manifest
+from pipeline.placement import staged_folder
+
+if TYPE_CHECKING:
+    from pipeline.checkpoint import ModelSpec
+
+FOLDERS: Final = {"android": "android_assets", "ios": "ios_assets"}
+LABELS_FILE: Final = "labels.txt"
+
+
+def publish(
+    root: Path,
+    spec: ModelSpec,
+    checkpoint_sha256: str,
+    by_platform: Mapping[str, Sequence[Published]],
+) -> list[Path]:
+    """Write the asset folders below `root`; return their paths.
+
+    All of them are staged before the first is exchanged, so that a full disk or Ctrl-C while
+    copying leaves every old folder as it was. A platform without artifacts keeps its old folder.
+
+    Raises:
+        BadInput: `root` cannot be written.
+    """
+    folders = []
+    with ExitStack() as stack:
+        for platform, artifacts in by_platform.items():
+            if not artifacts:
+                continue
+            folder = root / FOLDERS[platform]
+            staging = stack.enter_context(staged_folder(folder))
+            for artifact in artifacts:
+                _copy(artifact.path, staging / artifact.path.name)
+            labels = "".join(f"{label}\n" for label in spec.labels)
+            (staging / LABELS_FILE).write_text(labels, encoding="utf-8")
+            document = build_manifest(spec, checkpoint_sha256, artifacts)
+            write_manifest(staging, document)
+            readme = asset_readme(platform, document)
+            (staging / "README.md").write_text(readme, encoding="utf-8")
+            folders.append(folder)
+    return folders
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target)
+    else:
+        shutil.copy(source, target)

@@ -1,0 +1,18 @@
+"""What can go wrong with an artifact; the errors of bad requests are in `pipeline.errors`.
+
+A failed comparison is a result (`export.parity.ParityResult`), not an exception.
+"""
+
+from __future__ import annotations
+
+
+class ConversionFailed(Exception):
+    """A converter raised, or wrote something that is not what was asked for. Exit code 1."""
+
+
+class CannotRunHere(Exception):
+    """The artifact's runtime is not to be had on this machine. Its parity is `not_run`."""
+
+
+class Unreadable(Exception):
+    """An artifact is damaged or not of its format. Its parity is `fail`."""

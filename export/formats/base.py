@@ -1,0 +1,98 @@
+"""What a format is: one module with these facts and verbs. The module itself is the implementation.
+
+All of a format's decisions (precisions, opset, target OS, tolerances) live in its own file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from export.graph import DeployGraph
+    from pipeline.checkpoint import ModelSpec
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far an artifact may be from PyTorch.
+
+    Attributes:
+        max_abs_diff: largest allowed difference of any probability on any image.
+        max_flip_rate: largest allowed share of images whose decided label differs.
+        reason: why these numbers.
+    """
+
+    max_abs_diff: float
+    max_flip_rate: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Port:
+    """One input or output as the file declares it; `shape` is None where the format hides it."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a file says of itself, read back from the file and not from what was asked for.
+
+    Attributes:
+        inputs, outputs: in file order.
+        metadata: the key-value pairs of `model_metadata`, as found in the file.
+        labels: class names where the format has a place of its own for them, else from metadata.
+        requires: the least runtime or OS that loads it, and the versions it is written in.
+    """
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    metadata: Mapping[str, str]
+    labels: tuple[str, ...]
+    requires: Mapping[str, str | int]
+
+
+class Format(Protocol):
+    """The facts and verbs of a format module.
+
+    Facts:
+        NAME: identifier, as in the manifest.
+        SUFFIX: of the artifact's file or folder name.
+        PLATFORMS: which asset folders take it: ``android``, ``ios``.
+        TOLERANCES: precision -> tolerance; its keys are the precisions that there are.
+        REQUIRES: modules that converting needs; asked with `find_spec`, nothing is imported.
+    """
+
+    @property
+    def NAME(self) -> str: ...  # noqa: N802 - facts are constants of a module
+    @property
+    def SUFFIX(self) -> str: ...  # noqa: N802
+    @property
+    def PLATFORMS(self) -> tuple[str, ...]: ...  # noqa: N802
+    @property
+    def TOLERANCES(self) -> Mapping[str, Tolerance]: ...  # noqa: N802
+    @property
+    def REQUIRES(self) -> tuple[str, ...]: ...  # noqa: N802
+
+    def convert(
+        self, graph: DeployGraph, spec: ModelSpec, metadata: Mapping[str, str],
+        precision: str, path: Path,
+    ) -> None:
+        """Write the artifact to `path`. Raises ConversionFailed, or what the converter raises."""
+
+    def load(self, path: Path, threads: int) -> Any:
+        """A session of the runtime an app would use. Raises CannotRunHere or Unreadable."""
+
+    def run(self, session: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 (N, H, W, 3) -> float32 (N, K), image by image as an app does."""
+
+    def describe(self, path: Path) -> Description:
+        """Read back what the file says of itself. Raises Unreadable."""

@@ -1,0 +1,183 @@
+"""Core ML (.mlpackage): an ML Program for iOS 16, a classifier that takes the image itself.
+
+Core ML converts anywhere but runs on macOS only: elsewhere `load` raises CannotRunHere.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import uuid
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from export.errors import CannotRunHere, ConversionFailed, Unreadable
+from export.formats.base import Description, Port, Tolerance
+from export.metadata import labels_in
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from export.graph import DeployGraph
+    from pipeline.checkpoint import ModelSpec
+
+NAME: Final = "coreml"
+SUFFIX: Final = ".mlpackage"
+PLATFORMS: Final = ("ios",)
+REQUIRES: Final = ("coremltools",)
+TOLERANCES: Final[Mapping[str, Tolerance]] = {
+    "fp32": Tolerance(1e-4, 0.0, "the same arithmetic in another order"),
+    "fp16": Tolerance(
+        5e-3, 0.01, "11 significant bits a layer: logits near 20 move in steps of 1/64"
+    ),
+}
+OLDEST_IOS: Final = {7: "16.0"}  # specification version -> iOS; coremltools' own table
+# Kept in fp32 also in the fp16 file: averaging and softmax of large logits cost half the accuracy
+# in fp16, and no size worth naming (measured: 2.9e-3 against 1.7e-3).
+FP32_OPS: Final = ("reduce_mean", "reshape", "softmax")
+
+
+def convert(
+    graph: DeployGraph, spec: ModelSpec, metadata: Mapping[str, str], precision: str, path: Path
+) -> None:
+    """Trace behind the input cast, convert, and write a package whose bytes are reproducible.
+
+    Raises:
+        ConversionFailed: the package is not of the specification version promised.
+    """
+    import coremltools as ct
+    import torch
+
+    from export.graph import INPUT_NAME, OUTPUT_NAME
+
+    size = (1, 3, spec.side, spec.side)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript, known and chosen
+        traced = torch.jit.trace(graph.pixels, torch.zeros(size))
+    compute_precision = {
+        "fp32": ct.precision.FLOAT32,
+        "fp16": ct.transform.FP16ComputePrecision(lambda op: op.op_type not in FP32_OPS),
+    }[precision]
+    model = ct.convert(
+        traced,
+        inputs=[ct.ImageType(INPUT_NAME, size, color_layout=ct.colorlayout.RGB)],
+        classifier_config=ct.ClassifierConfig(list(spec.labels), "label"),
+        convert_to="mlprogram",
+        minimum_deployment_target=ct.target.iOS16,
+        compute_precision=compute_precision,
+        skip_model_load=True,
+    )
+    document = model.get_spec()
+    ct.utils.rename_feature(document, document.description.predictedProbabilitiesName, OUTPUT_NAME)
+    _describe_model(document, spec, metadata)
+    if document.specificationVersion not in OLDEST_IOS:
+        raise ConversionFailed(
+            f"coremltools wrote specification version {document.specificationVersion}, iOS 16 is 7"
+        )
+    ct.models.MLModel(document, weights_dir=model.weights_dir, skip_model_load=True).save(str(path))
+    _make_reproducible(path)
+
+
+def load(path: Path, threads: int = 1) -> Any:
+    """An `MLModel` on the CPU of a Mac. Raises CannotRunHere or Unreadable."""
+    if sys.platform != "darwin":
+        raise CannotRunHere("Core ML runs on macOS only")
+    import coremltools as ct
+
+    try:
+        return ct.models.MLModel(str(path), compute_units=ct.ComputeUnit.CPU_ONLY)
+    except Exception as error:  # foreign code: its errors share no base
+        raise Unreadable(f"Core ML cannot load {path.name}: {error}") from error
+
+
+def run(session: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """uint8 (N, H, W, 3) -> float32 (N, K), by label and not by position."""
+    from PIL import Image
+
+    labels = _labels(session.get_spec())
+    rows = []
+    for image in images:
+        by_label = session.predict({"image": Image.fromarray(image)})["probs"]
+        rows.append([by_label[label] for label in labels])
+    return np.array(rows, dtype=np.float32)
+
+
+def describe(path: Path) -> Description:
+    """Ports, labels and metadata from the specification in the package. Raises Unreadable."""
+    document = _read_specification(path)
+    description = document.description
+    image = description.input[0].type.imageType
+    space = {10: "grey", 20: "RGB", 30: "BGR"}.get(image.colorSpace, "unknown")
+    labels = _labels(document)
+    inputs = (Port(description.input[0].name, f"image {space}", (image.width, image.height)),)
+    outputs = (Port(description.predictedProbabilitiesName, "label -> float64", (len(labels),)),)
+    requires: dict[str, str | int] = {"specification_version": document.specificationVersion}
+    if document.specificationVersion in OLDEST_IOS:
+        requires["ios"] = OLDEST_IOS[document.specificationVersion]
+    return Description(inputs, outputs, dict(description.metadata.userDefined), labels, requires)
+
+
+def _specification_path(path: Path) -> Path:
+    manifest = json.loads((path / "Manifest.json").read_text())
+    entry = manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]
+    return path / "Data" / str(entry["path"])
+
+
+def _read_specification(path: Path) -> Any:
+    from coremltools.proto import Model_pb2
+    from google.protobuf.message import DecodeError
+
+    document = Model_pb2.Model()
+    try:
+        document.ParseFromString(_specification_path(path).read_bytes())
+    except (OSError, ValueError, KeyError, DecodeError) as error:
+        raise Unreadable(f"{path.name} is not a Core ML package: {error!r}") from error
+    return document
+
+
+def _labels(document: Any) -> tuple[str, ...]:
+    """The class names in the program's `classify` operation: the order of its probabilities."""
+    for function in document.mlProgram.functions.values():
+        for block in function.block_specializations.values():
+            for operation in block.operations:
+                if operation.type == "classify":
+                    classes = operation.inputs["classes"].arguments[0].value.immediateValue
+                    return tuple(v.immediateValue.tensor.strings.values[0] for v in classes.list.values)
+    return ()
+
+
+def _describe_model(document: Any, spec: ModelSpec, metadata: Mapping[str, str]) -> None:
+    description = document.description
+    about = description.metadata
+    about.shortDescription = f"{spec.name} ({spec.architecture}). {spec.intended_use}"
+    about.versionString = spec.version
+    for key in list(about.userDefined):
+        if key.endswith("conversion_date"):  # would differ from day to day
+            del about.userDefined[key]
+    about.userDefined.update(metadata)
+    description.input[0].shortDescription = f"RGB image, {metadata['input']}"
+    description.output[0].shortDescription = "Most probable label"
+    description.output[1].shortDescription = "Probability of each label"
+
+
+def _make_reproducible(path: Path) -> None:
+    """The same bytes at each save: fixed identifiers, maps in sorted order; readable to others.
+
+    coremltools draws new UUIDs for `Manifest.json`, and protobuf writes maps in any order.
+    """
+    document, place = _read_specification(path), _specification_path(path)
+    place.write_bytes(document.SerializeToString(deterministic=True))
+    manifest = json.loads((path / "Manifest.json").read_text())
+    entries, root = {}, manifest["rootModelIdentifier"]
+    for identifier, entry in manifest["itemInfoEntries"].items():
+        fixed = str(uuid.uuid5(uuid.NAMESPACE_URL, entry["path"]))
+        entries[fixed] = entry
+        root = fixed if identifier == manifest["rootModelIdentifier"] else root
+    manifest.update(itemInfoEntries=entries, rootModelIdentifier=root)
+    (path / "Manifest.json").write_text(json.dumps(manifest, indent=4, sort_keys=True) + "\n")
+    for file in path.rglob("*"):
+        file.chmod(0o755 if file.is_dir() else 0o644)

@@ -1,0 +1,124 @@
+"""ONNX: one file for onnxruntime on Android, iOS and the Web.
+
+Opset 17 and IR 8 on purpose: every onnxruntime since 1.12 loads them, and apps seldom ship the
+newest. torch's TorchScript-based exporter writes them; its dynamo exporter starts at opset 18.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from export.errors import ConversionFailed, Unreadable
+from export.formats.base import Description, Tolerance
+from export.formats.onnxruntime_session import load_session, run_session, session_ports
+from export.metadata import labels_in
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from export.graph import DeployGraph
+    from pipeline.checkpoint import ModelSpec
+
+NAME: Final = "onnx"
+SUFFIX: Final = ".onnx"
+PLATFORMS: Final = ("android", "ios")
+REQUIRES: Final = ("onnx", "onnxruntime", "onnxsim")
+TOLERANCES: Final[Mapping[str, Tolerance]] = {
+    "fp32": Tolerance(
+        1e-4, 0.0, "the same arithmetic in another order: 1e-6 on X-rays, 1e-5 on pure noise"
+    ),
+}
+OPSET: Final = 17
+OLDEST_ONNXRUNTIME: Final = {17: "1.12"}  # https://onnxruntime.ai/docs/reference/compatibility
+SIMPLIFIER_CHECKS: Final = 3  # onnxsim's own default is none, and its "ok" then says nothing
+SIMPLIFIER_TOLERANCE: Final = 1e-6
+
+
+def convert(
+    graph: DeployGraph, spec: ModelSpec, metadata: Mapping[str, str], precision: str, path: Path
+) -> None:
+    """Export, simplify, hold the simplified graph against the plain one, write.
+
+    Raises:
+        ConversionFailed: the simplifier changed the outputs.
+    """
+    import onnx
+    import onnxsim
+
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / "plain.onnx"
+        _export(graph, spec, plain)
+        model, equal = onnxsim.simplify(onnx.load(plain), check_n=SIMPLIFIER_CHECKS)
+        if not equal:
+            raise ConversionFailed("onnxsim's own check found other outputs than before")
+        simplified = Path(folder) / "simplified.onnx"
+        onnx.save(model, simplified)
+        _compare(plain, simplified, spec.side)
+    onnx.helper.set_model_props(model, dict(metadata))
+    model.doc_string = f"{spec.name} {spec.version}. {spec.intended_use}"
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+
+
+def load(path: Path, threads: int = 1) -> Any:
+    """An onnxruntime session. Raises CannotRunHere or Unreadable."""
+    return load_session(path, threads)
+
+
+def run(session: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """uint8 (N, H, W, 3) -> float32 (N, K), image by image."""
+    return run_session(session, images)
+
+
+def describe(path: Path) -> Description:
+    """Ports as onnxruntime sees them; opset and IR from the file itself. Raises Unreadable."""
+    import onnx
+
+    inputs, outputs = session_ports(load_session(path, threads=1))
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:
+        raise Unreadable(f"onnx cannot read {path.name}: {error}") from error
+    metadata = {pair.key: pair.value for pair in model.metadata_props}
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    requires: dict[str, str | int] = {"ir_version": model.ir_version, "opset": opset}
+    if opset in OLDEST_ONNXRUNTIME:
+        requires["onnxruntime"] = OLDEST_ONNXRUNTIME[opset]
+    return Description(inputs, outputs, metadata, labels_in(metadata), requires)
+
+
+def _export(graph: DeployGraph, spec: ModelSpec, path: Path) -> None:
+    import torch
+
+    from export.graph import INPUT_NAME, OUTPUT_NAME, example_input
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of the exporter that we chose
+        torch.onnx.export(
+            graph,
+            (example_input(spec),),
+            path,
+            opset_version=OPSET,
+            dynamo=False,
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+        )
+
+
+def _compare(before: Path, after: Path, side: int) -> None:
+    from export.hard_images import hard_images
+
+    images = np.stack(list(hard_images(side).values()))
+    probs = [run(load(path), images) for path in (before, after)]
+    diff = float(np.max(np.abs(probs[0] - probs[1])))
+    if not diff <= SIMPLIFIER_TOLERANCE:
+        raise ConversionFailed(
+            f"onnxsim changed the outputs by {diff:.1e} > {SIMPLIFIER_TOLERANCE:.0e} "
+            "on the hard images"
+        )

@@ -1,0 +1,99 @@
+"""The images on which parity is proven: validation images of the user's data, or else the embedded
+synthetic samples, and always the fixed hard set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from export.hard_images import hard_images
+from pipeline import phantom
+from pipeline.dataset import read_dataset
+from pipeline.errors import BadInput
+from pipeline.images import read_image, squish
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from pipeline.checkpoint import ModelSpec
+
+EMBEDDED_SAMPLES = 150
+FIRST_SAMPLE = 10_001  # far from the numbers that training on phantoms draws
+
+
+@dataclass(frozen=True)
+class ParityImages:
+    """N named images; `groups` says of each which set it belongs to.
+
+    Attributes:
+        names: (N,) relative file names, or names of drawn images.
+        groups: (N,) ``validation``, ``synthetic`` or ``hard``.
+        pixels: uint8 (N, side, side, 3) RGB.
+        source: one phrase for the report.
+    """
+
+    names: tuple[str, ...]
+    groups: tuple[str, ...]
+    pixels: NDArray[np.uint8]
+    source: str
+
+
+def gather_images(spec: ModelSpec, data: Path | None, limit: int) -> ParityImages:
+    """The parity images of a model.
+
+    Args:
+        spec: gives the side, and the labels that the data must have.
+        data: folder or table (`pipeline.dataset`); None: the embedded samples.
+        limit: at most so many validation images, evenly spaced; the hard set comes on top.
+
+    Raises:
+        BadInput: data that cannot be read, or of other labels than the model's.
+    """
+    if data is None:
+        named, group, source = _embedded(spec.side), "synthetic", "embedded synthetic samples"
+    else:
+        named, source = _validation(spec, data, limit)
+        group = "validation"
+    hard = hard_images(spec.side)
+    both = {**named, **hard}
+    return ParityImages(
+        names=tuple(both),
+        groups=(group,) * len(named) + ("hard",) * len(hard),
+        pixels=np.stack(list(both.values())),
+        source=f"{len(named)} {source} and {len(hard)} hard images",
+    )
+
+
+def _validation(
+    spec: ModelSpec, data: Path, limit: int
+) -> tuple[dict[str, NDArray[np.uint8]], str]:
+    dataset = read_dataset(data)
+    if set(dataset.labels) != set(spec.labels):
+        raise BadInput(
+            f"{data} has the labels {', '.join(dataset.labels)}, "
+            f"the model {', '.join(spec.labels)}; give data of the model's labels"
+        )
+    count = min(limit, len(dataset.valid))
+    chosen = np.linspace(0, len(dataset.valid) - 1, count).round().astype(int)
+    samples = [dataset.valid[i] for i in chosen]
+    left = len(dataset.valid) - len(samples)
+    share = f" of {len(dataset.valid)}" if left else ""
+    named = {sample.file: read_image(sample.path, spec.side) for sample in samples}
+    return named, f"{share.strip()} validation images of {dataset.name}".strip()
+
+
+def _embedded(side: int) -> dict[str, NDArray[np.uint8]]:
+    from PIL import Image
+
+    named = {}
+    for i in range(EMBEDDED_SAMPLES):
+        label = phantom.LABELS[i % len(phantom.LABELS)]
+        number = FIRST_SAMPLE + i // len(phantom.LABELS)
+        grey = Image.fromarray(phantom.draw(label, number))
+        named[f"synthetic/{label}-{number}"] = squish(grey.convert("RGB"), side)
+    return named
