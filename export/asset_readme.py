@@ -18,8 +18,8 @@ builds included. Input and output as for ONNX.
 """,
     "torchscript": """\
 ### TorchScript-lite (`{path}`)
-`pytorch_android_lite` {pytorch_lite} (`LiteModuleLoader`). That runtime is no longer developed: prefer
-ONNX in a new app. Input: a uint8 tensor `(1, {height}, {width}, 3)`; output: float32
+`pytorch_android_lite` {pytorch_lite} (`LiteModuleLoader`). That runtime is no longer developed:
+prefer ONNX in a new app. Input: a uint8 tensor `(1, {height}, {width}, 3)`; output: float32
 `(1, {classes})`. Set one thread: `PyTorchAndroid.setNumThreads(1)`.
 """,
     "coreml": """\
@@ -49,11 +49,11 @@ def asset_readme(platform: str, manifest: Mapping[str, Any]) -> str:
         "",
         "## Preprocessing",
         "",
-        f"1. Turn the image upright (EXIF), make it 8-bit RGB, resize the whole of it to "
-        f"{model['input']['width']} x {model['input']['height']} pixels: {resize['mode']} (no crop, "
-        f"aspect ratio not kept), {resize['filter']}, antialiased.",
-        "2. Pass the pixels 0 to 255 as they are, rows first, R G B each. Normalisation and softmax "
-        "are inside the model: no division by 255, no mean, no second softmax.",
+        "1. Turn the image upright (EXIF), make it 8-bit RGB, resize the whole of it to "
+        f"{model['input']['width']} x {model['input']['height']} pixels: {resize['mode']} "
+        f"(no crop, aspect ratio not kept), {resize['filter']}, antialiased.",
+        "2. Pass the pixels 0 to 255 as they are, rows first, R G B each. Normalisation and "
+        "softmax are inside the model: no division by 255, no mean, no second softmax.",
         f"3. Outputs follow `labels.txt`: {', '.join(model['labels'])}. Decide {rule}.",
         "",
         "## Files",

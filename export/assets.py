@@ -37,6 +37,7 @@ def publish(
 
     Raises:
         BadInput: `root` cannot be written.
+
     """
     folders = []
     with ExitStack() as stack:

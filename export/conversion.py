@@ -1,8 +1,8 @@
 """Conversions, each format in a process of its own.
 
-In: a checkpoint folder and the artifacts wanted. Out: one `Conversion` per artifact, done or failed.
-A fresh process per format keeps the converters' names and counters, hence the bytes they write, the
-same from run to run; it holds their chatter in a log, and two cores work at a time.
+In: a checkpoint folder and the artifacts wanted. Out: one `Conversion` per artifact, done or
+failed. A fresh process per format keeps the converters' names and counters, hence the bytes they
+write, the same from run to run; it holds their chatter in a log, and two cores work at a time.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def convert_all(
         wanted: format name -> precisions.
         folder: where artifacts and logs go; made if missing.
         jobs: how many formats at a time.
+
     """
     folder.mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("spawn")
@@ -76,7 +77,7 @@ def convert_all(
 def convert_format(
     checkpoint: Path, format_name: str, precisions: Sequence[str], folder: Path
 ) -> list[Conversion]:
-    """Convert one format in this process; output of the converter goes to ``<folder>/<format>.log``."""
+    """Convert one format in this process; what it prints goes to ``<folder>/<format>.log``."""
     log = folder / f"{format_name}.log"
     with log.open("w", encoding="utf-8") as lines:
         sys.stdout.flush()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +17,6 @@ from pipeline.networks import load_network
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from pipeline.checkpoint import ModelSpec
@@ -67,18 +67,17 @@ def build_graph(checkpoint: Path, spec: ModelSpec) -> DeployGraph:
 
     Raises:
         BadInput: the weights are damaged or do not fit the spec.
+
     """
     return DeployGraph(load_network(checkpoint, spec), spec).eval()
 
 
 def reference_probs(graph: DeployGraph, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """PyTorch's own answers: uint8 (N, H, W, 3) -> float32 (N, K)."""
-    import numpy as np
-
     with torch.inference_mode():
-        batches = torch.from_numpy(images).split(BATCH_SIZE)
-        probs: NDArray[np.float32] = torch.cat([graph(batch) for batch in batches]).numpy()
-    return probs
+        batches = [images[i : i + BATCH_SIZE] for i in range(0, len(images), BATCH_SIZE)]
+        probs = [graph(torch.from_numpy(batch)).numpy() for batch in batches]
+    return np.concatenate(probs)
 
 
 def example_input(spec: ModelSpec) -> Tensor:

@@ -1,6 +1,6 @@
-"""The manifest: what an app developer's tools read. JSON, sorted, schema in ``manifest.schema.json``.
+"""The manifest: what an app developer's tools read. Sorted JSON, laid down in a JSON Schema.
 
-In: the spec, and a `Published` record per artifact. Out: a document, and the documents read back and
+In: the spec, and a `Published` record per artifact. Out: a document, and documents read back and
 checked. The schema file is the one description of the fields; docs/manifest.md is made from it.
 """
 
@@ -92,6 +92,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
     Raises:
         BadInput: no manifest there, or one that is not of this schema.
+
     """
     import jsonschema
 

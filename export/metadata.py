@@ -1,4 +1,4 @@
-"""The key-value pairs that every artifact carries inside, so that a file found alone explains itself.
+"""The key-value pairs inside every artifact, so that a file found alone explains itself.
 
 In: the spec and the identity of the checkpoint. Out: plain strings, since no format holds more.
 """
@@ -16,9 +16,14 @@ if TYPE_CHECKING:
 
 def model_metadata(spec: ModelSpec, checkpoint_sha256: str) -> dict[str, str]:
     """What goes into the file: sorted keys, values as text; lists as JSON."""
-    positive = {} if spec.positive is None else {
-        "positive": spec.positive, "threshold": str(spec.threshold),
-    }
+    positive = (
+        {}
+        if spec.positive is None
+        else {
+            "positive": spec.positive,
+            "threshold": str(spec.threshold),
+        }
+    )
     rule = spec.resize
     return {
         "architecture": spec.architecture,

@@ -54,6 +54,7 @@ class ParityResult:
         worst_image: name of the image with the largest difference.
         sets: the same by set of images.
         tolerance: what was allowed.
+
     """
 
     status: Status
@@ -85,6 +86,7 @@ def check_artifact(
         spec, checkpoint_sha256: of the checkpoint it must come from.
         images: N images.
         reference: PyTorch's probabilities, float32 (N, K).
+
     """
     module = FORMATS[format_name]
     tolerance = module.TOLERANCES[precision]
@@ -98,8 +100,8 @@ def check_artifact(
     except Unreadable as reason:
         return ParityResult("fail", str(reason), tolerance=tolerance)
     except Exception as error:  # a runtime that loads a file and then cannot run it
-        reason = f"{type(error).__name__} while running: {str(error).splitlines()[0]}"
-        return ParityResult("fail", reason, tolerance=tolerance)
+        summary = f"{type(error).__name__} while running: {str(error).splitlines()[0]}"
+        return ParityResult("fail", summary, tolerance=tolerance)
     return compare(probs, reference, spec, images.names, images.groups, tolerance)
 
 

@@ -65,7 +65,7 @@ def fit(network: nn.Module, dataset: Dataset, positive: int | None, config: Trai
     learner = Learner(
         build_loaders(dataset, config),
         # Channels-last: a training step in two thirds of the time on a CPU.
-        network.to(memory_format=torch.channels_last),
+        network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
         loss_func=CrossEntropyLossFlat(),
         metrics=_metrics(positive),
         splitter=_body_and_head,

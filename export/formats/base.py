@@ -26,6 +26,7 @@ class Tolerance:
         max_abs_diff: largest allowed difference of any probability on any image.
         max_flip_rate: largest allowed share of images whose decided label differs.
         reason: why these numbers.
+
     """
 
     max_abs_diff: float
@@ -51,6 +52,7 @@ class Description:
         metadata: the key-value pairs of `model_metadata`, as found in the file.
         labels: class names where the format has a place of its own for them, else from metadata.
         requires: the least runtime or OS that loads it, and the versions it is written in.
+
     """
 
     inputs: tuple[Port, ...]
@@ -69,6 +71,7 @@ class Format(Protocol):
         PLATFORMS: which asset folders take it: ``android``, ``ios``.
         TOLERANCES: precision -> tolerance; its keys are the precisions that there are.
         REQUIRES: modules that converting needs; asked with `find_spec`, nothing is imported.
+        RUNTIME: module that runs the artifact here.
     """
 
     @property
@@ -81,10 +84,16 @@ class Format(Protocol):
     def TOLERANCES(self) -> Mapping[str, Tolerance]: ...  # noqa: N802
     @property
     def REQUIRES(self) -> tuple[str, ...]: ...  # noqa: N802
+    @property
+    def RUNTIME(self) -> str: ...  # noqa: N802
 
     def convert(
-        self, graph: DeployGraph, spec: ModelSpec, metadata: Mapping[str, str],
-        precision: str, path: Path,
+        self,
+        graph: DeployGraph,
+        spec: ModelSpec,
+        metadata: Mapping[str, str],
+        precision: str,
+        path: Path,
     ) -> None:
         """Write the artifact to `path`. Raises ConversionFailed, or what the converter raises."""
 

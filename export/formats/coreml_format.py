@@ -6,6 +6,7 @@ Core ML converts anywhere but runs on macOS only: elsewhere `load` raises Cannot
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import uuid
 import warnings
@@ -17,7 +18,6 @@ import numpy as np
 
 from export.errors import CannotRunHere, ConversionFailed, Unreadable
 from export.formats.base import Description, Port, Tolerance
-from export.metadata import labels_in
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +29,7 @@ NAME: Final = "coreml"
 SUFFIX: Final = ".mlpackage"
 PLATFORMS: Final = ("ios",)
 REQUIRES: Final = ("coremltools",)
+RUNTIME: Final = "coremltools"
 TOLERANCES: Final[Mapping[str, Tolerance]] = {
     "fp32": Tolerance(1e-4, 0.0, "the same arithmetic in another order"),
     "fp16": Tolerance(
@@ -48,7 +49,9 @@ def convert(
 
     Raises:
         ConversionFailed: the package is not of the specification version promised.
+
     """
+    _quiet()
     import coremltools as ct
     import torch
 
@@ -57,7 +60,9 @@ def convert(
     size = (1, 3, spec.side, spec.side)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript, known and chosen
-        traced = torch.jit.trace(graph.pixels, torch.zeros(size))
+        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+            graph.pixels, torch.zeros(size)
+        )
     compute_precision = {
         "fp32": ct.precision.FLOAT32,
         "fp16": ct.transform.FP16ComputePrecision(lambda op: op.op_type not in FP32_OPS),
@@ -86,6 +91,7 @@ def load(path: Path, threads: int = 1) -> Any:
     """An `MLModel` on the CPU of a Mac. Raises CannotRunHere or Unreadable."""
     if sys.platform != "darwin":
         raise CannotRunHere("Core ML runs on macOS only")
+    _quiet()
     import coremltools as ct
 
     try:
@@ -121,6 +127,11 @@ def describe(path: Path) -> Description:
     return Description(inputs, outputs, dict(description.metadata.userDefined), labels, requires)
 
 
+def _quiet() -> None:
+    """Keep coremltools from reporting, at import, that there is no Mac and no older scikit-learn."""
+    logging.getLogger("coremltools").setLevel(logging.ERROR)
+
+
 def _specification_path(path: Path) -> Path:
     manifest = json.loads((path / "Manifest.json").read_text())
     entry = manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]
@@ -128,6 +139,7 @@ def _specification_path(path: Path) -> Path:
 
 
 def _read_specification(path: Path) -> Any:
+    _quiet()
     from coremltools.proto import Model_pb2
     from google.protobuf.message import DecodeError
 
@@ -146,7 +158,8 @@ def _labels(document: Any) -> tuple[str, ...]:
             for operation in block.operations:
                 if operation.type == "classify":
                     classes = operation.inputs["classes"].arguments[0].value.immediateValue
-                    return tuple(v.immediateValue.tensor.strings.values[0] for v in classes.list.values)
+                    names = [value.immediateValue.tensor.strings for value in classes.list.values]
+                    return tuple(name.values[0] for name in names)
     return ()
 
 

@@ -29,6 +29,7 @@ NAME: Final = "onnx"
 SUFFIX: Final = ".onnx"
 PLATFORMS: Final = ("android", "ios")
 REQUIRES: Final = ("onnx", "onnxruntime", "onnxsim")
+RUNTIME: Final = "onnxruntime"
 TOLERANCES: Final[Mapping[str, Tolerance]] = {
     "fp32": Tolerance(
         1e-4, 0.0, "the same arithmetic in another order: 1e-6 on X-rays, 1e-5 on pure noise"
@@ -47,6 +48,7 @@ def convert(
 
     Raises:
         ConversionFailed: the simplifier changed the outputs.
+
     """
     import onnx
     import onnxsim

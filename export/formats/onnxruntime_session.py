@@ -22,6 +22,7 @@ def load_session(path: Path, threads: int) -> Any:
     Raises:
         CannotRunHere: onnxruntime is not installed.
         Unreadable: onnxruntime refuses the file.
+
     """
     missing = missing_modules(("onnxruntime",))
     if missing:
@@ -32,9 +33,7 @@ def load_session(path: Path, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # its warnings about our own choices are not news
     try:
-        return onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no base but this
         raise Unreadable(f"onnxruntime cannot load {path.name}: {error}") from error
 

@@ -32,6 +32,7 @@ PLATFORMS: Final = ("android",)
 METADATA_KEY: Final = "metadata"
 OLDEST_ONNXRUNTIME: Final = {6: "1.17"}  # tried: 1.17.3 loads version 6, 1.15.1 refuses it
 REQUIRES: Final = onnx_format.REQUIRES
+RUNTIME: Final = "onnxruntime"
 TOLERANCES: Final[Mapping[str, Tolerance]] = {
     "fp32": Tolerance(1e-4, 0.0, "as ONNX: the same kernels, fused ahead instead of at load"),
 }
@@ -44,6 +45,7 @@ def convert(
 
     Raises:
         ConversionFailed: the converter left no file, whatever it printed.
+
     """
     from onnxruntime.tools.convert_onnx_models_to_ort import (
         OptimizationStyle,

@@ -1,4 +1,4 @@
-"""TorchScript-lite (.ptl): for apps on the PyTorch lite interpreter. Legacy: its last release is 2.1.
+"""TorchScript-lite (.ptl), for apps on the PyTorch lite interpreter (legacy: last released 2.1).
 
 `optimize_for_mobile` prepacks convolutions for XNNPACK. The graph's NHWC input makes every tensor
 channels-last, which XNNPACK takes as it is; with an NCHW input the same file is five times slower.
@@ -32,6 +32,7 @@ NAME: Final = "torchscript"
 SUFFIX: Final = ".ptl"
 PLATFORMS: Final = ("android",)
 REQUIRES: Final = ("torch",)
+RUNTIME: Final = "torch"
 TOLERANCES: Final[Mapping[str, Tolerance]] = {
     "fp32": Tolerance(
         1e-4, 0.0, "XNNPACK sums in another order: 1e-6 on X-rays, 1e-5 on pure noise"
@@ -51,14 +52,14 @@ def convert(
 
     Raises:
         ConversionFailed: this torch has no XNNPACK.
+
     """
     import torch
-    import torch.backends.xnnpack
     from torch.utils.mobile_optimizer import optimize_for_mobile
 
     from export.graph import INPUT_NAME, OUTPUT_NAME, example_input
 
-    if not torch.backends.xnnpack.enabled:
+    if not has_xnnpack():
         raise ConversionFailed(
             f"torch {torch.__version__} is built without XNNPACK, which optimize_for_mobile needs; "
             "install torch 2.12.1 (constraints.txt)"
@@ -67,7 +68,7 @@ def convert(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript, known and chosen
         warnings.simplefilter("ignore", FutureWarning)
-        optimised = optimize_for_mobile(torch.jit.trace(graph, example))
+        optimised = optimize_for_mobile(torch.jit.trace(graph, example))  # type: ignore[no-untyped-call]
         ports = {
             "inputs": [asdict(Port(INPUT_NAME, "uint8", tuple(example.shape)))],
             "outputs": [asdict(Port(OUTPUT_NAME, "float32", (1, len(spec.labels))))],
@@ -92,7 +93,7 @@ def load(path: Path, threads: int = 1) -> Any:
 
     torch.set_num_threads(threads)
     try:
-        return _load_for_lite_interpreter(str(path))
+        return _load_for_lite_interpreter(str(path))  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         raise Unreadable(f"the lite interpreter cannot load {path.name}: {error}") from error
 
@@ -129,6 +130,13 @@ def describe(path: Path) -> Description:
     if bytecode <= MAX_BYTECODE:
         requires["pytorch_lite"] = OLDEST_RUNTIME
     return Description(inputs, outputs, metadata, labels_in(metadata), requires)
+
+
+def has_xnnpack() -> bool:
+    """Whether this torch is built with XNNPACK, without which nothing can be prepacked."""
+    from torch.backends import xnnpack
+
+    return bool(xnnpack.enabled)  # type: ignore[attr-defined]
 
 
 def _without_debug_records(path: Path) -> bytes:

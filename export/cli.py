@@ -1,0 +1,239 @@
+"""The command line of export. Heavy packages are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.errors import UserError
+
+DESCRIPTION = """\
+Turn a trained checkpoint into mobile models (ONNX, ORT format, TorchScript-lite, Core ML), prove
+that each gives the same answers as PyTorch, and publish android_assets/ and ios_assets/.
+Research use only: nothing made with this program is a medical device.
+"""
+EPILOG = """\
+examples:
+  python -m export all                               the released checkpoint, everything
+  python -m export all --data xrays/                 parity on your own validation images
+  python -m export all --train --data xrays/         train first (as python -m pipeline train)
+  python -m export check --junit parity.xml          what CI runs: is the published still right?
+  python -m export doctor                            what works here, and how to mend the rest
+
+exit codes: 0 nothing failed (what was not run is listed), 1 a conversion or check failed,
+2 the request cannot be served: bad input or a missing package (the message says which)
+"""
+FORMAT_NAMES = ("onnx", "ort", "torchscript", "coreml")  # a test holds it to the register
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.command(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the published assets are as they were", file=sys.stderr)
+        return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="python -m export", description=DESCRIPTION, epilog=EPILOG, formatter_class=raw
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    export_all = commands.add_parser(
+        "all",
+        help="convert, prove, measure, publish",
+        description="Convert a checkpoint to every format, prove each file, publish what holds.",
+    )
+    _add_common(export_all)
+    export_all.add_argument(
+        "--train",
+        action="store_true",
+        help="train a new checkpoint first, on --data or on phantoms",
+    )
+    export_all.add_argument(
+        "--preset",
+        default="paper",
+        choices=("paper", "quick"),
+        help="recipe of --train (default: paper)",
+    )
+    export_all.add_argument(
+        "--formats",
+        default=",".join(FORMAT_NAMES),
+        metavar="A,B",
+        help=f"some of {', '.join(FORMAT_NAMES)} (default: all); with fewer, "
+        "assets go to build/export/assets unless --out says where",
+    )
+    export_all.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="where android_assets/ and ios_assets/ go (default: here)",
+    )
+    export_all.add_argument(
+        "--build",
+        type=Path,
+        default=Path("build/export"),
+        metavar="DIR",
+        help="artifacts, logs and report.json (default: build/export)",
+    )
+    export_all.add_argument(
+        "--jobs",
+        type=int,
+        default=min(2, os.cpu_count() or 1),
+        metavar="N",
+        help="converters at a time (default: %(default)s)",
+    )
+    export_all.add_argument(
+        "--no-latency", action="store_true", help="do not time the artifacts for the manifest"
+    )
+    export_all.set_defaults(command=_all)
+
+    check = commands.add_parser(
+        "check",
+        help="verify what is published: hashes, sizes, parity",
+        description="The parity check of CI: nothing is converted, nothing is written.",
+    )
+    _add_common(check)
+    check.add_argument(
+        "--assets",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="where android_assets/ and ios_assets/ are (default: here)",
+    )
+    check.add_argument("--json", type=Path, metavar="FILE", help="write the verdict as JSON")
+    check.add_argument("--junit", type=Path, metavar="FILE", help="write it as JUnit XML")
+    check.set_defaults(command=_check)
+
+    doctor = commands.add_parser("doctor", help="which formats work here, and how to mend the rest")
+    doctor.add_argument(
+        "--try",
+        dest="try_it",
+        action="store_true",
+        help="convert and run a small network in every format (half a minute)",
+    )
+    doctor.set_defaults(command=_doctor)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="DIR",
+        help="folder of the checkpoint (default: the released one)",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="PLACE",
+        help="folder or .csv of images; parity is proven on its validation split "
+        "(default: embedded synthetic samples)",
+    )
+    parser.add_argument(
+        "--images",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="at most so many validation images (default: 1000)",
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="exit 1 also if something could not be run here"
+    )
+
+
+def _all(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from export.run import ExportRequest, export_all, plan
+    from pipeline.checkpoint import RELEASED
+    from pipeline.errors import BadInput
+
+    formats = tuple(name.strip() for name in options.formats.split(",") if name.strip())
+    if not formats:
+        raise BadInput(f"--formats names none; there are: {', '.join(FORMAT_NAMES)}")
+    plan(formats)  # refuse before training
+    _refuse_below_one(options, "images", "jobs")
+    if options.train and options.checkpoint:
+        raise BadInput("--train makes a checkpoint and --checkpoint names one; give one of them")
+    checkpoint = _train(options) if options.train else options.checkpoint or RELEASED
+    whole = set(formats) == set(FORMAT_NAMES)
+    request = ExportRequest(
+        checkpoint=checkpoint,
+        data=options.data,
+        formats=formats,
+        root=options.out or (Path() if whole else options.build / "assets"),
+        build=options.build,
+        image_limit=options.images,
+        jobs=options.jobs,
+        latency=not options.no_latency,
+        strict=options.strict,
+    )
+    return export_all(request, Console())
+
+
+def _train(options: argparse.Namespace) -> Path:
+    from pipeline.config import PRESETS, TrainConfig
+    from pipeline.train import train
+
+    return train(TrainConfig(**PRESETS[options.preset]), options.data, overwrite=True)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from export.check import check_published
+    from export.report import exit_code, print_verdict, report_document, to_json, to_junit
+    from pipeline.checkpoint import RELEASED
+    from pipeline.placement import write_text
+
+    _refuse_below_one(options, "images")
+    rows, images = check_published(
+        options.assets, options.checkpoint or RELEASED, options.data, options.images
+    )
+    document = report_document("check", rows, images)
+    if options.json:
+        write_text(options.json, to_json(document))
+    if options.junit:
+        write_text(options.junit, to_junit(document))
+    print_verdict(Console(), rows, images)
+    return exit_code(rows, options.strict)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    from export.doctor import examine, out_of_range
+
+    findings = examine(options.try_it)
+    table = Table(title="Formats here")
+    for column in ("format", "convert", "run", "mend"):
+        table.add_column(column)
+    for finding in findings:
+        table.add_row(finding.format, finding.convert, finding.run, finding.mend)
+    console = Console()
+    console.print(table)
+    ranges = out_of_range()
+    for sentence in ranges:
+        console.print(sentence, markup=False)
+    return 2 if ranges or any(finding.mend for finding in findings) else 0
+
+
+def _refuse_below_one(options: argparse.Namespace, *names: str) -> None:
+    from pipeline.errors import BadInput
+
+    for name in names:
+        if getattr(options, name) < 1:
+            raise BadInput(f"--{name} {getattr(options, name)}: need at least 1")
