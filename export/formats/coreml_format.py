@@ -128,7 +128,7 @@ def describe(path: Path) -> Description:
 
 
 def _quiet() -> None:
-    """Keep coremltools from reporting, at import, that there is no Mac and no older scikit-learn."""
+    """Keep coremltools from reporting at import that there is no Mac, no older scikit-learn."""
     logging.getLogger("coremltools").setLevel(logging.ERROR)
 
 
