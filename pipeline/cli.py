@@ -91,7 +91,7 @@ def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
         "--preset",
         choices=PRESETS,
         default="paper",
-        help="paper: 3 + 20 epochs; quick: 1 + 4, to try things (default: paper)",
+        help="paper: 3 + 8 epochs; quick: 1 + 2, to try things (default: paper)",
     )
     parser.add_argument(
         "--weights",

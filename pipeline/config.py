@@ -39,7 +39,7 @@ class TrainConfig:
     batch_size: int = 16
     seed: int = 2
     frozen_epochs: int = 3
-    finetune_epochs: int = 20
+    finetune_epochs: int = 8
     frozen_lr: float = 3e-3
     finetune_lr: float = 1e-3
     body_lr_factor: float = 0.3
@@ -79,5 +79,5 @@ class TrainConfig:
 
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     "paper": {},
-    "quick": {"frozen_epochs": 1, "finetune_epochs": 4},
+    "quick": {"frozen_epochs": 1, "finetune_epochs": 2},
 }

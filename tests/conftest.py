@@ -1,0 +1,79 @@
+"""Fixtures: tiny networks and images, no downloads, one set of converted artifacts a session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pipeline.checkpoint import ModelSpec, write_checkpoint
+from pipeline.networks import build_network
+
+SIDE = 64
+LABELS = ("covid19", "non_covid19")
+
+
+def make_spec(**changes: object) -> ModelSpec:
+    """A two-class spec of a small SqueezeNet; std differs by channel so that a mix-up shows."""
+    values: dict[str, object] = {
+        "name": "tiny",
+        "version": "1.2.3",
+        "architecture": "squeezenet1_1",
+        "labels": LABELS,
+        "positive": "covid19",
+        "threshold": 0.4,
+        "side": SIDE,
+        "mean": (0.485, 0.456, 0.406),
+        "std": (0.229, 0.224, 0.225),
+        "metrics": {"auroc": {"value": 0.9, "low": 0.8, "high": 0.95}},
+    }
+    return ModelSpec(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def write_network(folder: Path, spec: ModelSpec, seed: int = 0) -> Path:
+    """A checkpoint of a random network whose head is scaled up, so that its answers vary.
+
+    A freshly initialised SqueezeNet answers one half to everything, and nothing could fail.
+    """
+    torch.manual_seed(seed)
+    network = build_network(spec.architecture, len(spec.labels))
+    with torch.no_grad():
+        network.head[1].weight.normal_(std=2.0)
+        if len(spec.labels) == 2:  # opposite evidence, centred on a mid-grey image
+            network.head[1].weight[1] = -network.head[1].weight[0]
+        network.eval()
+        grey = network(torch.zeros(1, 3, spec.side, spec.side))
+        network.head[1].bias -= grey[0]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_checkpoint(folder, spec, network.state_dict())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny checkpoint."""
+    return write_network(tmp_path_factory.mktemp("checkpoint") / "tiny", make_spec())
+
+
+def write_images(root: Path, label: str, count: int, seed: int = 0) -> None:
+    """`count` small grey JPEG files in ``root/label/``, darker for the label covid19."""
+    rng = np.random.default_rng([seed, len(label)])
+    folder = root / label
+    folder.mkdir(parents=True, exist_ok=True)
+    top = 120 if label == "covid19" else 255
+    for i in range(count):
+        pixels = rng.integers(0, top, (40, 48), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{label}-{i:03}.jpg", quality=90)
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
+    """A data set as a folder: train and valid, two labels."""
+    root = tmp_path / "xrays"
+    for split, count, seed in (("train", 12, 1), ("valid", 6, 2)):
+        for label in LABELS:
+            write_images(root / split, label, count, seed)
+    return root
