@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -90,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     export_all.add_argument(
         "--jobs",
         type=int,
-        default=min(2, os.cpu_count() or 1),
+        default=2,
         metavar="N",
         help="converters at a time (default: %(default)s)",
     )
@@ -154,11 +153,10 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def _all(options: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from export.run import ExportRequest, export_all, plan
     from pipeline.checkpoint import RELEASED
     from pipeline.errors import BadInput
+    from pipeline.terminal import open_console
 
     formats = tuple(name.strip() for name in options.formats.split(",") if name.strip())
     if not formats:
@@ -180,7 +178,7 @@ def _all(options: argparse.Namespace) -> int:
         latency=not options.no_latency,
         strict=options.strict,
     )
-    return export_all(request, Console())
+    return export_all(request, open_console())
 
 
 def _train(options: argparse.Namespace) -> Path:
@@ -191,12 +189,11 @@ def _train(options: argparse.Namespace) -> Path:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from export.check import check_published
     from export.report import exit_code, print_verdict, report_document, to_json, to_junit
     from pipeline.checkpoint import RELEASED
     from pipeline.placement import write_text
+    from pipeline.terminal import open_console
 
     _refuse_below_one(options, "images")
     rows, images = check_published(
@@ -207,15 +204,15 @@ def _check(options: argparse.Namespace) -> int:
         write_text(options.json, to_json(document))
     if options.junit:
         write_text(options.junit, to_junit(document))
-    print_verdict(Console(), rows, images)
+    print_verdict(open_console(), rows, images)
     return exit_code(rows, options.strict)
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from rich.console import Console
     from rich.table import Table
 
     from export.doctor import examine, out_of_range
+    from pipeline.terminal import open_console
 
     findings = examine(options.try_it)
     table = Table(title="Formats here")
@@ -223,7 +220,7 @@ def _doctor(options: argparse.Namespace) -> int:
         table.add_column(column)
     for finding in findings:
         table.add_row(finding.format, finding.convert, finding.run, finding.mend)
-    console = Console()
+    console = open_console()
     console.print(table)
     ranges = out_of_range()
     for sentence in ranges:

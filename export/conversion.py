@@ -21,6 +21,7 @@ from pathlib import Path
 from export.errors import CannotRunHere, ConversionFailed, Unreadable
 from export.formats import FORMATS
 from export.formats.base import Description
+from pipeline.placement import make_folder
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def convert_all(
         jobs: how many formats at a time.
 
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(jobs, len(wanted)), mp_context=context, max_tasks_per_child=1)
     try:

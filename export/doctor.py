@@ -19,6 +19,9 @@ from export.formats import FORMATS
 from pipeline.errors import install_command, missing_modules
 
 PROJECT: Final = "mobile-model-export"
+WHY: Final = {
+    "torch": "from 2.13 on its wheels lack XNNPACK, which TorchScript-lite files need",
+}
 EXACT: Final = "python -m pip install -c constraints.txt -e '.[all]'"
 
 
@@ -58,11 +61,6 @@ def out_of_range() -> list[str]:
                 f"{requirement.name} {found} is outside {requirement.specifier}{why}; {EXACT}"
             )
     return findings
-
-
-WHY: Final = {
-    "torch": "from 2.13 on its wheels lack XNNPACK, which TorchScript-lite files need",
-}
 
 
 def _examine(name: str, try_it: bool) -> Finding:

@@ -15,6 +15,7 @@ import numpy as np
 from export.contract import contract_violations
 from export.errors import CannotRunHere, Unreadable
 from export.formats import FORMATS
+from pipeline.errors import install_command, missing_modules
 from pipeline.metrics import decide
 
 if TYPE_CHECKING:
@@ -90,15 +91,19 @@ def check_artifact(
     """
     module = FORMATS[format_name]
     tolerance = module.TOLERANCES[precision]
+    missing = missing_modules(module.REQUIRES)
+    if missing:
+        reason = f"{', '.join(missing)} is not installed; {install_command(missing)}"
+        return ParityResult("not_run", reason, tolerance=tolerance)
     try:
         violations = contract_violations(module.describe(path), spec, checkpoint_sha256)
         if violations:
             return ParityResult("fail", "; ".join(violations), tolerance=tolerance)
         probs = module.run(module.load(path, threads=1), images.pixels)
-    except CannotRunHere as reason:
-        return ParityResult("not_run", str(reason), tolerance=tolerance)
-    except Unreadable as reason:
-        return ParityResult("fail", str(reason), tolerance=tolerance)
+    except CannotRunHere as error:
+        return ParityResult("not_run", str(error), tolerance=tolerance)
+    except Unreadable as error:
+        return ParityResult("fail", str(error), tolerance=tolerance)
     except Exception as error:  # a runtime that loads a file and then cannot run it
         summary = f"{type(error).__name__} while running: {str(error).splitlines()[0]}"
         return ParityResult("fail", summary, tolerance=tolerance)

@@ -59,7 +59,12 @@ def print_verdict(console: Console, rows: Sequence[Row], images: str) -> None:
     from rich import box
     from rich.table import Table
 
-    table = Table(title=f"Agreement with PyTorch on {images}", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=f"Agreement with PyTorch on {images}",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     table.add_column("artifact", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     table.add_column("max |Δp|", justify="right", no_wrap=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -213,5 +213,5 @@ def _by_platform(
             *key, conversion.path, conversion.description, parity, latencies.get(key)
         )
         for platform in FORMATS[conversion.format].PLATFORMS:
-            by_platform[platform].append(replace(artifact))
+            by_platform[platform].append(artifact)
     return by_platform

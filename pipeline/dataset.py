@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pipeline.errors import BadInput
+from pipeline.errors import BadInput, require
 from pipeline.images import SUFFIXES, read_image
 
 SPLITS: Final = ("train", "valid")
@@ -182,6 +182,7 @@ def _split(name: str, samples: Sequence[Sample], seed: int, valid_fraction: floa
     counts = Counter(sample.label for sample in samples)
     folds = round(1 / valid_fraction)
     if len(counts) > 1 and min(counts.values()) >= folds:
+        require("sklearn", what="splitting images that bring no split")
         from sklearn.model_selection import StratifiedGroupKFold
 
         # Without a patient every image is its own group, which makes it a plain stratified split.

@@ -52,6 +52,19 @@ def staged_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def make_folder(folder: Path) -> None:
+    """Make `folder` and its parents where they are missing.
+
+    Raises:
+        BadInput: it cannot be made.
+
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"cannot make the folder {folder}: {error.strerror}") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` (UTF-8) to `path` in one step; the folder is made if it is missing."""
     write_bytes(path, text.encode())

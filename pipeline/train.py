@@ -14,6 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pipeline.checkpoint import ModelSpec, write_checkpoint
 from pipeline.dataset import Dataset, check_images, read_dataset
 from pipeline.errors import BadInput, require
@@ -133,6 +135,14 @@ def _describe(
         threshold = round(youden_threshold(result.truth, result.probs, index), 4)
     patients = [sample.patient or sample.file for sample in dataset.valid]
     figures = evaluate(result.truth, result.probs, index, threshold, patients)
+    # A classifier can score by recognising the hospital. Within one source it cannot.
+    for source in sorted({sample.source for sample in dataset.valid if sample.source}):
+        rows = np.array([sample.source == source for sample in dataset.valid])
+        if len(np.unique(result.truth[rows])) == len(dataset.labels):
+            within = [patient for patient, inside in zip(patients, rows, strict=True) if inside]
+            figures[f"auroc_within_{source}"] = evaluate(
+                result.truth[rows], result.probs[rows], index, threshold, within
+            )["auroc"]
     data = {
         "name": dataset.name,
         "fingerprint": dataset.fingerprint(),

@@ -1,0 +1,63 @@
+# Every target sets up .venv by itself. PYTHON chooses the interpreter (3.11 or 3.12).
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup export test test-fast check format train benchmark parity docs release clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
+
+setup: $(READY)  ## make .venv with the pinned packages (about 2 minutes, 6 GB on Linux)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+export: $(READY)  ## convert the released checkpoint, prove every file, publish the assets
+	$(BIN)/python -m export all
+
+test: $(READY)  ## all tests
+	$(BIN)/python -m pytest
+
+test-fast: $(READY)  ## the tests that finish in two minutes
+	$(BIN)/python -m pytest -m 'not slow'
+
+check: $(READY)  ## format, lint, types, import contracts, generated docs, all tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/cog --check -I . $(GENERATED)
+	$(BIN)/python -m pytest
+
+format: $(READY)  ## put the code in shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+train: $(READY)  ## train on synthetic phantoms; DATA=folder for your own images
+	$(BIN)/python -m pipeline train --overwrite $(if $(DATA),--data $(DATA))
+
+benchmark: $(READY)  ## time the published artifacts
+	$(BIN)/python -m benchmarks
+
+parity: $(READY)  ## the parity check of CI on what is published; DATA=folder for real images
+	$(BIN)/python -m export check $(if $(DATA),--data $(DATA))
+
+GENERATED := README.md MODEL_CARD.md docs/manifest.md docs/commands.md
+docs: $(READY)  ## write the generated parts of README and docs again
+	$(BIN)/cog -r -I . $(GENERATED)
+
+release: $(READY)  ## publish assets proven on DATA, take the README's figures, write the docs
+	$(BIN)/python -m export all $(if $(DATA),--data $(DATA))
+	$(BIN)/python -m benchmarks
+	mkdir -p docs/results
+	cp build/export/report.json docs/results/export.json
+	cp build/benchmarks/results.json docs/results/benchmark.json
+	$(MAKE) docs
+
+clean:  ## remove what was built, but not .venv
+	rm -rf build

@@ -1,0 +1,28 @@
+"""What there is to time: every published artifact once, and PyTorch eager."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.measure import Target
+from export.assets import FOLDERS
+from export.manifest import read_manifest
+from pipeline.checkpoint import read_spec
+
+
+def published_targets(root: Path, checkpoint: Path) -> list[Target]:
+    """The artifacts in the manifests below `root`, then PyTorch eager of `checkpoint`.
+
+    A file that both platforms get is timed once.
+
+    Raises:
+        BadInput: a manifest is missing or damaged, or there is no such checkpoint.
+
+    """
+    side = read_spec(checkpoint).side
+    targets: dict[tuple[str, str], Target] = {}
+    for name in FOLDERS.values():
+        for artifact in read_manifest(root / name)["artifacts"]:
+            key = (artifact["format"], artifact["precision"])
+            targets.setdefault(key, Target(*key, root / name / artifact["path"], side))
+    return [*targets.values(), Target("eager", "fp32", checkpoint, side)]

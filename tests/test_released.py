@@ -1,0 +1,85 @@
+"""The released checkpoint and its published assets, on real X-rays where they are at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from export.check import check_published
+from export.cli import main
+from pipeline.checkpoint import RELEASED, read_spec
+
+ROOT = Path(__file__).parent.parent
+XRAYS = ROOT.parent / "shared" / "cxr"
+needs_xrays = pytest.mark.skipif(not XRAYS.is_dir(), reason="real X-rays are not on this machine")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.mark.slow
+def test_published_assets_agree_with_the_released_checkpoint_on_embedded_samples() -> None:
+    rows, _ = check_published(ROOT, RELEASED, data=None, image_limit=1000)
+    assert {row.parity.status for row in rows} <= {"pass", "not_run"}
+    assert sum(row.parity.status == "pass" for row in rows) >= 4
+    for row in rows:
+        if row.parity.status == "not_run":
+            assert row.format == "coreml"
+        else:
+            assert row.parity.images == 163
+
+
+@needs_xrays
+@pytest.mark.slow
+def test_fp32_agrees_on_the_validation_xrays_to_1e_5_without_a_flip() -> None:
+    rows, _ = check_published(ROOT, RELEASED, data=XRAYS, image_limit=1000)
+    compared = [row for row in rows if row.parity.status == "pass" and row.precision == "fp32"]
+    assert {row.format for row in compared} >= {"onnx", "ort", "torchscript"}
+    for row in compared:
+        xrays = row.parity.sets["validation"]
+        assert xrays.images == 150
+        assert xrays.max_abs_diff <= 1e-5
+        assert row.parity.label_flips == 0
+
+
+@needs_xrays
+@pytest.mark.slow
+def test_the_model_cards_figures_are_those_of_the_released_weights() -> None:
+    from export.graph import build_graph, reference_probs
+    from export.parity_images import gather_images
+    from pipeline.dataset import read_dataset
+    from pipeline.metrics import evaluate
+
+    spec = read_spec(RELEASED)
+    dataset = read_dataset(XRAYS / "metadata.csv")
+    assert dataset.fingerprint() == spec.data["fingerprint"]
+    images = gather_images(spec, XRAYS / "metadata.csv", limit=1000)
+    probs = reference_probs(build_graph(RELEASED, spec), images.pixels)[: len(dataset.valid)]
+    truth = np.array([spec.labels.index(sample.label) for sample in dataset.valid])
+    patients = [sample.patient or sample.file for sample in dataset.valid]
+    figures = evaluate(truth, probs, spec.positive_index, spec.threshold, patients)
+    for name, figure in figures.items():
+        assert figure.value == pytest.approx(spec.metrics[name]["value"], abs=1e-3)
+
+
+@needs_xrays
+@pytest.mark.slow
+def test_from_real_xrays_to_proven_assets_with_the_commands_of_the_readme(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.cli import main as pipeline
+
+    monkeypatch.chdir(tmp_path)
+    recipe = ["--preset", "quick", "--finetune-epochs", "1", "--side", "64", "--threads", "1"]
+    data = str(XRAYS)
+    assert pipeline(["train", "--data", data, "--weights", "none", *recipe]) == 0
+    checkpoint = "build/checkpoints/squeezenet1_1_cxr"
+    command = ["all", "--checkpoint", checkpoint, "--data", data, "--no-latency"]
+    assert main(command) == 0
+    assert main(["check", "--checkpoint", checkpoint, "--data", data]) == 0
+    assert (tmp_path / "android_assets" / "squeezenet1_1_cxr_fp32.onnx").is_file()
