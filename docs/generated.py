@@ -1,7 +1,8 @@
 """The generated parts of README, model card and docs: functions that cog calls to write them.
 
 In: ``docs/results/*.json`` (runs of `make release`), the released checkpoint, the manifest's
-schema, the command lines. Out: Markdown, printed. `make docs` writes it; `make check` and a test hold it.
+schema, the command lines. Out: Markdown, printed. `make docs` writes it; `make check` and a test
+hold it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ def results_table() -> None:
                 f"max \\|Δp\\| {s['max_abs_diff']:.1e} on {s['images']} {group}"
                 for group, s in parity["sets"].items()
             )
-            verdict, flips = f"pass: {words} images", str(parity["label_flips"])
+            verdict = f"pass, {parity['how']}: {words} images"
+            flips = str(parity["label_flips"])
         else:
             verdict, flips = f"{parity['status'].replace('_', ' ')}: {parity['reason']}", ""
         print(

@@ -14,14 +14,10 @@ from export.formats import FORMATS
 from export.manifest import MANIFEST_FILE, file_sha256, read_manifest
 from export.parity import ParityResult, check_artifact
 from export.report import Row
-from pipeline.checkpoint import checkpoint_sha256, read_spec
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from export.parity_images import ParityImages
+    from export.reference import Reference
     from pipeline.checkpoint import ModelSpec
 
 BESIDE = {MANIFEST_FILE, LABELS_FILE, "README.md"}
@@ -37,22 +33,17 @@ def check_published(
 
     """
     manifests = {platform: read_manifest(root / name) for platform, name in FOLDERS.items()}
-    spec, identity = read_spec(checkpoint), checkpoint_sha256(checkpoint)
 
-    from export.graph import build_graph, reference_probs
-    from export.parity_images import gather_images
+    from export.reference import build_reference
 
-    images = gather_images(spec, data, image_limit)
-    reference = reference_probs(build_graph(checkpoint, spec), images.pixels)
+    reference = build_reference(checkpoint, data, image_limit)
     rows = []
     for platform, manifest in manifests.items():
         folder = root / FOLDERS[platform]
-        stale = _stale(folder, manifest, spec, identity)
+        stale = _stale(folder, manifest, reference.spec, reference.checkpoint_sha256)
         for artifact in manifest["artifacts"]:
-            rows.append(
-                _check(platform, folder, artifact, stale, spec, identity, images, reference)
-            )
-    return rows, images.source
+            rows.append(_check(platform, folder, artifact, stale, reference))
+    return rows, reference.images.source
 
 
 def _check(
@@ -60,10 +51,7 @@ def _check(
     folder: Path,
     artifact: Mapping[str, Any],
     stale: str,
-    spec: ModelSpec,
-    identity: str,
-    images: ParityImages,
-    reference: NDArray[np.float32],
+    reference: Reference,
 ) -> Row:
     key = (str(artifact["format"]), str(artifact["precision"]))
     if key[0] not in FORMATS or key[1] not in FORMATS[key[0]].TOLERANCES:
@@ -74,7 +62,7 @@ def _check(
         parity = ParityResult("fail", damage, tolerance=tolerance)
     else:
         path = folder / str(artifact["path"])
-        parity = check_artifact(*key, path, spec, identity, images, reference)
+        parity = check_artifact(*key, path, reference)
     return Row(
         *key, platform, parity, size_bytes=artifact["size_bytes"], latency=artifact["latency_ms"]
     )
@@ -113,6 +101,8 @@ def _stale(folder: Path, manifest: Mapping[str, Any], spec: ModelSpec, identity:
         labels = (folder / LABELS_FILE).read_text(encoding="utf-8").splitlines()
     except OSError:
         return f"{LABELS_FILE} is missing"
+    except UnicodeDecodeError:
+        return f"{LABELS_FILE} is damaged: not UTF-8"
     if tuple(labels) != spec.labels or tuple(model["labels"]) != spec.labels:
         return f"{LABELS_FILE} or manifest names other labels than the checkpoint"
     known = BESIDE | {artifact["path"] for artifact in manifest["artifacts"]}

@@ -216,12 +216,15 @@ def _doctor(options: argparse.Namespace) -> int:
 
     findings = examine(options.try_it)
     table = Table(title="Formats here")
-    for column in ("format", "convert", "run", "mend"):
+    for column in ("format", "convert", "run"):
         table.add_column(column)
     for finding in findings:
-        table.add_row(finding.format, finding.convert, finding.run, finding.mend)
+        table.add_row(finding.format, finding.convert, finding.run)
     console = open_console()
     console.print(table)
+    for finding in findings:  # below the table, where a command is not wrapped
+        if finding.mend:
+            print(f"{finding.format}: {finding.mend}")
     ranges = out_of_range()
     for sentence in ranges:
         console.print(sentence, markup=False)

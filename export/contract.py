@@ -40,6 +40,8 @@ def contract_violations(
     if len(outputs) != 1:
         names = [port.name for port in description.outputs]
         violations.append(f"outputs {names}, expected probs")
+    elif outputs[0].dtype not in ("float32", "label -> float64"):
+        violations.append(f"probs is {outputs[0].dtype}, expected float32")
     elif outputs[0].shape is not None and outputs[0].shape[-1] != len(spec.labels):
         violations.append(f"probs has {outputs[0].shape[-1]} values for {len(spec.labels)} labels")
     return violations

@@ -14,7 +14,8 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,25 +55,32 @@ def convert_all(
 
     """
     make_folder(folder)
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(jobs, len(wanted)), mp_context=context, max_tasks_per_child=1)
+    pool = ThreadPoolExecutor(min(jobs, len(wanted)))
     try:
         # The slowest first: Core ML's converter takes longest to import.
         order = sorted(wanted, key=lambda name: name != "coreml")
-        tasks = {
-            pool.submit(convert_format, checkpoint, name, tuple(wanted[name]), folder): name
+        tasks = [
+            pool.submit(_convert_apart, checkpoint, name, tuple(wanted[name]), folder)
             for name in order
-        }
+        ]
         for task in as_completed(tasks):
-            name = tasks[task]
-            crash = task.exception()
-            if crash is None:
-                yield from task.result()
-            else:  # the process died, for want of memory for example
-                for precision in wanted[name]:
-                    yield Conversion(name, precision, folder, 0.0, error=f"converter died: {crash}")
+            yield from task.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _convert_apart(
+    checkpoint: Path, format_name: str, precisions: Sequence[str], folder: Path
+) -> list[Conversion]:
+    """`convert_format` in a process of its own, whose death is a failed conversion of it alone."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as process:
+        try:
+            task = process.submit(convert_format, checkpoint, format_name, precisions, folder)
+            return task.result()
+        except BrokenProcessPool:  # killed, for want of memory for example
+            reason = f"the converter's process died (see {folder / format_name}.log)"
+            return [Conversion(format_name, p, folder, 0.0, error=reason) for p in precisions]
 
 
 def convert_format(

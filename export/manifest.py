@@ -156,6 +156,8 @@ def parity_document(parity: ParityResult) -> dict[str, Any]:
         "max_abs_diff": parity.max_abs_diff,
         "mean_abs_diff": parity.mean_abs_diff,
         "label_flips": parity.label_flips,
+        "how": parity.how,
+        "parts": dict(parity.parts),
         "worst_image": parity.worst_image,
         "sets": {name: asdict(agreement) for name, agreement in parity.sets.items()},
         "tolerance": None if parity.tolerance is None else asdict(parity.tolerance),

@@ -7,14 +7,15 @@ the reason. What was not compared never counts as passed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 from export.contract import contract_violations
 from export.errors import CannotRunHere, Unreadable
 from export.formats import FORMATS
+from export.weight_check import weight_violations
 from pipeline.errors import install_command, missing_modules
 from pipeline.metrics import decide
 
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from export.formats.base import Tolerance
-    from export.parity_images import ParityImages
+    from export.formats.base import Format, Tolerance
+    from export.graph import DeployGraph
+    from export.reference import Reference
     from pipeline.checkpoint import ModelSpec
 
 Status = Literal["pass", "fail", "not_run"]
+STRUCTURE_TOLERANCE = 1e-5
+STRUCTURE_IMAGES = 24  # the hard set is last, a few photographs come before it
 SUM_TOLERANCE = 1e-3  # of a row of probabilities, fp16 included
 
 
@@ -68,25 +72,33 @@ class ParityResult:
     worst_image: str | None = None
     sets: Mapping[str, Agreement] = field(default_factory=dict)
     tolerance: Tolerance | None = None
+    how: str = ""
+    parts: Mapping[str, str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class StructureRunner(Protocol):
+    """A runner that can also compare a file with PyTorch holding the file's own weights."""
+
+    def structure_diff(self, path: Path, graph: DeployGraph, images: NDArray[np.uint8]) -> float:
+        """Largest |Δp|."""
 
 
 def check_artifact(
-    format_name: str,
-    precision: str,
-    path: Path,
-    spec: ModelSpec,
-    checkpoint_sha256: str,
-    images: ParityImages,
-    reference: NDArray[np.float32],
+    format_name: str, precision: str, path: Path, reference: Reference
 ) -> ParityResult:
-    """Read an artifact back, hold it against the contract, run it, compare.
+    """Read an artifact back and hold it against the checkpoint, part by part.
+
+    - contract: labels, identity, input and output, as the file says them;
+    - weights: each stored value is the checkpoint's, rounded;
+    - structure: with the file's own weights PyTorch computes the same (where the outputs alone
+      cannot tell a wrong operation from a rounded weight);
+    - outputs: its probabilities are PyTorch's, by every runner that exists here.
 
     Args:
         format_name, precision: keys of `FORMATS` and its tolerances.
         path: the artifact on disk.
-        spec, checkpoint_sha256: of the checkpoint it must come from.
-        images: N images.
-        reference: PyTorch's probabilities, float32 (N, K).
+        reference: the checkpoint, run.
 
     """
     module = FORMATS[format_name]
@@ -96,18 +108,93 @@ def check_artifact(
         reason = f"{', '.join(missing)} is not installed; {install_command(missing)}"
         return ParityResult("not_run", reason, tolerance=tolerance)
     try:
-        violations = contract_violations(module.describe(path), spec, checkpoint_sha256)
-        if violations:
-            return ParityResult("fail", "; ".join(violations), tolerance=tolerance)
-        probs = module.run(module.load(path, threads=1), images.pixels)
+        description = module.describe(path)
     except CannotRunHere as error:
         return ParityResult("not_run", str(error), tolerance=tolerance)
-    except Unreadable as error:
-        return ParityResult("fail", str(error), tolerance=tolerance)
-    except Exception as error:  # a runtime that loads a file and then cannot run it
-        summary = f"{type(error).__name__} while running: {str(error).splitlines()[0]}"
-        return ParityResult("fail", summary, tolerance=tolerance)
-    return compare(probs, reference, spec, images.names, images.groups, tolerance)
+    except Exception as error:  # a reader of a damaged file may raise anything
+        return ParityResult("fail", _told(error, "reading"), tolerance=tolerance)
+    parts = {
+        "contract": _part(
+            contract_violations(description, reference.spec, reference.checkpoint_sha256)
+        ),
+        "weights": _weights(module, path, reference),
+        **_structure(module, path, reference),
+    }
+    outputs = _outputs(module, path, reference, tolerance)
+    all_parts = {**parts, **outputs.parts}
+    faults = [f"{part}: {verdict}" for part, verdict in parts.items() if verdict != "pass"]
+    if not faults:
+        return replace(outputs, parts=all_parts)
+    if outputs.status == "fail":
+        faults.append(outputs.reason)
+    return replace(outputs, status="fail", reason="; ".join(faults), parts=all_parts)
+
+
+def _part(violations: Sequence[str]) -> str:
+    """`pass`, or what is wrong; of many weights the first few."""
+    more = f" (and {len(violations) - 3} more)" if len(violations) > 3 else ""
+    return "; ".join(violations[:3]) + more if violations else "pass"
+
+
+def _weights(module: Format, path: Path, reference: Reference) -> str:
+    try:
+        layers = module.stored_layers(path)
+    except Exception as error:  # a reader of a damaged file may raise anything
+        return _told(error, "reading weights")
+    return _part(weight_violations(layers, reference.layers, reference.folded))
+
+
+def _structure(module: Format, path: Path, reference: Reference) -> dict[str, str]:
+    """For formats with an evaluator; elsewhere equal weights make the outputs tell."""
+    parts = {}
+    for runner in module.ALSO:
+        if isinstance(runner, StructureRunner):
+            few = reference.images.pixels[-STRUCTURE_IMAGES:]
+            try:
+                diff = runner.structure_diff(path, reference.graph, few)
+            except Exception as error:  # as above
+                parts["structure"] = _told(error, "comparing the structure")
+                continue
+            within = diff <= STRUCTURE_TOLERANCE
+            told = f"|Δp| {diff:.1e} > {STRUCTURE_TOLERANCE:.0e} to PyTorch with its own weights"
+            parts["structure"] = "pass" if within else told
+    return parts
+
+
+def _outputs(
+    module: Format, path: Path, reference: Reference, tolerance: Tolerance
+) -> ParityResult:
+    """Run the file by its own runtime and whatever else runs it; the worst result counts."""
+    results: list[ParityResult] = []
+    excuses: list[str] = []
+    for runner in (module, *module.ALSO):
+        try:
+            probs = runner.run(runner.load(path, threads=1), reference.images.pixels)
+        except CannotRunHere as error:
+            excuses.append(str(error))
+            continue
+        except Exception as error:  # a runtime that loads a file and then cannot run it
+            told = _told(error, "running")
+            results.append(ParityResult("fail", told, tolerance=tolerance))
+            continue
+        images = reference.images
+        result = compare(
+            probs, reference.probs, reference.spec, images.names, images.groups, tolerance
+        )
+        results.append(replace(result, how=runner.RUN_BY))
+    if not results:
+        return ParityResult("not_run", "; ".join(excuses), tolerance=tolerance)
+    worst = max(results, key=lambda r: (r.status == "fail", r.max_abs_diff or 0.0))
+    how = ", ".join(dict.fromkeys(r.how for r in results if r.how))
+    return replace(worst, how=how, parts={"outputs": worst.reason or "pass"})
+
+
+def _told(error: Exception, doing: str) -> str:
+    """An error in one line; of foreign code with its type."""
+    if isinstance(error, Unreadable):
+        return str(error)
+    lines = str(error).strip().splitlines() or ["no message"]
+    return f"{type(error).__name__} while {doing}: {lines[0]}"
 
 
 def compare(

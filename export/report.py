@@ -87,6 +87,9 @@ def print_verdict(console: Console, rows: Sequence[Row], images: str) -> None:
         )
     console.print(table)
     console.print("MB = 1,000,000 bytes; ms = median of one inference at one thread, this CPU")
+    for how in dict.fromkeys(row.parity.how for row in rows if row.parity.how):
+        names = dict.fromkeys(row.name for row in rows if row.parity.how == how)
+        console.print(f"{how}: {', '.join(names)}")
     for row in rows:
         if row.parity.reason:
             console.print(f"  {row.name}: {row.parity.reason}", markup=False)
@@ -152,9 +155,9 @@ def to_junit(document: Mapping[str, Any]) -> str:
         )
         parity = case["parity"]
         if parity["status"] == "fail":
-            ElementTree.SubElement(element, "failure", message=parity["reason"])
+            ElementTree.SubElement(element, "failure", message=_printable(parity["reason"]))
         elif parity["status"] == "not_run":
-            ElementTree.SubElement(element, "skipped", message=parity["reason"])
+            ElementTree.SubElement(element, "skipped", message=_printable(parity["reason"]))
         else:
             output = ElementTree.SubElement(element, "system-out")
             output.text = (
@@ -165,12 +168,18 @@ def to_junit(document: Mapping[str, Any]) -> str:
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
+def _printable(text: str) -> str:
+    """XML has no place for control characters, which runtimes put into their messages."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
 def _scientific(value: float | None) -> str:
     return "" if value is None else f"{value:.1e}"
 
 
 def _median(latency: Mapping[str, Any] | None) -> str:
-    return "" if latency is None else f"{latency['threads']['1']['median']:.2f}"
+    one_thread = (latency or {}).get("threads", {}).get("1")
+    return "" if one_thread is None else f"{one_thread['median']:.2f}"
 
 
 def _finite(value: Any) -> Any:

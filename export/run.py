@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from benchmarks.measure import Measurement
+    from export.reference import Reference
     from pipeline.checkpoint import ModelSpec
 
 
@@ -66,16 +67,14 @@ def export_all(request: ExportRequest, console: Console) -> int:
     console.print(f"{spec.name} {spec.version} ({identity[:12]}): {spec.intended_use}")
 
     # Imported here: `plan` must be able to refuse before torch takes its two seconds.
-    from export.graph import build_graph, reference_probs
-    from export.parity_images import gather_images
+    from export.reference import build_reference
 
-    graph = build_graph(request.checkpoint, spec)
-    images = gather_images(spec, request.data, request.image_limit)
-    console.print(f"reference: PyTorch on {images.source}")
-    reference = reference_probs(graph, images.pixels)
+    reference = build_reference(request.checkpoint, request.data, request.image_limit)
+    source = reference.images.source
+    console.print(f"reference: PyTorch on {source}")
     done: list[tuple[Conversion, ParityResult]] = []
     for conversion in convert_all(request.checkpoint, wanted, request.build, request.jobs):
-        parity = _prove(conversion, spec, identity, images, reference)
+        parity = _prove(conversion, reference)
         _tell(console, conversion, parity)
         done.append((conversion, parity))
     order = list(FORMATS)
@@ -85,12 +84,12 @@ def export_all(request: ExportRequest, console: Console) -> int:
     rows = [_row(conversion, parity, latencies) for conversion, parity in done]
     rows += [_left_out(name) for name in FORMATS if name not in wanted]
     folders = publish(request.root, spec, identity, _by_platform(done, latencies))
-    print_verdict(console, rows, images.source)
+    print_verdict(console, rows, source)
     seconds = time.perf_counter() - start
     document = report_document(
         "all",
         rows,
-        images.source,
+        source,
         model={"name": spec.name, "version": spec.version, "checkpoint_sha256": identity},
         published=[folder.name for folder in folders],
         seconds=round(seconds, 1),
@@ -120,22 +119,19 @@ def plan(formats: Sequence[str]) -> dict[str, tuple[str, ...]]:
         missing = missing_modules(FORMATS[name].REQUIRES)
         if missing:
             others = ",".join(f for f in wanted if not missing_modules(FORMATS[f].REQUIRES))
+            way_round = f", or leave it out with --formats {others}" if others else ""
             raise MissingDependency(
                 f"{name} needs {', '.join(missing)}, not installed here; "
-                f"{install_command(missing)}, or leave it out with --formats {others}"
+                f"{install_command(missing)}{way_round}"
             )
     return wanted
 
 
-def _prove(
-    conversion: Conversion, spec: ModelSpec, identity: str, images: Any, reference: Any
-) -> ParityResult:
+def _prove(conversion: Conversion, reference: Reference) -> ParityResult:
     if conversion.error is not None:
         tolerance = FORMATS[conversion.format].TOLERANCES[conversion.precision]
         return ParityResult("fail", f"conversion failed: {conversion.error}", tolerance=tolerance)
-    return check_artifact(
-        conversion.format, conversion.precision, conversion.path, spec, identity, images, reference
-    )
+    return check_artifact(conversion.format, conversion.precision, conversion.path, reference)
 
 
 def _tell(console: Console, conversion: Conversion, parity: ParityResult) -> None:
@@ -154,7 +150,9 @@ def _latencies(
     from benchmarks.measure import Target, measure
 
     targets = [
-        Target(c.format, c.precision, c.path, spec.side) for c, p in done if p.status == "pass"
+        Target(c.format, c.precision, c.path, spec.side)
+        for c, p in done
+        if p.status == "pass" and FORMATS[c.format].RUN_BY in p.how  # not what stood in for it
     ]
     if not targets:
         return {}

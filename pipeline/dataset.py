@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -152,10 +153,11 @@ def _from_table(place: Path, seed: int, valid_fraction: float) -> Dataset:
         if not row["file"] or not row["label"]:
             raise BadInput(f"{place}, line {line}: file and label must not be empty")
         path = root / row["file"]
+        file = Path(os.path.relpath(path, root)).as_posix()  # never absolute: it is published
         if not path.is_file():
             raise BadInput(f"{place}, line {line}: {row['file']} does not exist beside the table")
         sample = Sample(
-            path, row["file"], row["label"], row.get("patient") or None, row.get("source") or None
+            path, file, row["label"], row.get("patient") or None, row.get("source") or None
         )
         samples.append(sample)
         splits.append(row.get("split"))

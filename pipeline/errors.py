@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-# Top-level module -> the extra of this project that brings it.
+# Top-level module -> the extra of this project that brings it; others come with the project.
 EXTRAS = {
     "fastai": "train",
     "sklearn": "train",
@@ -46,8 +46,9 @@ def missing_modules(modules: tuple[str, ...]) -> list[str]:
 
 def install_command(modules: list[str]) -> str:
     """The command that installs `modules`, as extras of this project."""
-    extras = sorted({EXTRAS[name] for name in modules})
-    return f"python -m pip install -c constraints.txt -e '.[{','.join(extras)}]'"
+    extras = sorted({EXTRAS[name] for name in modules if name in EXTRAS})
+    what = f"'.[{','.join(extras)}]'" if extras else "."
+    return f"python -m pip install -c constraints.txt -e {what}"
 
 
 def require(*modules: str, what: str) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from export.graph import DeployGraph
+    from export.layers import Layer
     from pipeline.checkpoint import ModelSpec
 
 
@@ -62,7 +63,24 @@ class Description:
     requires: Mapping[str, str | int]
 
 
-class Format(Protocol):
+class Runner(Protocol):
+    """One way to run an artifact: an app's runtime, or something that stands in for it.
+
+    Facts:
+        RUN_BY: how a report says it.
+    """
+
+    @property
+    def RUN_BY(self) -> str: ...  # noqa: N802 - facts are constants of a module
+
+    def load(self, path: Path, threads: int) -> Any:
+        """Make a session. Raises CannotRunHere or Unreadable."""
+
+    def run(self, session: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 (N, H, W, 3) -> float32 (N, K), image by image as an app does."""
+
+
+class Format(Runner, Protocol):
     """The facts and verbs of a format module.
 
     Facts:
@@ -72,6 +90,7 @@ class Format(Protocol):
         TOLERANCES: precision -> tolerance; its keys are the precisions that there are.
         REQUIRES: modules that converting needs; asked with `find_spec`, nothing is imported.
         RUNTIME: module that runs the artifact here.
+        ALSO: other ways to run it, whose answers are held against PyTorch as well.
     """
 
     @property
@@ -86,6 +105,8 @@ class Format(Protocol):
     def REQUIRES(self) -> tuple[str, ...]: ...  # noqa: N802
     @property
     def RUNTIME(self) -> str: ...  # noqa: N802
+    @property
+    def ALSO(self) -> tuple[Runner, ...]: ...  # noqa: N802
 
     def convert(
         self,
@@ -97,11 +118,8 @@ class Format(Protocol):
     ) -> None:
         """Write the artifact to `path`. Raises ConversionFailed, or what the converter raises."""
 
-    def load(self, path: Path, threads: int) -> Any:
-        """A session of the runtime an app would use. Raises CannotRunHere or Unreadable."""
-
-    def run(self, session: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 (N, H, W, 3) -> float32 (N, K), image by image as an app does."""
-
     def describe(self, path: Path) -> Description:
         """Read back what the file says of itself. Raises Unreadable."""
+
+    def stored_layers(self, path: Path) -> list[Layer]:
+        """The weighted layers as the file holds them. Raises Unreadable."""

@@ -6,7 +6,6 @@ Core ML converts anywhere but runs on macOS only: elsewhere `load` raises Cannot
 from __future__ import annotations
 
 import json
-import logging
 import sys
 import uuid
 import warnings
@@ -16,13 +15,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from export.coreml_evaluator import runner as coreml_evaluator
+from export.coreml_evaluator.package import (
+    quiet,
+    read_package,
+    read_specification,
+    specification_path,
+)
 from export.errors import CannotRunHere, ConversionFailed, Unreadable
-from export.formats.base import Description, Port, Tolerance
+from export.formats.base import Description, Port, Runner, Tolerance
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from export.graph import DeployGraph
+    from export.layers import Layer
     from pipeline.checkpoint import ModelSpec
 
 NAME: Final = "coreml"
@@ -30,6 +37,8 @@ SUFFIX: Final = ".mlpackage"
 PLATFORMS: Final = ("ios",)
 REQUIRES: Final = ("coremltools",)
 RUNTIME: Final = "coremltools"
+RUN_BY: Final = "run by Core ML"
+ALSO: Final[tuple[Runner, ...]] = (coreml_evaluator,)
 TOLERANCES: Final[Mapping[str, Tolerance]] = {
     "fp32": Tolerance(1e-4, 0.0, "the same arithmetic in another order"),
     "fp16": Tolerance(
@@ -51,7 +60,7 @@ def convert(
         ConversionFailed: the package is not of the specification version promised.
 
     """
-    _quiet()
+    quiet()
     import coremltools as ct
     import torch
 
@@ -91,7 +100,7 @@ def load(path: Path, threads: int = 1) -> Any:
     """An `MLModel` on the CPU of a Mac. Raises CannotRunHere or Unreadable."""
     if sys.platform != "darwin":
         raise CannotRunHere("Core ML runs on macOS only")
-    _quiet()
+    quiet()
     import coremltools as ct
 
     try:
@@ -114,8 +123,10 @@ def run(session: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def describe(path: Path) -> Description:
     """Ports, labels and metadata from the specification in the package. Raises Unreadable."""
-    document = _read_specification(path)
+    document = read_package(path).document
     description = document.description
+    if len(description.input) != 1 or description.input[0].type.WhichOneof("Type") != "imageType":
+        raise Unreadable(f"{path.name} does not take one image")
     image = description.input[0].type.imageType
     space = {10: "grey", 20: "RGB", 30: "BGR"}.get(image.colorSpace, "unknown")
     labels = _labels(document)
@@ -127,28 +138,12 @@ def describe(path: Path) -> Description:
     return Description(inputs, outputs, dict(description.metadata.userDefined), labels, requires)
 
 
-def _quiet() -> None:
-    """Keep coremltools from reporting at import that there is no Mac, no older scikit-learn."""
-    logging.getLogger("coremltools").setLevel(logging.ERROR)
+def stored_layers(path: Path) -> list[Layer]:
+    """Layers by the evaluator's reader. Raises Unreadable."""
+    from export.coreml_evaluator.evaluate import load_program
+    from export.coreml_evaluator.twin import stored_layers
 
-
-def _specification_path(path: Path) -> Path:
-    manifest = json.loads((path / "Manifest.json").read_text())
-    entry = manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]
-    return path / "Data" / str(entry["path"])
-
-
-def _read_specification(path: Path) -> Any:
-    _quiet()
-    from coremltools.proto import Model_pb2
-    from google.protobuf.message import DecodeError
-
-    document = Model_pb2.Model()
-    try:
-        document.ParseFromString(_specification_path(path).read_bytes())
-    except (OSError, ValueError, KeyError, DecodeError) as error:
-        raise Unreadable(f"{path.name} is not a Core ML package: {error!r}") from error
-    return document
+    return stored_layers(load_program(path))
 
 
 def _labels(document: Any) -> tuple[str, ...]:
@@ -182,7 +177,7 @@ def _make_reproducible(path: Path) -> None:
 
     coremltools draws new UUIDs for `Manifest.json`, and protobuf writes maps in any order.
     """
-    document, place = _read_specification(path), _specification_path(path)
+    document, place = read_specification(path), specification_path(path)
     place.write_bytes(document.SerializeToString(deterministic=True))
     manifest = json.loads((path / "Manifest.json").read_text())
     entries, root = {}, manifest["rootModelIdentifier"]

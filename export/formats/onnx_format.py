@@ -1,7 +1,7 @@
 """ONNX: one file for onnxruntime on Android, iOS and the Web.
 
-Opset 17 and IR 8 on purpose: every onnxruntime since 1.12 loads them, and apps seldom ship the
-newest. torch's TorchScript-based exporter writes them; its dynamo exporter starts at opset 18.
+Opset 17 and IR 8 on purpose: every onnxruntime since 1.12 should load them, and apps seldom ship
+the newest. torch's TorchScript-based exporter writes them; its dynamo exporter starts at opset 18.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from export.errors import ConversionFailed, Unreadable
-from export.formats.base import Description, Tolerance
+from export.formats.base import Description, Runner, Tolerance
 from export.formats.onnxruntime_session import load_session, run_session, session_ports
+from export.layers import Layer
 from export.metadata import labels_in
 
 if TYPE_CHECKING:
@@ -30,13 +31,17 @@ SUFFIX: Final = ".onnx"
 PLATFORMS: Final = ("android", "ios")
 REQUIRES: Final = ("onnx", "onnxruntime", "onnxsim")
 RUNTIME: Final = "onnxruntime"
+RUN_BY: Final = "run by onnxruntime"
+ALSO: Final[tuple[Runner, ...]] = ()
 TOLERANCES: Final[Mapping[str, Tolerance]] = {
     "fp32": Tolerance(
         1e-4, 0.0, "the same arithmetic in another order: 1e-6 on X-rays, 1e-5 on pure noise"
     ),
 }
 OPSET: Final = 17
-OLDEST_ONNXRUNTIME: Final = {17: "1.12"}  # https://onnxruntime.ai/docs/reference/compatibility
+# The oldest that Python 3.11 can prove it with (export/foreign); 1.12 introduced opset 17.
+OLDEST_ONNXRUNTIME: Final = {17: "1.15"}
+LAYER_KINDS: Final = {"Conv": "conv", "Gemm": "linear"}
 SIMPLIFIER_CHECKS: Final = 3  # onnxsim's own default is none, and its "ok" then says nothing
 SIMPLIFIER_TOLERANCE: Final = 1e-6
 
@@ -93,6 +98,27 @@ def describe(path: Path) -> Description:
     if opset in OLDEST_ONNXRUNTIME:
         requires["onnxruntime"] = OLDEST_ONNXRUNTIME[opset]
     return Description(inputs, outputs, metadata, labels_in(metadata), requires)
+
+
+def stored_layers(path: Path) -> list[Layer]:
+    """Convolutions and matrix products in graph order, from the initializers. Raises Unreadable."""
+    import onnx
+    from onnx import numpy_helper
+
+    try:
+        graph = onnx.load(path, load_external_data=False).graph
+        stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    except Exception as error:  # protobuf's and onnx's errors share no base
+        raise Unreadable(f"onnx cannot read {path.name}: {error}") from error
+    layers = []
+    for node in graph.node:
+        if node.op_type in LAYER_KINDS:
+            tensors = dict(zip(("weight", "bias"), node.input[1:], strict=False))
+            present = {key: stored[name] for key, name in tensors.items() if name in stored}
+            if "weight" not in present:
+                raise Unreadable(f"{path.name}: {node.name} has no weight of its own")
+            layers.append(Layer(LAYER_KINDS[node.op_type], node.name, present))
+    return layers
 
 
 def _export(graph: DeployGraph, spec: ModelSpec, path: Path) -> None:

@@ -13,14 +13,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from export.errors import ConversionFailed
+import numpy as np
+
+from export.errors import ConversionFailed, Unreadable
 from export.formats import onnx_format
-from export.formats.base import Description, Tolerance
+from export.formats.base import Description, Runner, Tolerance
 from export.formats.onnxruntime_session import load_session, run_session, session_ports
+from export.layers import Layer
 from export.metadata import labels_in
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from export.graph import DeployGraph
@@ -30,7 +32,11 @@ NAME: Final = "ort"
 SUFFIX: Final = ".ort"
 PLATFORMS: Final = ("android",)
 METADATA_KEY: Final = "metadata"
-OLDEST_ONNXRUNTIME: Final = {6: "1.17"}  # tried: 1.17.3 loads version 6, 1.15.1 refuses it
+LAYER_KINDS: Final = {"Conv": "conv", "FusedConv": "conv", "Gemm": "linear", "FusedGemm": "linear"}
+DTYPES: Final = {1: np.float32, 10: np.float16}  # onnx.TensorProto.DataType
+OLDEST_ONNXRUNTIME: Final = {6: "1.16"}  # 1.15.1 refuses version 6
+RUN_BY: Final = "run by onnxruntime"
+ALSO: Final[tuple[Runner, ...]] = ()
 REQUIRES: Final = onnx_format.REQUIRES
 RUNTIME: Final = "onnxruntime"
 TOLERANCES: Final[Mapping[str, Tolerance]] = {
@@ -89,9 +95,39 @@ def describe(path: Path) -> Description:
     return Description(inputs, outputs, metadata, labels_in(metadata), requires)
 
 
+def stored_layers(path: Path) -> list[Layer]:
+    """Convolutions and matrix products, fused or not, from the initializers. Raises Unreadable."""
+    graph = _flatbuffer(path).Model().Graph()
+    stored = {}
+    for i in range(graph.InitializersLength()):
+        tensor = graph.Initializers(i)
+        if tensor.DataType() in DTYPES:
+            values = tensor.RawDataAsNumpy().view(DTYPES[tensor.DataType()])
+            stored[tensor.Name()] = values.reshape(tensor.DimsAsNumpy())
+    layers = []
+    for i in range(graph.NodesLength()):
+        node = graph.Nodes(i)
+        kind = LAYER_KINDS.get(node.OpType().decode())
+        if kind:
+            names = [node.Inputs(j) for j in range(1, node.InputsLength())]
+            tensors = dict(zip(("weight", "bias"), names, strict=False))
+            present = {key: stored[name] for key, name in tensors.items() if name in stored}
+            if "weight" not in present:
+                raise Unreadable(f"{path.name}: {node.Name().decode()} has no weight of its own")
+            layers.append(Layer(kind, node.Name().decode(), present))
+    return layers
+
+
 def _format_version(path: Path) -> int:
+    return int(_flatbuffer(path).OrtVersion())
+
+
+def _flatbuffer(path: Path) -> Any:
+    """The root of the file by the reader that comes with onnxruntime's tools."""
     from onnxruntime.tools.ort_format_model.ort_flatbuffers_py.fbs import InferenceSession
 
     content = path.read_bytes()
-    root = InferenceSession.InferenceSession.GetRootAsInferenceSession(content, 0)
-    return int(root.OrtVersion())
+    reader = InferenceSession.InferenceSession
+    if not reader.InferenceSessionBufferHasIdentifier(content, 0):
+        raise Unreadable(f"{path.name} is not an ORT format file")
+    return reader.GetRootAsInferenceSession(content, 0)

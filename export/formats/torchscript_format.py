@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from export.errors import ConversionFailed, Unreadable
-from export.formats.base import Description, Port, Tolerance
+from export.formats.base import Description, Port, Runner, Tolerance
+from export.formats.lite_bytecode import prepacked_layers
 from export.metadata import labels_in
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from export.graph import DeployGraph
+    from export.layers import Layer
     from pipeline.checkpoint import ModelSpec
 
 NAME: Final = "torchscript"
@@ -33,6 +35,8 @@ SUFFIX: Final = ".ptl"
 PLATFORMS: Final = ("android",)
 REQUIRES: Final = ("torch",)
 RUNTIME: Final = "torch"
+RUN_BY: Final = "run by the lite interpreter"
+ALSO: Final[tuple[Runner, ...]] = ()
 TOLERANCES: Final[Mapping[str, Tolerance]] = {
     "fp32": Tolerance(
         1e-4, 0.0, "XNNPACK sums in another order: 1e-6 on X-rays, 1e-5 on pure noise"
@@ -130,6 +134,17 @@ def describe(path: Path) -> Description:
     if bytecode <= MAX_BYTECODE:
         requires["pytorch_lite"] = OLDEST_RUNTIME
     return Description(inputs, outputs, metadata, labels_in(metadata), requires)
+
+
+def stored_layers(path: Path) -> list[Layer]:
+    """Prepacked layers from the bytecode, without running it. Raises Unreadable."""
+    import torch
+
+    try:
+        reader = torch._C.PyTorchFileReader(str(path))
+    except RuntimeError as error:
+        raise Unreadable(f"{path.name} is not an archive of torch: {error}") from error
+    return prepacked_layers(reader, path.name)
 
 
 def has_xnnpack() -> bool:

@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from pipeline import phantom
+from pipeline.phantom import folder as phantom_folder
+from pipeline.phantom.letters import spell
 
 CLEAR, OPACITIES = phantom.LABELS
 
@@ -100,7 +102,7 @@ def test_every_image_bears_the_word_synthetic_in_one_of_its_corners():
             height, width = film.shape
             found = []
             for dot_px in (1, 2):
-                word = phantom._word("SYNTHETIC", dot_px)
+                word = spell("SYNTHETIC", dot_px)
                 high, wide = word.shape
                 found += [
                     np.array_equal(film[y : y + high, x : x + wide], word)
@@ -118,7 +120,7 @@ def test_an_interrupted_data_set_leaves_nothing_behind(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return whole_draw(label, number, seed)
 
-    monkeypatch.setattr(phantom, "draw", draw)
+    monkeypatch.setattr(phantom_folder, "draw", draw)
     with pytest.raises(KeyboardInterrupt):
         phantom.write_dataset(tmp_path / "data", train=4, valid=4)
     assert list(tmp_path.iterdir()) == []

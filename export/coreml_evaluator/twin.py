@@ -1,0 +1,141 @@
+"""PyTorch holding a package's own weights: what it must compute, whatever it compresses to.
+
+In: a program and the network it was made from. Out: a module that takes the same pixels. If program
+and twin agree to rounding, the structure (operations, order, padding, colour, normalisation) is
+right, and what is left between twin and checkpoint is weights alone.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from export.errors import Unreadable
+from export.layers import Layer
+from export.network_layers import called_modules, folded_network
+
+if TYPE_CHECKING:
+    from export.coreml_evaluator.evaluate import Program, Step
+    from export.graph import PixelGraph
+
+# Operation -> tensor of an `export.layers.Layer` -> argument of the operation.
+KINDS: Final = {
+    "conv": {"weight": "weight", "bias": "bias"},
+    "linear": {"weight": "weight", "bias": "bias"},
+    "batch_norm": {"weight": "gamma", "bias": "beta", "mean": "mean", "variance": "variance"},
+}
+ATTRIBUTES: Final = {"mean": "running_mean", "variance": "running_var"}  # of torch's batch norm
+
+
+class Twin(nn.Module):
+    """Normalisation by the program's constants, the network with the program's weights, softmax."""
+
+    def __init__(self, network: nn.Module, mean: Tensor, scale: Tensor) -> None:
+        super().__init__()
+        self.network, self.mean, self.scale = network, mean, scale
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """float32 (N, 3, H, W), 0..255 RGB -> float32 (N, K)."""
+        logits: Tensor = self.network((pixels - self.mean) * self.scale)
+        return logits
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """float32 (N, 3, H, W), 0..255 RGB -> float32 (N, K)."""
+        return torch.softmax(self.logits(pixels), dim=1)
+
+
+def build_twin(program: Program, graph: PixelGraph) -> Twin:
+    """The twin of a program.
+
+    Raises:
+        Unreadable: the program's layers are not those of the network.
+
+    """
+    network = copy.deepcopy(folded_network(graph.network)).eval()
+    modules = called_modules(network, program.size[0])
+    steps = [step for step in program.steps if step.operation in KINDS]
+    if len(steps) != len(modules):
+        raise Unreadable(f"{program.name} has {len(steps)} layers, the network {len(modules)}")
+    for step, (name, module) in zip(steps, modules, strict=True):
+        _give(step, name, module)
+    mean, scale = (
+        torch.from_numpy(value.astype(np.float32).reshape(1, 3, 1, 1))
+        for value in normalisation(program)
+    )
+    return Twin(network, mean, scale)
+
+
+def stored_layers(program: Program) -> list[Layer]:
+    """The normalisation and the layers of a program in call order, weights decompressed.
+
+    Raises:
+        Unreadable: the program does not begin with a normalisation.
+
+    """
+    mean, scale = normalisation(program)
+    return [
+        Layer("normalise", "normalisation", {"weight": mean, "bias": scale}),
+        *_weighted_layers(program),
+    ]
+
+
+def _weighted_layers(program: Program) -> list[Layer]:
+    return [
+        Layer(
+            step.operation,
+            step.output,
+            {k: step.arguments[a] for k, a in KINDS[step.operation].items() if a in step.arguments},
+        )
+        for step in program.steps
+        if step.operation in KINDS
+    ]
+
+
+def normalisation(program: Program) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """What the program subtracts from the pixels and multiplies them by: (3,) each, as stored.
+
+    Raises:
+        Unreadable: the program does not begin with a subtraction and a multiplication.
+
+    """
+    arithmetic = [step for step in program.steps if step.operation not in ("cast",)][:2]
+    if [step.operation for step in arithmetic] not in (["sub", "mul"], ["sub", "real_div"]):
+        begins = ", ".join(step.operation for step in arithmetic)
+        raise Unreadable(f"{program.name} begins with {begins}, not with the normalisation")
+    values = []
+    for step in arithmetic:
+        constant = step.arguments["y"]
+        if not isinstance(constant, np.ndarray) or constant.size not in (1, 3):
+            raise Unreadable(f"{program.name}: {step.operation} is not by a constant per channel")
+        values.append(np.broadcast_to(constant.reshape(-1), (3,)))
+    if arithmetic[1].operation == "real_div":
+        values[1] = np.reciprocal(values[1])
+    return values[0], values[1]
+
+
+def _give(step: Step, name: str, module: nn.Module) -> None:
+    """Put the weights of a step into the module of the same place."""
+    if isinstance(module, nn.BatchNorm2d):
+        module.eps = float(step.arguments["epsilon"])
+    for key, argument in KINDS[step.operation].items():
+        attribute = ATTRIBUTES.get(key, key)
+        target, value = getattr(module, attribute), step.arguments.get(argument)
+        with torch.no_grad():
+            if value is None:
+                if target is not None:
+                    target.zero_()
+                continue
+            made = torch.from_numpy(np.asarray(value, dtype=np.float32).copy())
+            if target is None:
+                module.register_parameter(attribute, nn.Parameter(made))
+            elif target.shape != made.shape:
+                raise Unreadable(
+                    f"{step.output} has a {key} of {tuple(made.shape)}, "
+                    f"{name} one of {tuple(target.shape)}"
+                )
+            else:
+                target.copy_(made)

@@ -1,0 +1,35 @@
+"""A weighted layer: the common tongue in which every format says what it stores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One weighted layer.
+
+    Attributes:
+        kind: ``conv``, ``linear``, ``batch_norm`` or ``normalise``.
+        name: for people: of the module, node or constant.
+        tensors: float32 or float16. conv and linear: ``weight`` (O, I, h, w) or (O, I), and
+            ``bias`` (O,) if there is one; batch norm: ``weight``, ``bias``, ``mean``,
+            ``variance``, (C,) each.
+
+    """
+
+    kind: str
+    name: str
+    tensors: Mapping[str, Array]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the weight."""
+        return self.tensors["weight"].shape

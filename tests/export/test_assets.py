@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import errno
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from export.asset_readme import INTEGRATION
+from export.assets import FOLDERS, LABELS_FILE, publish
+from export.formats import FORMATS
+from export.manifest import Published, read_manifest
+from export.parity import Agreement, ParityResult
+from pipeline.errors import BadInput
+from tests.conftest import LABELS
+from tests.export.conftest import Artifacts, Exported, Model, tree
+
+PASSED = ParityResult(
+    "pass", "", 13, 1e-7, 1e-8, 0, 0, "hard/red", {"hard": Agreement(13, 1e-7, 1e-8, 0)}
+)
+
+
+@pytest.fixture
+def by_platform(artifacts: Artifacts) -> dict[str, list[Published]]:
+    ready: dict[str, list[Published]] = {platform: [] for platform in FOLDERS}
+    for (name, precision), path in artifacts.items():
+        artifact = Published(name, precision, path, FORMATS[name].describe(path), PASSED)
+        for platform in FORMATS[name].PLATFORMS:
+            ready[platform].append(artifact)
+    return ready
+
+
+def publish_tiny(root: Path, model: Model, by_platform: dict[str, list[Published]]) -> list[Path]:
+    return publish(root, model.spec, model.identity, by_platform)
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """Assets of an earlier release."""
+    root = tmp_path / "app"
+    for folder in FOLDERS.values():
+        (root / folder).mkdir(parents=True)
+        (root / folder / "old_model.onnx").write_bytes(b"old")
+    return root
+
+
+def assert_as_it_was(root: Path) -> None:
+    assert tree(root) == {f"{folder}/old_model.onnx": b"old" for folder in FOLDERS.values()}
+    assert sorted(p.name for p in root.iterdir()) == sorted(FOLDERS.values())
+
+
+def test_publishing_replaces_both_folders_whole(
+    old: Path, model: Model, by_platform: dict[str, list[Published]]
+) -> None:
+    folders = publish_tiny(old, model, by_platform)
+    assert folders == [old / name for name in FOLDERS.values()]
+    assert sorted(p.name for p in old.iterdir()) == sorted(FOLDERS.values())
+    beside = ["README.md", "labels.txt", "manifest.json"]
+    android = [*beside, "tiny_fp32.onnx", "tiny_fp32.ort", "tiny_fp32.ptl"]
+    ios = [*beside, "tiny_fp16.mlpackage", "tiny_fp32.mlpackage", "tiny_fp32.onnx"]
+    assert sorted(p.name for p in (old / "android_assets").iterdir()) == android
+    assert sorted(p.name for p in (old / "ios_assets").iterdir()) == ios
+
+
+def test_published_artifacts_are_the_proven_ones(
+    tmp_path: Path, model: Model, by_platform: dict[str, list[Published]], artifacts: Artifacts
+) -> None:
+    publish_tiny(tmp_path, model, by_platform)
+    for (name, precision), path in artifacts.items():
+        for platform in FORMATS[name].PLATFORMS:
+            copy = tmp_path / FOLDERS[platform] / path.name
+            same = tree(copy) == tree(path) if path.is_dir() else True
+            assert same, (name, precision)
+            assert copy.is_dir() or copy.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("folder", FOLDERS.values())
+def test_labels_txt_holds_the_labels_in_the_order_of_the_outputs(
+    folder: str, exported: Exported
+) -> None:
+    text = (exported.root / folder / LABELS_FILE).read_text(encoding="utf-8")
+    assert text == "".join(f"{label}\n" for label in LABELS)
+    assert text.splitlines() == read_manifest(exported.root / folder)["model"]["labels"]
+
+
+@pytest.mark.parametrize("folder", FOLDERS.values())
+def test_the_readme_tells_an_app_developer_what_matters(folder: str, exported: Exported) -> None:
+    text = (exported.root / folder / "README.md").read_text(encoding="utf-8")
+    manifest = read_manifest(exported.root / folder)
+    for artifact in manifest["artifacts"]:
+        assert f"`{artifact['path']}`" in text
+    for part in ("64 x 64", ", ".join(LABELS), "at least 0.4", "Not a medical device"):
+        assert part in text
+    assert "{" not in text  # no placeholder is left
+
+
+def test_the_readme_has_a_paragraph_for_every_format() -> None:
+    assert INTEGRATION.keys() == FORMATS.keys()
+
+
+def test_what_was_not_run_says_so_in_the_readme(
+    tmp_path: Path, model: Model, by_platform: dict[str, list[Published]]
+) -> None:
+    not_run = ParityResult("not_run", "Core ML runs on macOS only")
+    by_platform["ios"] = [replace(a, parity=not_run) for a in by_platform["ios"]]
+    publish_tiny(tmp_path, model, by_platform)
+    text = (tmp_path / "ios_assets" / "README.md").read_text(encoding="utf-8")
+    assert text.count("not run: Core ML runs on macOS only") == len(by_platform["ios"])
+    assert "pass:" not in text
+
+
+@pytest.mark.parametrize("platform", FOLDERS)
+def test_a_failed_artifact_is_never_published(
+    platform: str, old: Path, model: Model, by_platform: dict[str, list[Published]]
+) -> None:
+    failed = ParityResult("fail", "max |Δp| 1.0e+00 > 1e-04 on hard/red")
+    by_platform[platform][-1] = replace(by_platform[platform][-1], parity=failed)
+    with pytest.raises(jsonschema.ValidationError):
+        publish_tiny(old, model, by_platform)
+    assert_as_it_was(old)
+
+
+@pytest.mark.parametrize("copy_of", ["copy", "copytree"])
+def test_ctrl_c_while_copying_leaves_both_old_folders(
+    copy_of: str,
+    old: Path,
+    model: Model,
+    by_platform: dict[str, list[Published]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Folders (copytree) are in the second platform only: the first is staged by then."""
+
+    def interrupted(source: Path, target: Path) -> None:
+        Path(target).with_suffix(".half").write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, copy_of, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        publish_tiny(old, model, by_platform)
+    assert_as_it_was(old)
+
+
+@pytest.mark.parametrize("copy_of", ["copy", "copytree"])
+def test_a_full_disk_while_copying_leaves_both_old_folders_and_is_bad_input(
+    copy_of: str,
+    old: Path,
+    model: Model,
+    by_platform: dict[str, list[Published]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_space(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(target))
+
+    monkeypatch.setattr(shutil, copy_of, no_space)
+    with pytest.raises(BadInput, match=r"cannot write .*_assets: No space left on device"):
+        publish_tiny(old, model, by_platform)
+    assert_as_it_was(old)
+
+
+def test_a_full_disk_while_writing_the_manifest_leaves_both_old_folders(
+    old: Path,
+    model: Model,
+    by_platform: dict[str, list[Published]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write_text = Path.write_text
+
+    def no_space(self: Path, text: str, **options: str) -> int:
+        if self.name == "manifest.json" and "ios" in str(self.parent):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_text(self, text, **options)
+
+    monkeypatch.setattr(Path, "write_text", no_space)
+    with pytest.raises(BadInput, match="No space left on device"):
+        publish_tiny(old, model, by_platform)
+    monkeypatch.undo()
+    assert_as_it_was(old)
+
+
+def test_a_platform_without_artifacts_keeps_its_old_folder(
+    old: Path, model: Model, by_platform: dict[str, list[Published]]
+) -> None:
+    folders = publish_tiny(old, model, {**by_platform, "ios": []})
+    assert folders == [old / "android_assets"]
+    assert tree(old / "ios_assets") == {"old_model.onnx": b"old"}
+
+
+def test_a_file_where_a_folder_goes_is_bad_input(
+    old: Path, model: Model, by_platform: dict[str, list[Published]]
+) -> None:
+    shutil.rmtree(old / "ios_assets")
+    (old / "ios_assets").write_text("a file")
+    with pytest.raises(BadInput, match="is a file where a folder is to be written"):
+        publish_tiny(old, model, by_platform)
+    assert (old / "ios_assets").read_text() == "a file"
+    assert tree(old / "android_assets") == {"old_model.onnx": b"old"}
+
+
+def test_a_model_of_three_labels_is_published_with_its_rule(
+    tmp_path: Path, model: Model, by_platform: dict[str, list[Published]]
+) -> None:
+    spec = replace(model.spec, labels=("a", "b", "c"), positive=None, threshold=None)
+    publish(tmp_path, spec, model.identity, {"android": by_platform["android"][:1]})
+    text = (tmp_path / "android_assets" / "README.md").read_text(encoding="utf-8")
+    assert "Decide the most probable label" in text
+    assert (tmp_path / "android_assets" / LABELS_FILE).read_text() == "a\nb\nc\n"

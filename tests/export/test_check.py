@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from export.assets import FOLDERS
+from export.check import check_published
+from export.cli import main
+from export.formats import FORMATS
+from export.report import Row, exit_code
+from pipeline.errors import BadInput
+from tests.conftest import make_spec
+from tests.export.conftest import Exported, Model, tree, write_sensitive_network
+
+ANDROID, IOS = FOLDERS["android"], FOLDERS["ios"]
+PACKAGE = f"{IOS}/tiny_fp32.mlpackage"
+CLEAN = {
+    ("android", "onnx fp32"): "pass",
+    ("android", "ort fp32"): "pass",
+    ("android", "torchscript fp32"): "pass",
+    ("ios", "onnx fp32"): "pass",
+    ("ios", "coreml fp32"): "pass",
+    ("ios", "coreml fp16"): "pass",
+}
+FILES = {
+    f"{ANDROID}/tiny_fp32.onnx": ("android", "onnx fp32"),
+    f"{ANDROID}/tiny_fp32.ort": ("android", "ort fp32"),
+    f"{ANDROID}/tiny_fp32.ptl": ("android", "torchscript fp32"),
+    f"{IOS}/tiny_fp32.onnx": ("ios", "onnx fp32"),
+    f"{PACKAGE}/Manifest.json": ("ios", "coreml fp32"),
+    f"{PACKAGE}/Data/com.apple.CoreML/model.mlmodel": ("ios", "coreml fp32"),
+    f"{PACKAGE}/Data/com.apple.CoreML/weights/weight.bin": ("ios", "coreml fp32"),
+}
+
+
+def checked(assets: Path, model: Model, data: Path) -> dict[tuple[str, str], Row]:
+    rows, _ = check_published(assets, model.folder, data, 100)
+    return {(row.place, row.name): row for row in rows}
+
+
+def statuses(rows: dict[tuple[str, str], Row]) -> dict[tuple[str, str], str]:
+    return {key: row.parity.status for key, row in rows.items()}
+
+
+def assert_one_fails(rows: dict[tuple[str, str], Row], key: tuple[str, str], reason: str) -> None:
+    assert statuses(rows) == {**CLEAN, key: "fail"}
+    assert reason in rows[key].parity.reason
+    assert exit_code(list(rows.values()), strict=False) == 1
+
+
+def assert_platform_fails(rows: dict[tuple[str, str], Row], platform: str, reason: str) -> None:
+    expected = {k: "fail" if k[0] == platform else status for k, status in CLEAN.items()}
+    assert statuses(rows) == expected
+    assert all(reason in row.parity.reason for k, row in rows.items() if k[0] == platform)
+
+
+def change_one_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x01
+    path.write_bytes(content)
+
+
+def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    path = folder / "manifest.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    change(document)
+    path.write_text(json.dumps(document), encoding="utf-8")
+
+
+def test_clean_assets_have_a_row_for_each_artifact_and_nothing_fails(
+    assets: Path, model: Model, data: Path
+) -> None:
+    rows, images = check_published(assets, model.folder, data, 100)
+    assert {(row.place, row.name): row.parity.status for row in rows} == CLEAN
+    assert len(rows) == len(CLEAN)
+    assert exit_code(rows, strict=False) == 0
+    assert images == "6 validation images of xrays and 13 hard images"
+
+
+def test_a_check_writes_nothing(assets: Path, model: Model, data: Path) -> None:
+    before = tree(assets)
+    checked(assets, model, data)
+    assert tree(assets) == before
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_one_changed_byte_in_a_file_fails_its_artifact(
+    file: str, assets: Path, model: Model, data: Path
+) -> None:
+    change_one_byte(assets / file)
+    rows = checked(assets, model, data)
+    assert_one_fails(rows, FILES[file], "has changed: its SHA-256 is not the manifest's")
+    assert file.split("/", 1)[1] in rows[FILES[file]].parity.reason
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_missing_file_fails_its_artifact(
+    file: str, assets: Path, model: Model, data: Path
+) -> None:
+    (assets / file).unlink()
+    assert_one_fails(checked(assets, model, data), FILES[file], "is missing")
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_truncated_file_fails_its_artifact_by_its_size(
+    file: str, assets: Path, model: Model, data: Path
+) -> None:
+    content = (assets / file).read_bytes()
+    (assets / file).write_bytes(content[:-1])
+    reason = f"has {len(content) - 1} bytes, not {len(content)}"
+    assert_one_fails(checked(assets, model, data), FILES[file], reason)
+
+
+def test_a_missing_package_fails(assets: Path, model: Model, data: Path) -> None:
+    shutil.rmtree(assets / PACKAGE)
+    assert_one_fails(checked(assets, model, data), ("ios", "coreml fp32"), "is missing")
+
+
+def test_an_extra_file_in_a_package_fails_it(assets: Path, model: Model, data: Path) -> None:
+    (assets / PACKAGE / "Data" / "extra.bin").write_bytes(b"x")
+    rows = checked(assets, model, data)
+    assert_one_fails(rows, ("ios", "coreml fp32"), "Data/extra.bin is not in the manifest")
+
+
+def test_an_extra_file_in_a_folder_fails_the_platform(
+    assets: Path, model: Model, data: Path
+) -> None:
+    (assets / ANDROID / "old_model.onnx").write_bytes(b"x")
+    rows = checked(assets, model, data)
+    assert_platform_fails(rows, "android", "old_model.onnx is not in the manifest")
+
+
+@pytest.mark.parametrize("labels", ["non_covid19\ncovid19\n", "covid19\n", "a\nb\n", ""])
+def test_changed_labels_fail_the_platform(
+    labels: str, assets: Path, model: Model, data: Path
+) -> None:
+    (assets / IOS / "labels.txt").write_text(labels)
+    assert_platform_fails(checked(assets, model, data), "ios", "labels.txt")
+
+
+def test_labels_that_are_no_text_fail_the_platform(assets: Path, model: Model, data: Path) -> None:
+    (assets / IOS / "labels.txt").write_bytes(b"covid19\nnon_c\xffvid19\n")
+    assert_platform_fails(checked(assets, model, data), "ios", "labels.txt")
+
+
+def test_missing_labels_fail_the_platform(assets: Path, model: Model, data: Path) -> None:
+    (assets / ANDROID / "labels.txt").unlink()
+    assert_platform_fails(checked(assets, model, data), "android", "labels.txt is missing")
+
+
+def test_swapped_labels_in_a_manifest_fail_the_platform(
+    assets: Path, model: Model, data: Path
+) -> None:
+    edit_manifest(assets / ANDROID, lambda document: document["model"]["labels"].reverse())
+    assert_platform_fails(checked(assets, model, data), "android", "other labels")
+
+
+def test_a_manifest_of_another_checkpoint_fails_the_platform(
+    assets: Path, model: Model, data: Path
+) -> None:
+    def other(document: dict[str, Any]) -> None:
+        document["model"]["checkpoint_sha256"] = "0" * 64
+
+    edit_manifest(assets / ANDROID, other)
+    rows = checked(assets, model, data)
+    assert_platform_fails(rows, "android", "made from another checkpoint")
+
+
+def test_assets_of_another_checkpoint_fail_everywhere(
+    assets: Path, data: Path, tmp_path: Path
+) -> None:
+    """Trained again, not exported again: what CI is there to find."""
+    other = write_sensitive_network(tmp_path / "other", make_spec(version="2.0.0"), seed=1)
+    rows, _ = check_published(assets, other, data, 100)
+    assert {row.parity.status for row in rows} == {"fail"}
+    assert "export again" in rows[0].parity.reason
+
+
+def test_a_file_swapped_together_with_its_hash_still_fails_by_its_content(
+    assets: Path, model: Model, data: Path, tmp_path: Path
+) -> None:
+    """Hashes prove nothing to someone who writes the manifest as well; parity does."""
+    from export.formats import FORMATS
+    from export.manifest import file_entries
+    from tests.export.conftest import read_model
+
+    other = read_model(write_sensitive_network(tmp_path / "other", make_spec(), seed=1))
+    path = assets / ANDROID / "tiny_fp32.onnx"
+    FORMATS["onnx"].convert(other.graph, model.spec, model.metadata, "fp32", path)
+    (entry,) = file_entries(assets / ANDROID, path.name)
+
+    def renew(document: dict[str, Any]) -> None:
+        artifact = document["artifacts"][0]
+        assert artifact["path"] == path.name
+        artifact["size_bytes"] = entry.size_bytes
+        artifact["files"] = [vars(entry)]
+
+    edit_manifest(assets / ANDROID, renew)
+    assert_one_fails(checked(assets, model, data), ("android", "onnx fp32"), "max |Δp|")
+
+
+def test_an_artifact_unknown_to_this_version_is_bad_input(
+    assets: Path, model: Model, data: Path
+) -> None:
+    edit_manifest(assets / IOS, lambda d: d["artifacts"][0].update(precision="int4"))
+    with pytest.raises(BadInput, match="onnx int4, unknown to this version"):
+        checked(assets, model, data)
+
+
+@pytest.mark.parametrize("folder", FOLDERS.values())
+def test_a_missing_folder_is_bad_input(folder: str, assets: Path, model: Model, data: Path) -> None:
+    shutil.rmtree(assets / folder)
+    with pytest.raises(BadInput, match="no assets at"):
+        checked(assets, model, data)
+
+
+# --- the command ------------------------------------------------------------------------------
+
+
+def run_check(assets: Path, model: Model, data: Path, *more: str) -> int:
+    options = ["--assets", str(assets), "--checkpoint", str(model.folder), "--data", str(data)]
+    return main(["check", *options, *more])
+
+
+def test_the_command_exits_0_when_nothing_failed(
+    exported: Exported, model: Model, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_check(exported.root, model, data) == 0
+    assert "6 passed, 0 failed, 0 not run of 6 artifacts" in capsys.readouterr().out
+
+
+def test_the_command_exits_1_when_something_failed(
+    assets: Path, model: Model, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change_one_byte(assets / ANDROID / "tiny_fp32.ptl")
+    assert run_check(assets, model, data) == 1
+    assert "1 failed" in capsys.readouterr().out
+
+
+def test_strict_exits_1_where_something_could_not_be_run(
+    exported: Exported, model: Model, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run_check(exported.root, model, data, "--strict") == 0
+    monkeypatch.setattr(FORMATS["coreml"], "REQUIRES", ("coreml_of_another_world",))
+    assert run_check(exported.root, model, data) == 0
+    assert run_check(exported.root, model, data, "--strict") == 1
+
+
+def test_the_command_exits_2_on_a_damaged_manifest(
+    assets: Path, model: Model, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (assets / ANDROID / "manifest.json").write_text("{")
+    report = tmp_path / "report.json"
+    assert run_check(assets, model, data, "--json", str(report)) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not report.exists()
+
+
+def no_constant(name: str) -> None:
+    raise AssertionError(f"{name} is not JSON")
+
+
+def test_json_and_junit_agree_with_the_exit_code(
+    assets: Path, model: Model, data: Path, tmp_path: Path
+) -> None:
+    change_one_byte(assets / ANDROID / "tiny_fp32.ort")
+    as_json, as_junit = tmp_path / "out" / "check.json", tmp_path / "out" / "check.xml"
+    code = run_check(assets, model, data, "--json", str(as_json), "--junit", str(as_junit))
+    assert code == 1
+
+    text = as_json.read_text(encoding="utf-8")
+    document = json.loads(text, parse_constant=no_constant)
+    assert text == json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    assert document["failed"] is True
+    found = {(a["place"], f"{a['format']} {a['precision']}"): a for a in document["artifacts"]}
+    assert {k: a["parity"]["status"] for k, a in found.items()} == {
+        **CLEAN,
+        ("android", "ort fp32"): "fail",
+    }
+
+    suite = ElementTree.fromstring(as_junit.read_text(encoding="utf-8"))
+    cases = suite.findall("testcase")
+    assert int(suite.get("tests")) == len(cases) == len(CLEAN)
+    assert int(suite.get("failures")) == len(suite.findall("testcase/failure")) == 1
+    skipped = list(CLEAN.values()).count("not_run")
+    assert int(suite.get("skipped")) == len(suite.findall("testcase/skipped")) == skipped
+    (failed,) = [case for case in cases if case.find("failure") is not None]
+    assert (failed.get("classname"), failed.get("name")) == ("android", "ort fp32")
+    assert "SHA-256" in failed.find("failure").get("message")

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from export.contract import contract_violations
+from export.formats.base import Description, Port
+from export.metadata import model_metadata
+from tests.conftest import LABELS, SIDE, make_spec
+
+IDENTITY = "ab" * 32
+SPEC = make_spec()
+GOOD = Description(
+    inputs=(Port("image", "uint8", (1, SIDE, SIDE, 3)),),
+    outputs=(Port("probs", "float32", (1, 2)),),
+    metadata=model_metadata(SPEC, IDENTITY),
+    labels=LABELS,
+    requires={},
+)
+
+
+def violations(**changes: object) -> list[str]:
+    return contract_violations(replace(GOOD, **changes), SPEC, IDENTITY)
+
+
+def test_a_file_that_says_what_the_checkpoint_says_is_in_order() -> None:
+    assert violations() == []
+
+
+def test_an_image_input_of_core_ml_is_in_order() -> None:
+    assert violations(inputs=(Port("image", "image RGB", (SIDE, SIDE)),)) == []
+
+
+def test_other_metadata_of_ones_own_are_no_concern() -> None:
+    assert violations(metadata={**GOOD.metadata, "com.github.apple.coremltools.version": "9"}) == []
+
+
+def test_swapped_labels_are_named() -> None:
+    (sentence,) = violations(labels=LABELS[::-1])
+    assert str(list(LABELS)) in sentence
+    assert str(list(LABELS[::-1])) in sentence
+
+
+@pytest.mark.parametrize("key", sorted(GOOD.metadata))
+def test_every_key_of_the_metadata_is_held_against_the_checkpoint(key: str) -> None:
+    (sentence,) = violations(metadata={**GOOD.metadata, key: "something else"})
+    assert sentence.startswith(f"{key} in the file is something else")
+
+
+@pytest.mark.parametrize("key", sorted(GOOD.metadata))
+def test_every_key_of_the_metadata_must_be_there(key: str) -> None:
+    (sentence,) = violations(metadata={k: v for k, v in GOOD.metadata.items() if k != key})
+    assert sentence.startswith(f"{key} in the file is missing")
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        (),
+        (Port("input", "uint8", (1, SIDE, SIDE, 3)),),
+        (*GOOD.inputs, Port("threshold", "float32", (1,))),
+        (Port("image", "float32", (1, SIDE, SIDE, 3)),),
+        (Port("image", "uint8", (1, 3, SIDE, SIDE)),),
+        (Port("image", "uint8", (1, SIDE + 1, SIDE, 3)),),
+        (Port("image", "uint8", None),),
+        (Port("image", "image BGR", (SIDE, SIDE)),),
+        (Port("image", "image grey", (SIDE, SIDE)),),
+        (Port("image", "image RGB", (SIDE, SIDE * 2)),),
+    ],
+    ids=str,
+)
+def test_an_input_of_other_name_number_dtype_or_shape_is_a_violation(
+    inputs: tuple[Port, ...],
+) -> None:
+    (sentence,) = violations(inputs=inputs)
+    assert "input" in sentence
+
+
+@pytest.mark.parametrize(
+    "outputs", [(), (Port("logits", "float32", (1, 2)),), (Port("probs", "float32", (1, 3)),)]
+)
+def test_an_output_of_other_name_or_length_is_a_violation(outputs: tuple[Port, ...]) -> None:
+    (sentence,) = violations(outputs=outputs)
+    assert "probs" in sentence
+
+
+def test_probabilities_in_another_dtype_are_a_violation() -> None:
+    """A phone reads the buffer as the dtype that the manifest promises."""
+    assert violations(outputs=(Port("probs", "float16", (1, 2)),))
+
+
+def test_violations_add_up() -> None:
+    assert len(violations(labels=(), inputs=(), outputs=())) == 3

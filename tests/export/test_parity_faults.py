@@ -1,0 +1,291 @@
+"""The planted faults: a file that is wrong in one known way must fail, with a reason that says so.
+
+Every cell is a real file, converted by the real converter from a graph, a checkpoint or metadata
+with one fault, and then held against the true checkpoint.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from export.formats import FORMATS
+from export.graph import DeployGraph, PixelGraph
+from export.metadata import model_metadata
+from export.parity import ParityResult, check_artifact
+from tests.conftest import make_spec
+from tests.export.conftest import (
+    ARTIFACTS,
+    Artifacts,
+    Model,
+    read_model,
+    write_sensitive_network,
+)
+
+
+class ChannelsSwapped(PixelGraph):
+    def forward(self, pixels: Tensor) -> Tensor:
+        return super().forward(pixels.flip(1))
+
+
+class Mirrored(PixelGraph):
+    def forward(self, pixels: Tensor) -> Tensor:
+        return super().forward(pixels.flip(3))
+
+
+class Transposed(PixelGraph):
+    def forward(self, pixels: Tensor) -> Tensor:
+        return super().forward(pixels.transpose(2, 3))
+
+
+class NormalisationDropped(PixelGraph):
+    def forward(self, pixels: Tensor) -> Tensor:
+        return torch.softmax(self.network(pixels), dim=1)
+
+
+class MeanAndStdDropped(PixelGraph):
+    def forward(self, pixels: Tensor) -> Tensor:
+        return torch.softmax(self.network(pixels / 255), dim=1)
+
+
+class NormalisationDoubled(PixelGraph):
+    def forward(self, pixels: Tensor) -> Tensor:
+        once = (pixels - self.mean) / self.std
+        return torch.softmax(self.network((once - self.mean / 255) / (self.std / 255)), dim=1)
+
+
+class OutputsSwapped(PixelGraph):
+    def forward(self, pixels: Tensor) -> Tensor:
+        return super().forward(pixels).flip(1)
+
+
+class SoftmaxDoubled(PixelGraph):
+    def forward(self, pixels: Tensor) -> Tensor:
+        return torch.softmax(super().forward(pixels), dim=1)
+
+
+class SoftmaxMissing(PixelGraph):
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.network((pixels - self.mean) / self.std)
+
+
+GRAPHS = {
+    "colour channels swapped": ChannelsSwapped,
+    "image mirrored": Mirrored,
+    "image transposed": Transposed,
+    "normalisation dropped": NormalisationDropped,
+    "mean and std dropped": MeanAndStdDropped,
+    "normalisation doubled": NormalisationDoubled,
+    "outputs swapped, labels as they were": OutputsSwapped,
+    "softmax doubled": SoftmaxDoubled,
+    "softmax missing": SoftmaxMissing,
+}
+
+
+def faulty_graph(model: Model, kind: type[PixelGraph]) -> DeployGraph:
+    network = copy.deepcopy(model.graph.pixels.network)
+    graph = DeployGraph(network, model.spec)
+    graph.pixels = kind(network, model.spec)
+    return graph.eval()
+
+
+def one_changed_weight(model: Model) -> DeployGraph:
+    graph = copy.deepcopy(model.graph)
+    with torch.no_grad():  # one of the 9 x 3 x 64 weights of the first layer
+        graph.pixels.network.body[0].weight[20, 1, 1, 1] += 0.5
+    return graph
+
+
+@pytest.fixture(scope="session")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """Another training of the same model: other weights, hence another identity."""
+    folder = tmp_path_factory.mktemp("checkpoint") / "other"
+    return read_model(write_sensitive_network(folder, make_spec(), seed=1))
+
+
+def check(model: Model, name: str, path: Path, precision: str = "fp32") -> ParityResult:
+    return check_artifact(name, precision, path, model.held)
+
+
+def convert(
+    model: Model,
+    name: str,
+    folder: Path,
+    *,
+    graph: DeployGraph | None = None,
+    metadata: dict[str, str] | None = None,
+    precision: str = "fp32",
+) -> Path:
+    module = FORMATS[name]
+    path = folder / f"tiny_{precision}{module.SUFFIX}"
+    module.convert(graph or model.graph, model.spec, metadata or model.metadata, precision, path)
+    return path
+
+
+def assert_fails(result: ParityResult, *parts: str) -> None:
+    assert result.status == "fail"
+    for part in parts:
+        assert re.search(part, result.reason), result.reason
+
+
+def test_the_fixture_tells_its_two_checkpoints_apart(model: Model, other: Model) -> None:
+    assert model.identity != other.identity
+    assert np.abs(model.reference - other.reference).max() > 0.1
+
+
+@pytest.mark.parametrize(("name", "precision"), ARTIFACTS)
+def test_the_clean_artifact_passes_in_every_part(
+    name: str, precision: str, model: Model, artifacts: Artifacts
+) -> None:
+    result = check(model, name, artifacts[name, precision], precision)
+    assert set(result.parts) >= {"contract", "weights", "outputs"}
+    assert set(result.parts.values()) == {"pass"}
+    assert (result.status, result.reason) == ("pass", "")
+    assert result.images == len(model.images.names)
+    assert result.label_flips == 0
+    assert result.max_abs_diff <= (5e-3 if precision == "fp16" else 1e-5)
+
+
+@pytest.mark.parametrize("fault", GRAPHS)
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_faulty_graph_fails(name: str, fault: str, model: Model, tmp_path: Path) -> None:
+    path = convert(model, name, tmp_path, graph=faulty_graph(model, GRAPHS[fault]))
+    reason = r"max \|Δp\| \S+ > 1e-04 on hard/"
+    if name == "coreml":  # the evaluator may refuse what no topology of ours has
+        reason += r"|operation \w+ is not known here"
+    assert_fails(check(model, name, path), reason)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_missing_softmax_is_told_from_other_faults(
+    name: str, model: Model, tmp_path: Path
+) -> None:
+    path = convert(model, name, tmp_path, graph=faulty_graph(model, SoftmaxMissing))
+    assert_fails(check(model, name, path), "probabilities sum to 1 only within")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_swapped_outputs_show_as_flipped_labels(name: str, model: Model, tmp_path: Path) -> None:
+    path = convert(model, name, tmp_path, graph=faulty_graph(model, OutputsSwapped))
+    assert_fails(check(model, name, path), "labels flipped|operation reverse is not known here")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_one_changed_weight_fails(name: str, model: Model, tmp_path: Path) -> None:
+    path = convert(model, name, tmp_path, graph=one_changed_weight(model))
+    assert_fails(check(model, name, path), r"max \|Δp\|")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_other_weights_under_this_checkpoints_identity_fail(
+    name: str, model: Model, other: Model, tmp_path: Path
+) -> None:
+    path = convert(model, name, tmp_path, graph=other.graph)
+    assert_fails(check(model, name, path), r"max \|Δp\|")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_file_of_another_checkpoint_fails(
+    name: str, model: Model, other: Model, tmp_path: Path
+) -> None:
+    path = convert(other, name, tmp_path)
+    assert_fails(check(model, name, path), "checkpoint_sha256 in the file")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_same_weights_under_another_checkpoints_identity_fail(
+    name: str, model: Model, other: Model, tmp_path: Path
+) -> None:
+    """Equal in every probability, and yet of a checkpoint with another threshold, say."""
+    path = convert(model, name, tmp_path, metadata=model_metadata(model.spec, other.identity))
+    assert_fails(check(model, name, path), "checkpoint_sha256 in the file")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_labels_swapped_in_the_metadata_fail(name: str, model: Model, tmp_path: Path) -> None:
+    swapped = replace(model.spec, labels=model.spec.labels[::-1])
+    path = convert(model, name, tmp_path, metadata=model_metadata(swapped, model.identity))
+    assert_fails(check(model, name, path), "labels in the file")
+
+
+def test_labels_swapped_in_the_classifier_of_core_ml_fail(model: Model, tmp_path: Path) -> None:
+    swapped = replace(model.spec, labels=model.spec.labels[::-1])
+    path = tmp_path / "tiny_fp32.mlpackage"
+    FORMATS["coreml"].convert(model.graph, swapped, model.metadata, "fp32", path)
+    assert_fails(check(model, "coreml", path), "labels in the file")
+
+
+def cut_in_half(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def cut_the_end_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-8])
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def a_text_file(path: Path) -> None:
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 2918939\n")
+
+
+def removed(path: Path) -> None:
+    path.unlink()
+
+
+SINGLE_FILES = tuple(name for name in FORMATS if FORMATS[name].SUFFIX != ".mlpackage")
+DAMAGE = (cut_in_half, cut_the_end_off, emptied, a_text_file, removed)
+
+
+def copied(artifact: Path, folder: Path) -> Path:
+    copy_of = shutil.copytree if artifact.is_dir() else shutil.copy
+    return Path(copy_of(artifact, folder / artifact.name))
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("name", SINGLE_FILES)
+def test_a_damaged_file_fails(
+    name: str, damage: Callable[[Path], None], model: Model, artifacts: Artifacts, tmp_path: Path
+) -> None:
+    path = copied(artifacts[name, "fp32"], tmp_path)
+    damage(path)
+    assert_fails(check(model, name, path), re.escape(path.name))
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("file", ["Manifest.json", "model.mlmodel", "weight.bin"])
+def test_a_damaged_core_ml_package_fails(
+    file: str, damage: Callable[[Path], None], model: Model, artifacts: Artifacts, tmp_path: Path
+) -> None:
+    package = copied(artifacts["coreml", "fp32"], tmp_path)
+    (part,) = package.rglob(file)
+    damage(part)
+    assert_fails(check(model, "coreml", package), re.escape(package.name))
+
+
+def test_a_text_file_in_place_of_a_core_ml_package_fails(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "tiny_fp32.mlpackage"
+    a_text_file(path)
+    assert_fails(check(model, "coreml", path), path.name)
+
+
+@pytest.mark.parametrize("name", SINGLE_FILES)
+def test_a_file_of_another_format_under_the_artifacts_name_fails(
+    name: str, model: Model, artifacts: Artifacts, tmp_path: Path
+) -> None:
+    another = {"onnx": "ort", "ort": "torchscript", "torchscript": "onnx"}[name]
+    path = tmp_path / f"tiny_fp32{FORMATS[name].SUFFIX}"
+    shutil.copy(artifacts[another, "fp32"], path)
+    assert_fails(check(model, name, path))

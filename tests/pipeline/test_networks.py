@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torchvision.models import squeezenet1_1
+
+from pipeline.checkpoint import read_spec
+from pipeline.errors import BadInput
+from pipeline.networks import NETWORKS, build_network, load_network
+from tests.conftest import SIDE, make_spec, write_network
+
+
+def parameters(network: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_squeezenet_with_two_classes_has_723522_parameters():
+    network = build_network("squeezenet1_1", 2)
+    assert parameters(network) == 723_522
+    assert parameters(network) == parameters(network.body) + parameters(network.head)
+
+
+@pytest.mark.parametrize("architecture", NETWORKS)
+@pytest.mark.parametrize(("classes", "side"), [(2, 64), (5, 96)])
+def test_every_network_gives_a_logit_per_class(architecture, classes, side):
+    network = build_network(architecture, classes).eval()
+    with torch.no_grad():
+        logits = network(torch.zeros(3, 3, side, side))
+    assert logits.shape == (3, classes)
+    assert logits.dtype == torch.float32
+
+
+@pytest.mark.parametrize("architecture", NETWORKS)
+def test_every_network_is_a_body_and_a_head_and_nothing_else(architecture):
+    network = build_network(architecture, 2)
+    assert {name for name, _ in network.named_children()} == {"body", "head"}
+
+
+def test_the_smallest_side_allowed_still_gives_logits():
+    with torch.no_grad():
+        assert build_network("squeezenet1_1", 2).eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 2)
+
+
+def test_a_logit_can_be_negative():
+    network = build_network("squeezenet1_1", 2).eval()
+    with torch.no_grad():
+        network.head[1].weight.zero_()
+        network.head[1].bias.copy_(torch.tensor([-5.0, 3.0]))
+        logits = network(torch.randn(2, 3, SIDE, SIDE))
+    assert torch.allclose(logits, torch.tensor([[-5.0, 3.0]] * 2))
+
+
+def test_a_freshly_made_head_has_no_opinion():
+    network = build_network("squeezenet1_1", 3).eval()
+    assert torch.all(network.head[1].bias == 0)
+    assert network.head[1].weight.std().item() == pytest.approx(0.01, rel=0.2)
+
+
+def test_squeezenet_is_torchvisions_but_for_the_last_relu():
+    original = squeezenet1_1(weights=None, num_classes=4).eval()
+    network = build_network("squeezenet1_1", 4).eval()
+    network.body.load_state_dict(original.features.state_dict())
+    network.head[1].load_state_dict(original.classifier[1].state_dict())
+    original.classifier[2] = torch.nn.Identity()
+    pixels = torch.randn(2, 3, SIDE, SIDE)
+    with torch.no_grad():
+        assert torch.allclose(network(pixels), original(pixels), atol=1e-6)
+
+
+def test_dropout_works_while_training_and_not_after():
+    network = build_network("squeezenet1_1", 2)
+    pixels = torch.randn(1, 3, SIDE, SIDE)
+    with torch.no_grad():
+        assert not torch.equal(network(pixels), network(pixels))
+        network.eval()
+        assert torch.equal(network(pixels), network(pixels))
+
+
+def test_an_unknown_architecture_is_refused_with_the_known_ones():
+    with pytest.raises(BadInput, match=r"unknown architecture 'resnet9000'.*squeezenet1_1"):
+        build_network("resnet9000", 2)
+
+
+def test_an_unknown_architecture_of_a_checkpoint_is_refused(checkpoint):
+    with pytest.raises(BadInput, match="unknown architecture"):
+        load_network(checkpoint, make_spec(architecture="resnet9000"))
+
+
+def test_a_loaded_network_answers_as_the_one_that_was_written(tmp_path):
+    folder = write_network(tmp_path / "c", make_spec(), seed=3)
+    loaded = load_network(folder, read_spec(folder))
+    assert not loaded.training
+    state = loaded.state_dict()
+    with torch.no_grad():
+        logits = loaded(torch.zeros(1, 3, SIDE, SIDE))
+    assert torch.allclose(logits, torch.zeros(1, 2), atol=1e-4)  # centred so by write_network
+    other = load_network(write_network(tmp_path / "d", make_spec(), seed=4), make_spec())
+    assert not torch.equal(state["body.0.weight"], other.state_dict()["body.0.weight"])
