@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from export.asset_readme import asset_readme
-from export.manifest import Published, build_manifest, write_manifest
+from export.manifest import MANIFEST_FILE, Published, build_manifest, write_manifest
+from pipeline.errors import BadInput
 from pipeline.placement import staged_folder
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def publish(
             if not artifacts:
                 continue
             folder = root / FOLDERS[platform]
+            _refuse_foreign(folder)
             staging = stack.enter_context(staged_folder(folder))
             for artifact in artifacts:
                 _copy(artifact.path, staging / artifact.path.name)
@@ -56,6 +58,15 @@ def publish(
             (staging / "README.md").write_text(readme, encoding="utf-8")
             folders.append(folder)
     return folders
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Only an asset folder of ours, or nothing, is replaced."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST_FILE).is_file():
+        raise BadInput(
+            f"{folder} has no {MANIFEST_FILE}, so it is not ours to replace; move it away or give "
+            "another --out"
+        )
 
 
 def _copy(source: Path, target: Path) -> None:

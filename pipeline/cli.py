@@ -160,8 +160,11 @@ def _print_spec(folder: Path) -> None:
     print(f"{spec.name} {spec.version}: {spec.architecture}, {spec.side} x {spec.side} px RGB")
     print(f"labels: {', '.join(spec.labels)}; positive: {spec.positive} from {spec.threshold} on")
     for name, figure in spec.metrics.items():
-        low, high = figure["low"], figure["high"]
-        print(f"  {name:12} {figure['value']:.3f}  (95 % interval {low:.3f} to {high:.3f})")
+        if isinstance(figure, dict):
+            value, low, high = figure["value"], figure["low"], figure["high"]
+            print(f"  {name:20} {value:.3f}  (95 % interval {low:.3f} to {high:.3f})")
+        else:
+            print(f"  {name:20} {figure:.3f}")
     print(f"initial weights: {spec.training.get('initial_weights', 'not stated')}")
     print(f"SHA-256: {checkpoint_sha256(folder)}")
     print(spec.intended_use)

@@ -139,7 +139,7 @@ def _from_table(place: Path, seed: int, valid_fraction: float) -> Dataset:
         with place.open(newline="", encoding="utf-8-sig") as lines:
             reader = csv.DictReader(lines)
             columns = reader.fieldnames or []
-            rows = list(reader)
+            rows = [(reader.line_num, row) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise BadInput(f"{place} is not a CSV table in UTF-8: {error}") from error
     missing = [column for column in ("file", "label") if column not in columns]
@@ -149,7 +149,7 @@ def _from_table(place: Path, seed: int, valid_fraction: float) -> Dataset:
         )
     root = place.parent
     samples, splits = [], []
-    for line, row in enumerate(rows, start=2):
+    for line, row in rows:
         if not row["file"] or not row["label"]:
             raise BadInput(f"{place}, line {line}: file and label must not be empty")
         path = root / row["file"]
@@ -164,11 +164,9 @@ def _from_table(place: Path, seed: int, valid_fraction: float) -> Dataset:
     name = _identifier(place.resolve().parent.name if place.stem == "metadata" else place.stem)
     if "split" not in columns:
         return _split(name, samples, seed, valid_fraction)
-    wrong = [line for line, split in enumerate(splits, start=2) if split not in SPLITS]
-    if wrong:
-        raise BadInput(
-            f"{place}, line {wrong[0]}: split is {splits[wrong[0] - 2]!r}, not train or valid"
-        )
+    for (line, _), split in zip(rows, splits, strict=True):
+        if split not in SPLITS:
+            raise BadInput(f"{place}, line {line}: split is {split!r}, not train or valid")
     train, valid = (
         tuple(s for s, its in zip(samples, splits, strict=True) if its == split) for split in SPLITS
     )
@@ -190,7 +188,8 @@ def _split(name: str, samples: Sequence[Sample], seed: int, valid_fraction: floa
         # Without a patient every image is its own group, which makes it a plain stratified split.
         groups = [sample.patient or sample.file for sample in samples]
         folder = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
-        train, valid = next(folder.split(samples, [s.label for s in samples], groups))
+        given = [sample.label for sample in samples]
+        train, valid = _first_fold_with_every_label(folder.split(samples, given, groups), given)
     else:
         train, valid = range(len(samples)), ()
     by_patient = any(sample.patient for sample in samples)
@@ -200,6 +199,18 @@ def _split(name: str, samples: Sequence[Sample], seed: int, valid_fraction: floa
         tuple(samples[i] for i in train),
         tuple(samples[i] for i in valid),
         f"at random {'by patient' if by_patient else 'by image'}, 1 of {folds} valid, seed {seed}",
+    )
+
+
+def _first_fold_with_every_label(
+    folds: Iterable[tuple[Sequence[int], Sequence[int]]], given: Sequence[str]
+) -> tuple[Sequence[int], Sequence[int]]:
+    """Few patients cannot always be spread evenly: some folds may lack a label on one side."""
+    for train, valid in folds:
+        if all({given[i] for i in side} == set(given) for side in (train, valid)):
+            return train, valid
+    raise BadInput(
+        "too few patients to have every label in train and in valid; give a column split"
     )
 
 
@@ -225,6 +236,10 @@ def _check(dataset: Dataset, place: Path) -> None:
         lacking = [label for label in dataset.labels if not counts.get(label)]
         if lacking:
             raise BadInput(f"{place}: no {split} image has the label {', '.join(lacking)}")
+    train_files = {sample.path.resolve() for sample in dataset.train}
+    twice = [sample.file for sample in dataset.valid if sample.path.resolve() in train_files]
+    if twice:
+        raise BadInput(f"{place}: {twice[0]} is in train and in valid")
     train_patients = {sample.patient for sample in dataset.train} - {None}
     both = sorted({s.patient for s in dataset.valid if s.patient in train_patients if s.patient})
     if both:

@@ -27,7 +27,7 @@ def staged_folder(target: Path) -> Iterator[Path]:
         BadInput: the place cannot be written (no right, no space, a file is in the way).
 
     """
-    target = Path(os.path.abspath(target))  # noqa: PTH100 - resolve() would replace a symlink itself
+    target = target.resolve()  # through a symbolic link: what it points to is replaced
     previous = target.with_name(f".{target.name}.previous")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def staged_folder(target: Path) -> Iterator[Path]:
         _recover(target, previous)
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.staging-", dir=target.parent))
     except OSError as error:
-        raise BadInput(f"cannot write beside {target}: {error.strerror}") from error
+        raise BadInput(f"cannot write beside {target}: {error.strerror or error}") from error
     try:
         try:
             staging.chmod(

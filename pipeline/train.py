@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.checkpoint import ModelSpec, write_checkpoint
+from pipeline.checkpoint import SPEC_FILE, ModelSpec, write_checkpoint
 from pipeline.dataset import Dataset, check_images, read_dataset
 from pipeline.errors import BadInput, require
 from pipeline.placement import staged_folder
@@ -59,11 +59,15 @@ def train(
 
     """
     require("fastai", "sklearn", "matplotlib", what="training")
+    if name is not None and not (name.isidentifier() and name.isascii()):
+        raise BadInput(f"--name {name!r}: letters, digits and underscores, please")
+    if out is not None:
+        _check_place(out, data, overwrite)  # before the data are read, if it is known by then
     dataset = _phantoms(config) if data is None else _read(data, config)
     name = name or f"{config.architecture}_{dataset.name}"
-    out = out or Path("build") / "checkpoints" / name
-    if out.exists() and not overwrite:
-        raise BadInput(f"{out} exists; give --overwrite or another --out")
+    if out is None:
+        out = Path("build") / "checkpoints" / name
+        _check_place(out, data, overwrite)
     positive = _positive_label(dataset, positive)
 
     import torch
@@ -81,6 +85,20 @@ def train(
     spec = _describe(config, dataset, positive, result, origin, name, model_version)
     _write(out, spec, network, dataset, result)
     return out
+
+
+def _check_place(out: Path, data: Path | None, overwrite: bool) -> None:
+    """Refuse to replace anything but a checkpoint."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise BadInput(f"{out} is a file where a folder is to be written; move it away")
+    if data is not None and data.resolve().is_relative_to(out.resolve()):
+        raise BadInput(f"--out {out} would replace the data at {data}; give another --out")
+    if any(out.iterdir()) and not (out / SPEC_FILE).is_file():
+        raise BadInput(f"{out} holds something else than a checkpoint; give another --out")
+    if not overwrite:
+        raise BadInput(f"{out} exists; give --overwrite or another --out")
 
 
 def _read(data: Path, config: TrainConfig) -> Dataset:
@@ -129,6 +147,11 @@ def _describe(
 ) -> ModelSpec:
     from pipeline.metrics import evaluate, youden_threshold
 
+    if not np.isfinite(result.probs).all():
+        raise BadInput(
+            "training diverged: the network answers NaN; lower the learning rates "
+            "(--frozen-lr, --finetune-lr)"
+        )
     index = None if positive is None else dataset.labels.index(positive)
     threshold = None
     if index is not None:

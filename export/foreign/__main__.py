@@ -1,0 +1,69 @@
+"""``python -m export.foreign``: install and list the foreign environments."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from export.foreign.cache import cache_folder
+from export.foreign.environments import ENVIRONMENTS, Environment
+from export.foreign.install import install, is_installed
+from pipeline.errors import UserError
+
+TARGETS = tuple(dict.fromkeys(environment.target for environment in ENVIRONMENTS.values()))
+DESCRIPTION = """\
+Runtimes other than the installed ones, to run published files under: the Arm builds (emulated on
+other machines) and the oldest onnxruntime that the manifest promises.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code: 0, or 2 if something is missing."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; nothing half-installed is left", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m export.foreign", description=DESCRIPTION)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    installing = commands.add_parser("install", help="fetch what is missing into the cache folder")
+    installing.add_argument(
+        "what",
+        nargs="+",
+        choices=(*TARGETS, *ENVIRONMENTS),
+        metavar="WHAT",
+        help=f"some of {', '.join((*TARGETS, *ENVIRONMENTS))}",
+    )
+    installing.set_defaults(command=_install)
+    listing = commands.add_parser("list", help="what there is, and what is installed")
+    listing.set_defaults(command=_list)
+    return parser
+
+
+def _install(options: argparse.Namespace) -> None:
+    install(_chosen(options.what), lambda line: print(line, flush=True))
+
+
+def _chosen(what: Sequence[str]) -> list[Environment]:
+    return [e for e in ENVIRONMENTS.values() if e.name in what or e.target in what]
+
+
+def _list(options: argparse.Namespace) -> None:
+    print(f"in {cache_folder()}")
+    for environment in ENVIRONMENTS.values():
+        state = "installed" if is_installed(environment) else f"make {environment.target}"
+        formats = ", ".join(environment.formats)
+        print(f"{environment.name:18} {environment.packages[0]:20} {formats:12} {state}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

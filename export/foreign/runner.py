@@ -1,0 +1,95 @@
+"""Load one model file with the runtime at hand, run images through it, write the probabilities.
+
+    python -S -s -P runner.py FORMAT THREADS MODEL IMAGES.npy PROBS.npy
+
+Run in a foreign environment, so it stands alone: the standard library, numpy and one runtime; no
+module of the project. In: uint8 (N, H, W, 3). Out: float32 (N, K), and as the last line of stdout
+a JSON object: ``runtime, version, machine, seconds_load, seconds_run``, or ``refused``, the
+runtime's message, with exit code 3 where it does not load the file.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+REFUSED = 3  # exit code
+Runner = Callable[[Any], Any]  # one image, uint8 (1, H, W, 3), to probabilities, float32 (1, K)
+
+
+def main(format_name: str, threads: str, model: str, images_file: str, probs_file: str) -> int:
+    """Do what the module says; return the exit code."""
+    images = np.load(images_file)
+    runtime, version, load = RUNTIMES[format_name]()
+    start = time.perf_counter()
+    try:
+        run = load(model, int(threads))
+    except Exception as error:  # onnxruntime's exceptions share no base but this
+        print(json.dumps({"refused": _last_line(str(error))}))
+        return REFUSED
+    loaded = time.perf_counter()
+    probs = np.concatenate([run(image[None]) for image in images])
+    finished = time.perf_counter()
+    np.save(probs_file, probs)
+    report = {
+        "runtime": runtime,
+        "version": version,
+        "machine": platform.machine(),
+        "seconds_load": loaded - start,
+        "seconds_run": finished - loaded,
+    }
+    print(json.dumps(report))
+    return 0
+
+
+def _onnxruntime() -> tuple[str, str, Callable[[str, int], Runner]]:
+    import onnxruntime
+
+    def load(model: str, threads: int) -> Runner:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3  # errors only
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        return lambda image: session.run(None, {name: image})[0]
+
+    return "onnxruntime", onnxruntime.__version__, load
+
+
+def _torch() -> tuple[str, str, Callable[[str, int], Runner]]:
+    import torch
+    from torch.jit.mobile import _load_for_lite_interpreter
+
+    def load(model: str, threads: int) -> Runner:
+        torch.set_num_threads(threads)
+        if "qnnpack" in torch.backends.quantized.supported_engines:
+            torch.backends.quantized.engine = "qnnpack"  # Android's; int8 files are packed for it
+        module = _load_for_lite_interpreter(model)  # type: ignore[no-untyped-call]
+
+        def run(image: Any) -> Any:
+            with torch.inference_mode():
+                return module(torch.from_numpy(image)).numpy()
+
+        return run
+
+    return "torch", torch.__version__, load
+
+
+RUNTIMES = {"onnx": _onnxruntime, "ort": _onnxruntime, "torchscript": _torch}
+
+
+def _last_line(message: str) -> str:
+    """The last line that says something: torch appends the frames of its C++ stack."""
+    lines = [line.strip() for line in message.splitlines()]
+    said = [line for line in lines if line and not line.startswith(("frame #", "Exception raised"))]
+    return said[-1] if said else "no message"
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
