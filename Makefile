@@ -4,10 +4,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup export test test-fast check format train benchmark parity docs release clean
+.PHONY: help setup export test test-fast check format train benchmark parity docs release clean arm64 oldest
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
 
 setup: $(READY)  ## make .venv with the pinned packages (about 2 minutes, 6 GB on Linux)
 
@@ -46,6 +46,12 @@ benchmark: $(READY)  ## time the published artifacts
 
 parity: $(READY)  ## the parity check of CI on what is published; DATA=folder for real images
 	$(BIN)/python -m export check $(if $(DATA),--data $(DATA))
+
+arm64: $(READY)  ## fetch the Arm builds of the runtimes (about 730 MB; emulated off Arm)
+	$(BIN)/python -m export.foreign install arm64
+
+oldest: $(READY)  ## fetch the oldest onnxruntime that the manifest promises (about 200 MB)
+	$(BIN)/python -m export.foreign install oldest
 
 GENERATED := README.md MODEL_CARD.md docs/manifest.md docs/commands.md
 docs: $(READY)  ## write the generated parts of README and docs again

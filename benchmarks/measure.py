@@ -77,7 +77,6 @@ def measure(
         rounds: each target has so many turns; the first is a warm-up and not counted.
         round_s: length of a turn in seconds.
         progress: is told what is going on.
-
     """
     return [
         measurement

@@ -17,7 +17,6 @@ def published_targets(root: Path, checkpoint: Path) -> list[Target]:
 
     Raises:
         BadInput: a manifest is missing or damaged, or there is no such checkpoint.
-
     """
     side = read_spec(checkpoint).side
     targets: dict[tuple[str, str], Target] = {}

@@ -38,7 +38,6 @@ def publish(
 
     Raises:
         BadInput: `root` cannot be written.
-
     """
     folders = []
     with ExitStack() as stack:

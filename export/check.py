@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.assets import FOLDERS, LABELS_FILE
+from export.foreign.runners import foreign_runner
 from export.formats import FORMATS
 from export.manifest import MANIFEST_FILE, file_sha256, read_manifest
-from export.parity import ParityResult, check_artifact
+from export.parity import ParityResult, check_artifact, check_outputs
 from export.report import Row
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
+    from export.foreign.environments import Target
     from export.reference import Reference
     from pipeline.checkpoint import ModelSpec
 
@@ -24,15 +26,22 @@ BESIDE = {MANIFEST_FILE, LABELS_FILE, "README.md"}
 
 
 def check_published(
-    root: Path, checkpoint: Path, data: Path | None, image_limit: int
+    root: Path,
+    checkpoint: Path,
+    data: Path | None,
+    image_limit: int,
+    target: Target | None = None,
 ) -> tuple[list[Row], str]:
     """Check both asset folders below `root`; return the rows and what was compared on.
 
+    With a `target` the files of Android are run by foreign builds of their runtimes instead of
+    those installed: ``arm64``, or the ``oldest`` that the manifest promises.
+
     Raises:
         BadInput: a manifest is missing or damaged, or checkpoint or data are bad.
-
     """
-    manifests = {platform: read_manifest(root / name) for platform, name in FOLDERS.items()}
+    platforms = FOLDERS if target is None else {"android": FOLDERS["android"]}
+    manifests = {platform: read_manifest(root / name) for platform, name in platforms.items()}
 
     from export.reference import build_reference
 
@@ -42,7 +51,7 @@ def check_published(
         folder = root / FOLDERS[platform]
         stale = _stale(folder, manifest, reference.spec, reference.checkpoint_sha256)
         for artifact in manifest["artifacts"]:
-            rows.append(_check(platform, folder, artifact, stale, reference))
+            rows.append(_check(platform, folder, artifact, stale, reference, target))
     return rows, reference.images.source
 
 
@@ -52,17 +61,26 @@ def _check(
     artifact: Mapping[str, Any],
     stale: str,
     reference: Reference,
+    target: Target | None,
 ) -> Row:
     key = (str(artifact["format"]), str(artifact["precision"]))
     if key[0] not in FORMATS or key[1] not in FORMATS[key[0]].TOLERANCES:
         raise BadInput(f"{folder / MANIFEST_FILE} lists {key[0]} {key[1]}, unknown to this version")
     damage = stale or damaged_files(folder, artifact)
+    tolerance = FORMATS[key[0]].TOLERANCES[key[1]]
+    path = folder / str(artifact["path"])
     if damage:
-        tolerance = FORMATS[key[0]].TOLERANCES[key[1]]
         parity = ParityResult("fail", damage, tolerance=tolerance)
-    else:
-        path = folder / str(artifact["path"])
+    elif target is None:
         parity = check_artifact(*key, path, reference)
+    else:
+        runner = foreign_runner(target, key[0])
+        reason = f"there is no {target} build of its runtime to run it by"
+        parity = (
+            check_outputs([runner], path, reference, tolerance)
+            if runner
+            else ParityResult("not_run", reason, tolerance=tolerance)
+        )
     return Row(
         *key, platform, parity, size_bytes=artifact["size_bytes"], latency=artifact["latency_ms"]
     )

@@ -25,6 +25,8 @@ examples:
 exit codes: 0 nothing failed (what was not run is listed), 1 a conversion or check failed,
 2 the request cannot be served: bad input or a missing package (the message says which)
 """
+IMAGES = 1000  # at most so many validation images
+EMULATED_IMAGES = 10  # each takes some two seconds a file
 FORMAT_NAMES = ("onnx", "ort", "torchscript", "coreml")  # a test holds it to the register
 
 
@@ -111,6 +113,18 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where android_assets/ and ios_assets/ are (default: here)",
     )
+    foreign = check.add_mutually_exclusive_group()
+    foreign.add_argument(
+        "--arch",
+        choices=("arm64",),
+        help="run the Android files by the Arm builds of their runtimes, emulated off Arm "
+        "(once: make arm64); with 10 images unless --images says how many",
+    )
+    foreign.add_argument(
+        "--oldest",
+        action="store_true",
+        help="run them by the oldest runtime that the manifest promises (once: make oldest)",
+    )
     check.add_argument("--json", type=Path, metavar="FILE", help="write the verdict as JSON")
     check.add_argument("--junit", type=Path, metavar="FILE", help="write it as JUnit XML")
     check.set_defaults(command=_check)
@@ -143,7 +157,6 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images",
         type=int,
-        default=1000,
         metavar="N",
         help="at most so many validation images (default: 1000)",
     )
@@ -173,7 +186,7 @@ def _all(options: argparse.Namespace) -> int:
         formats=formats,
         root=options.out or (Path() if whole else options.build / "assets"),
         build=options.build,
-        image_limit=options.images,
+        image_limit=options.images or IMAGES,
         jobs=options.jobs,
         latency=not options.no_latency,
         strict=options.strict,
@@ -197,7 +210,11 @@ def _check(options: argparse.Namespace) -> int:
 
     _refuse_below_one(options, "images")
     rows, images = check_published(
-        options.assets, options.checkpoint or RELEASED, options.data, options.images
+        options.assets,
+        options.checkpoint or RELEASED,
+        options.data,
+        options.images or (EMULATED_IMAGES if options.arch else IMAGES),
+        "oldest" if options.oldest else options.arch,
     )
     document = report_document("check", rows, images)
     if options.json:
@@ -235,5 +252,6 @@ def _refuse_below_one(options: argparse.Namespace, *names: str) -> None:
     from pipeline.errors import BadInput
 
     for name in names:
-        if getattr(options, name) < 1:
-            raise BadInput(f"--{name} {getattr(options, name)}: need at least 1")
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise BadInput(f"--{name} {value}: need at least 1")

@@ -52,7 +52,6 @@ def convert_all(
         wanted: format name -> precisions.
         folder: where artifacts and logs go; made if missing.
         jobs: how many formats at a time.
-
     """
     make_folder(folder)
     pool = ThreadPoolExecutor(min(jobs, len(wanted)))

@@ -67,7 +67,6 @@ def build_graph(checkpoint: Path, spec: ModelSpec) -> DeployGraph:
 
     Raises:
         BadInput: the weights are damaged or do not fit the spec.
-
     """
     return DeployGraph(load_network(checkpoint, spec), spec).eval()
 

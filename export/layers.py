@@ -22,7 +22,6 @@ class Layer:
         tensors: float32 or float16. conv and linear: ``weight`` (O, I, h, w) or (O, I), and
             ``bias`` (O,) if there is one; batch norm: ``weight``, ``bias``, ``mean``,
             ``variance``, (C,) each.
-
     """
 
     kind: str

@@ -92,7 +92,6 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
     Raises:
         BadInput: no manifest there, or one that is not of this schema.
-
     """
     import jsonschema
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from export.formats.base import Format, Tolerance
+    from export.formats.base import Format, Runner, Tolerance
     from export.graph import DeployGraph
     from export.reference import Reference
     from pipeline.checkpoint import ModelSpec
@@ -59,7 +59,6 @@ class ParityResult:
         worst_image: name of the image with the largest difference.
         sets: the same by set of images.
         tolerance: what was allowed.
-
     """
 
     status: Status
@@ -99,7 +98,6 @@ def check_artifact(
         format_name, precision: keys of `FORMATS` and its tolerances.
         path: the artifact on disk.
         reference: the checkpoint, run.
-
     """
     module = FORMATS[format_name]
     tolerance = module.TOLERANCES[precision]
@@ -120,7 +118,7 @@ def check_artifact(
         "weights": _weights(module, path, reference),
         **_structure(module, path, reference),
     }
-    outputs = _outputs(module, path, reference, tolerance)
+    outputs = check_outputs((module, *module.ALSO), path, reference, tolerance)
     all_parts = {**parts, **outputs.parts}
     faults = [f"{part}: {verdict}" for part, verdict in parts.items() if verdict != "pass"]
     if not faults:
@@ -161,13 +159,17 @@ def _structure(module: Format, path: Path, reference: Reference) -> dict[str, st
     return parts
 
 
-def _outputs(
-    module: Format, path: Path, reference: Reference, tolerance: Tolerance
+def check_outputs(
+    runners: Sequence[Runner], path: Path, reference: Reference, tolerance: Tolerance
 ) -> ParityResult:
-    """Run the file by its own runtime and whatever else runs it; the worst result counts."""
+    """Run the file by each of `runners` and hold its answers against PyTorch's.
+
+    The worst result counts; a runner that does not exist here is passed over, and if none does the
+    result is `not_run` with their reasons.
+    """
     results: list[ParityResult] = []
     excuses: list[str] = []
-    for runner in (module, *module.ALSO):
+    for runner in runners:
         try:
             probs = runner.run(runner.load(path, threads=1), reference.images.pixels)
         except CannotRunHere as error:

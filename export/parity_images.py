@@ -35,7 +35,6 @@ class ParityImages:
         groups: (N,) ``validation``, ``synthetic`` or ``hard``.
         pixels: uint8 (N, side, side, 3) RGB.
         source: one phrase for the report.
-
     """
 
     names: tuple[str, ...]
@@ -54,7 +53,6 @@ def gather_images(spec: ModelSpec, data: Path | None, limit: int) -> ParityImage
 
     Raises:
         BadInput: data that cannot be read, or of other labels than the model's.
-
     """
     if data is None:
         named, group, source = _embedded(spec.side), "synthetic", "embedded synthetic samples"

@@ -30,7 +30,6 @@ class Reference:
         graph: the deploy graph in evaluation mode.
         images: N images.
         probs: PyTorch's probabilities for them, float32 (N, K).
-
     """
 
     spec: ModelSpec
@@ -56,7 +55,6 @@ def build_reference(checkpoint: Path, data: Path | None, image_limit: int) -> Re
 
     Raises:
         BadInput: a bad checkpoint, or data that cannot be read or are of other labels.
-
     """
     spec = read_spec(checkpoint)
     graph = build_graph(checkpoint, spec)

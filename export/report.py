@@ -32,7 +32,6 @@ class Row:
         parity: `fail` with a reason also where the conversion or the file's hash failed.
         size_bytes: whole artifact; None if there is none.
         latency: see `latency_document`; None: not measured.
-
     """
 
     format: str

@@ -40,7 +40,6 @@ class ExportRequest:
         jobs: converters at a time.
         latency: measure it for the manifest.
         strict: not run counts as failed.
-
     """
 
     checkpoint: Path
@@ -59,7 +58,6 @@ def export_all(request: ExportRequest, console: Console) -> int:
 
     Raises:
         BadInput, MissingDependency: before anything is written.
-
     """
     start = time.perf_counter()
     wanted = plan(request.formats)
@@ -109,7 +107,6 @@ def plan(formats: Sequence[str]) -> dict[str, tuple[str, ...]]:
     Raises:
         BadInput: an unknown format.
         MissingDependency: a converter that is needed is not installed.
-
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:

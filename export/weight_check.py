@@ -38,7 +38,6 @@ def weight_violations(
         stored: as read from the file, float16 or float32.
         expected: of the checkpoint, float32.
         folded: batch norms were folded, so that last digits may differ.
-
     """
     waiting = defaultdict(list)
     kinds = {layer.kind for layer in stored}

@@ -51,7 +51,6 @@ class ModelSpec:
         data: name, fingerprint, images per split and label, how the split was made.
         tools: versions of the packages that made it.
         intended_use: goes into every artifact.
-
     """
 
     name: str
@@ -106,7 +105,6 @@ def read_spec(folder: Path) -> ModelSpec:
 
     Raises:
         BadInput: no checkpoint there, another schema, or contents that contradict each other.
-
     """
     document = _read_document(folder)
     values = {f.name: document[f.name] for f in fields(ModelSpec)}
@@ -122,7 +120,6 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
     Raises:
         BadInput: the file is missing, damaged, or not the one that the JSON names.
-
     """
     from safetensors import SafetensorError
     from safetensors.torch import load

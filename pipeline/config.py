@@ -28,7 +28,6 @@ class TrainConfig:
             (flip 0.5), on top of the one resize rule.
         valid_fraction: share that is valid, where the data bring no split.
         threads: of torch on the CPU, 0 for all cores; sums depend on it in the last digits.
-
     """
 
     architecture: str = "squeezenet1_1"
@@ -56,7 +55,6 @@ class TrainConfig:
 
         Raises:
             BadInput: names the field, its value and what is allowed.
-
         """
         limits = {
             "side": (32, 1024),

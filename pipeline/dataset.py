@@ -43,7 +43,6 @@ class Dataset:
         name: of the folder or table, as an identifier.
         labels: sorted; their order is the class order everywhere.
         split_rule: how train and valid came about, for the model card.
-
     """
 
     name: str
@@ -80,7 +79,6 @@ def read_dataset(place: Path, *, seed: int = 2, valid_fraction: float = 0.25) ->
     Raises:
         BadInput: nothing there, nothing in it, one label only, a label that one split lacks,
             a patient in both splits, a table without its columns.
-
     """
     if place.is_dir():
         dataset = _from_folder(place, seed, valid_fraction)
@@ -99,7 +97,6 @@ def check_images(samples: Iterable[Sample]) -> None:
 
     Raises:
         BadInput: names the first damaged file and counts the others.
-
     """
     failures = []
     for sample in samples:

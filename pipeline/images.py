@@ -31,7 +31,6 @@ def read_image(path: Path, side: int) -> NDArray[np.uint8]:
 
     Raises:
         BadInput: the file is missing, is no image that Pillow reads, or is cut short.
-
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 

@@ -110,7 +110,6 @@ def evaluate(
         groups: (N,) an identifier per image.
         resamples: bootstrap draws.
         seed: of the draws.
-
     """
     figures: dict[str, Callable[[Classes, Probs, Classes], float]] = {
         "accuracy": lambda t, p, d: accuracy(t, d),

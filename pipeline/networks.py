@@ -55,7 +55,6 @@ def build_network(architecture: str, classes: int) -> nn.Module:
 
     Raises:
         BadInput: no such architecture.
-
     """
     if architecture not in NETWORKS:
         raise BadInput(f"unknown architecture {architecture!r}; there are: {', '.join(NETWORKS)}")
@@ -67,7 +66,6 @@ def load_network(folder: Path, spec: ModelSpec) -> nn.Module:
 
     Raises:
         BadInput: the weights are damaged or do not fit architecture and label count.
-
     """
     network = build_network(spec.architecture, len(spec.labels))
     try:

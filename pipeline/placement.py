@@ -25,7 +25,6 @@ def staged_folder(target: Path) -> Iterator[Path]:
 
     Raises:
         BadInput: the place cannot be written (no right, no space, a file is in the way).
-
     """
     target = target.resolve()  # through a symbolic link: what it points to is replaced
     previous = target.with_name(f".{target.name}.previous")
@@ -57,7 +56,6 @@ def make_folder(folder: Path) -> None:
 
     Raises:
         BadInput: it cannot be made.
-
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -75,7 +73,6 @@ def write_bytes(path: Path, content: bytes) -> None:
 
     Raises:
         BadInput: the place cannot be written.
-
     """
     staging = path.with_name(f".{path.name}.{os.getpid()}.staging")
     try:

@@ -56,7 +56,6 @@ def train(
     Raises:
         BadInput: bad data, an unknown label, or `out` exists.
         MissingDependency: fastai is not installed.
-
     """
     require("fastai", "sklearn", "matplotlib", what="training")
     if name is not None and not (name.isidentifier() and name.isascii()):

@@ -58,7 +58,6 @@ def initialise_body(network: nn.Module, architecture: str, wish: str) -> str:
 
     Raises:
         BadInput: `imagenet` was asked for and is not to be had here.
-
     """
     if wish not in WISHES:
         raise BadInput(f"unknown weights {wish!r}; there are: {', '.join(WISHES)}")

@@ -29,7 +29,6 @@ def decompress(operation: str, arguments: Arguments) -> tuple[Array, ...]:
 
     Raises:
         Unreadable: unknown operation, a missing argument, or sizes that do not fit.
-
     """
     if operation not in CONSTEXPRS:
         raise Unreadable(f"compressed constant {operation} is not known here")

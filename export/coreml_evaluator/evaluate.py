@@ -37,7 +37,6 @@ class Step:
         output: name of the output.
         half: whether the output is declared FLOAT16.
         shape: declared shape of the output.
-
     """
 
     operation: str
@@ -64,7 +63,6 @@ class Program:
         image: name of the input; `size` its (width, height); `colour` `RGB` or `BGR`.
         probabilities: name of the value that `classify` takes; `labels` its class names.
         probs_output: name of the dictionary output.
-
     """
 
     name: str
@@ -82,7 +80,6 @@ def load_program(path: Path) -> Program:
 
     Raises:
         Unreadable: damaged, or with an operation, type or layout that is not known here.
-
     """
     return _build(read_package(path))
 
@@ -107,7 +104,6 @@ def evaluate(
 
     Raises:
         Unreadable: the program does not fit together.
-
     """
     if image.shape != (program.size[1], program.size[0], 3):
         raise Unreadable(f"{program.name} takes {program.size} px, the image is {image.shape}")

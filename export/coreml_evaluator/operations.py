@@ -23,7 +23,6 @@ def operate(operation: str, arguments: Arguments) -> Tensor:
 
     Raises:
         Unreadable: unknown operation, a missing argument, or shapes that do not fit.
-
     """
     if operation not in OPERATIONS:
         raise Unreadable(f"operation {operation} is not known here")

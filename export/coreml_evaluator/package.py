@@ -56,7 +56,6 @@ class Package:
 
         Raises:
             Unreadable: no record there, or one that contradicts the specification.
-
         """
         if offset % RECORD_BYTES or offset + RECORD_BYTES > len(self.weights):
             raise Unreadable(f"{self.name}: weight.bin has no record at byte {offset}")
@@ -84,7 +83,6 @@ def read_package(path: Path) -> Package:
 
     Raises:
         Unreadable: not a package, damaged, or not an ML Program.
-
     """
     document = read_specification(path)
     if document.WhichOneof("Type") != "mlProgram":
@@ -107,7 +105,6 @@ def read_specification(path: Path) -> Any:
 
     Raises:
         Unreadable: not a package, or a damaged one.
-
     """
     quiet()
     from coremltools.proto import Model_pb2
@@ -126,7 +123,6 @@ def specification_path(path: Path) -> Path:
 
     Raises:
         Unreadable: there is no such manifest.
-
     """
     try:
         manifest = json.loads((path / "Manifest.json").read_text(encoding="utf-8"))

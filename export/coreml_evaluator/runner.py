@@ -41,7 +41,6 @@ def structure_diff(path: Path, graph: DeployGraph, images: NDArray[np.uint8]) ->
 
     Raises:
         Unreadable: damaged, unknown, or not the layers of this network.
-
     """
     import torch
 

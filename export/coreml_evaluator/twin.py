@@ -53,7 +53,6 @@ def build_twin(program: Program, graph: PixelGraph) -> Twin:
 
     Raises:
         Unreadable: the program's layers are not those of the network.
-
     """
     network = copy.deepcopy(folded_network(graph.network)).eval()
     modules = called_modules(network, program.size[0])
@@ -74,7 +73,6 @@ def stored_layers(program: Program) -> list[Layer]:
 
     Raises:
         Unreadable: the program does not begin with a normalisation.
-
     """
     mean, scale = normalisation(program)
     return [
@@ -100,7 +98,6 @@ def normalisation(program: Program) -> tuple[np.ndarray[Any, Any], np.ndarray[An
 
     Raises:
         Unreadable: the program does not begin with a subtraction and a multiplication.
-
     """
     arithmetic = [step for step in program.steps if step.operation not in ("cast",)][:2]
     if [step.operation for step in arithmetic] not in (["sub", "mul"], ["sub", "real_div"]):

@@ -50,7 +50,6 @@ def read_value(value: Any, package: Package) -> Constant:
 
     Raises:
         Unreadable: damaged, or of a type that the evaluator does not know.
-
     """
     kind = value.type.WhichOneof("type")
     if kind == "listType":
@@ -87,7 +86,6 @@ def tensor_shape(tensor_type: Any) -> tuple[int, ...]:
 
     Raises:
         Unreadable: a dimension is not constant.
-
     """
     for dimension in tensor_type.dimensions:
         if dimension.WhichOneof("dimension") != "constant":

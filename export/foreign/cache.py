@@ -43,7 +43,6 @@ def fill(name: str, recipe: Sequence[str], build: Callable[[Path], None]) -> Non
 
     Raises:
         BadInput: the cache folder cannot be written.
-
     """
     with staged_folder(entry(name)) as staging:
         build(staging)

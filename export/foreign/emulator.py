@@ -78,7 +78,6 @@ def install(say: Callable[[str], None]) -> None:
     Raises:
         MissingDependency: apt-get or dpkg-deb is missing, or what they ask for is not to be had.
         BadInput: the cache folder cannot be written.
-
     """
     if sys.platform != "linux":
         raise MissingDependency(f"QEMU emulates Arm programs on Linux only; {WAY_OUT}")

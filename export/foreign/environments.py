@@ -25,7 +25,6 @@ class Environment:
         packages: pinned requirements, the runtime first.
         formats: keys of `FORMATS` whose files it runs.
         threads: that the runtime may use.
-
     """
 
     name: str

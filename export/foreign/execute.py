@@ -40,7 +40,6 @@ class ForeignRun:
         runtime: which it was: ``onnxruntime 1.32.0 on aarch64 (qemu)``.
         load_s: seconds to load the file.
         run_s: seconds for all N images.
-
     """
 
     probs: NDArray[np.float32]
@@ -58,7 +57,6 @@ def run_foreign(
         CannotRunHere: the environment is not installed.
         Unreadable: its runtime refuses the file.
         RuntimeError: its runtime crashed, or loaded the file and could not run it.
-
     """
     if format_name not in environment.formats:
         raise ValueError(f"{environment.name} runs {environment.formats}, not {format_name}")

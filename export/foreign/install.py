@@ -41,7 +41,6 @@ def install(environments: Iterable[Environment], say: Callable[[str], None]) -> 
     Raises:
         MissingDependency: a tool, the network or a package for this Python is missing.
         BadInput: the cache folder cannot be written.
-
     """
     for environment in environments:
         if emulator.is_emulated(environment):

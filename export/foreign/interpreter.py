@@ -23,7 +23,6 @@ def python_command(environment: Environment, packages: Path) -> tuple[list[str],
     Args:
         environment: of the register.
         packages: the folder that its packages are in.
-
     """
     variables = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     variables["OMP_NUM_THREADS"] = str(environment.threads)

@@ -36,7 +36,6 @@ def run_program(
 
     Raises:
         MissingDependency: it failed: `failure`, its last line, `way_out`.
-
     """
     done = subprocess.run(
         command,

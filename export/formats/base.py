@@ -27,7 +27,6 @@ class Tolerance:
         max_abs_diff: largest allowed difference of any probability on any image.
         max_flip_rate: largest allowed share of images whose decided label differs.
         reason: why these numbers.
-
     """
 
     max_abs_diff: float
@@ -53,7 +52,6 @@ class Description:
         metadata: the key-value pairs of `model_metadata`, as found in the file.
         labels: class names where the format has a place of its own for them, else from metadata.
         requires: the least runtime or OS that loads it, and the versions it is written in.
-
     """
 
     inputs: tuple[Port, ...]

@@ -58,7 +58,6 @@ def convert(
 
     Raises:
         ConversionFailed: the package is not of the specification version promised.
-
     """
     quiet()
     import coremltools as ct

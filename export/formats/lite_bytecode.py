@@ -42,7 +42,6 @@ def prepacked_layers(reader: Any, name: str) -> list[Layer]:
 
     Raises:
         Unreadable: no bytecode, or one that holds what no lite file of ours holds.
-
     """
     try:
         content = reader.get_record("bytecode.pkl")

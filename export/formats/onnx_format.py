@@ -53,7 +53,6 @@ def convert(
 
     Raises:
         ConversionFailed: the simplifier changed the outputs.
-
     """
     import onnx
     import onnxsim

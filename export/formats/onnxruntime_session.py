@@ -22,7 +22,6 @@ def load_session(path: Path, threads: int) -> Any:
     Raises:
         CannotRunHere: onnxruntime is not installed.
         Unreadable: onnxruntime refuses the file.
-
     """
     missing = missing_modules(("onnxruntime",))
     if missing:

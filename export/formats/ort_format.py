@@ -51,7 +51,6 @@ def convert(
 
     Raises:
         ConversionFailed: the converter left no file, whatever it printed.
-
     """
     from onnxruntime.tools.convert_onnx_models_to_ort import (
         OptimizationStyle,

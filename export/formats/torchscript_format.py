@@ -56,7 +56,6 @@ def convert(
 
     Raises:
         ConversionFailed: this torch has no XNNPACK.
-
     """
     import torch
     from torch.utils.mobile_optimizer import optimize_for_mobile

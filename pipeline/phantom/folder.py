@@ -24,7 +24,6 @@ def write_dataset(folder: Path, train: int, valid: int, seed: int = 2) -> None:
     Raises:
         FileExistsError: the folder is there already.
         BadInput: its place cannot be written.
-
     """
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
