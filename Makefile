@@ -53,7 +53,7 @@ arm64: $(READY)  ## fetch the Arm builds of the runtimes (about 730 MB; emulated
 oldest: $(READY)  ## fetch the oldest onnxruntime that the manifest promises (about 200 MB)
 	$(BIN)/python -m export.foreign install oldest
 
-GENERATED := README.md MODEL_CARD.md docs/manifest.md docs/commands.md
+GENERATED := README.md MODEL_CARD.md docs/manifest.md docs/commands.md docs/faults.md
 docs: $(READY)  ## write the generated parts of README and docs again
 	$(BIN)/cog -r -I . $(GENERATED)
 

@@ -118,6 +118,26 @@ def manifest_fields() -> None:
     _print_fields(schema, "")
 
 
+def faults_table() -> None:
+    """Planted fault against the parts of the check that find it, and the controls."""
+    document = _read("faults.json")
+    formats = list(dict.fromkeys(entry["format"] for entry in document["faults"]))
+    print(f"| planted fault | {' | '.join(formats)} |")
+    print("| --- |" + " --- |" * len(formats))
+    for fault in dict.fromkeys(entry["fault"] for entry in document["faults"]):
+        found = {e["format"]: e["caught_by"] for e in document["faults"] if e["fault"] == fault}
+        cells = [", ".join(found[name]) if name in found else "" for name in formats]
+        print(f"| {fault} | {' | '.join(cells)} |")
+
+
+def controls_table() -> None:
+    """What changes nothing and must pass."""
+    print("| change that changes nothing | format | verdict |")
+    print("| --- | --- | --- |")
+    for entry in _read("faults.json")["controls"]:
+        print(f"| {entry['fault']} | {entry['format']} | {entry['status']} |")
+
+
 def command_help() -> None:
     """`--help` of every command."""
     os.environ["COLUMNS"] = "100"

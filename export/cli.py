@@ -20,11 +20,13 @@ examples:
   python -m export all --data xrays/                 parity on your own validation images
   python -m export all --train --data xrays/         train first (as python -m pipeline train)
   python -m export check --junit parity.xml          what CI runs: is the published still right?
+  python -m export explain coreml --precision fp16   the layer at which a file leaves PyTorch
   python -m export doctor                            what works here, and how to mend the rest
 
 exit codes: 0 nothing failed (what was not run is listed), 1 a conversion or check failed,
 2 the request cannot be served: bad input or a missing package (the message says which)
 """
+BUILD = Path("build/export")
 IMAGES = 1000  # at most so many validation images
 EMULATED_IMAGES = 10  # each takes some two seconds a file
 FORMAT_NAMES = ("onnx", "ort", "torchscript", "coreml")  # a test holds it to the register
@@ -84,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     export_all.add_argument(
         "--build",
         type=Path,
-        default=Path("build/export"),
+        default=BUILD,
         metavar="DIR",
         help="artifacts, logs and report.json (default: build/export)",
     )
@@ -128,6 +130,31 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--json", type=Path, metavar="FILE", help="write the verdict as JSON")
     check.add_argument("--junit", type=Path, metavar="FILE", help="write it as JUnit XML")
     check.set_defaults(command=_check)
+
+    explain = commands.add_parser(
+        "explain",
+        help="find the layer at which an artifact leaves PyTorch",
+        description="Compare an artifact with PyTorch layer by layer, on one image.",
+    )
+    explain.add_argument("format", choices=FORMAT_NAMES, help="of the artifact")
+    explain.add_argument("--precision", default="fp32", metavar="P", help="(default: fp32)")
+    explain.add_argument(
+        "--artifact",
+        type=Path,
+        metavar="PATH",
+        help="the file or package (default: what the last export left in build/export)",
+    )
+    explain.add_argument(
+        "--image",
+        default="hard/noise_colour",
+        metavar="NAME",
+        help="a parity image, such as the worst one in a report (default: %(default)s)",
+    )
+    explain.add_argument(
+        "--checkpoint", type=Path, metavar="DIR", help="of the model (default: the released one)"
+    )
+    explain.add_argument("--data", type=Path, metavar="PLACE", help="where the image is from")
+    explain.set_defaults(command=_explain)
 
     doctor = commands.add_parser("doctor", help="which formats work here, and how to mend the rest")
     doctor.add_argument(
@@ -223,6 +250,36 @@ def _check(options: argparse.Namespace) -> int:
         write_text(options.junit, to_junit(document))
     print_verdict(open_console(), rows, images)
     return exit_code(rows, options.strict)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from export.conversion import artifact_name
+    from export.errors import CannotRunHere, Unreadable
+    from export.explain import explain, print_explanation
+    from export.formats import FORMATS
+    from export.reference import build_reference
+    from pipeline.checkpoint import RELEASED, read_spec
+    from pipeline.errors import BadInput
+    from pipeline.terminal import open_console
+
+    precisions = FORMATS[options.format].TOLERANCES
+    if options.precision not in precisions:
+        raise BadInput(f"{options.format} comes in {', '.join(precisions)}")
+    checkpoint = options.checkpoint or RELEASED
+    name = artifact_name(read_spec(checkpoint).name, options.format, options.precision)
+    path = options.artifact or BUILD / name
+    if not path.exists():
+        raise BadInput(f"no artifact at {path}; name it with --artifact, or export first")
+    reference = build_reference(checkpoint, options.data, IMAGES)
+    if options.image not in reference.images.names:
+        some = ", ".join(reference.images.names[:2] + reference.images.names[-2:])
+        raise BadInput(f"no image {options.image!r}; there are {some} and others")
+    try:
+        found = explain(options.format, options.precision, path, reference, options.image)
+    except (Unreadable, CannotRunHere) as error:
+        raise BadInput(str(error)) from error
+    print_explanation(open_console(), found)
+    return int(any(place.differs for place in found.places))
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -32,3 +32,19 @@ class Layer:
     def shape(self) -> tuple[int, ...]:
         """Of the weight."""
         return self.tensors["weight"].shape
+
+
+@dataclass(frozen=True)
+class LayerTrace:
+    """What went into a weighted layer and what came out, for one image.
+
+    Attributes:
+        kind: as in `Layer`.
+        name: for people.
+        input, output: float32, (1, C, H, W) or (1, C); output before any activation.
+    """
+
+    kind: str
+    name: str
+    input: Array
+    output: Array

@@ -8,17 +8,33 @@ checkpoint into each file.
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Final
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from export.layers import Layer
+from export.errors import Unreadable
+from export.layers import Layer, LayerTrace
 
 if TYPE_CHECKING:
     from export.graph import PixelGraph
 
 WEIGHTED: Final = {"conv": nn.Conv2d, "linear": nn.Linear, "batch_norm": nn.BatchNorm2d}
+# Kind -> tensor of a `Layer` -> attribute of the module.
+ATTRIBUTES: Final = {
+    "conv": {"weight": "weight", "bias": "bias"},
+    "linear": {"weight": "weight", "bias": "bias"},
+    "batch_norm": {
+        "weight": "weight",
+        "bias": "bias",
+        "mean": "running_mean",
+        "variance": "running_var",
+    },
+}
 
 
 def folded_network(network: nn.Module) -> nn.Module:
@@ -35,20 +51,80 @@ def folded_network(network: nn.Module) -> nn.Module:
 
 def called_modules(network: nn.Module, side: int) -> list[tuple[str, nn.Module]]:
     """Weighted modules of `network` with their names, in call order."""
-    names: dict[nn.Module, str] = {module: name for name, module in network.named_modules()}
+    names = {module: name for name, module in network.named_modules()}
     called: list[tuple[str, nn.Module]] = []
+
+    def note(module: nn.Module, _inputs: Any, _output: Any) -> None:
+        called.append((names[module], module))
+
+    with _watching(network, note), torch.inference_mode():
+        network(torch.zeros(1, 3, side, side))
+    return called
+
+
+def trace_layers(network: nn.Module, pixels: Tensor) -> list[LayerTrace]:
+    """Input and output of each weighted layer for normalised `pixels`, float32 (1, 3, H, W)."""
+    names = {module: name for name, module in network.named_modules()}
+    traces: list[LayerTrace] = []
+
+    def note(module: nn.Module, inputs: Any, output: Any) -> None:
+        arrays = [tensor.detach().clone().numpy() for tensor in (inputs[0], output)]
+        traces.append(LayerTrace(_kind(module), names[module], *arrays))
+
+    with _watching(network, note), torch.inference_mode():
+        network(pixels)
+    return traces
+
+
+@contextmanager
+def _watching(network: nn.Module, note: Callable[[nn.Module, Any, Any], None]) -> Iterator[None]:
     hooks = [
-        module.register_forward_hook(lambda m, _i, _o: called.append((names[m], m)))
+        module.register_forward_hook(note)
         for module in network.modules()
         if isinstance(module, tuple(WEIGHTED.values()))
     ]
     try:
-        with torch.inference_mode():
-            network(torch.zeros(1, 3, side, side))
+        yield
     finally:
         for hook in hooks:
             hook.remove()
-    return called
+
+
+def network_holding(network: nn.Module, layers: Sequence[Layer], side: int) -> nn.Module:
+    """A copy of `network`, batch norms folded, that holds the weights of `layers` instead.
+
+    Layers of one kind and shape are matched in their order, as `export.weight_check` does.
+
+    Raises:
+        Unreadable: the layers are not those of the network.
+    """
+    twin = copy.deepcopy(folded_network(network)).eval()
+    waiting: dict[tuple[str, tuple[int, ...]], list[Layer]] = defaultdict(list)
+    for layer in layers:
+        waiting[layer.kind, layer.shape].append(layer)
+    for name, module in called_modules(twin, side):
+        weight = module.weight
+        assert isinstance(weight, Tensor)
+        candidates = waiting[_kind(module), tuple(weight.shape)]
+        if not candidates:
+            raise Unreadable(f"the file has no {_kind(module)} of {tuple(weight.shape)} for {name}")
+        _give(module, candidates.pop(0).tensors)
+    return twin
+
+
+def _give(module: nn.Module, tensors: Mapping[str, Any]) -> None:
+    for key, attribute in ATTRIBUTES[_kind(module)].items():
+        target = getattr(module, attribute)
+        with torch.no_grad():
+            if key not in tensors:
+                if target is not None:
+                    target.zero_()
+                continue
+            made = torch.from_numpy(np.asarray(tensors[key], dtype=np.float32).copy())
+            if target is None:
+                module.register_parameter(attribute, nn.Parameter(made))
+            else:
+                target.copy_(made)
 
 
 def normalisation_layer(graph: PixelGraph) -> Layer:
@@ -65,14 +141,14 @@ def network_layers(graph: PixelGraph, side: int) -> list[Layer]:
 
 
 def _layer(name: str, module: nn.Module) -> Layer:
-    kind = next(kind for kind, type_ in WEIGHTED.items() if isinstance(module, type_))
-    attributes = {"weight": "weight", "bias": "bias"}
-    if kind == "batch_norm":
-        attributes |= {"mean": "running_mean", "variance": "running_var"}
-    tensors = {key: getattr(module, attribute) for key, attribute in attributes.items()}
+    tensors = {key: getattr(module, a) for key, a in ATTRIBUTES[_kind(module)].items()}
     arrays = {
         key: tensor.detach().to(torch.float32).numpy()
         for key, tensor in tensors.items()
         if tensor is not None
     }
-    return Layer(kind, name, arrays)
+    return Layer(_kind(module), name, arrays)
+
+
+def _kind(module: nn.Module) -> str:
+    return next(kind for kind, type_ in WEIGHTED.items() if isinstance(module, type_))

@@ -7,19 +7,21 @@ right, and what is left between twin and checkpoint is weights alone.
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from export.coreml_evaluator.evaluate import evaluate
 from export.errors import Unreadable
-from export.layers import Layer
-from export.network_layers import called_modules, folded_network
+from export.layers import Layer, LayerTrace
+from export.network_layers import network_holding
 
 if TYPE_CHECKING:
-    from export.coreml_evaluator.evaluate import Program, Step
+    from numpy.typing import NDArray
+
+    from export.coreml_evaluator.evaluate import Program
     from export.graph import PixelGraph
 
 # Operation -> tensor of an `export.layers.Layer` -> argument of the operation.
@@ -28,7 +30,6 @@ KINDS: Final = {
     "linear": {"weight": "weight", "bias": "bias"},
     "batch_norm": {"weight": "gamma", "bias": "beta", "mean": "mean", "variance": "variance"},
 }
-ATTRIBUTES: Final = {"mean": "running_mean", "variance": "running_var"}  # of torch's batch norm
 
 
 class Twin(nn.Module):
@@ -54,13 +55,7 @@ def build_twin(program: Program, graph: PixelGraph) -> Twin:
     Raises:
         Unreadable: the program's layers are not those of the network.
     """
-    network = copy.deepcopy(folded_network(graph.network)).eval()
-    modules = called_modules(network, program.size[0])
-    steps = [step for step in program.steps if step.operation in KINDS]
-    if len(steps) != len(modules):
-        raise Unreadable(f"{program.name} has {len(steps)} layers, the network {len(modules)}")
-    for step, (name, module) in zip(steps, modules, strict=True):
-        _give(step, name, module)
+    network = network_holding(graph.network, _weighted_layers(program), program.size[0])
     mean, scale = (
         torch.from_numpy(value.astype(np.float32).reshape(1, 3, 1, 1))
         for value in normalisation(program)
@@ -78,6 +73,23 @@ def stored_layers(program: Program) -> list[Layer]:
     return [
         Layer("normalise", "normalisation", {"weight": mean, "bias": scale}),
         *_weighted_layers(program),
+    ]
+
+
+def trace_program(program: Program, image: NDArray[np.uint8]) -> list[LayerTrace]:
+    """Input and output of each weighted layer for one image, uint8 (H, W, 3) RGB.
+
+    Raises:
+        Unreadable: the program does not fit together.
+    """
+    values: dict[str, NDArray[np.float32]] = {}
+    evaluate(program, image, watch=lambda _, name, value: values.update({name: value.numpy()}))
+    return [
+        LayerTrace(
+            step.operation, step.output, values[step.arguments["x"].name], values[step.output]
+        )
+        for step in program.steps
+        if step.operation in KINDS
     ]
 
 
@@ -112,27 +124,3 @@ def normalisation(program: Program) -> tuple[np.ndarray[Any, Any], np.ndarray[An
     if arithmetic[1].operation == "real_div":
         values[1] = np.reciprocal(values[1])
     return values[0], values[1]
-
-
-def _give(step: Step, name: str, module: nn.Module) -> None:
-    """Put the weights of a step into the module of the same place."""
-    if isinstance(module, nn.BatchNorm2d):
-        module.eps = float(step.arguments["epsilon"])
-    for key, argument in KINDS[step.operation].items():
-        attribute = ATTRIBUTES.get(key, key)
-        target, value = getattr(module, attribute), step.arguments.get(argument)
-        with torch.no_grad():
-            if value is None:
-                if target is not None:
-                    target.zero_()
-                continue
-            made = torch.from_numpy(np.asarray(value, dtype=np.float32).copy())
-            if target is None:
-                module.register_parameter(attribute, nn.Parameter(made))
-            elif target.shape != made.shape:
-                raise Unreadable(
-                    f"{step.output} has a {key} of {tuple(made.shape)}, "
-                    f"{name} one of {tuple(target.shape)}"
-                )
-            else:
-                target.copy_(made)

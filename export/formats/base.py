@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from export.graph import DeployGraph
-    from export.layers import Layer
+    from export.layers import Layer, LayerTrace
     from pipeline.checkpoint import ModelSpec
 
 
@@ -121,3 +121,9 @@ class Format(Runner, Protocol):
 
     def stored_layers(self, path: Path) -> list[Layer]:
         """The weighted layers as the file holds them. Raises Unreadable."""
+
+    def trace_layers(self, path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | None:
+        """What each weighted layer of the file takes and gives for an image, uint8 (H, W, 3).
+
+        In call order; None where the format hides it. Raises CannotRunHere or Unreadable.
+        """

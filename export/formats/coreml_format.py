@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from export.graph import DeployGraph
-    from export.layers import Layer
+    from export.layers import Layer, LayerTrace
     from pipeline.checkpoint import ModelSpec
 
 NAME: Final = "coreml"
@@ -143,6 +143,14 @@ def stored_layers(path: Path) -> list[Layer]:
     from export.coreml_evaluator.twin import stored_layers
 
     return stored_layers(load_program(path))
+
+
+def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | None:
+    """By the evaluator, fp16 rounded as Core ML would. Raises Unreadable."""
+    from export.coreml_evaluator.evaluate import load_program
+    from export.coreml_evaluator.twin import trace_program
+
+    return trace_program(load_program(path), image)
 
 
 def _labels(document: Any) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ import numpy as np
 from export.errors import ConversionFailed, Unreadable
 from export.formats.base import Description, Runner, Tolerance
 from export.formats.onnxruntime_session import load_session, run_session, session_ports
-from export.layers import Layer
+from export.layers import Layer, LayerTrace
 from export.metadata import labels_in
 
 if TYPE_CHECKING:
@@ -118,6 +118,38 @@ def stored_layers(path: Path) -> list[Layer]:
                 raise Unreadable(f"{path.name}: {node.name} has no weight of its own")
             layers.append(Layer(LAYER_KINDS[node.op_type], node.name, present))
     return layers
+
+
+def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | None:
+    """Inputs and outputs of the layers' nodes, by a copy of the graph that gives them out.
+
+    Raises Unreadable.
+    """
+    import onnx
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:  # protobuf's errors share no base with onnx's
+        raise Unreadable(f"onnx cannot read {path.name}: {error}") from error
+    nodes = [node for node in model.graph.node if node.op_type in LAYER_KINDS]
+    wanted = list(dict.fromkeys(name for n in nodes for name in (n.input[0], n.output[0])))
+    del model.graph.output[:]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
+    with tempfile.TemporaryDirectory() as folder:
+        watched = Path(folder) / "watched.onnx"
+        onnx.save(model, watched)
+        session = load_session(watched, threads=1)
+        values = dict(
+            zip(
+                wanted,
+                session.run(wanted, {session.get_inputs()[0].name: image[None]}),
+                strict=True,
+            )
+        )
+    return [
+        LayerTrace(LAYER_KINDS[n.op_type], n.name, values[n.input[0]], values[n.output[0]])
+        for n in nodes
+    ]
 
 
 def _export(graph: DeployGraph, spec: ModelSpec, path: Path) -> None:

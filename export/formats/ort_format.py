@@ -19,7 +19,7 @@ from export.errors import ConversionFailed, Unreadable
 from export.formats import onnx_format
 from export.formats.base import Description, Runner, Tolerance
 from export.formats.onnxruntime_session import load_session, run_session, session_ports
-from export.layers import Layer
+from export.layers import Layer, LayerTrace
 from export.metadata import labels_in
 
 if TYPE_CHECKING:
@@ -115,6 +115,11 @@ def stored_layers(path: Path) -> list[Layer]:
                 raise Unreadable(f"{path.name}: {node.Name().decode()} has no weight of its own")
             layers.append(Layer(kind, node.Name().decode(), present))
     return layers
+
+
+def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | None:
+    """The graph of an ORT file is fused and cannot be given more outputs."""
+    return None
 
 
 def _format_version(path: Path) -> int:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from export.graph import DeployGraph
-    from export.layers import Layer
+    from export.layers import Layer, LayerTrace
     from pipeline.checkpoint import ModelSpec
 
 NAME: Final = "torchscript"
@@ -144,6 +144,11 @@ def stored_layers(path: Path) -> list[Layer]:
     except RuntimeError as error:
         raise Unreadable(f"{path.name} is not an archive of torch: {error}") from error
     return prepacked_layers(reader, path.name)
+
+
+def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | None:
+    """The lite interpreter keeps what it computes to itself."""
+    return None
 
 
 def has_xnnpack() -> bool:

@@ -36,18 +36,24 @@ def publish_tiny(root: Path, model: Model, by_platform: dict[str, list[Published
     return publish(root, model.spec, model.identity, by_platform)
 
 
+OLD = {"manifest.json": b"{}", "old_model.onnx": b"old"}
+
+
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
     """Assets of an earlier release."""
     root = tmp_path / "app"
     for folder in FOLDERS.values():
         (root / folder).mkdir(parents=True)
-        (root / folder / "old_model.onnx").write_bytes(b"old")
+        for name, content in OLD.items():
+            (root / folder / name).write_bytes(content)
     return root
 
 
 def assert_as_it_was(root: Path) -> None:
-    assert tree(root) == {f"{folder}/old_model.onnx": b"old" for folder in FOLDERS.values()}
+    assert {name: tree(root / name) for name in FOLDERS.values()} == dict.fromkeys(
+        FOLDERS.values(), OLD
+    )
     assert sorted(p.name for p in root.iterdir()) == sorted(FOLDERS.values())
 
 
@@ -184,7 +190,7 @@ def test_a_platform_without_artifacts_keeps_its_old_folder(
 ) -> None:
     folders = publish_tiny(old, model, {**by_platform, "ios": []})
     assert folders == [old / "android_assets"]
-    assert tree(old / "ios_assets") == {"old_model.onnx": b"old"}
+    assert tree(old / "ios_assets") == OLD
 
 
 def test_a_file_where_a_folder_goes_is_bad_input(
@@ -195,7 +201,28 @@ def test_a_file_where_a_folder_goes_is_bad_input(
     with pytest.raises(BadInput, match="is a file where a folder is to be written"):
         publish_tiny(old, model, by_platform)
     assert (old / "ios_assets").read_text() == "a file"
-    assert tree(old / "android_assets") == {"old_model.onnx": b"old"}
+    assert tree(old / "android_assets") == OLD
+
+
+@pytest.mark.parametrize("folder", FOLDERS.values())
+def test_a_folder_that_is_not_ours_is_never_replaced(
+    folder: str, old: Path, model: Model, by_platform: dict[str, list[Published]]
+) -> None:
+    (old / folder / "manifest.json").unlink()
+    before = tree(old)
+    with pytest.raises(BadInput, match=rf"{folder} has no manifest\.json.*--out"):
+        publish_tiny(old, model, by_platform)
+    assert tree(old) == before
+    assert sorted(p.name for p in old.iterdir()) == sorted(FOLDERS.values())
+
+
+def test_an_empty_folder_is_filled(
+    tmp_path: Path, model: Model, by_platform: dict[str, list[Published]]
+) -> None:
+    for folder in FOLDERS.values():
+        (tmp_path / folder).mkdir()
+    publish_tiny(tmp_path, model, by_platform)
+    assert all((tmp_path / folder / "manifest.json").is_file() for folder in FOLDERS.values())
 
 
 def test_a_model_of_three_labels_is_published_with_its_rule(

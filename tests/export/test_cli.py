@@ -250,6 +250,22 @@ def test_everything_goes_into_the_working_folder(
     assert (empty / "build" / "export" / "report.json").is_file()
 
 
+def test_a_folder_that_is_not_ours_is_refused_before_anything_is_converted(
+    conversions: list[str],
+    model: Model,
+    data: Path,
+    empty: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`export_all` promises its BadInput before anything is written."""
+    (empty / "ios_assets").mkdir()
+    (empty / "ios_assets" / "Assets.swift").write_text("// somebody's work")
+    assert main(request(model, data)) == 2
+    assert "not ours to replace" in capsys.readouterr().err
+    assert conversions == []
+    assert tree(empty) == {"ios_assets/Assets.swift": b"// somebody's work"}
+
+
 def test_a_part_of_the_formats_does_not_replace_the_whole(
     conversions: list[str], model: Model, data: Path, empty: Path
 ) -> None:

@@ -88,10 +88,12 @@ def test_no_chatter_reaches_the_terminal(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_a_failed_conversion(dying: Run) -> None:
     assert dying.conversions["onnx"].error.startswith("the converter's process died")
 
 
+@pytest.mark.slow
 def test_the_others_are_converted_when_a_process_dies(dying: Run) -> None:
     assert dying.conversions["torchscript"].error is None
 
