@@ -8,7 +8,7 @@ developer.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -25,6 +25,23 @@ FOLDERS: Final = {"android": "android_assets", "ios": "ios_assets"}
 LABELS_FILE: Final = "labels.txt"
 
 
+def refuse_foreign(root: Path, platforms: Iterable[str]) -> None:
+    """Make sure that only asset folders of ours, or nothing, would be replaced below `root`.
+
+    Raises:
+        BadInput: a file is in the way, or a folder that holds something else.
+    """
+    for platform in platforms:
+        folder = root / FOLDERS[platform]
+        if folder.exists() and not folder.is_dir():
+            raise BadInput(f"{folder} is a file where a folder is to be written; move it away")
+        if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST_FILE).is_file():
+            raise BadInput(
+                f"{folder} has no {MANIFEST_FILE}, so it is not ours to replace; move it away or "
+                "give another --out"
+            )
+
+
 def publish(
     root: Path,
     spec: ModelSpec,
@@ -37,15 +54,15 @@ def publish(
     copying leaves every old folder as it was. A platform without artifacts keeps its old folder.
 
     Raises:
-        BadInput: `root` cannot be written.
+        BadInput: `root` cannot be written, or holds a folder that is not ours.
     """
+    refuse_foreign(root, by_platform)
     folders = []
     with ExitStack() as stack:
         for platform, artifacts in by_platform.items():
             if not artifacts:
                 continue
             folder = root / FOLDERS[platform]
-            _refuse_foreign(folder)
             staging = stack.enter_context(staged_folder(folder))
             for artifact in artifacts:
                 _copy(artifact.path, staging / artifact.path.name)
@@ -57,15 +74,6 @@ def publish(
             (staging / "README.md").write_text(readme, encoding="utf-8")
             folders.append(folder)
     return folders
-
-
-def _refuse_foreign(folder: Path) -> None:
-    """Only an asset folder of ours, or nothing, is replaced."""
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST_FILE).is_file():
-        raise BadInput(
-            f"{folder} has no {MANIFEST_FILE}, so it is not ours to replace; move it away or give "
-            "another --out"
-        )
 
 
 def _copy(source: Path, target: Path) -> None:

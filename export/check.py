@@ -124,5 +124,7 @@ def _stale(folder: Path, manifest: Mapping[str, Any], spec: ModelSpec, identity:
     if tuple(labels) != spec.labels or tuple(model["labels"]) != spec.labels:
         return f"{LABELS_FILE} or manifest names other labels than the checkpoint"
     known = BESIDE | {artifact["path"] for artifact in manifest["artifacts"]}
-    strays = sorted(p.name for p in folder.iterdir() if p.name not in known)
+    # Hidden files are a desktop's (.DS_Store) and reach no app.
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    strays = sorted(names - known)
     return f"{', '.join(strays)} is not in the manifest" if strays else ""

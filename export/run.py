@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.assets import FOLDERS, publish
+from export.assets import FOLDERS, publish, refuse_foreign
 from export.conversion import Conversion, convert_all
 from export.formats import FORMATS
 from export.manifest import Published, file_entries, tool_versions
@@ -61,6 +61,7 @@ def export_all(request: ExportRequest, console: Console) -> int:
     """
     start = time.perf_counter()
     wanted = plan(request.formats)
+    refuse_foreign(request.root, {p for name in wanted for p in FORMATS[name].PLATFORMS})
     spec, identity = read_spec(request.checkpoint), checkpoint_sha256(request.checkpoint)
     console.print(f"{spec.name} {spec.version} ({identity[:12]}): {spec.intended_use}")
 

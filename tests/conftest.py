@@ -34,19 +34,9 @@ def make_spec(**changes: object) -> ModelSpec:
 
 
 def write_network(folder: Path, spec: ModelSpec, seed: int = 0) -> Path:
-    """A checkpoint of a random network whose head is scaled up, so that its answers vary.
-
-    A freshly initialised SqueezeNet answers one half to everything, and nothing could fail.
-    """
+    """A checkpoint of a freshly initialised network; tests/export has one whose answers vary."""
     torch.manual_seed(seed)
     network = build_network(spec.architecture, len(spec.labels))
-    with torch.no_grad():
-        network.head[1].weight.normal_(std=2.0)
-        if len(spec.labels) == 2:  # opposite evidence, centred on a mid-grey image
-            network.head[1].weight[1] = -network.head[1].weight[0]
-        network.eval()
-        grey = network(torch.zeros(1, 3, spec.side, spec.side))
-        network.head[1].bias -= grey[0]
     folder.mkdir(parents=True, exist_ok=True)
     write_checkpoint(folder, spec, network.state_dict())
     return folder

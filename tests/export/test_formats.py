@@ -29,7 +29,7 @@ from tests.export.conftest import (
 
 HERE = Path(__file__).resolve().parents[2]
 FACTS = ("NAME", "SUFFIX", "PLATFORMS", "TOLERANCES", "REQUIRES", "RUNTIME", "RUN_BY", "ALSO")
-VERBS = ("convert", "load", "run", "describe", "stored_layers")
+VERBS = ("convert", "load", "run", "describe", "stored_layers", "trace_layers")
 every_format = pytest.mark.parametrize("name", FORMATS)
 every_artifact = pytest.mark.parametrize(("name", "precision"), ARTIFACTS)
 runs_here = pytest.mark.parametrize(
