@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.errors import BadInput, UserError
+from pipeline.errors import BadInput
+from pipeline.terminal import serve
 
 DESCRIPTION = """\
 Time every published artifact and PyTorch eager on this machine's CPU: one process each, thread
@@ -18,14 +18,8 @@ milliseconds of different machines.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0: all done or not run with a reason, 1: one failed, 2: bad input."""
-    try:
-        return _run(_parser().parse_args(arguments))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
-        return 130
+    options = _parser().parse_args(arguments)
+    return serve(lambda: _run(options), "nothing was written")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.errors import UserError
+from pipeline.terminal import serve
 
 DESCRIPTION = """\
 Turn a trained checkpoint into mobile models (ONNX, ORT format, TorchScript-lite, Core ML), prove
@@ -35,15 +34,7 @@ FORMAT_NAMES = ("onnx", "ort", "torchscript", "coreml")  # a test holds it to th
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        code: int = options.command(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the published assets are as they were", file=sys.stderr)
-        return 130
-    return code
+    return serve(lambda: options.command(options), "the published assets are as they were")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -84,6 +84,7 @@ def export_all(request: ExportRequest, console: Console) -> int:
     rows += [_left_out(name) for name in FORMATS if name not in wanted]
     folders = publish(request.root, spec, identity, _by_platform(done, latencies))
     print_verdict(console, rows, source)
+    _point_to_explain(console, rows)
     seconds = time.perf_counter() - start
     document = report_document(
         "all",
@@ -135,6 +136,17 @@ def _prove(conversion: Conversion, reference: Reference) -> ParityResult:
 def _tell(console: Console, conversion: Conversion, parity: ParityResult) -> None:
     name = f"{conversion.format} {conversion.precision}"
     console.print(f"  {name}: converted in {conversion.seconds:.1f} s, parity {parity.status}")
+
+
+def _point_to_explain(console: Console, rows: Sequence[Row]) -> None:
+    for row in rows:
+        if row.parity.status == "fail" and row.parity.worst_image:
+            console.print(
+                f"  look closer: python -m export explain {row.format} --precision "
+                f"{row.precision} --image {row.parity.worst_image}",
+                markup=False,
+                soft_wrap=True,
+            )
 
 
 def _latencies(

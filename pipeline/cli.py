@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
 from pipeline.config import PRESETS, TrainConfig
-from pipeline.errors import UserError
+from pipeline.terminal import serve
 
 DESCRIPTION = """\
 Train an image classifier and write a checkpoint that `python -m export` turns into mobile models.
@@ -37,15 +36,7 @@ predictions.csv. The same seed on the same machine and versions gives the same n
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        code: int = options.command(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; nothing was changed", file=sys.stderr)
-        return 130
-    return code
+    return serve(lambda: options.command(options), "nothing was changed")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,15 +1,35 @@
-"""The terminal: a console whose tables are not cut where nobody can widen the window."""
+"""The terminal: how every command line of this project ends, and a console that fits a log."""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from pipeline.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-LOG_WIDTH = 100
+LOG_WIDTH: Final = 100
+INTERRUPTED: Final = 130  # what a shell reports of a program that Ctrl-C ended
+
+
+def serve(command: Callable[[], int], on_interrupt: str) -> int:
+    """Run a command; its exit code, or 2 with one line on stderr if the user can mend it.
+
+    `on_interrupt` is what to say after Ctrl-C: what state things are left in. Anything else that is
+    raised is a bug and keeps its traceback.
+    """
+    try:
+        return command()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"stopped; {on_interrupt}", file=sys.stderr)
+        return INTERRUPTED
 
 
 def open_console() -> Console:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from export.foreign.cache import cache_folder
 from export.foreign.environments import ENVIRONMENTS, Environment
 from export.foreign.install import install, is_installed
-from pipeline.errors import UserError
+from pipeline.terminal import serve
 
 TARGETS = tuple(dict.fromkeys(environment.target for environment in ENVIRONMENTS.values()))
 DESCRIPTION = """\
@@ -21,15 +21,7 @@ other machines) and the oldest onnxruntime that the manifest promises.
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code: 0, or 2 if something is missing."""
     options = _parser().parse_args(arguments)
-    try:
-        options.command(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; nothing half-installed is left", file=sys.stderr)
-        return 130
-    return 0
+    return serve(lambda: options.command(options), "nothing half-installed is left")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,20 +41,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _install(options: argparse.Namespace) -> None:
+def _install(options: argparse.Namespace) -> int:
     install(_chosen(options.what), lambda line: print(line, flush=True))
+    return 0
 
 
 def _chosen(what: Sequence[str]) -> list[Environment]:
     return [e for e in ENVIRONMENTS.values() if e.name in what or e.target in what]
 
 
-def _list(options: argparse.Namespace) -> None:
+def _list(options: argparse.Namespace) -> int:
     print(f"in {cache_folder()}")
     for environment in ENVIRONMENTS.values():
         state = "installed" if is_installed(environment) else f"make {environment.target}"
         formats = ", ".join(environment.formats)
         print(f"{environment.name:18} {environment.packages[0]:20} {formats:12} {state}")
+    return 0
 
 
 if __name__ == "__main__":
