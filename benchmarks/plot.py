@@ -27,7 +27,7 @@ def plot_latency(results: Results) -> bytes:
         medians = [row["median_ms"] for row in rows]
         bars = axes.barh(places, medians, height, label=f"{count} thread{'s' if count > 1 else ''}")
         axes.plot([row["p90_ms"] for row in rows], places, "k|", ms=8)
-        axes.bar_label(bars, [f" {m:.1f} ms" for m in medians], padding=12)
+        axes.bar_label(bars, [f"{m:.1f}" for m in medians], label_type="center", color="white")
     axes.set_yticks([n + (len(threads) - 1) * height / 2 for n in range(len(names))], names)
     axes.invert_yaxis()
     axes.set_xscale("log")

@@ -47,7 +47,7 @@ def prepacked_layers(reader: Any, name: str) -> list[Layer]:
         content = reader.get_record("bytecode.pkl")
         document = _Unpickler(io.BytesIO(content), reader).load()
         forward = dict(document[1][1])
-    except (RuntimeError, pickle.UnpicklingError, ValueError, IndexError, TypeError) as error:
+    except Exception as error:  # what a damaged pickle raises has no common base
         raise Unreadable(f"{name}: bytecode cannot be read: {error}") from error
     layers = []
     for operation, argument, *_ in forward["instructions"]:
