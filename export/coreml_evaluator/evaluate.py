@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from export.coreml_evaluator.constants import CONSTEXPRS, decompress
+from export.coreml_evaluator.interface import check_interface
 from export.coreml_evaluator.operations import operate
 from export.coreml_evaluator.package import Package, read_package
 from export.coreml_evaluator.values import read_value, tensor_shape, type_name
@@ -157,6 +158,7 @@ def _build(package: Package) -> Program:
             for output, value in zip(operation.outputs, made, strict=True):
                 constants[output.name] = value
         elif operation.type == "classify":
+            check_interface(package, functions["main"], operation)
             reference = arguments["probabilities"]
             probabilities, labels = reference.name, tuple(arguments["classes"])
         else:
