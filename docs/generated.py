@@ -126,7 +126,7 @@ def faults_table() -> None:
     print("| --- |" + " --- |" * len(formats))
     for fault in dict.fromkeys(entry["fault"] for entry in document["faults"]):
         found = {e["format"]: e["caught_by"] for e in document["faults"] if e["fault"] == fault}
-        cells = [", ".join(found[name]) if name in found else "" for name in formats]
+        cells = [", ".join(found[name]) if found.get(name) else "" for name in formats]
         print(f"| {fault} | {' | '.join(cells)} |")
 
 
@@ -135,7 +135,8 @@ def controls_table() -> None:
     print("| change that changes nothing | format | verdict |")
     print("| --- | --- | --- |")
     for entry in _read("faults.json")["controls"]:
-        print(f"| {entry['fault']} | {entry['format']} | {entry['status']} |")
+        verdict = ", ".join(entry["caught_by"]) or "pass"
+        print(f"| {entry['control']} | {entry['format']} | {verdict} |")
 
 
 def command_help() -> None:

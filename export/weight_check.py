@@ -76,10 +76,10 @@ def _compare(kind: str, name: str, found: Array, wanted: Array, folded: bool) ->
     rounded = wanted.astype(found.dtype)
     allowed = np.zeros(wanted.shape)
     if folded:
-        unit = np.abs(np.spacing(rounded)) if found.dtype == np.float16 else 0.0
+        unit = np.spacing(np.abs(rounded)) if found.dtype == np.float16 else 0.0
         allowed = FOLDED_RELATIVE * np.abs(wanted).max() + unit
     elif kind == "normalise":  # a reciprocal may be rounded twice
-        allowed = np.abs(np.spacing(rounded)).astype(np.float64)
+        allowed = np.spacing(np.abs(rounded)).astype(np.float64)
     off = np.abs(found.astype(np.float64) - rounded.astype(np.float64))
     wrong = ~(off <= allowed)  # NaN is wrong too
     if not wrong.any():

@@ -57,6 +57,8 @@ def _blockwise_shift_scale(arguments: Arguments) -> tuple[Array]:
     data, scale = arguments["data"], arguments["scale"]
     scale_nd = _spread(scale, data.shape)
     offset = arguments.get("offset")
+    if offset is not None and offset.shape != scale.shape:
+        raise ValueError(f"offset {offset.shape} is not of the shape of scale {scale.shape}")
     offset_nd = np.zeros(1, data.dtype) if offset is None else _spread(offset, data.shape)
     return (_shift_scale(data, scale_nd, offset_nd),)
 
@@ -64,8 +66,7 @@ def _blockwise_shift_scale(arguments: Arguments) -> tuple[Array]:
 def _sparse_blockwise_shift_scale(arguments: Arguments) -> tuple[Array, Array]:
     """IOS 18: the same on the values under a mask; mask and values out."""
     mask = arguments["data_mask"].astype(bool)
-    dense = np.zeros(mask.shape, arguments["nonzero_data"].dtype)
-    dense[mask] = arguments["nonzero_data"]
+    dense = _scatter(arguments["nonzero_data"], mask)
     (scaled,) = _blockwise_shift_scale({**arguments, "data": dense})
     return arguments["data_mask"], scaled[mask]
 
@@ -75,7 +76,9 @@ def _lut_to_dense(arguments: Arguments) -> tuple[Array]:
     lut = arguments["lut"]
     if "shape" in arguments:
         shape = tuple(int(n) for n in arguments["shape"])
-        bits = int(math.log2(len(lut)))
+        bits = len(lut).bit_length() - 1
+        if len(lut) != 1 << bits:
+            raise ValueError(f"a table of {len(lut)} values is not a power of two")
         packed = arguments["indices"].tobytes()
         return (lut[unpack_bits(packed, bits, math.prod(shape))].reshape(shape),)
     return (_look_up(arguments["indices"], lut, arguments.get("vector_axis")),)
@@ -85,8 +88,7 @@ def _lut_to_sparse(arguments: Arguments) -> tuple[Array, Array]:
     """IOS 18: the same on the indices under a mask; mask and values out."""
     mask, lut = arguments["indices_mask"].astype(bool), arguments["lut"]
     axis = arguments.get("vector_axis")
-    indices = np.zeros(mask.shape, np.uint8)
-    indices[mask] = arguments["indices_nonzero_data"]
+    indices = _scatter(arguments["indices_nonzero_data"], mask)
     dense = _look_up(indices, lut, axis)
     if lut.shape[-1] > 1:
         mask = np.repeat(mask, lut.shape[-1], axis=_axis(axis))
@@ -99,10 +101,7 @@ def _sparse_to_dense(arguments: Arguments) -> tuple[Array]:
     if "shape" in arguments:  # iOS 16: the mask is packed, a bit a value
         shape = tuple(int(n) for n in arguments["shape"])
         mask = unpack_bits(mask.tobytes(), 1, math.prod(shape)).reshape(shape)
-    values = arguments["nonzero_data"]
-    dense = np.zeros(mask.shape, values.dtype)
-    dense[mask.astype(bool)] = values
-    return (dense,)
+    return (_scatter(arguments["nonzero_data"], mask.astype(bool)),)
 
 
 def _cast(arguments: Arguments) -> tuple[Array]:
@@ -126,6 +125,15 @@ def _shift_scale(data: Array, scale: Array, offset: Array) -> Array:
     """Scale * (data - offset), rounded once to scale's precision."""
     exact = scale.astype(np.float64) * (data.astype(np.float64) - offset.astype(np.float64))
     return np.asarray(exact.astype(scale.dtype))
+
+
+def _scatter(values: Array, mask: NDArray[np.bool_]) -> Array:
+    """Zeros, and `values` in row-major order where `mask` is set."""
+    if values.shape != (int(mask.sum()),):
+        raise ValueError(f"{values.shape} values for {int(mask.sum())} places of a mask")
+    dense = np.zeros(mask.shape, values.dtype)
+    dense[mask] = values
+    return dense
 
 
 def _spread(blocks: Array, shape: tuple[int, ...]) -> Array:

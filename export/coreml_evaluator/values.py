@@ -102,6 +102,8 @@ def stored_bytes(data_type: str, count: int, package: Package) -> int:
 
 def unpack_bits(content: bytes, bits: int, count: int) -> NDArray[np.uint8]:
     """`count` unsigned integers of `bits` bits each, packed least significant bit first."""
+    if len(content) != -(-bits * count // 8):
+        raise ValueError(f"{len(content)} bytes for {count} values of {bits} bits")
     flat = np.unpackbits(np.frombuffer(content, np.uint8), bitorder="little")[: bits * count]
     weights = (1 << np.arange(bits)).astype(np.uint8)
     values: NDArray[np.uint8] = (flat.reshape(count, bits) * weights).sum(axis=1, dtype=np.uint8)
