@@ -31,7 +31,7 @@ check: $(READY)  ## format, lint, types, import contracts, generated docs, all t
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/cog --check -I . $(GENERATED)
+	$(BIN)/cog --check -P -I . $(GENERATED)
 	$(BIN)/python -m pytest
 
 format: $(READY)  ## put the code in shape
@@ -55,7 +55,7 @@ oldest: $(READY)  ## fetch the oldest onnxruntime that the manifest promises (ab
 
 GENERATED := README.md MODEL_CARD.md docs/manifest.md docs/commands.md docs/faults.md
 docs: $(READY)  ## write the generated parts of README and docs again
-	$(BIN)/cog -r -I . $(GENERATED)
+	$(BIN)/cog -r -P -I . $(GENERATED)
 
 release: $(READY)  ## publish assets proven on DATA, take the README's figures, write the docs
 	$(BIN)/python -m export all $(if $(DATA),--data $(DATA))

@@ -28,7 +28,7 @@ def results_table() -> None:
         if parity["status"] == "pass":
             words = ", ".join(
                 f"max \\|Δp\\| {s['max_abs_diff']:.1e} on {s['images']} {group}"
-                for group, s in parity["sets"].items()
+                for group, s in sorted(parity["sets"].items(), reverse=True)
             )
             verdict = f"pass, {parity['how']}: {words} images"
             flips = str(parity["label_flips"])

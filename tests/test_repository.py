@@ -57,7 +57,7 @@ def test_generated_docs_are_what_the_results_say() -> None:
     generated = re.search(r"^GENERATED := (.*)$", makefile, re.MULTILINE)
     assert generated
     run = subprocess.run(
-        [sys.executable, "-m", "cogapp", "--check", "-I", ".", *generated[1].split()],
+        [sys.executable, "-m", "cogapp", "--check", "-P", "-I", ".", *generated[1].split()],
         cwd=ROOT,
         capture_output=True,
         text=True,
