@@ -1,4 +1,4 @@
-# Every target sets up .venv by itself. PYTHON chooses the interpreter (3.11 or 3.12).
+# Every target sets up .venv by itself. PYTHON chooses the interpreter (3.11).
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -20,11 +20,14 @@ $(READY): pyproject.toml constraints.txt
 export: $(READY)  ## convert the released checkpoint, prove every file, publish the assets
 	$(BIN)/python -m export all
 
+# Two workers, a file of tests each: fixtures that convert are made once a worker.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+
 test: $(READY)  ## all tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: $(READY)  ## the tests that finish in two minutes
-	$(BIN)/python -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 check: $(READY)  ## format, lint, types, import contracts, generated docs, all tests
 	$(BIN)/ruff format --check .
@@ -32,7 +35,7 @@ check: $(READY)  ## format, lint, types, import contracts, generated docs, all t
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/cog --check -P -I . $(GENERATED)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 format: $(READY)  ## put the code in shape
 	$(BIN)/ruff check --fix .

@@ -187,8 +187,13 @@ def check_outputs(
     if not results:
         return ParityResult("not_run", "; ".join(excuses), tolerance=tolerance)
     worst = max(results, key=lambda r: (r.status == "fail", r.max_abs_diff or 0.0))
-    how = ", ".join(dict.fromkeys(r.how for r in results if r.how))
+    how = ", ".join(r.how if len(results) == 1 else _told_apart(r) for r in results if r.how)
     return replace(worst, how=how, parts={"outputs": worst.reason or "pass"})
+
+
+def _told_apart(result: ParityResult) -> str:
+    """One of several ways in which a file was run, with its own figures."""
+    return f"{result.how} (max |Δp| {result.max_abs_diff:.1e}, {result.label_flips} label flips)"
 
 
 def _told(error: Exception, doing: str) -> str:

@@ -131,9 +131,13 @@ def describe(path: Path) -> Description:
     labels = _labels(document)
     inputs = (Port(description.input[0].name, f"image {space}", (image.width, image.height)),)
     outputs = (Port(description.predictedProbabilitiesName, "label -> float64", (len(labels),)),)
-    requires: dict[str, str | int] = {"specification_version": document.specificationVersion}
-    if document.specificationVersion in OLDEST_IOS:
-        requires["ios"] = OLDEST_IOS[document.specificationVersion]
+    version = document.specificationVersion
+    if version not in OLDEST_IOS:
+        raise Unreadable(
+            f"{path.name} has specification version {version}; the iOS promised reads "
+            f"{', '.join(str(known) for known in OLDEST_IOS)}"
+        )
+    requires = {"specification_version": version, "ios": OLDEST_IOS[version]}
     return Description(inputs, outputs, dict(description.metadata.userDefined), labels, requires)
 
 

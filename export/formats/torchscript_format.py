@@ -116,20 +116,23 @@ def describe(path: Path) -> Description:
     A lite file itself names no shapes. Raises Unreadable.
     """
     import torch
-    from torch.jit.mobile import _get_model_bytecode_version
+    from torch.jit.mobile import _get_model_bytecode_version, _get_model_ops_and_info
 
     try:
         reader = torch._C.PyTorchFileReader(str(path))
         metadata = json.loads(reader.get_record(f"extra/{METADATA_FILE}"))
         ports = json.loads(reader.get_record(f"extra/{PORTS_FILE}"))
         bytecode = _get_model_bytecode_version(str(path))
+        operators = ", ".join(
+            sorted(_get_model_ops_and_info(str(path)))  # type: ignore[no-untyped-call]
+        )
     except (RuntimeError, ValueError) as error:
         raise Unreadable(f"{path.name} is not a file of this project: {error}") from error
     inputs, outputs = (
         tuple(Port(p["name"], p["dtype"], tuple(p["shape"])) for p in ports[side])
         for side in ("inputs", "outputs")
     )
-    requires: dict[str, str | int] = {"bytecode": bytecode}
+    requires: dict[str, str | int] = {"bytecode": bytecode, "operators": operators}
     if bytecode <= MAX_BYTECODE:
         requires["pytorch_lite"] = OLDEST_RUNTIME
     return Description(inputs, outputs, metadata, labels_in(metadata), requires)

@@ -351,6 +351,8 @@ def test_ctrl_c_in_a_terminal_stops_all_processes_and_leaves_the_old_assets(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A job that was started in the background ignores SIGINT, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
     while not list(build.glob("*.log")) and time.monotonic() < deadline:

@@ -871,13 +871,12 @@ def convert(
 # Architecture, side, images, variants. VGG's adaptive pool converts to known operations only where
 # its input is 7 x 7 already: at 224 px.
 FP32_BOTH = (("iOS16", "fp32"), ("iOS18", "fp32"), ("iOS16", "fp16"))
-FP32_IOS18 = (("iOS18", "fp32"), ("iOS18", "fp16"))
 TOPOLOGIES = [
     pytest.param("squeezenet1_1", 64, 6, FP32_BOTH, id="squeezenet1_1"),
     pytest.param("resnet34", 64, 4, FP32_BOTH, id="resnet34", marks=pytest.mark.slow),
     pytest.param("densenet169", 64, 4, FP32_BOTH, id="densenet169", marks=pytest.mark.slow),
-    pytest.param("resnet152", 64, 4, FP32_IOS18, id="resnet152", marks=pytest.mark.slow),
-    pytest.param("vgg19_bn", 224, 2, FP32_IOS18, id="vgg19_bn", marks=pytest.mark.slow),
+    pytest.param("resnet152", 64, 4, FP32_BOTH, id="resnet152", marks=pytest.mark.slow),
+    pytest.param("vgg19_bn", 224, 2, FP32_BOTH, id="vgg19_bn", marks=pytest.mark.slow),
 ]
 
 
@@ -889,10 +888,7 @@ def test_the_evaluator_computes_what_pytorch_does(
     variants: tuple[tuple[str, str], ...],
     tmp_path: Path,
 ) -> None:
-    """Logits of each topology against its twin and against the network itself, and its weights.
-
-    ResNet-152 and VGG-19 for iOS 18 alone: a conversion of theirs takes too long to have twice.
-    """
+    """Logits of each topology against its twin and against the network itself, and its weights."""
     images = np.stack(list(hard_images(side).values()))[-count:]
     graph = build_calibrated(architecture, side, images)
     folded = any(isinstance(module, nn.BatchNorm2d) for module in graph.modules())

@@ -253,3 +253,19 @@ def test_an_error_without_a_message_is_a_failure_too(monkeypatch: pytest.MonkeyP
     result = check(monkeypatch, FakeFormat(raising(AssertionError())))
     assert result.status == "fail"
     assert "AssertionError" in result.reason
+
+
+def test_two_ways_to_run_a_file_are_both_reported_and_the_worse_one_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = SimpleNamespace(
+        RUN_BY="evaluated on paper",
+        load=lambda path, threads: None,
+        run=lambda session, images: moved(1, 0.3),
+    )
+    fake = FakeFormat(lambda session, images: REFERENCE)
+    fake.ALSO = (other,)
+    result = check(monkeypatch, fake)
+    assert result.status == "fail"
+    assert "run by a fake (max |Δp| 0.0e+00, 0 label flips)" in result.how
+    assert "evaluated on paper (max |Δp| 3.0e-01" in result.how

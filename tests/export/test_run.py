@@ -171,10 +171,11 @@ def test_a_platform_whose_artifacts_all_failed_keeps_its_old_folder(
     old = tmp_path / "assets" / "ios_assets"
     old.mkdir(parents=True)
     (old / "old.mlpackage").write_bytes(b"old")
+    (old / "manifest.json").write_bytes(b"{}")  # what makes it a folder of ours
     converted["coreml"] = converted["onnx"] = "no"
     done = export(model, data, tmp_path)
     assert done.code == 1
-    assert tree(old) == {"old.mlpackage": b"old"}
+    assert tree(old) == {"manifest.json": b"{}", "old.mlpackage": b"old"}
     assert published(done)["android_assets"] == {"tiny_fp32.ort", "tiny_fp32.ptl"}
     assert report_of(done)["published"] == ["android_assets"]
 
