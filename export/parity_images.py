@@ -81,10 +81,9 @@ def _validation(
     count = min(limit, len(dataset.valid))
     chosen = np.linspace(0, len(dataset.valid) - 1, count).round().astype(int)
     samples = [dataset.valid[i] for i in chosen]
-    left = len(dataset.valid) - len(samples)
-    share = f" of {len(dataset.valid)}" if left else ""
+    share = f"of {len(dataset.valid)} " if count < len(dataset.valid) else ""
     named = {sample.file: read_image(sample.path, spec.side) for sample in samples}
-    return named, f"{share.strip()} validation images of {dataset.name}".strip()
+    return named, f"{share}validation images of {dataset.name}"
 
 
 def _embedded(side: int) -> dict[str, NDArray[np.uint8]]:
