@@ -6,6 +6,7 @@ Its outputs in PyTorch are the reference that every artifact is held against.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipeline.checkpoint import ModelSpec
+    from pipeline.grid import Grid
 
 INPUT_NAME = "image"
 OUTPUT_NAME = "probs"
@@ -31,11 +33,17 @@ class DeployGraph(nn.Module):
 
     The permutation of an NHWC input leaves a channels-last tensor, in which XNNPACK and oneDNN run
     convolutions several times faster; so layout is settled here, once, for every format.
+
+    Attributes:
+        grids: of the weights that lie on one, by their names in the network; formats encode these.
     """
 
-    def __init__(self, network: nn.Module, spec: ModelSpec) -> None:
+    def __init__(
+        self, network: nn.Module, spec: ModelSpec, grids: Mapping[str, Grid] | None = None
+    ) -> None:
         super().__init__()
         self.pixels = PixelGraph(network, spec)
+        self.grids = dict(grids or {})
 
     def forward(self, image: Tensor) -> Tensor:
         """uint8 (N, H, W, 3) -> float32 (N, K)."""

@@ -3,6 +3,10 @@
 ``checkpoint.json``   everything about the model (`ModelSpec`), and the hash of the weights
 ``model.safetensors`` the weights, by the names of the plain torch module in `pipeline.networks`
 
+A compressed checkpoint (`python -m pipeline compress`) is a folder of the same kind inside its
+parent's, named by its precision. Its weights lie on grids (`pipeline.grid`): in place of ``NAME``
+the file holds ``NAME.codes``, int8, and ``NAME.scale``.
+
 `read_spec` and `read_weights` raise `BadInput` for anything that is not whole. A checkpoint is
 identified by the SHA-256 of its JSON, which holds the SHA-256 of the weights: one hash binds
 labels, normalisation, threshold and every weight.
@@ -17,19 +21,45 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from pipeline.errors import BadInput
+from pipeline.grid import Grid, check_grid
 from pipeline.images import RESIZE_RULE
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 SCHEMA: Final = 1
+COMPRESSED_SCHEMA: Final = 2  # what a compressed checkpoint adds, no earlier version can read
 SPEC_FILE: Final = "checkpoint.json"
 SCHEMA_FILE: Final = Path(__file__).parent / "checkpoint.schema.json"
 WEIGHTS_FILE: Final = "model.safetensors"
+CODES: Final = ".codes"
+SCALE: Final = ".scale"
 INTENDED_USE: Final = "Research only. Not a medical device; never use it for diagnosis."
 
 RELEASED: Final = Path(__file__).parent / "released" / "squeezenet_cxr"
+
+
+@dataclass(frozen=True)
+class Compression:
+    """How a compressed checkpoint came from its parent.
+
+    Attributes:
+        precision: ``int8``, ``w4`` or ``w3``, as in `pipeline.compression`.
+        parent_sha256: identity of the checkpoint it was made from.
+        levels: largest code of each weight on a grid, by the weight's name.
+        activations: scale and zero point (uint8) of each activation, by its place in the network;
+            empty where activations stay in floating point.
+        comparison: with the parent, on the validation images (`pipeline.comparison`).
+    """
+
+    precision: str
+    parent_sha256: str
+    levels: Mapping[str, int]
+    activations: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    comparison: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -51,6 +81,7 @@ class ModelSpec:
         data: name, fingerprint, images per split and label, how the split was made.
         tools: versions of the packages that made it.
         intended_use: goes into every artifact.
+        compression: of a compressed checkpoint; None: weights are as trained.
     """
 
     name: str
@@ -68,6 +99,7 @@ class ModelSpec:
     data: Mapping[str, Any] = field(default_factory=dict)
     tools: Mapping[str, str] = field(default_factory=dict)
     intended_use: str = INTENDED_USE
+    compression: Compression | None = None
 
     @property
     def positive_index(self) -> int | None:
@@ -75,21 +107,38 @@ class ModelSpec:
         return None if self.positive is None else self.labels.index(self.positive)
 
 
-def write_checkpoint(folder: Path, spec: ModelSpec, weights: Mapping[str, Tensor]) -> str:
+def write_checkpoint(
+    folder: Path,
+    spec: ModelSpec,
+    weights: Mapping[str, Tensor],
+    grids: Mapping[str, Grid] | None = None,
+) -> str:
     """Write the two files of a checkpoint into an existing, staged `folder`; return its SHA-256.
 
     The caller stages (`pipeline.placement`), since its own files may go into the same folder.
+    Weights that are among `grids` are written as codes and scale.
     """
+    import torch
     from safetensors.torch import save
 
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    content = save(tensors)
+    grids = grids or {}
+    tensors = {}
+    for name, tensor in weights.items():
+        if name in grids:
+            tensors[name + CODES] = torch.from_numpy(grids[name].codes)
+            tensors[name + SCALE] = torch.from_numpy(grids[name].scale)
+        else:
+            tensors[name] = tensor.detach().cpu()
+    content = save({name: tensor.contiguous() for name, tensor in tensors.items()})
+    values = asdict(spec)
+    if spec.compression is None:
+        del values["compression"]
     document = {
-        "schema": SCHEMA,
-        **asdict(spec),
+        "schema": SCHEMA if spec.compression is None else COMPRESSED_SCHEMA,
+        **values,
         "weights": {
             "file": WEIGHTS_FILE,
-            "parameters": sum(tensor.numel() for tensor in tensors.values()),
+            "parameters": sum(tensor.numel() for tensor in weights.values()),
             "sha256": hashlib.sha256(content).hexdigest(),
             "size_bytes": len(content),
         },
@@ -107,9 +156,11 @@ def read_spec(folder: Path) -> ModelSpec:
         BadInput: no checkpoint there, another schema, or contents that contradict each other.
     """
     document = _read_document(folder)
-    values = {f.name: document[f.name] for f in fields(ModelSpec)}
+    values: dict[str, Any] = {f.name: document.get(f.name) for f in fields(ModelSpec)}
     for name in ("labels", "mean", "std"):
         values[name] = tuple(values[name])
+    if values["compression"] is not None:
+        values["compression"] = _compression(values["compression"])
     spec = ModelSpec(**values)
     _check_spec(spec, folder / SPEC_FILE)
     return spec
@@ -118,9 +169,43 @@ def read_spec(folder: Path) -> ModelSpec:
 def read_weights(folder: Path) -> dict[str, Tensor]:
     """Read the weights of a checkpoint folder, after checking them against their hash.
 
+    Weights on a grid come as the floating-point numbers that they stand for.
+
     Raises:
         BadInput: the file is missing, damaged, or not the one that the JSON names.
     """
+    import torch
+
+    grids = read_grids(folder)
+    plain = {k: v for k, v in _read_tensors(folder).items() if not k.endswith((CODES, SCALE))}
+    return plain | {name: torch.from_numpy(grid.weights()) for name, grid in grids.items()}
+
+
+def read_grids(folder: Path) -> dict[str, Grid]:
+    """The weights of a compressed checkpoint that lie on a grid, by name; none of a plain one.
+
+    Raises:
+        BadInput: as `read_weights`, or a grid that is none.
+    """
+    compression = read_spec(folder).compression
+    if compression is None:
+        return {}
+    tensors = _read_tensors(folder)
+    grids = {}
+    for name, levels in compression.levels.items():
+        try:
+            codes, scale = (tensors[name + part].numpy() for part in (CODES, SCALE))
+        except KeyError as error:
+            raise BadInput(f"{folder / WEIGHTS_FILE} lacks {error}; compress again") from error
+        if codes.dtype != np.int8 or scale.dtype != np.float32:
+            raise BadInput(f"{folder / WEIGHTS_FILE}: {name} is not int8 codes and float32 scale")
+        grids[name] = Grid(codes, scale, levels)
+        check_grid(grids[name], f"{folder / WEIGHTS_FILE}: {name}")
+    return grids
+
+
+def _read_tensors(folder: Path) -> dict[str, Tensor]:
+    """The tensors of the weights file, its hash checked."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -141,6 +226,11 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         return load(content)
     except SafetensorError as error:
         raise BadInput(f"{path} is not a safetensors file: {error}") from error
+
+
+def _compression(document: Mapping[str, Any]) -> Compression:
+    activations = {k: (float(s), int(z)) for k, (s, z) in document["activations"].items()}
+    return Compression(**{**document, "activations": activations})
 
 
 def checkpoint_sha256(folder: Path) -> str:
@@ -166,9 +256,9 @@ def _read_document(folder: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{path} is not JSON: {error}") from error
     found = document.get("schema") if isinstance(document, dict) else None
-    if found != SCHEMA:
+    if found not in (SCHEMA, COMPRESSED_SCHEMA):
         raise BadInput(
-            f"{path} has schema {found!r}, this version reads {SCHEMA}; "
+            f"{path} has schema {found!r}, this version reads {SCHEMA} and {COMPRESSED_SCHEMA}; "
             "train again, or use the project version that wrote it"
         )
     try:

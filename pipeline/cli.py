@@ -19,6 +19,7 @@ examples:
   python -m pipeline train                                synthetic phantoms, no data needed
   python -m pipeline train --data xrays/                  train/<label>/ and valid/<label>/
   python -m pipeline train --data xrays/metadata.csv      columns file,label[,split,patient,source]
+  python -m pipeline compress build/checkpoints/squeezenet1_1_xrays --data xrays/
   python -m pipeline show build/checkpoints/squeezenet1_1_xrays
 
 exit codes: 0 done, 2 the request cannot be served (the message says why)
@@ -30,6 +31,15 @@ becomes valid, by seed), or a CSV table with the columns file, label and optiona
 
 The result is a folder: checkpoint.json, model.safetensors, curves.png, history.csv,
 predictions.csv. The same seed on the same machine and versions gives the same numbers.
+"""
+COMPRESS_EPILOG = """\
+int8: weights and activations in 8 bits, calibrated on training images; about half a minute.
+w4, w3: weights in 4 or 3 bits, arithmetic as before; rounded layer by layer, then fine-tuned with
+the model itself as teacher; labels are not used. About as long as training, several times over.
+
+Each becomes a folder inside the checkpoint's (CHECKPOINT/int8, ...), where `python -m export all`
+finds it. How it compares with the checkpoint on the validation images is printed and kept; what
+loses too much is not published.
 """
 
 
@@ -60,6 +70,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     train.set_defaults(command=_train)
+    compress = commands.add_parser(
+        "compress",
+        help="checkpoint in, compressed checkpoints (int8, w4, w3) out",
+        description="Put a checkpoint's weights on grids that every mobile format can hold.",
+        epilog=COMPRESS_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_compress_options(compress)
+    compress.set_defaults(command=_compress)
     show = commands.add_parser("show", help="what a checkpoint says of itself")
     show.add_argument("checkpoint", type=Path, nargs="?", help="its folder (default: the released)")
     show.set_defaults(command=_show)
@@ -109,6 +128,33 @@ def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
         )
 
 
+def _add_compress_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", type=Path, help="its folder")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="the images it was trained on, folder or .csv (default: synthetic phantoms)",
+    )
+    parser.add_argument(
+        "--precisions",
+        default="int8,w4,w3",
+        metavar="A,B",
+        help="some of int8, w4, w3 (default: all)",
+    )
+    for option, kind, meaning in (
+        ("epochs", int, "epochs of fine-tuning; 0: rounding alone (default: w4 20, w3 40, int8 0)"),
+        ("lr", float, "its peak learning rate (default: w4 0.0005, w3 0.001)"),
+        ("batch-size", int, "images per step (default: 16)"),
+        ("seed", int, "of everything random (default: 2)"),
+        ("threads", int, "CPU threads of torch, 0 for all cores (default: 0)"),
+        ("calibration-images", int, "training images that ranges are fitted on (default: 128)"),
+    ):
+        parser.add_argument(f"--{option}", type=kind, metavar="N", help=meaning)
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace what was compressed before"
+    )
+
+
 def _recipe(options: argparse.Namespace) -> TrainConfig:
     """The configuration that the options ask for: defaults, then preset, then what was given."""
     given = {
@@ -137,6 +183,23 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
+def _compress(options: argparse.Namespace) -> int:
+    from pipeline.compress import compress
+
+    precisions = [name.strip() for name in options.precisions.split(",") if name.strip()]
+    fields_ = ("epochs", "lr", "batch_size", "seed", "threads", "calibration_images")
+    changes = {name: getattr(options, name) for name in fields_}
+    compress(
+        options.checkpoint,
+        options.data,
+        precisions,
+        changes={name: value for name, value in changes.items() if value is not None},
+        overwrite=options.overwrite,
+    )
+    print(f"\nnext: python -m export all --checkpoint {options.checkpoint}")
+    return 0
+
+
 def _show(options: argparse.Namespace) -> int:
     from pipeline.checkpoint import RELEASED
 
@@ -156,6 +219,8 @@ def _print_spec(folder: Path) -> None:
             print(f"  {name:20} {value:.3f}  (95 % interval {low:.3f} to {high:.3f})")
         else:
             print(f"  {name:20} {figure:.3f}")
+    if spec.compression is not None:
+        print(f"compressed to {spec.compression.precision} from {spec.compression.parent_sha256}")
     print(f"initial weights: {spec.training.get('initial_weights', 'not stated')}")
     print(f"SHA-256: {checkpoint_sha256(folder)}")
     print(spec.intended_use)

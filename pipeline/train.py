@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.checkpoint import SPEC_FILE, ModelSpec, write_checkpoint
-from pipeline.dataset import Dataset, check_images, read_dataset
 from pipeline.errors import BadInput, require
 from pipeline.placement import staged_folder
+from pipeline.training_images import training_images
 
 if TYPE_CHECKING:
     from torch import nn
 
     from pipeline.config import TrainConfig
+    from pipeline.dataset import Dataset
     from pipeline.learner import Fit
 
-PHANTOMS = (480, 240)  # train, valid: about the size of the X-ray study this project comes from
 TOOLS = ("torch", "torchvision", "fastai", "numpy", "pillow", "scikit-learn")
 
 
@@ -62,7 +62,7 @@ def train(
         raise BadInput(f"--name {name!r}: letters, digits and underscores, please")
     if out is not None:
         _check_place(out, data, overwrite)  # before the data are read, if it is known by then
-    dataset = _phantoms(config) if data is None else _read(data, config)
+    dataset = training_images(data, config.seed, config.valid_fraction)
     name = name or f"{config.architecture}_{dataset.name}"
     if out is None:
         out = Path("build") / "checkpoints" / name
@@ -98,23 +98,6 @@ def _check_place(out: Path, data: Path | None, overwrite: bool) -> None:
         raise BadInput(f"{out} holds something else than a checkpoint; give another --out")
     if not overwrite:
         raise BadInput(f"{out} exists; give --overwrite or another --out")
-
-
-def _read(data: Path, config: TrainConfig) -> Dataset:
-    dataset = read_dataset(data, seed=config.seed, valid_fraction=config.valid_fraction)
-    check_images([*dataset.train, *dataset.valid])
-    return dataset
-
-
-def _phantoms(config: TrainConfig) -> Dataset:
-    """The embedded default data set, drawn once."""
-    from pipeline import phantom
-
-    place = Path("build") / "phantoms" / f"synthetic_seed{config.seed}"
-    if not place.exists():
-        print(f"no --data given: drawing {sum(PHANTOMS)} synthetic X-ray phantoms into {place}")
-        phantom.write_dataset(place, *PHANTOMS, seed=config.seed)
-    return read_dataset(place)
 
 
 def _positive_label(dataset: Dataset, positive: str | None) -> str | None:

@@ -86,6 +86,8 @@ class Format(Runner, Protocol):
         SUFFIX: of the artifact's file or folder name.
         PLATFORMS: which asset folders take it: ``android``, ``ios``.
         TOLERANCES: precision -> tolerance; its keys are the precisions that there are.
+        TWINS: precision -> twin of the checkpoint it is made from (`export.twins`).
+        REFUSED: precision that the format cannot take -> why.
         REQUIRES: modules that converting needs; asked with `find_spec`, nothing is imported.
         RUNTIME: module that runs the artifact here.
         ALSO: other ways to run it, whose answers are held against PyTorch as well.
@@ -99,6 +101,10 @@ class Format(Runner, Protocol):
     def PLATFORMS(self) -> tuple[str, ...]: ...  # noqa: N802
     @property
     def TOLERANCES(self) -> Mapping[str, Tolerance]: ...  # noqa: N802
+    @property
+    def TWINS(self) -> Mapping[str, str]: ...  # noqa: N802
+    @property
+    def REFUSED(self) -> Mapping[str, str]: ...  # noqa: N802
     @property
     def REQUIRES(self) -> tuple[str, ...]: ...  # noqa: N802
     @property

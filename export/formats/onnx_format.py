@@ -2,6 +2,9 @@
 
 Opset 17 and IR 8 on purpose: every onnxruntime since 1.12 should load them, and apps seldom ship
 the newest. torch's TorchScript-based exporter writes them; its dynamo exporter starts at opset 18.
+
+Reduced precisions keep that promise: fp16, w4 and w3 are small in the file, and onnxruntime unpacks
+them to fp32 once, at load (`onnx_weights`); int8 is the QDQ form (`onnx_integers`).
 """
 
 from __future__ import annotations
@@ -16,6 +19,9 @@ import numpy as np
 
 from export.errors import ConversionFailed, Unreadable
 from export.formats.base import Description, Runner, Tolerance
+from export.formats.onnx_editor import LAYER_KINDS, constant_values
+from export.formats.onnx_integers import store_integers
+from export.formats.onnx_weights import store_grids, store_halves
 from export.formats.onnxruntime_session import load_session, run_session, session_ports
 from export.layers import Layer, LayerTrace
 from export.metadata import labels_in
@@ -37,11 +43,24 @@ TOLERANCES: Final[Mapping[str, Tolerance]] = {
     "fp32": Tolerance(
         1e-4, 0.0, "the same arithmetic in another order: 1e-6 on X-rays, 1e-5 on pure noise"
     ),
+    "fp16": Tolerance(5e-3, 0.01, "weights rounded to 11 significant bits, arithmetic in fp32"),
+    "int8": Tolerance(
+        3e-2, 0.01, "a sum that falls between two codes is rounded either way, once in a thousand"
+    ),
+    "w4": Tolerance(1e-4, 0.0, "the twin's very weights, unpacked exactly; arithmetic in fp32"),
+    "w3": Tolerance(1e-4, 0.0, "the twin's very weights, unpacked exactly; arithmetic in fp32"),
 }
+TWINS: Final[Mapping[str, str]] = {
+    "fp32": "fp32",
+    "fp16": "fp32",
+    "int8": "int8",
+    "w4": "w4",
+    "w3": "w3",
+}
+REFUSED: Final[Mapping[str, str]] = {}
 OPSET: Final = 17
 # The oldest that Python 3.11 can prove it with (export/foreign); 1.12 introduced opset 17.
 OLDEST_ONNXRUNTIME: Final = {17: "1.15"}
-LAYER_KINDS: Final = {"Conv": "conv", "Gemm": "linear"}
 SIMPLIFIER_CHECKS: Final = 3  # onnxsim's own default is none, and its "ok" then says nothing
 SIMPLIFIER_TOLERANCE: Final = 1e-6
 
@@ -49,10 +68,10 @@ SIMPLIFIER_TOLERANCE: Final = 1e-6
 def convert(
     graph: DeployGraph, spec: ModelSpec, metadata: Mapping[str, str], precision: str, path: Path
 ) -> None:
-    """Export, simplify, hold the simplified graph against the plain one, write.
+    """Export, simplify, hold the simplified graph against the plain one, store small, write.
 
     Raises:
-        ConversionFailed: the simplifier changed the outputs.
+        ConversionFailed: the simplifier changed the outputs, or a weight is not on its grid.
     """
     import onnx
     import onnxsim
@@ -66,6 +85,12 @@ def convert(
         simplified = Path(folder) / "simplified.onnx"
         onnx.save(model, simplified)
         _compare(plain, simplified, spec.side)
+    if precision == "fp16":
+        store_halves(model)
+    elif precision == "int8":
+        store_integers(model, graph.grids)
+    elif graph.grids:
+        store_grids(model, graph.grids)
     onnx.helper.set_model_props(model, dict(metadata))
     model.doc_string = f"{spec.name} {spec.version}. {spec.intended_use}"
     onnx.checker.check_model(model, full_check=True)
@@ -100,24 +125,35 @@ def describe(path: Path) -> Description:
 
 
 def stored_layers(path: Path) -> list[Layer]:
-    """Convolutions and matrix products in graph order, from the initializers. Raises Unreadable."""
+    """Convolutions and matrix products in graph order, with the weights that they will be given.
+
+    Raises:
+        Unreadable: no ONNX file, or a layer whose weight does not hang on constants alone.
+    """
     import onnx
-    from onnx import numpy_helper
 
     try:
-        graph = onnx.load(path, load_external_data=False).graph
-        stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        model = onnx.load(path, load_external_data=False)
+        nodes = [node for node in model.graph.node if node.op_type in LAYER_KINDS]
+        halves = {n.output[0]: n.input[0] for n in model.graph.node if n.op_type == "Cast"}
+        wanted = {
+            f"{i} {key}": halves.get(name, name)  # fp16 as stored, before it becomes fp32
+            for i, node in enumerate(nodes)
+            for key, name in zip(("weight", "bias"), node.input[1:], strict=False)
+        }
+        values = constant_values(model, wanted)
+    except KeyError as error:
+        raise Unreadable(f"{path.name}: a layer has no weight of its own: {error}") from error
     except Exception as error:  # protobuf's and onnx's errors share no base
         raise Unreadable(f"onnx cannot read {path.name}: {error}") from error
-    layers = []
-    for node in graph.node:
-        if node.op_type in LAYER_KINDS:
-            tensors = dict(zip(("weight", "bias"), node.input[1:], strict=False))
-            present = {key: stored[name] for key, name in tensors.items() if name in stored}
-            if "weight" not in present:
-                raise Unreadable(f"{path.name}: {node.name} has no weight of its own")
-            layers.append(Layer(LAYER_KINDS[node.op_type], node.name, present))
-    return layers
+    return [
+        Layer(
+            LAYER_KINDS[node.op_type],
+            node.name,
+            {key: values[k] for key in ("weight", "bias") if (k := f"{i} {key}") in values},
+        )
+        for i, node in enumerate(nodes)
+    ]
 
 
 def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | None:

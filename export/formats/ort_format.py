@@ -42,6 +42,8 @@ RUNTIME: Final = "onnxruntime"
 TOLERANCES: Final[Mapping[str, Tolerance]] = {
     "fp32": Tolerance(1e-4, 0.0, "as ONNX: the same kernels, fused ahead instead of at load"),
 }
+TWINS: Final[Mapping[str, str]] = {"fp32": "fp32"}
+REFUSED: Final[Mapping[str, str]] = {}
 
 
 def convert(

@@ -1,0 +1,169 @@
+"""Rewriting an ONNX graph: constants and nodes in, initializers out, short names at the end.
+
+Beside the four integers of a packed weight, a graph's own long names are what a small file is made
+of: they take a third of the bytes that are not weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LAYER_KINDS: Final = {"Conv": "conv", "Gemm": "linear"}
+PREFIX: Final = "pixels.network."  # what torch's exporter puts before the weights' names
+
+
+@dataclass
+class Editor:
+    """A graph being rewritten; what `node` adds goes before all other nodes.
+
+    Attributes:
+        model: an onnx.ModelProto, changed in place by `finish`.
+    """
+
+    model: Any
+    added: list[Any] = field(default_factory=list)
+    constants: dict[bytes, str] = field(default_factory=dict)
+    replaced: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.stored = {tensor.name: tensor for tensor in self.model.graph.initializer}
+
+    def layers(self) -> list[Any]:
+        """The nodes of convolutions and matrix products, in graph order."""
+        return [node for node in self.model.graph.node if node.op_type in LAYER_KINDS]
+
+    def producer(self, name: str) -> Any:
+        """The node that gives the value `name`; None for inputs and initializers."""
+        return next((node for node in self.model.graph.node if name in node.output), None)
+
+    def value(self, name: str) -> NDArray[Any]:
+        """An initializer as an array."""
+        from onnx import numpy_helper
+
+        return np.asarray(numpy_helper.to_array(self.stored[name]))
+
+    def constant(self, value: NDArray[Any]) -> str:
+        """The name of an initializer with this value; equal ones are stored once."""
+        from onnx import numpy_helper
+
+        key = repr((value.dtype.str, value.shape)).encode() + value.tobytes()
+        if key not in self.constants:
+            self.constants[key] = f"constant{len(self.constants)}"
+            tensor = numpy_helper.from_array(value, self.constants[key])
+            self.model.graph.initializer.append(tensor)
+        return self.constants[key]
+
+    def node(self, operation: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node; the name of its output."""
+        return self.nodes(operation, inputs, 1, **attributes)[0]
+
+    def nodes(
+        self, operation: str, inputs: tuple[str, ...], outputs: int, **attributes: Any
+    ) -> list[str]:
+        """Add a node with several outputs; their names."""
+        from onnx import helper
+
+        first = sum(len(node.output) for node in self.added)
+        names = [f"unpacked{first + i}" for i in range(outputs)]
+        self.added.append(helper.make_node(operation, inputs, names, **attributes))
+        return names
+
+    def cast(self, value: str, dtype: type[np.generic]) -> str:
+        """Add a conversion to a numpy type."""
+        from onnx import helper
+
+        return self.node("Cast", value, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+    def replace(self, name: str, by: str) -> None:
+        """Let `by` be used wherever the initializer `name` was, and drop that."""
+        self.replaced[name] = by
+
+    def finish(self) -> None:
+        """Write all that was asked for into the model."""
+        graph = self.model.graph
+        _name_layers(self.layers())
+        for node in graph.node:
+            for i, name in enumerate(node.input):
+                node.input[i] = self.replaced.get(name, name)
+        kept = [tensor for tensor in graph.initializer if tensor.name not in self.replaced]
+        nodes = [*self.added, *graph.node]
+        del graph.initializer[:], graph.node[:]
+        del graph.value_info[:]  # shapes that any reader infers again
+        graph.initializer.extend(kept)
+        graph.node.extend(nodes)
+        _shorten(graph)
+
+
+def _name_layers(layers: list[Any]) -> None:
+    """Each layer is called as in the network, by its weight's name; no two may be alike."""
+    names = [layer.input[1].removeprefix(PREFIX).removesuffix(".weight") for layer in layers]
+    for i, (layer, name) in enumerate(zip(layers, names, strict=True)):
+        layer.name = name if names.count(name) == 1 else f"{name}.{i}"
+
+
+def _shorten(graph: Any) -> None:
+    """Values get numbers for names; of the nodes only layers keep one, for people."""
+    kept = {port.name: port.name for port in (*graph.input, *graph.output)}
+    names: dict[str, str] = {"": "", **kept}
+
+    def short(name: str) -> str:
+        return names.setdefault(name, f"{len(names):x}")
+
+    for node in graph.node:
+        _rename(node.input, short)
+        _rename(node.output, short)
+        if node.op_type not in LAYER_KINDS:
+            node.name = ""
+    for tensor in graph.initializer:
+        tensor.name = short(tensor.name)
+
+
+def _rename(places: Any, short: Any) -> None:
+    for i, name in enumerate(places):
+        places[i] = short(name)
+
+
+def constant_values(model: Any, wanted: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+    """Values that hang on constants alone, computed by onnxruntime as it does at load.
+
+    Args:
+        model: an onnx.ModelProto.
+        wanted: key of the answer -> name in the graph.
+
+    Raises:
+        KeyError: a value is not in the graph, or hangs on the input.
+    """
+    import onnx
+    import onnxruntime
+
+    known = {tensor.name for tensor in model.graph.initializer} | {""}
+    nodes = []
+    for node in model.graph.node:
+        if all(name in known for name in node.input):
+            nodes.append(node)
+            known.update(node.output)
+    missing = [name for name in wanted.values() if name not in known]
+    if missing:
+        raise KeyError(missing[0])
+    names = list(dict.fromkeys(wanted.values()))
+    outputs = [onnx.ValueInfoProto(name=name) for name in names]
+    graph = onnx.helper.make_graph(
+        nodes, "constants", [], outputs, initializer=model.graph.initializer
+    )
+    part = onnx.helper.make_model(
+        graph, opset_imports=model.opset_import, ir_version=model.ir_version
+    )
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        part.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    values = dict(zip(names, session.run(names, {}), strict=True))
+    return {key: values[name] for key, name in wanted.items()}

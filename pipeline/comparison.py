@@ -1,0 +1,155 @@
+"""Is a compressed model as good as the one it came from? The promotion gate, on the same images.
+
+In: the classes of N validation images and what both models answer. Out: `Comparison`, with
+intervals that respect the pairing, and the limits it breaks. A twin is held against its parent when
+it is made, a file against the fp32 model before it is published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pipeline.metrics import Interval, auroc, decide, recall
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Probs = NDArray[np.floating]
+    Classes = NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much worse a reduced precision may be and still be published.
+
+    Attributes:
+        auroc_drop: largest loss of AUROC.
+        flip_rate: largest share of images decided otherwise, for better or worse.
+        recall_drop: largest loss of recall.
+        mcnemar_p: below it, being wrong more often is no accident.
+    """
+
+    auroc_drop: float = 0.005
+    flip_rate: float = 0.02
+    recall_drop: float = 0.025
+    mcnemar_p: float = 0.05
+
+
+LIMITS: Final = Limits()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A model (or file) beside the one it replaces.
+
+    Attributes:
+        images: N.
+        auroc, parent_auroc, recall, parent_recall: of both.
+        auroc_drop: parent's minus this one's, with the 95 % interval of the paired bootstrap.
+        label_flips: images decided otherwise.
+        lost, gained: images that the parent alone, that this one alone, decides rightly.
+        mcnemar_p: of `lost` against `gained`, two-sided exact test (McNemar, Psychometrika 1947).
+        mean_abs_diff, max_abs_diff: of any probability.
+    """
+
+    images: int
+    auroc: float
+    parent_auroc: float
+    auroc_drop: Interval
+    recall: float
+    parent_recall: float
+    label_flips: int
+    lost: int
+    gained: int
+    mcnemar_p: float
+    mean_abs_diff: float
+    max_abs_diff: float
+
+
+def compare_models(
+    truth: Classes,
+    probs: Probs,
+    parent_probs: Probs,
+    positive: int | None,
+    threshold: float | None,
+    groups: Sequence[str] | None = None,
+    resamples: int = 1000,
+    seed: int = 2,
+) -> Comparison:
+    """Compare on the same images; the same draws for both, whole `groups` (patients) at a time.
+
+    Args:
+        truth: (N,) classes.
+        probs, parent_probs: (N, K).
+        positive: index of the positive class, None for K > 2.
+        threshold: see `pipeline.metrics.decide`; one for both.
+        groups: (N,) an identifier per image; None: each image by itself.
+        resamples: bootstrap draws.
+        seed: of the draws.
+    """
+    from scipy.stats import binomtest
+
+    decision, parent = (decide(p, positive, threshold) for p in (probs, parent_probs))
+    lost = int(np.sum((parent == truth) & (decision != truth)))
+    gained = int(np.sum((parent != truth) & (decision == truth)))
+    diff = np.abs(probs.astype(np.float64) - parent_probs).max(axis=1)
+    areas = auroc(truth, probs, positive), auroc(truth, parent_probs, positive)
+    rng = np.random.default_rng(seed)
+    names = np.arange(len(truth)) if groups is None else np.asarray(groups)
+    _, members = np.unique(names, return_inverse=True)
+    rows_of = [np.flatnonzero(members == g) for g in range(members.max() + 1)]
+    drops = []
+    for _ in range(resamples):
+        chosen = rng.integers(len(rows_of), size=len(rows_of))
+        rows = np.concatenate([rows_of[g] for g in chosen])
+        drops.append(
+            auroc(truth[rows], parent_probs[rows], positive)
+            - auroc(truth[rows], probs[rows], positive)
+        )
+    low, high = (float(q) for q in np.nanpercentile(drops, [2.5, 97.5]))
+    return Comparison(
+        images=len(truth),
+        auroc=areas[0],
+        parent_auroc=areas[1],
+        auroc_drop=Interval(areas[1] - areas[0], low, high),
+        recall=recall(truth, decision, positive),
+        parent_recall=recall(truth, parent, positive),
+        label_flips=int(np.sum(decision != parent)),
+        lost=lost,
+        gained=gained,
+        mcnemar_p=float(binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0,
+        mean_abs_diff=float(diff.mean()),
+        max_abs_diff=float(diff.max()),
+    )
+
+
+def broken_limits(comparison: Comparison, limits: Limits = LIMITS) -> list[str]:
+    """Sentences, one for each limit that does not hold; empty: fit to be published.
+
+    The limits are on the figures themselves; with few images an interval is wider than any of them.
+    """
+    found = []
+    drop = comparison.auroc_drop
+    if not drop.value <= limits.auroc_drop:
+        found.append(
+            f"AUROC drops by {drop.value:.4f} ({drop.low:.4f} to {drop.high:.4f}), "
+            f"more than {limits.auroc_drop}"
+        )
+    if comparison.label_flips > limits.flip_rate * comparison.images:
+        found.append(
+            f"{comparison.label_flips} of {comparison.images} labels flip, "
+            f"more than {limits.flip_rate:.0%}"
+        )
+    lost_recall = comparison.parent_recall - comparison.recall
+    if not lost_recall <= limits.recall_drop:
+        found.append(f"recall drops by {lost_recall:.4f}, more than {limits.recall_drop}")
+    if comparison.lost > comparison.gained and comparison.mcnemar_p < limits.mcnemar_p:
+        found.append(
+            f"wrong on {comparison.lost} images that were right, right on {comparison.gained} that "
+            f"were wrong: McNemar p {comparison.mcnemar_p:.3f} < {limits.mcnemar_p}"
+        )
+    return found
