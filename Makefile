@@ -4,10 +4,11 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup export test test-fast check format train benchmark parity docs release clean arm64 oldest
+.PHONY: help setup export test test-fast check format train benchmark parity docs release clean arm64 oldest \
+        peers benchmark-peers compress
 
 help:  ## this list
-	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
 
 setup: $(READY)  ## make .venv with the pinned packages (about 2 minutes, 6 GB on Linux)
 
@@ -44,8 +45,17 @@ format: $(READY)  ## put the code in shape
 train: $(READY)  ## train on synthetic phantoms; DATA=folder for your own images
 	$(BIN)/python -m pipeline train --overwrite $(if $(DATA),--data $(DATA))
 
+compress: $(READY)  ## compress CHECKPOINT=folder to int8, w4 and w3; DATA=folder of its images
+	$(BIN)/python -m pipeline compress $(CHECKPOINT) $(if $(DATA),--data $(DATA))
+
 benchmark: $(READY)  ## time the published artifacts
 	$(BIN)/python -m benchmarks
+
+peers: $(READY)  ## fetch the peers of the benchmark, each in its own environment (about 1.4 GB)
+	$(BIN)/python -m benchmarks.peers install
+
+benchmark-peers: $(READY)  ## time the published artifacts beside the peers
+	$(BIN)/python -m benchmarks peers
 
 parity: $(READY)  ## the parity check of CI on what is published; DATA=folder for real images
 	$(BIN)/python -m export check $(if $(DATA),--data $(DATA))
@@ -63,9 +73,11 @@ docs: $(READY)  ## write the generated parts of README and docs again
 release: $(READY)  ## publish assets proven on DATA, take the README's figures, write the docs
 	$(BIN)/python -m export all $(if $(DATA),--data $(DATA))
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks peers
 	mkdir -p docs/results
 	cp build/export/report.json docs/results/export.json
 	cp build/benchmarks/results.json docs/results/benchmark.json
+	cp build/benchmarks/peers.json docs/results/peers.json
 	$(MAKE) docs
 
 clean:  ## remove what was built, but not .venv

@@ -12,14 +12,25 @@ from pipeline.terminal import serve
 DESCRIPTION = """\
 Time every published artifact and PyTorch eager on this machine's CPU: one process each, thread
 count fixed, rounds in turn so that a noisy machine hurts all alike. Compare ratios, not
-milliseconds of different machines.
+milliseconds of different machines: each is the median over the rounds of the ratio within a round,
+with the 10th and 90th percentile behind it.
+"""
+PEERS_DESCRIPTION = """\
+The same network with the same weights under other runtimes, beside our artifacts, in one run:
+OpenVINO, ncnn, LiteRT, ExecuTorch, PyTorch eager, and two recipes as tutorials give them.
+`make peers` installs them, each in an environment of its own; what is not installed is a row
+without figures. Every row's probabilities are held against PyTorch's before it is timed.
+
+A timed call takes the bitmap, uint8 (1, H, W, 3), and gives probabilities: normalisation and
+softmax are inside. The tutorials' recipes take float32 NCHW pixels that were normalised outside the
+timed call, which favours them.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0: all done or not run with a reason, 1: one failed, 2: bad input."""
     options = _parser().parse_args(arguments)
-    return serve(lambda: _run(options), "nothing was written")
+    return serve(lambda: options.command(options), "nothing was written")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -28,60 +39,108 @@ def _parser() -> argparse.ArgumentParser:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.set_defaults(
+        command=_run,
+        assets=Path(),
+        checkpoint=None,
+        threads=[1, 2],
+        rounds=10,
+        seconds=0.3,
+        out=Path("build/benchmarks"),
+    )
+    _add_options(parser, "results.json and latency.png")
+    commands = parser.add_subparsers(metavar="COMMAND")
+    peers = commands.add_parser(
+        "peers",
+        help="the same beside other runtimes (`make peers` installs them)",
+        description=PEERS_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_options(peers, "peers.json, peers.png and what was converted")
+    peers.add_argument(
+        "--only",
+        type=_names,
+        default=(),
+        metavar="NAMES",
+        help="some of the peers, with commas: openvino,ncnn (default: all); ours are always timed",
+    )
+    peers.set_defaults(command=_run_peers)
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser, written: str) -> None:
+    """The options of both commands; without a default of their own, so that neither undoes the
+    other's: `python -m benchmarks --rounds 3 peers` means what it says.
+    """
     parser.add_argument(
         "--assets",
         type=Path,
-        default=Path(),
+        default=argparse.SUPPRESS,
         metavar="DIR",
         help="where android_assets/ and ios_assets/ are (default: here)",
     )
     parser.add_argument(
         "--checkpoint",
         type=Path,
+        default=argparse.SUPPRESS,
         metavar="DIR",
-        help="for PyTorch eager (default: the released one)",
+        help="for PyTorch eager and peers (default: the released one)",
     )
     parser.add_argument(
         "--threads",
         type=int,
         nargs="+",
-        default=[1, 2],
+        default=argparse.SUPPRESS,
         metavar="N",
         help="thread counts (default: 1 2)",
     )
     parser.add_argument(
         "--rounds",
         type=int,
-        default=10,
+        default=argparse.SUPPRESS,
         metavar="N",
-        help="turns of each artifact, after one to warm up (default: 10)",
+        help="turns of each row, after one to warm up (default: 10)",
     )
     parser.add_argument(
-        "--seconds", type=float, default=0.3, metavar="S", help="length of a turn (default: 0.3)"
+        "--seconds",
+        type=float,
+        default=argparse.SUPPRESS,
+        metavar="S",
+        help="length of a turn (default: 0.3)",
     )
     parser.add_argument(
         "--out",
         type=Path,
-        default=Path("build/benchmarks"),
+        default=argparse.SUPPRESS,
         metavar="DIR",
-        help="results.json and latency.png (default: build/benchmarks)",
+        help=f"for {written} (default: build/benchmarks)",
     )
-    return parser
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.split(",") if name)
+
+
+def _check(options: argparse.Namespace) -> None:
+    from pipeline.errors import require
+
+    require("matplotlib", what="the picture of the benchmark")
+    if min(options.threads) < 1 or options.rounds < 1 or not options.seconds > 0:
+        raise BadInput("--threads and --rounds need at least 1, --seconds more than 0")
+    if len(set(options.threads)) < len(options.threads):
+        raise BadInput("--threads names a count twice")
 
 
 def _run(options: argparse.Namespace) -> int:
+    _check(options)
     from benchmarks.measure import measure
     from benchmarks.plot import plot_latency
     from benchmarks.results import print_table, results_document
     from benchmarks.targets import published_targets
     from pipeline.checkpoint import RELEASED
-    from pipeline.errors import require
     from pipeline.placement import write_bytes, write_text
     from pipeline.terminal import open_console
 
-    require("matplotlib", what="the picture of the benchmark")
-    if min(options.threads) < 1 or options.rounds < 1 or not options.seconds > 0:
-        raise BadInput("--threads and --rounds need at least 1, --seconds more than 0")
     targets = published_targets(options.assets, options.checkpoint or RELEASED)
     console = open_console()
     with console.status("starting") as status:
@@ -93,4 +152,32 @@ def _run(options: argparse.Namespace) -> int:
     write_bytes(options.out / "latency.png", plot_latency(document))
     print_table(console, document)
     console.print(f"{options.out / 'results.json'}, {options.out / 'latency.png'}")
+    return int(any(row["status"] == "failed" for row in document.rows))
+
+
+def _run_peers(options: argparse.Namespace) -> int:
+    _check(options)
+    from benchmarks.peers.document import print_peers_table, row_title
+    from benchmarks.peers.run import PeersRequest, measure_peers
+    from benchmarks.plot import plot_latency
+    from pipeline.checkpoint import RELEASED
+    from pipeline.placement import write_bytes, write_text
+    from pipeline.terminal import open_console
+
+    request = PeersRequest(
+        assets=options.assets,
+        checkpoint=options.checkpoint or RELEASED,
+        only=options.only,
+        threads=options.threads,
+        rounds=options.rounds,
+        round_s=options.seconds,
+        build=options.out / "peers",
+    )
+    console = open_console()
+    with console.status("starting") as status:
+        document = measure_peers(request, status.update)
+    write_text(options.out / "peers.json", document.to_json())
+    write_bytes(options.out / "peers.png", plot_latency(document, row_title))
+    print_peers_table(console, document)
+    console.print(f"{options.out / 'peers.json'}, {options.out / 'peers.png'}")
     return int(any(row["status"] == "failed" for row in document.rows))

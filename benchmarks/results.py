@@ -1,7 +1,8 @@
-"""Measurements become a document (JSON), a table on the terminal and rows for the README.
+"""Measurements become a document (JSON) and a table on the terminal.
 
-Ratios are to ONNX fp32 at the same thread count, taken in the same run: on a shared machine they
-say more than milliseconds.
+Ratios are paired by round (`benchmarks.ratio`) and taken in the same run, at the same thread count:
+on a shared machine they say more than milliseconds. ``ratio`` is to ONNX fp32, ``of_fp32`` to fp32
+of the same format.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.machine import machine
+from benchmarks.ratio import ratio
 from export.manifest import tool_versions
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from benchmarks.measure import Measurement
+    from benchmarks.measurement import Measurement
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 BASELINE: Final = "onnx fp32"
+FULL: Final = "fp32"  # the precision that others of a format are held against
 
 
 @dataclass(frozen=True)
@@ -51,17 +54,20 @@ class Results:
 
 def results_document(measurements: Sequence[Measurement], rounds: int, round_s: float) -> Results:
     """All figures of a run; times in ms, memory in MiB, sizes in bytes."""
-    baselines = {m.threads: m.median_ms for m in measurements if m.target.name == BASELINE}
-    sizes: dict[Path, tuple[int, int]] = {}
+    baselines = {m.threads: m for m in measurements if m.target.name == BASELINE}
+    full = {(m.target.format, m.threads): m for m in measurements if m.target.precision == FULL}
+    sizes: dict[Path, tuple[int | None, int | None]] = {}
     rows = []
     for m in measurements:
         path = m.target.path
         if path not in sizes:
-            sizes[path] = (size_bytes(path), zipped_bytes(path))
-        median, baseline = m.median_ms, baselines.get(m.threads)
+            there = path.exists()  # a peer that is not installed has nothing
+            sizes[path] = (size_bytes(path), zipped_bytes(path)) if there else (None, None)
+        same_format = None if m.target.precision == FULL else full.get((m.target.format, m.threads))
         rows.append(
             {
                 "name": m.target.name,
+                "precision": m.target.precision,
                 "threads": m.threads,
                 "status": m.status,
                 "reason": m.reason,
@@ -69,15 +75,35 @@ def results_document(measurements: Sequence[Measurement], rounds: int, round_s: 
                 "zipped_bytes": sizes[path][1],
                 "load_ms": _rounded(m.load_ms),
                 "first_ms": _rounded(m.first_ms),
-                "median_ms": _rounded(median),
+                "median_ms": _rounded(m.median_ms),
                 "p90_ms": _rounded(m.p90_ms),
+                "round_medians_ms": [_rounded(median) for median in m.round_medians_ms],
                 "inferences": len(m.latencies_ms),
                 "peak_mb": _rounded(m.peak_mb),
                 "runtime_mb": _rounded(m.runtime_mb),
-                "ratio": _rounded(median / baseline if median and baseline else None),
+                **ratio_fields("ratio", m, baselines.get(m.threads)),
+                **ratio_fields("of_fp32", m, same_format),
             }
         )
     return Results(machine(), tool_versions(), rounds, round_s, rows)
+
+
+def ratio_fields(
+    name: str, timed: Measurement, baseline: Measurement | None
+) -> dict[str, float | None]:
+    """``name``, ``name_low`` and ``name_high`` of a row; all None where there is no ratio."""
+    found = None if baseline is None else ratio(timed, baseline)
+    values = (None,) * 3 if found is None else (found.median, found.low, found.high)
+    keys = (name, f"{name}_low", f"{name}_high")
+    return {key: _rounded(value) for key, value in zip(keys, values, strict=True)}
+
+
+def spread_text(row: Mapping[str, Any], name: str) -> str:
+    """A ratio of a row with its range, as in tables: ``1.43 (1.40-1.47)``; empty if none."""
+    if row[name] is None:
+        return ""
+    middle, low, high = (_digits(row[key]) for key in (name, f"{name}_low", f"{name}_high"))
+    return f"{middle} ({low}-{high})"
 
 
 def size_bytes(path: Path) -> int:
@@ -99,18 +125,16 @@ def print_table(console: Console, results: Results) -> None:
     from rich import box
     from rich.table import Table
 
-    where = results.machine
     table = Table(
-        title=f"{where['processor']}, {where['cores']} cores, {where['system']}",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
+        title=machine_text(results), box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
     )
     table.add_column("artifact", no_wrap=True)
-    for column in ("thr", "MB", "zip", "load", "first", "median", "p90", "ratio", "MiB"):
+    columns = ("thr", "MB", "zip", "load", "first", "median", "p90", "ratio", "of fp32", "MiB")
+    for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
-    done = [row for row in results.rows if row["status"] == "done"]
-    for row in done:
+    for row in results.rows:
+        if row["status"] != "done":
+            continue
         table.add_row(
             row["name"],
             str(row["threads"]),
@@ -118,19 +142,39 @@ def print_table(console: Console, results: Results) -> None:
             f"{row['zipped_bytes'] / 1e6:.2f}",
             *(f"{row[name]:.1f}" for name in ("load_ms", "first_ms")),
             *(f"{row[name]:.2f}" for name in ("median_ms", "p90_ms")),
-            "" if row["ratio"] is None else f"{row['ratio']:.2f}",
+            *(spread_text(row, name) for name in ("ratio", "of_fp32")),
             f"{row['peak_mb']:.0f}",
         )
     console.print(table)
-    console.print("load, first, median, p90 in ms; ratio to onnx fp32; MiB: peak of the process")
+    console.print(
+        "load, first, median, p90 in ms; ratio to onnx fp32, and of fp32 of the same format: "
+        "median of the rounds (10th to 90th percentile); MiB: peak of the process"
+    )
+    print_undone(console, results)
+
+
+def machine_text(results: Results) -> str:
+    """Where it was measured, as the title of a table."""
+    where = results.machine
+    return f"{where['processor']}, {where['cores']} cores, {where['system']}"
+
+
+def print_undone(console: Console, results: Results) -> None:
+    """A line for every row without figures, with the reason."""
     for row in results.rows:
         if row["status"] != "done":
             word = row["status"].replace("_", " ")
-            console.print(f"  {row['name']}, {row['threads']} thr: {word}: {row['reason']}")
+            line = f"  {row['name']}, {row['threads']} thr: {word}: {row['reason']}"
+            console.print(line, markup=False)
 
 
 def _files(path: Path) -> list[Path]:
     return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+
+
+def _digits(value: float) -> str:
+    """Two decimals, fewer from 10 on, so that columns stay narrow."""
+    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
 
 
 def _rounded(value: float | None) -> float | None:

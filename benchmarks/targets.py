@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
-from benchmarks.measure import Target
+from benchmarks.measurement import Target
 from export.assets import FOLDERS
 from export.manifest import read_manifest
 from pipeline.checkpoint import read_spec
+
+# Where answers are compared at all (beside peers). Other precisions are judged by the parity check,
+# each by its own tolerance.
+LIMITS: Final = {"fp32": 1e-3}
 
 
 def published_targets(root: Path, checkpoint: Path) -> list[Target]:
@@ -23,5 +28,6 @@ def published_targets(root: Path, checkpoint: Path) -> list[Target]:
     for name in FOLDERS.values():
         for artifact in read_manifest(root / name)["artifacts"]:
             key = (artifact["format"], artifact["precision"])
-            targets.setdefault(key, Target(*key, root / name / artifact["path"], side))
-    return [*targets.values(), Target("eager", "fp32", checkpoint, side)]
+            path = root / name / artifact["path"]
+            targets.setdefault(key, Target(*key, path, side, limit=LIMITS.get(key[1])))
+    return [*targets.values(), Target("eager", "fp32", checkpoint, side, limit=LIMITS["fp32"])]

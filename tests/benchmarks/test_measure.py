@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from benchmarks import process
+from benchmarks.agreement import Expected
 from benchmarks.measure import Measurement, Target, measure
+
+Planted = Callable[[str], Target]
 
 
 def test_every_target_is_timed_in_its_own_process_at_each_thread_count(checkpoint: Path) -> None:
@@ -18,7 +23,7 @@ def test_every_target_is_timed_in_its_own_process_at_each_thread_count(checkpoin
     ]
     for m in measurements:
         assert m.status == "done"
-        assert len(m.latencies_ms) >= 6  # three inferences in each of two rounds, warm-up left out
+        assert [len(latencies) >= 3 for latencies in m.rounds_ms] == [True, True]  # not the warm-up
         assert m.median_ms is not None
         assert m.p90_ms is not None
         assert 0 < m.median_ms <= m.p90_ms
@@ -38,29 +43,94 @@ def test_a_file_that_no_runtime_loads_is_failed_with_the_reason(tmp_path: Path) 
     assert m.median_ms is None
 
 
-def test_a_worker_that_dies_is_failed_and_the_others_go_on(
-    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_worker_that_dies_is_failed_and_the_others_go_on(planted: Planted) -> None:
+    targets = [planted("dies"), planted("fp32")]
+    doomed, healthy = measure(targets, threads=(1,), rounds=1, round_s=0.01)
+    assert doomed.status == "failed"
+    assert "SIGSEGV" in doomed.reason
+    assert healthy.status == "done"
+    assert len(healthy.rounds_ms) == 1
+
+
+def test_a_worker_that_hangs_is_failed_and_the_others_go_on(
+    planted: Planted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from benchmarks import measure as module
+
+    class Impatient(process.TargetProcess):
+        def ask(self, command: str) -> dict[str, object]:
+            patience = 0.5 if self.target.precision == "hangs" else 180
+            monkeypatch.setattr(process, "ANSWER_TIMEOUT_S", patience)
+            return super().ask(command)
+
+    monkeypatch.setattr(module, "TargetProcess", Impatient)
+    stuck, healthy = measure([planted("hangs"), planted("fp32")], (1,), rounds=1, round_s=0.01)
+    assert (stuck.status, stuck.reason) == ("failed", "no answer in 0.5 s")
+    assert healthy.status == "done"
+
+
+def test_a_worker_that_cannot_start_is_failed_with_its_last_line(planted: Planted) -> None:
+    lost = Target("no such module", "fp32", Path(), 8, worker=planted("fp32").worker[:-1])
+    (m,) = measure([lost], threads=(1,), rounds=1, round_s=0.01)
+    assert m.status == "failed"
+    assert "exit code 1" in m.reason
+    assert "Error" in m.reason
+
+
+def test_nobody_is_left_behind(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
     from benchmarks import measure as module
 
     started = []
 
-    class Dying(module._Worker):
+    class Watched(process.TargetProcess):
         def __init__(self, target: Target, threads: int) -> None:
             super().__init__(target, threads)
             started.append(self)
-            if target.precision == "doomed":
-                self.process.kill()
 
-    monkeypatch.setattr(module, "_Worker", Dying)
-    targets = [Target("eager", "doomed", checkpoint, 64), Target("eager", "fp32", checkpoint, 64)]
-    doomed, healthy = measure(targets, threads=(1,), rounds=1, round_s=0.01)
-    assert doomed.status == "failed"
-    assert healthy.status == "done"
-    assert all(worker.process.poll() is not None for worker in started)  # nobody is left behind
+    monkeypatch.setattr(module, "TargetProcess", Watched)
+    with pytest.raises(KeyboardInterrupt):
+        measure([planted("fp32"), planted("dies")], (1,), 1, 0.01, progress=_interrupt)
+    assert started
+    assert all(worker.process.poll() is not None for worker in started)
+
+
+def test_answers_are_compared_before_anything_is_timed(
+    planted: Planted, expected: Expected
+) -> None:
+    targets = [planted(name) for name in ("fp32", "swapped", "nan", "three")]
+    right, *wrong = measure(targets, (1,), rounds=1, round_s=0.01, expected=expected)
+    assert (right.status, right.max_abs_diff) == ("done", 0.0)
+    assert right.rounds_ms
+    assert [m.status for m in wrong] == ["failed"] * 3
+    assert [m.max_abs_diff for m in wrong] == [0.5, None, None]
+    assert not any(m.rounds_ms for m in wrong)
+    assert "max |Δp| 5.0e-01 > 1.0e-03" in wrong[0].reason
+    assert "3 of 3 images" in wrong[0].reason
+
+
+def test_answers_are_not_compared_unless_asked(planted: Planted) -> None:
+    (m,) = measure([planted("swapped")], (1,), rounds=1, round_s=0.01)
+    assert (m.status, m.max_abs_diff) == ("done", None)
+
+
+def test_what_does_not_apply_here_is_not_run_with_the_reason(planted: Planted) -> None:
+    (m,) = measure([planted("elsewhere")], (1,), rounds=1, round_s=0.01)
+    assert (m.status, m.reason) == ("not_run", "not on this processor")
+
+
+def test_the_thread_count_reaches_the_worker(planted: Planted) -> None:
+    measurements = measure([planted("fp32")], threads=(1, 2), rounds=1, round_s=0.01)
+    assert [m.detail for m in measurements] == ["of 1", "of 2"]
 
 
 def test_the_median_is_over_all_rounds() -> None:
     target = Target("onnx", "fp32", Path("x"), 64)
-    assert Measurement(target, 1, latencies_ms=(1.0, 2.0, 9.0)).median_ms == 2.0
+    m = Measurement(target, 1, rounds_ms=((1.0, 1.0, 9.0), (2.0, 8.0, 8.0)))
+    assert m.median_ms == 5.0
+    assert m.round_medians_ms == [1.0, 8.0]
     assert Measurement(target, 1).median_ms is None
+
+
+def _interrupt(text: str) -> None:
+    if "loading" in text:
+        raise KeyboardInterrupt

@@ -1,0 +1,97 @@
+"""Sources in, a peer's own file out: kept in the build folder until something about it changes."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from benchmarks.measurement import Status
+from benchmarks.peers import sources as sources_module
+from benchmarks.peers.base import Peer
+from benchmarks.peers.environment import WAY_OUT, is_installed, peer_python, recipe_of
+from benchmarks.peers.sources import Sources
+from export.errors import ConversionFailed
+from export.foreign.programs import last_words
+from pipeline.checkpoint import checkpoint_sha256
+from pipeline.placement import staged_folder
+
+MODEL: Final = "model"  # what the peer wrote, beside the recipe
+RECIPE_FILE: Final = "recipe.txt"
+TIMEOUT_S: Final = 600
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How it went; `folder` is what the peer loads, there only if it is done."""
+
+    folder: Path
+    status: Status = "done"
+    reason: str = ""
+
+
+def convert(peer: Peer, sources: Sources, target: Path) -> Conversion:
+    """Convert in the peer's environment, unless `target` has it already.
+
+    Raises:
+        BadInput: `target` cannot be written.
+    """
+    folder = target / MODEL
+    if not is_installed(peer):
+        return Conversion(folder, "not_run", f"{peer.TITLE} is not installed; {WAY_OUT}")
+    recipe = "".join(f"{line}\n" for line in _recipe(peer, sources))
+    if _is_whole(target, recipe):
+        return Conversion(folder)
+    try:
+        with staged_folder(target) as staging:
+            (staging / MODEL).mkdir()
+            _convert(peer, sources, staging / MODEL)
+            (staging / RECIPE_FILE).write_text(recipe, encoding="utf-8")
+    except ConversionFailed as failure:
+        return Conversion(folder, "failed", str(failure))
+    return Conversion(folder)
+
+
+def _recipe(peer: Peer, sources: Sources) -> list[str]:
+    """What the file depends on: weights, packages, and the code that converts."""
+    code = [sys.modules[peer.__name__].__file__, sources_module.__file__]
+    return [
+        f"checkpoint {checkpoint_sha256(sources.checkpoint)}",
+        *recipe_of(peer),
+        *(f"code {hashlib.sha256(Path(str(file)).read_bytes()).hexdigest()}" for file in code),
+    ]
+
+
+def _is_whole(target: Path, recipe: str) -> bool:
+    try:
+        return (target / RECIPE_FILE).read_text(encoding="utf-8") == recipe
+    except OSError:
+        return False
+
+
+def _convert(peer: Peer, sources: Sources, folder: Path) -> None:
+    command, variables = peer_python(peer)
+    places = (sources.folder.absolute(), sources.checkpoint.absolute(), sources.side)
+    try:
+        done = subprocess.run(
+            [
+                *(*command, "-m", "benchmarks.peers.converter", peer.__name__),
+                *map(str, places),
+                str(folder.absolute()),
+            ],
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            timeout=TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ConversionFailed(f"its conversion takes longer than {TIMEOUT_S} s") from error
+    if done.returncode != 0:
+        words = last_words(done.stderr, 1) or f"exit code {done.returncode}"
+        raise ConversionFailed(f"conversion: {words}")

@@ -1,0 +1,31 @@
+"""Convert for one peer, in its environment: the script behind `benchmarks.peers.conversion`.
+
+Arguments: the peer's module, the folder of sources, the checkpoint, side in pixels, the folder to
+fill. The last line on stderr is the error, if there is one, and the exit code is then 1.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from importlib import import_module
+from pathlib import Path
+
+from benchmarks.peers.sources import Sources
+
+
+def main(module: str, folder: str, checkpoint: str, side: str, target: str) -> int:
+    """Do what the module says; return the exit code."""
+    try:
+        sources = Sources(Path(folder), Path(checkpoint), int(side))
+        import_module(module).convert(sources, Path(target))
+    except Exception as error:  # a converter may raise anything; the run goes on without it
+        traceback.print_exc()
+        lines = str(error).strip().splitlines() or ["no message"]
+        print(f"{type(error).__name__}: {lines[-1].strip()}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

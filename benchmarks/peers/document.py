@@ -1,0 +1,118 @@
+"""Measurements of a run with peers become its JSON document and its table.
+
+The rows are those of `benchmarks.results`, and each also says which group it is of, what its timed
+call includes, how its threads were fixed, how far it is from PyTorch, and its ratio to the fastest
+fp32 row at its thread count, be it a peer's or ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from benchmarks.measurement import Measurement
+from benchmarks.peers.base import Peer
+from benchmarks.results import (
+    FULL,
+    Results,
+    machine_text,
+    print_undone,
+    ratio_fields,
+    results_document,
+    spread_text,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+OURS_TIMED: Final = "uint8 NHWC array in, cast, normalisation and softmax in the graph"
+OURS_THREADS_BY: Final = (
+    "SessionOptions.intra_op_num_threads (onnxruntime), torch.set_num_threads (torch)"
+)
+
+
+def peers_document(
+    measurements: Sequence[Measurement],
+    peers: Mapping[str, Peer],
+    rounds: int,
+    round_s: float,
+) -> Results:
+    """All figures of a run with peers.
+
+    Args:
+        measurements: of our targets and of peers, whose format is their name in `peers`.
+        peers: those that were asked for.
+        rounds, round_s: how it was measured.
+    """
+    plain = results_document(measurements, rounds, round_s)
+    best = {m.threads: m for m in _fastest_last(measurements)}
+    rows = [
+        {
+            **row,
+            **_facts(m, peers),
+            "best_fp32": best.get(m.threads) is m,
+            "max_abs_diff": m.max_abs_diff,
+            "limit": m.target.limit,
+            "detail": m.detail,
+            **ratio_fields("of_best", m, best.get(m.threads)),
+        }
+        for row, m in zip(plain.rows, measurements, strict=True)
+    ]
+    ran = {m.target.format for m in measurements if m.status != "not_run"}
+    packages = [package for name, peer in peers.items() if name in ran for package in peer.PACKAGES]
+    pins = dict(package.split("==") for package in packages)
+    return replace(plain, tools={**pins, **plain.tools}, rows=rows)
+
+
+def print_peers_table(console: Console, results: Results) -> None:
+    """The table, fastest first at each thread count; what has no figures stands below it."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        title=machine_text(results), box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
+    table.add_column("runtime", no_wrap=True)
+    columns = ("thr", "MB", "median", "p90", "of best fp32", "of onnx fp32", "max |Δp|")
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    done = [row for row in results.rows if row["status"] == "done"]
+    for row in sorted(done, key=lambda row: (row["threads"], row["median_ms"])):
+        table.add_row(
+            row_title(row),
+            str(row["threads"]),
+            f"{row['size_bytes'] / 1e6:.2f}",
+            *(f"{row[name]:.2f}" for name in ("median_ms", "p90_ms")),
+            *(spread_text(row, name) for name in ("of_best", "ratio")),
+            f"{row['max_abs_diff']:.0e}",
+            style="bold" if row["group"] == "ours" else None,
+        )
+    console.print(table)
+    console.print(
+        "bold: ours; median, p90 in ms; ratios: median of the rounds (10th to 90th percentile)"
+    )
+    print_undone(console, results)
+    for timed in dict.fromkeys(row["timed"] for row in done):
+        names = dict.fromkeys(row_title(row) for row in done if row["timed"] == timed)
+        console.print(f"  timed in {', '.join(names)}: {timed}", markup=False)
+
+
+def row_title(row: Mapping[str, Any]) -> str:
+    """The name in table and picture; what the runtime said of itself behind it."""
+    return f"{row['name']} ({row['detail']})" if row["precision"] == "default" else row["name"]
+
+
+def _facts(m: Measurement, peers: Mapping[str, Peer]) -> dict[str, str]:
+    """Group, timed call and threads of a row."""
+    peer = peers.get(m.target.format)
+    if peer is not None:
+        return {"group": peer.GROUP, "timed": peer.TIMED, "threads_by": peer.THREADS_BY}
+    group = "pytorch" if m.target.format == "eager" else "ours"
+    return {"group": group, "timed": OURS_TIMED, "threads_by": OURS_THREADS_BY}
+
+
+def _fastest_last(measurements: Sequence[Measurement]) -> list[Measurement]:
+    """The fp32 rows with figures, by falling median."""
+    done = [m for m in measurements if m.status == "done" and m.target.precision == FULL]
+    return sorted(done, key=lambda m: -(m.median_ms or 0))

@@ -1,0 +1,25 @@
+"""The register of peers: one readable literal. Importing it imports no peer's packages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from benchmarks.peers import (
+    executorch_peer,
+    litert_peer,
+    ncnn_peer,
+    openvino_peer,
+    stock_onnx,
+    stock_torchscript,
+)
+from benchmarks.peers.base import Peer
+
+PEERS: Final[Mapping[str, Peer]] = {
+    "openvino": openvino_peer,
+    "ncnn": ncnn_peer,
+    "litert": litert_peer,
+    "executorch": executorch_peer,
+    "stock-onnx": stock_onnx,
+    "stock-torchscript": stock_torchscript,
+}

@@ -1,0 +1,111 @@
+"""What the peers' conversions start from: the checkpoint's deploy graph, written once.
+
+In: a checkpoint. Out: a folder with the plain ONNX file (uint8 NHWC in, not simplified), the traced
+TorchScript file (float32 NCHW pixels 0..255 in), images and PyTorch's probabilities for them. All
+give probabilities, with normalisation and softmax inside. Peers that convert from a torch module
+rebuild it from the checkpoint, in their own environment.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from benchmarks.agreement import Expected
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+NOISE_IMAGES: Final = 4
+NOISE_SEED: Final = 0
+ONNX_OPSET: Final = 17
+
+
+@dataclass(frozen=True)
+class Sources:
+    """A folder of sources; what is in it, by name."""
+
+    folder: Path
+    checkpoint: Path
+    side: int
+
+    @property
+    def onnx(self) -> Path:
+        """The deploy graph: uint8 (1, H, W, 3) -> float32 (1, K)."""
+        return self.folder / "deploy.onnx"
+
+    @property
+    def torchscript(self) -> Path:
+        """The graph behind the cast: float32 (1, 3, H, W), 0..255 -> float32 (1, K)."""
+        return self.folder / "pixels.pt"
+
+    @property
+    def images(self) -> Path:
+        """Images to compare on, uint8 (N, H, W, 3)."""
+        return self.folder / "images.npy"
+
+
+def write_sources(sources: Sources) -> Expected:
+    """Fill the folder; return the images with PyTorch's probabilities.
+
+    Raises:
+        BadInput: the weights are damaged or do not fit the spec.
+    """
+    import torch
+
+    from export.graph import INPUT_NAME, OUTPUT_NAME, build_graph, example_input, reference_probs
+    from export.hard_images import hard_images
+    from pipeline.checkpoint import read_spec
+    from pipeline.placement import make_folder
+
+    spec = read_spec(sources.checkpoint)
+    graph = build_graph(sources.checkpoint, spec)
+    make_folder(sources.folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # both exporters are deprecated, and chosen
+        torch.onnx.export(
+            graph,
+            (example_input(spec),),
+            str(sources.onnx),
+            opset_version=ONNX_OPSET,
+            dynamo=False,
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+        )
+        traced = torch.jit.trace(graph.pixels, example_pixels(spec.side))  # type: ignore[no-untyped-call]
+        traced.save(str(sources.torchscript))
+    rng = np.random.default_rng(NOISE_SEED)
+    noise = rng.integers(0, 256, (NOISE_IMAGES, spec.side, spec.side, 3), dtype=np.uint8)
+    images = np.concatenate([noise, np.stack(list(hard_images(spec.side).values()))])
+    np.save(sources.images, images)
+    return Expected(sources.images.absolute(), reference_probs(graph, images))
+
+
+def pixel_module(checkpoint: Path) -> nn.Module:
+    """For converters that take a module: float32 (1, 3, H, W), 0..255 -> float32 (1, K)."""
+    from export.graph import build_graph
+    from pipeline.checkpoint import read_spec
+
+    return build_graph(checkpoint, read_spec(checkpoint)).pixels
+
+
+def stock_module(checkpoint: Path) -> nn.Module:
+    """The network as tutorials export it, with a softmax: normalised NCHW in, (1, K) out."""
+    from torch import nn
+
+    from pipeline.checkpoint import read_spec
+    from pipeline.networks import load_network
+
+    return nn.Sequential(load_network(checkpoint, read_spec(checkpoint)), nn.Softmax(dim=1)).eval()
+
+
+def example_pixels(side: int) -> Tensor:
+    """float32 (1, 3, side, side), 0..255, to trace with."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(1, 3, side, side, generator=generator) * 255

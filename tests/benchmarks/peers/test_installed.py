@@ -1,0 +1,42 @@
+"""The peers that are installed here, for real; the others are skipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.agreement import Expected
+from benchmarks.measure import measure
+from benchmarks.peers.conversion import convert
+from benchmarks.peers.environment import is_installed
+from benchmarks.peers.register import PEERS
+from benchmarks.peers.run import peer_targets
+from benchmarks.peers.sources import Sources, write_sources
+
+pytestmark = pytest.mark.slow
+SIDE = 64
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> tuple[Sources, Expected]:
+    sources = Sources(tmp_path_factory.mktemp("peers") / "sources", checkpoint, SIDE)
+    return sources, write_sources(sources)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_an_installed_peer_answers_as_pytorch_does(
+    name: str, written: tuple[Sources, Expected], tmp_path: Path
+) -> None:
+    peer = PEERS[name]
+    if not is_installed(peer):
+        pytest.skip(f"{peer.TITLE} is not installed; make peers")
+    sources, expected = written
+    conversion = convert(peer, sources, tmp_path / name)
+    assert (conversion.status, conversion.reason) == ("done", "")
+    targets = peer_targets(peer, conversion.folder, SIDE)
+    full, *others = measure(targets, (1,), rounds=1, round_s=0.01, expected=expected)
+    assert (full.status, full.reason) == ("done", "")
+    assert full.max_abs_diff is not None
+    assert full.max_abs_diff < 1e-4
+    assert all(m.status in ("done", "not_run") for m in others)

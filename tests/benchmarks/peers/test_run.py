@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from benchmarks.agreement import Expected
+from benchmarks.measurement import Measurement, Target
+from benchmarks.peers import ncnn_peer, run
+from benchmarks.peers.document import peers_document, print_peers_table
+from benchmarks.plot import plot_latency
+from benchmarks.results import Results
+from pipeline.checkpoint import checkpoint_sha256
+from pipeline.errors import BadInput
+from tests.benchmarks import planted_peer
+from tests.benchmarks.conftest import SIDE, planted_expected
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Results:
+    """A run with a peer whose second row answers wrongly, and one that is not installed."""
+    folder = tmp_path_factory.mktemp("run")
+    manifest = {"model": {"checkpoint_sha256": checkpoint_sha256(checkpoint)}}
+
+    def sources(sources: run.Sources) -> Expected:
+        sources.folder.mkdir(parents=True)
+        return planted_expected(folder)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        patch.setattr(run, "PEERS", {"planted": planted_peer, "ncnn": ncnn_peer})
+        patch.setattr(run, "read_manifest", lambda folder: manifest)
+        patch.setattr(run, "published_targets", lambda assets, checkpoint: ours(folder))
+        patch.setattr(run, "write_sources", sources)
+        return run.measure_peers(request(folder, checkpoint), lambda text: None)
+
+
+def ours(folder: Path) -> list[Target]:
+    """Something that is always there and answers right: the planted peer again."""
+    (folder / "model").mkdir()
+    (target, *_) = run.peer_targets(planted_peer, folder / "model", SIDE)
+    fields = {"worker": target.worker, "variables": target.variables, "limit": 1e-3}
+    return [Target("onnx", "fp32", folder / "model", SIDE, **fields)]
+
+
+def request(folder: Path, checkpoint: Path) -> run.PeersRequest:
+    return run.PeersRequest(folder, checkpoint, (), (2, 1), 2, 0.02, folder / "build")
+
+
+def test_every_row_is_there_at_every_thread_count_done_failed_or_not_run(
+    results: Results,
+) -> None:
+    rows = [(row["name"], row["threads"], row["status"]) for row in results.rows]
+    assert rows == [
+        (name, threads, status)
+        for threads in (2, 1)
+        for name, status in (
+            ("onnx fp32", "done"),
+            ("Planted fp32", "done"),
+            ("Planted swapped", "failed"),
+            ("ncnn fp32", "not_run"),
+        )
+    ]
+    reasons = [row["reason"] for row in results.rows[:4]]
+    assert "max |Δp| 5.0e-01" in reasons[2]
+    assert reasons[3] == "ncnn is not installed; make peers"
+
+
+def test_a_row_says_what_was_timed_how_its_threads_were_fixed_and_how_far_it_is_from_pytorch(
+    results: Results,
+) -> None:
+    mine, theirs, wrong, missing = results.rows[:4]
+    assert [row["group"] for row in results.rows[:4]] == ["ours", "peer", "peer", "peer"]
+    assert (theirs["timed"], theirs["threads_by"]) == (planted_peer.TIMED, planted_peer.THREADS_BY)
+    assert "uint8 NHWC" in mine["timed"]
+    assert [row["max_abs_diff"] for row in (theirs, wrong, missing)] == [0.0, 0.5, None]
+    assert theirs["limit"] == 1e-3
+
+
+def test_ratios_are_to_the_fastest_fp32_row_and_to_our_onnx(results: Results) -> None:
+    for threads in (1, 2):
+        done = [r for r in results.rows if r["threads"] == threads and r["status"] == "done"]
+        (best,) = [row for row in done if row["best_fp32"]]
+        assert best["median_ms"] == min(row["median_ms"] for row in done)
+        assert best["of_best"] == 1.0
+        assert next(row for row in done if row["name"] == "onnx fp32")["ratio"] == 1.0
+        assert all(row["of_best_low"] <= row["of_best"] <= row["of_best_high"] for row in done)
+    assert all(row["of_best"] is None for row in results.rows if row["status"] != "done")
+
+
+def test_the_document_is_json_with_the_rounds(results: Results) -> None:
+    document = json.loads(results.to_json())
+    assert len(document["rows"][0]["round_medians_ms"]) == 2
+    assert document["rows"][3]["round_medians_ms"] == []
+
+
+def test_the_versions_of_a_peer_are_stated_if_it_ran(results: Results, tmp_path: Path) -> None:
+    assert "ncnn" not in results.tools  # it is not installed
+    target, *_ = run.peer_targets(ncnn_peer, tmp_path, SIDE)
+    timed = Measurement(target, 1, rounds_ms=((1.0,),))
+    tools = peers_document([timed], {"ncnn": ncnn_peer}, 1, 0.1).tools
+    assert tools["ncnn"] == "1.0.20261020"
+    assert "torch" in tools
+
+
+def test_the_table_and_the_picture_show_it_all(results: Results) -> None:
+    console = Console(file=io.StringIO(), width=100)
+    print_peers_table(console, results)
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert "…" not in text
+    assert "Planted swapped, 1 thr: failed: max |Δp| 5.0e-01" in text
+    assert "ncnn fp32, 2 thr: not run: ncnn is not installed; make peers" in text
+    assert f"timed in Planted fp32: {planted_peer.TIMED}" in text
+    assert plot_latency(results).startswith(b"\x89PNG")
+
+
+def test_assets_of_another_checkpoint_are_refused(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = {"model": {"checkpoint_sha256": "0" * 64}}
+    monkeypatch.setattr(run, "read_manifest", lambda folder: other)
+    monkeypatch.setattr(run, "published_targets", lambda assets, checkpoint: [])
+    with pytest.raises(BadInput, match="made from checkpoint 000000000000"):
+        run.measure_peers(request(tmp_path, checkpoint), lambda text: None)
