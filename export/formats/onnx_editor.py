@@ -85,6 +85,16 @@ class Editor:
         """Let `by` be used wherever the initializer `name` was, and drop that."""
         self.replaced[name] = by
 
+    def insert(self, before: Any, operation: str, *more: str) -> None:
+        """Put a node between the node `before` and its first input; `more` are its other inputs."""
+        from onnx import helper
+
+        name = f"inserted{len(self.model.graph.node)}"
+        made = helper.make_node(operation, [before.input[0], *more], [name])
+        before.input[0] = name
+        place = list(self.model.graph.node).index(before)
+        self.model.graph.node.insert(place, made)
+
     def finish(self) -> None:
         """Write all that was asked for into the model."""
         graph = self.model.graph

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -63,6 +64,8 @@ OPSET: Final = 17
 OLDEST_ONNXRUNTIME: Final = {17: "1.15"}
 SIMPLIFIER_CHECKS: Final = 3  # onnxsim's own default is none, and its "ok" then says nothing
 SIMPLIFIER_TOLERANCE: Final = 1e-6
+# Of one graph come several precisions, and the ORT files.
+SIMPLIFIED: WeakKeyDictionary[DeployGraph, bytes] = WeakKeyDictionary()
 
 
 def convert(
@@ -74,17 +77,8 @@ def convert(
         ConversionFailed: the simplifier changed the outputs, or a weight is not on its grid.
     """
     import onnx
-    import onnxsim
 
-    with tempfile.TemporaryDirectory() as folder:
-        plain = Path(folder) / "plain.onnx"
-        _export(graph, spec, plain)
-        model, equal = onnxsim.simplify(onnx.load(plain), check_n=SIMPLIFIER_CHECKS)
-        if not equal:
-            raise ConversionFailed("onnxsim's own check found other outputs than before")
-        simplified = Path(folder) / "simplified.onnx"
-        onnx.save(model, simplified)
-        _compare(plain, simplified, spec.side)
+    model = onnx.load_from_string(_simplified(graph, spec))
     if precision == "fp16":
         store_halves(model)
     elif precision == "int8":
@@ -186,6 +180,27 @@ def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | Non
         LayerTrace(LAYER_KINDS[n.op_type], n.name, values[n.input[0]], values[n.output[0]])
         for n in nodes
     ]
+
+
+def _simplified(graph: DeployGraph, spec: ModelSpec) -> bytes:
+    """The graph in fp32, simplified and held against the plain one; kept while the graph lives."""
+    import onnx
+    import onnxsim
+
+    if graph in SIMPLIFIED:
+        return SIMPLIFIED[graph]
+
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / "plain.onnx"
+        _export(graph, spec, plain)
+        model, equal = onnxsim.simplify(onnx.load(plain), check_n=SIMPLIFIER_CHECKS)
+        if not equal:
+            raise ConversionFailed("onnxsim's own check found other outputs than before")
+        simplified = Path(folder) / "simplified.onnx"
+        onnx.save(model, simplified)
+        _compare(plain, simplified, spec.side)
+    SIMPLIFIED[graph] = model.SerializeToString()
+    return SIMPLIFIED[graph]
 
 
 def _export(graph: DeployGraph, spec: ModelSpec, path: Path) -> None:

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
     from pipeline.grid import Grid
 
-CONTAINERS: Final = {np.dtype(np.uint8): 2**8, np.dtype(np.int32): 2**31}
+CONTAINERS: Final[Mapping[np.dtype[Any], int]] = {
+    np.dtype(np.uint8): 2**8,
+    np.dtype(np.int32): 2**31,
+}
 
 
 @dataclass(frozen=True)
