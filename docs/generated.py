@@ -17,31 +17,51 @@ RESULTS = ROOT / "docs" / "results"
 
 
 def results_table() -> None:
-    """A row per artifact: size, agreement, latency."""
+    """A row per artifact: size, agreement, accuracy, latency."""
     export = _read("export.json")
     times = {(row["name"], row["threads"]): row for row in _read("benchmark.json")["rows"]}
-    print("| artifact | MB | zipped | agreement with PyTorch | label flips | ms (1 thread) |")
-    print("| --- | ---: | ---: | --- | ---: | ---: |")
+    print(
+        "| artifact | bytes | zipped | max \\|Δp\\| to PyTorch | labels that differ "
+        "| of fp32's labels | AUROC | ms (1 thread) |"
+    )
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for artifact in export["artifacts"]:
         name = f"{artifact['format']} {artifact['precision']}"
+        if artifact["verdict"] != "pass":
+            accuracy = artifact["accuracy"] or {}
+            why = "; ".join(accuracy.get("broken_limits", ())) or artifact["parity"]["reason"]
+            word = artifact["verdict"].replace("_", " ")
+            print(f"| {name} | {_bytes(artifact)} | {word}: {why} | | | | | |")
+            continue
         parity, time = artifact["parity"], times[name, 1]
-        if parity["status"] == "pass":
-            words = ", ".join(
-                f"max \\|Δp\\| {s['max_abs_diff']:.1e} on {s['images']} {group}"
-                for group, s in sorted(parity["sets"].items(), reverse=True)
-            )
-            verdict = f"pass, {parity['how']}: {words} images"
-            flips = str(parity["label_flips"])
-        else:
-            verdict, flips = f"{parity['status'].replace('_', ' ')}: {parity['reason']}", ""
         print(
-            f"| {name} | {artifact['size_bytes'] / 1e6:.2f} | {time['zipped_bytes'] / 1e6:.2f} "
-            f"| {verdict} | {flips} | {_ms(time)} |"
+            f"| {name} | {_bytes(artifact)} | {time['zipped_bytes']:,} "
+            f"| {parity['max_abs_diff']:.1e} | {parity['label_flips']} "
+            f"| {_against_fp32(artifact['accuracy'])} | {_ms(time)} |"
         )
     eager = times["PyTorch eager", 1]
-    print(f"| PyTorch eager | {eager['size_bytes'] / 1e6:.2f} | | the reference | | {_ms(eager)} |")
+    print(f"| PyTorch eager | {eager['size_bytes']:,} | | | | | | {_ms(eager)} |")
     print()
-    print(f"Compared on {export['images']}. Latency: {benchmark_setting()}")
+    ways = dict.fromkeys(a["parity"]["how"] for a in export["artifacts"] if a["parity"]["how"])
+    print(f"Files {', '.join(ways)}. Compared on {export['images']}: with PyTorch holding the same")
+    print(
+        "weights (differences, labels), and with the fp32 model (labels, AUROC; validation images"
+    )
+    print(f"only). Latency: {benchmark_setting()}")
+    for name, reasons in export["refused"].items():
+        for reason in dict.fromkeys(reasons.values()):
+            precisions = ", ".join(p for p, why in reasons.items() if why == reason)
+            print(f"{name} has no {precisions}: {reason}.")
+
+
+def _bytes(artifact: dict[str, Any]) -> str:
+    return "" if artifact["size_bytes"] is None else f"{artifact['size_bytes']:,}"
+
+
+def _against_fp32(accuracy: dict[str, Any] | None) -> str:
+    if accuracy is None or "auroc" not in accuracy:
+        return "|"
+    return f"{accuracy['label_flips']} | {accuracy['auroc']:.4f}"
 
 
 def benchmark_setting() -> str:
@@ -69,18 +89,89 @@ def expected_times() -> None:
 
 def benchmark_table() -> None:
     """All figures of the benchmark."""
-    print("| artifact | threads | load ms | first ms | median ms | p90 ms | ratio | peak MiB |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for row in _read("benchmark.json")["rows"]:
-        if row["status"] != "done":
-            word = row["status"].replace("_", " ")
-            print(f"| {row['name']} | {row['threads']} | {word}: {row['reason']} | | | | | |")
-            continue
+    print(
+        "| artifact | threads | load ms | first ms | median ms | p90 ms | of onnx fp32 "
+        "| of its fp32 | peak MiB |"
+    )
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    rows = _read("benchmark.json")["rows"]
+    for row in (row for row in rows if row["status"] == "done"):
         print(
             f"| {row['name']} | {row['threads']} | {row['load_ms']:.1f} | {row['first_ms']:.1f} "
-            f"| {row['median_ms']:.2f} | {row['p90_ms']:.2f} | {row['ratio']:.2f} "
-            f"| {row['peak_mb']:.0f} |"
+            f"| {row['median_ms']:.2f} | {row['p90_ms']:.2f} | {_spread(row, 'ratio')} "
+            f"| {_spread(row, 'of_fp32')} | {row['peak_mb']:.0f} |"
         )
+    _print_undone(rows)
+
+
+def peers_table() -> None:
+    """The benchmark beside peers: a row per runtime and thread count, fastest first."""
+    rows = _read("peers.json")["rows"]
+    print(
+        "| runtime | threads | median ms | p90 ms | of the best fp32 | of onnx fp32 "
+        "| max \\|Δp\\| |"
+    )
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    done = [row for row in rows if row["status"] == "done"]
+    for row in sorted(done, key=lambda row: (row["threads"], row["median_ms"])):
+        name = f"{row['name']} ({row['detail']})" if row["precision"] == "default" else row["name"]
+        name = f"**{name}**" if row["group"] == "ours" else name
+        print(
+            f"| {name} | {row['threads']} | {row['median_ms']:.2f} | {row['p90_ms']:.2f} "
+            f"| {_spread(row, 'of_best')} | {_spread(row, 'ratio')} | {row['max_abs_diff']:.0e} |"
+        )
+    print()
+    for timed in dict.fromkeys(row["timed"] for row in done):
+        names = ", ".join(dict.fromkeys(row["name"] for row in done if row["timed"] == timed))
+        print(f"- {names}: {timed}.")
+    _print_undone(rows)
+
+
+def _print_undone(rows: list[dict[str, Any]]) -> None:
+    """What failed or was not run, a line for each reason."""
+    print()
+    undone = [row for row in rows if row["status"] != "done"]
+    for reason in dict.fromkeys((row["status"], row["reason"]) for row in undone):
+        names = dict.fromkeys(r["name"] for r in undone if (r["status"], r["reason"]) == reason)
+        print(f"- {', '.join(names)}: {reason[0].replace('_', ' ')}: {reason[1]}.")
+
+
+def _spread(row: dict[str, Any], name: str) -> str:
+    if row[name] is None:
+        return ""
+    return f"{row[name]:.2f} ({row[f'{name}_low']:.2f} to {row[f'{name}_high']:.2f})"
+
+
+def compression_table() -> None:
+    """The released compressed checkpoints, beside their parent."""
+    from dataclasses import asdict
+
+    from pipeline.comparison import LIMITS
+
+    print(
+        "| precision | AUROC | loss (95 % interval) | recall | labels that differ "
+        "| lost, gained (McNemar p) | recipe |"
+    )
+    print("| --- | ---: | ---: | ---: | ---: | ---: | --- |")
+    for precision in ("int8", "w4", "w3"):
+        spec = _released(precision)
+        if spec is None:
+            continue
+        found, recipe = spec["compression"]["comparison"], spec["training"]["compression"]
+        drop = found["auroc_drop"]
+        epochs = (
+            f"{recipe['epochs']} epochs, peak {recipe['lr']}" if recipe["epochs"] else "rounded"
+        )
+        print(
+            f"| {precision} | {found['auroc']:.4f} "
+            f"| {drop['value']:.4f} ({drop['low']:.4f} to {drop['high']:.4f}) "
+            f"| {found['recall']:.3f} | {found['label_flips']} of {found['images']} "
+            f"| {found['lost']}, {found['gained']} ({found['mcnemar_p']:.2f}) | {epochs} |"
+        )
+    limits = ", ".join(
+        f"{name.replace('_', ' ')} {value}" for name, value in asdict(LIMITS).items()
+    )
+    print(f"\nLimits of the gate: {limits}. A compressed model that breaks one is not published.")
 
 
 def metrics_table() -> None:
@@ -161,7 +252,8 @@ def _print_help(parser: Any) -> None:
 
 
 def _print_fields(schema: dict[str, Any], prefix: str) -> None:
-    for name, field in schema.get("properties", {}).items():
+    for name, named in schema.get("properties", {}).items():
+        field = _resolved(named)
         kind = field.get("type") or ("constant" if "const" in field else "one of")
         kind = " or ".join(kind) if isinstance(kind, list) else kind
         meaning = field.get("description", "")
@@ -172,15 +264,27 @@ def _print_fields(schema: dict[str, Any], prefix: str) -> None:
         _print_fields(field.get("items", {}), f"{prefix}{name}[].")
 
 
+def _resolved(field: dict[str, Any]) -> dict[str, Any]:
+    """A field with what it refers to; of "that or null" both types."""
+    schema = json.loads((ROOT / "export" / "manifest.schema.json").read_text(encoding="utf-8"))
+    for choice in field.get("anyOf", [field]):
+        if "$ref" in choice:
+            target = schema["$defs"][choice["$ref"].rpartition("/")[2]]
+            kind = [target["type"], "null"] if "anyOf" in field else target["type"]
+            return {**target, **field, "type": kind}
+    return field
+
+
 def _ms(row: dict[str, Any]) -> str:
     return f"{row['median_ms']:.2f}" if row["status"] == "done" else ""
 
 
-def _released() -> dict[str, Any]:
+def _released(precision: str = "") -> Any:
+    """What the released checkpoint, or a compressed one of it, says; None if there is none."""
     from pipeline.checkpoint import RELEASED, SPEC_FILE
 
-    document: dict[str, Any] = json.loads((RELEASED / SPEC_FILE).read_text(encoding="utf-8"))
-    return document
+    path = RELEASED / precision / SPEC_FILE
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def _read(name: str) -> dict[str, Any]:

@@ -5,29 +5,44 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+FORMAT_TITLES: Final = {
+    "onnx": "ONNX",
+    "ort": "ORT format",
+    "torchscript": "TorchScript-lite",
+    "coreml": "Core ML",
+}
 INTEGRATION: Final = {
     "onnx": """\
-### ONNX (`{path}`)
 `onnxruntime-android` or `onnxruntime-objc` {onnxruntime} or newer. Input `image`: uint8
-`(1, {height}, {width}, 3)`. Output `probs`: float32 `(1, {classes})`.
+`(1, {height}, {width}, 3)`. Output `probs`: float32 `(1, {classes})`. Session options: leave the
+graph optimisation level at its default (all), which unpacks fp16, w4 and w3 once, at load; set
+`intra_op_num_threads` to {intra_op_num_threads}.
 """,
     "ort": """\
-### ORT format (`{path}`)
 The same network with its graph optimised ahead, for onnxruntime {onnxruntime} or newer, reduced
-builds included. Input and output as for ONNX.
+builds included. Input, output and options as for ONNX. There is no w4 or w3: an ORT file holds its
+weights unpacked.
 """,
     "torchscript": """\
-### TorchScript-lite (`{path}`)
 `pytorch_android_lite` {pytorch_lite} (`LiteModuleLoader`). That runtime is no longer developed:
 prefer ONNX in a new app. Input: a uint8 tensor `(1, {height}, {width}, 3)`; output: float32
-`(1, {classes})`. Set one thread: `PyTorchAndroid.setNumThreads(1)`.
+`(1, {classes})`. Set one thread: `PyTorchAndroid.setNumThreads({num_threads})`. int8 needs the
+engine `qnnpack`, which is the one that Android has.
 """,
     "coreml": """\
-### Core ML, {precision} (`{path}`)
-iOS {ios} or newer. Takes the image itself (Vision: `imageCropAndScaleOption = .scaleFill`), gives
-`label` and `probs`, a probability by label.
+The least iOS stands in the table. Takes the image itself (Vision: `imageCropAndScaleOption =
+.scaleFill`), gives `label` and `probs`, a probability by label. int8, w4 and w3 are precisions of
+the weights; arithmetic is in fp16. Compute units: {compute_units}.
 """,
 }
+PRECISIONS: Final = {
+    "fp32": "as trained",
+    "fp16": "weights in 16 bits; arithmetic in fp32, for Core ML in fp16",
+    "int8": "weights and activations in 8 bits, integer arithmetic; for Core ML weights alone",
+    "w4": "weights in 4 bits, unpacked at load; arithmetic as in fp32, for Core ML in fp16",
+    "w3": "weights in 3 bits in the mean, likewise",
+}
+LEAST_RUNTIME: Final = {"onnxruntime": "onnxruntime", "pytorch_lite": "pytorch_lite", "ios": "iOS"}
 
 
 def asset_readme(platform: str, manifest: Mapping[str, Any]) -> str:
@@ -58,15 +73,20 @@ def asset_readme(platform: str, manifest: Mapping[str, Any]) -> str:
         "",
         "## Files",
         "",
-        "| file | format | precision | bytes | agreement with PyTorch |",
-        "| --- | --- | --- | ---: | --- |",
+        "| file | precision | bytes | least runtime | to PyTorch with the same weights "
+        "| to the fp32 model |",
+        "| --- | --- | ---: | --- | --- | --- |",
         *(_row(artifact) for artifact in manifest["artifacts"]),
         "",
+        *_precisions(manifest),
+        *_rejected(manifest),
     ]
     values = {**model["input"], "classes": len(model["labels"])}
-    for artifact in manifest["artifacts"]:
-        facts = {**values, **artifact["requires"], **artifact}
-        lines.append(INTEGRATION[artifact["format"]].format(**facts))
+    for name, title in FORMAT_TITLES.items():
+        of_format = [a for a in manifest["artifacts"] if a["format"] == name]
+        if of_format:
+            facts = {**values, **of_format[0]["requires"], **of_format[0]["session"]}
+            lines += [f"### {title}", INTEGRATION[name].format(**facts)]
     return "\n".join(lines)
 
 
@@ -74,12 +94,47 @@ def _row(artifact: Mapping[str, Any]) -> str:
     parity = artifact["parity"]
     if parity["status"] == "pass":
         verdict = (
-            f"pass: max \\|Δp\\| {parity['max_abs_diff']:.1e}, {parity['label_flips']} label flips "
-            f"on {parity['images']} images"
+            f"max \\|Δp\\| {parity['max_abs_diff']:.1e}, {parity['label_flips']} of "
+            f"{parity['images']} labels differ"
         )
     else:
         verdict = f"not run: {parity['reason']}"
+    least = next(
+        f"{said} {artifact['requires'][key]}"
+        for key, said in LEAST_RUNTIME.items()
+        if key in artifact["requires"]
+    )
     return (
-        f"| `{artifact['path']}` | {artifact['format']} | {artifact['precision']} "
-        f"| {artifact['size_bytes']:,} | {verdict} |"
+        f"| `{artifact['path']}` | {artifact['precision']} | {artifact['size_bytes']:,} | {least} "
+        f"| {verdict} | {_accuracy(artifact['accuracy'])} |"
+    )
+
+
+def _accuracy(accuracy: Mapping[str, Any] | None) -> str:
+    if accuracy is None:
+        return "is the fp32 model"
+    if "auroc_drop" not in accuracy:
+        return "within its tolerance"
+    recorded = ", when it was compressed" if accuracy["source"] == "recorded" else ""
+    return (
+        f"AUROC {accuracy['auroc']:.4f} for {accuracy['parent_auroc']:.4f}, "
+        f"{accuracy['label_flips']} of {accuracy['images']} labels differ{recorded}"
+    )
+
+
+def _precisions(manifest: Mapping[str, Any]) -> list[str]:
+    """What the names mean, of those that are here."""
+    here = {artifact["precision"] for artifact in manifest["artifacts"]}
+    return [*(f"- **{name}**: {said}" for name, said in PRECISIONS.items() if name in here), ""]
+
+
+def _rejected(manifest: Mapping[str, Any]) -> list[str]:
+    """What was kept back by the promotion gate, with its reasons."""
+    lines = [
+        f"- {entry['format']} {entry['precision']} ({entry['size_bytes']:,} bytes): "
+        + "; ".join(entry["accuracy"]["broken_limits"])
+        for entry in manifest["rejected"]
+    ]
+    return ["Made and proven, but not published, for the accuracy lost:", "", *lines, ""] * bool(
+        lines
     )

@@ -47,11 +47,13 @@ def publish(
     spec: ModelSpec,
     checkpoint_sha256: str,
     by_platform: Mapping[str, Sequence[Published]],
+    rejected: Mapping[str, Sequence[Published]] | None = None,
 ) -> list[Path]:
     """Write the asset folders below `root`; return their paths.
 
     All of them are staged before the first is exchanged, so that a full disk or Ctrl-C while
     copying leaves every old folder as it was. A platform without artifacts keeps its old folder.
+    What was `rejected` by the promotion gate is listed in the manifest and not copied.
 
     Raises:
         BadInput: `root` cannot be written, or holds a folder that is not ours.
@@ -68,7 +70,8 @@ def publish(
                 _copy(artifact.path, staging / artifact.path.name)
             labels = "".join(f"{label}\n" for label in spec.labels)
             (staging / LABELS_FILE).write_text(labels, encoding="utf-8")
-            document = build_manifest(spec, checkpoint_sha256, artifacts)
+            kept_back = (rejected or {}).get(platform, ())
+            document = build_manifest(spec, checkpoint_sha256, artifacts, kept_back)
             write_manifest(staging, document)
             readme = asset_readme(platform, document)
             (staging / "README.md").write_text(readme, encoding="utf-8")

@@ -6,6 +6,7 @@ Nothing is converted. In: the asset folders and a checkpoint. Out: a row per art
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,13 @@ from export.foreign.runners import foreign_runner
 from export.formats import FORMATS
 from export.manifest import MANIFEST_FILE, file_sha256, read_manifest
 from export.parity import ParityResult, check_artifact, check_outputs
+from export.promotion import promote
 from export.report import Row
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
     from export.foreign.environments import Target
-    from export.reference import Reference
+    from export.reference import References
     from pipeline.checkpoint import ModelSpec
 
 BESIDE = {MANIFEST_FILE, LABELS_FILE, "README.md"}
@@ -43,16 +45,17 @@ def check_published(
     platforms = FOLDERS if target is None else {"android": FOLDERS["android"]}
     manifests = {platform: read_manifest(root / name) for platform, name in platforms.items()}
 
-    from export.reference import build_reference
+    from export.reference import build_references
 
-    reference = build_reference(checkpoint, data, image_limit)
+    references = build_references(checkpoint, data, image_limit)
+    baseline = references.of("fp32")
     rows = []
     for platform, manifest in manifests.items():
         folder = root / FOLDERS[platform]
-        stale = _stale(folder, manifest, reference.spec, reference.checkpoint_sha256)
+        stale = _stale(folder, manifest, baseline.spec, baseline.checkpoint_sha256)
         for artifact in manifest["artifacts"]:
-            rows.append(_check(platform, folder, artifact, stale, reference, target))
-    return rows, reference.images.source
+            rows.append(_check(platform, folder, artifact, stale, references, target))
+    return rows, references.images.source
 
 
 def _check(
@@ -60,7 +63,7 @@ def _check(
     folder: Path,
     artifact: Mapping[str, Any],
     stale: str,
-    reference: Reference,
+    references: References,
     target: Target | None,
 ) -> Row:
     key = (str(artifact["format"]), str(artifact["precision"]))
@@ -69,9 +72,18 @@ def _check(
     damage = stale or damaged_files(folder, artifact)
     tolerance = FORMATS[key[0]].TOLERANCES[key[1]]
     path = folder / str(artifact["path"])
+    from export.twins import missing_twin
+
+    twin = FORMATS[key[0]].TWINS[key[1]]
+    absent = missing_twin(references.checkpoint, twin)
     if damage:
         parity = ParityResult("fail", damage, tolerance=tolerance)
-    elif target is None:
+        return Row(*key, platform, parity, size_bytes=artifact["size_bytes"])
+    if absent:
+        parity = ParityResult("not_run", absent, tolerance=tolerance)
+        return Row(*key, platform, parity, size_bytes=artifact["size_bytes"])
+    reference = references.of(twin)
+    if target is None:
         parity = check_artifact(*key, path, reference)
     else:
         runner = foreign_runner(target, key[0])
@@ -81,8 +93,17 @@ def _check(
             if runner
             else ParityResult("not_run", reason, tolerance=tolerance)
         )
+    passed = parity.status == "pass"
+    promotion = promote(key[1], parity, reference.spec, references.of("fp32")) if passed else None
+    if promotion and promotion.broken:  # published, and should not have been
+        parity = replace(parity, status="fail", reason="; ".join(promotion.broken))
     return Row(
-        *key, platform, parity, size_bytes=artifact["size_bytes"], latency=artifact["latency_ms"]
+        *key,
+        platform,
+        parity,
+        size_bytes=artifact["size_bytes"],
+        latency=artifact["latency_ms"],
+        promotion=promotion,
     )
 
 

@@ -28,7 +28,8 @@ exit codes: 0 nothing failed (what was not run is listed), 1 a conversion or che
 BUILD = Path("build/export")
 IMAGES = 1000  # at most so many validation images
 EMULATED_IMAGES = 10  # each takes some two seconds a file
-FORMAT_NAMES = ("onnx", "ort", "torchscript", "coreml")  # a test holds it to the register
+FORMAT_NAMES = ("onnx", "ort", "torchscript", "coreml")  # a test holds both to the register
+PRECISION_NAMES = ("fp32", "fp16", "int8", "w4", "w3")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     export_all.add_argument(
         "--train",
         action="store_true",
-        help="train a new checkpoint first, on --data or on phantoms",
+        help="train and compress a new checkpoint first, on --data or on phantoms",
     )
     export_all.add_argument(
         "--preset",
@@ -67,6 +68,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="A,B",
         help=f"some of {', '.join(FORMAT_NAMES)} (default: all); with fewer, "
         "assets go to build/export/assets unless --out says where",
+    )
+    export_all.add_argument(
+        "--precisions",
+        default=",".join(PRECISION_NAMES),
+        metavar="A,B",
+        help=f"some of {', '.join(PRECISION_NAMES)} (default: all that there are; the compressed "
+        "ones need `python -m pipeline compress`); likewise",
     )
     export_all.add_argument(
         "--out",
@@ -189,19 +197,19 @@ def _all(options: argparse.Namespace) -> int:
     from pipeline.errors import BadInput
     from pipeline.terminal import open_console
 
-    formats = tuple(name.strip() for name in options.formats.split(",") if name.strip())
-    if not formats:
-        raise BadInput(f"--formats names none; there are: {', '.join(FORMAT_NAMES)}")
-    plan(formats)  # refuse before training
+    formats = _names(options.formats, "--formats", FORMAT_NAMES)
+    precisions = _names(options.precisions, "--precisions", PRECISION_NAMES)
+    plan(formats, precisions)  # refuse before training
     _refuse_below_one(options, "images", "jobs")
     if options.train and options.checkpoint:
         raise BadInput("--train makes a checkpoint and --checkpoint names one; give one of them")
     checkpoint = _train(options) if options.train else options.checkpoint or RELEASED
-    whole = set(formats) == set(FORMAT_NAMES)
+    whole = set(formats) == set(FORMAT_NAMES) and set(precisions) == set(PRECISION_NAMES)
     request = ExportRequest(
         checkpoint=checkpoint,
         data=options.data,
         formats=formats,
+        precisions=precisions,
         root=options.out or (Path() if whole else options.build / "assets"),
         build=options.build,
         image_limit=options.images or IMAGES,
@@ -212,11 +220,29 @@ def _all(options: argparse.Namespace) -> int:
     return export_all(request, open_console())
 
 
+def _names(given: str, option: str, known: Sequence[str]) -> tuple[str, ...]:
+    """The names in a comma-separated list; which of them exist is for `plan` to say."""
+    from pipeline.errors import BadInput
+
+    names = tuple(name.strip() for name in given.split(",") if name.strip())
+    if not names:
+        raise BadInput(f"{option} names none; there are: {', '.join(known)}")
+    return names
+
+
 def _train(options: argparse.Namespace) -> Path:
+    """Train, then compress to what is asked for; `quick` rounds without fine-tuning."""
+    from pipeline.compress import compress
+    from pipeline.compression import PRECISIONS
     from pipeline.config import PRESETS, TrainConfig
     from pipeline.train import train
 
-    return train(TrainConfig(**PRESETS[options.preset]), options.data, overwrite=True)
+    checkpoint = train(TrainConfig(**PRESETS[options.preset]), options.data, overwrite=True)
+    precisions = [p for p in PRECISIONS if p in options.precisions.split(",")]
+    if precisions:
+        changes = {"epochs": 0} if options.preset == "quick" else {}
+        compress(checkpoint, options.data, precisions, changes=changes)
+    return checkpoint
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -248,7 +274,8 @@ def _explain(options: argparse.Namespace) -> int:
     from export.errors import CannotRunHere, Unreadable
     from export.explain import explain, print_explanation
     from export.formats import FORMATS
-    from export.reference import build_reference
+    from export.reference import build_references
+    from export.twins import missing_twin
     from pipeline.checkpoint import RELEASED, read_spec
     from pipeline.errors import BadInput
     from pipeline.terminal import open_console
@@ -261,7 +288,11 @@ def _explain(options: argparse.Namespace) -> int:
     path = options.artifact or BUILD / name
     if not path.exists():
         raise BadInput(f"no artifact at {path}; name it with --artifact, or export first")
-    reference = build_reference(checkpoint, options.data, IMAGES)
+    absent = missing_twin(checkpoint, FORMATS[options.format].TWINS[options.precision])
+    if absent:
+        raise BadInput(absent)
+    references = build_references(checkpoint, options.data, IMAGES, twins=())
+    reference = references.of(FORMATS[options.format].TWINS[options.precision])
     if options.image not in reference.images.names:
         some = ", ".join(reference.images.names[:2] + reference.images.names[-2:])
         raise BadInput(f"no image {options.image!r}; there are {some} and others")

@@ -1,8 +1,9 @@
-"""Conversions, each format in a process of its own.
+"""Conversions, each family of formats in a process of its own, and the proof of each file there.
 
 In: a checkpoint folder and the artifacts wanted. Out: one `Conversion` per artifact, done or
-failed. A fresh process per format keeps the converters' names and counters, hence the bytes they
-write, the same from run to run; it holds their chatter in a log, and two cores work at a time.
+failed, with its parity where references are given. A fresh process keeps the converters' names and
+counters, hence the bytes they write, the same from run to run; it holds their chatter in a log, and
+what it has imported to convert serves to check. Formats that need the same packages share one.
 """
 
 from __future__ import annotations
@@ -13,21 +14,41 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from queue import Empty, Queue
+from typing import TYPE_CHECKING, Final
 
 from export.errors import CannotRunHere, ConversionFailed, Unreadable
 from export.formats import FORMATS
 from export.formats.base import Description
 from pipeline.placement import make_folder
 
+if TYPE_CHECKING:
+    from export.graph import DeployGraph
+    from export.parity import ParityResult
+    from export.reference import References
+    from pipeline.checkpoint import ModelSpec
+
+Wanted = Mapping[str, Sequence[str]]  # format name -> precisions
+POLL_S: Final = 0.5
+
 
 @dataclass(frozen=True)
 class Conversion:
-    """What became of one artifact; `error` is None when it was written and read back."""
+    """What became of one artifact.
+
+    Attributes:
+        format, precision, path: of the artifact.
+        seconds: that converting and reading back took.
+        description: read back; None if that failed.
+        error: None when it was written and read back.
+        parity: its check; None if there was none.
+    """
 
     format: str
     precision: str
@@ -35,6 +56,7 @@ class Conversion:
     seconds: float
     description: Description | None = None
     error: str | None = None
+    parity: ParityResult | None = None
 
 
 def artifact_name(model: str, format_name: str, precision: str) -> str:
@@ -43,84 +65,146 @@ def artifact_name(model: str, format_name: str, precision: str) -> str:
 
 
 def convert_all(
-    checkpoint: Path, wanted: Mapping[str, Sequence[str]], folder: Path, jobs: int
+    checkpoint: Path,
+    wanted: Wanted,
+    folder: Path,
+    jobs: int,
+    references: Future[Path] | None = None,
 ) -> Iterator[Conversion]:
-    """Convert and yield artifacts as they are finished.
+    """Convert, check if there are references, and yield artifacts as they are finished.
 
     Args:
         checkpoint: its folder.
         wanted: format name -> precisions.
         folder: where artifacts and logs go; made if missing.
-        jobs: how many formats at a time.
+        jobs: how many processes at a time.
+        references: will give the file of `export.reference.References.save`; None: no check.
     """
     make_folder(folder)
-    pool = ThreadPoolExecutor(min(jobs, len(wanted)))
+    families: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+    for name, precisions in wanted.items():
+        _log(folder, name).unlink(missing_ok=True)
+        families.setdefault(FORMATS[name].REQUIRES, []).extend((name, p) for p in precisions)
+    # The slowest first: Core ML's converter takes longest to import.
+    order = sorted(families.values(), key=lambda family: family[0][0] != "coreml")
+    finished: Queue[Conversion] = Queue()
+    pool = ThreadPoolExecutor(min(jobs, len(order)))
     try:
-        # The slowest first: Core ML's converter takes longest to import.
-        order = sorted(wanted, key=lambda name: name != "coreml")
         tasks = [
-            pool.submit(_convert_apart, checkpoint, name, tuple(wanted[name]), folder)
-            for name in order
+            pool.submit(_family, checkpoint, family, folder, references, finished.put)
+            for family in order
         ]
-        for task in as_completed(tasks):
-            yield from task.result()
+        for _ in range(sum(len(family) for family in order)):
+            yield _next(finished, tasks)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _convert_apart(
-    checkpoint: Path, format_name: str, precisions: Sequence[str], folder: Path
-) -> list[Conversion]:
-    """`convert_format` in a process of its own, whose death is a failed conversion of it alone."""
+def _next(finished: Queue[Conversion], tasks: Sequence[Future[None]]) -> Conversion:
+    """The next one that is finished; what went wrong in a thread of ours is raised here."""
+    while True:
+        try:
+            return finished.get(timeout=POLL_S)
+        except Empty:
+            for task in tasks:
+                if task.done():
+                    task.result()
+
+
+def _family(
+    checkpoint: Path,
+    artifacts: Sequence[tuple[str, str]],
+    folder: Path,
+    references: Future[Path] | None,
+    tell: Callable[[Conversion], None],
+) -> None:
+    """Convert, then check, all of a family in one process, which may die."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as process:
-        try:
-            task = process.submit(convert_format, checkpoint, format_name, precisions, folder)
-            return task.result()
-        except BrokenProcessPool:  # killed, for want of memory for example
-            reason = f"the converter's process died (see {folder / format_name}.log)"
-            return [Conversion(format_name, p, folder, 0.0, error=reason) for p in precisions]
+        done = []
+        for name, precision in artifacts:
+            try:
+                task = process.submit(convert_artifact, checkpoint, name, precision, folder)
+                done.append(task.result())
+            except BrokenProcessPool:  # killed, for want of memory for example
+                error = f"the converter's process died (see {_log(folder, name)})"
+                done.append(Conversion(name, precision, folder, 0.0, error=error))
+        for conversion in done:
+            if references is None or conversion.error is not None:
+                tell(conversion)
+                continue
+            saved = references.result()
+            try:
+                tell(process.submit(check_conversion, checkpoint, conversion, saved).result())
+            except BrokenProcessPool:
+                error = f"the process that checked it died (see {_log(folder, conversion.format)})"
+                tell(replace(conversion, error=error))
 
 
-def convert_format(
-    checkpoint: Path, format_name: str, precisions: Sequence[str], folder: Path
-) -> list[Conversion]:
-    """Convert one format in this process; what it prints goes to ``<folder>/<format>.log``."""
-    log = folder / f"{format_name}.log"
-    with log.open("w", encoding="utf-8") as lines:
+def convert_artifact(checkpoint: Path, name: str, precision: str, folder: Path) -> Conversion:
+    """Convert in this process; what is printed goes to the format's log in `folder`."""
+    _print_to(_log(folder, name))
+    from export.metadata import model_metadata
+    from export.twins import twin_folder
+    from pipeline.checkpoint import checkpoint_sha256
+
+    converter = FORMATS[name]
+    twin = converter.TWINS[precision]
+    spec, graph = _twin(checkpoint, twin)
+    metadata = model_metadata(spec, checkpoint_sha256(twin_folder(checkpoint, twin)))
+    path = folder / artifact_name(spec.name, name, precision)
+    _remove(path)
+    start = time.perf_counter()
+    description, error = None, None
+    try:
+        converter.convert(graph, spec, metadata, precision, path)
+        description = converter.describe(path)
+    except (ConversionFailed, Unreadable, CannotRunHere) as failure:
+        error = str(failure)
+    except Exception as failure:  # whatever a converter raises is a failed conversion
+        traceback.print_exc()
+        summary = str(failure).strip().splitlines() or [""]
+        error = f"{type(failure).__name__}: {summary[0]} (see {_log(folder, name)})"
+    seconds = time.perf_counter() - start
+    return Conversion(name, precision, path, seconds, description, error)
+
+
+def check_conversion(checkpoint: Path, conversion: Conversion, saved: Path) -> Conversion:
+    """The conversion with its parity, checked in this process at one thread."""
+    import torch
+
+    from export.parity import check_artifact
+
+    torch.set_num_threads(1)  # as many processes as cores are at work
+    name, precision = conversion.format, conversion.precision
+    reference = _references(checkpoint, saved).of(FORMATS[name].TWINS[precision])
+    return replace(conversion, parity=check_artifact(name, precision, conversion.path, reference))
+
+
+@cache
+def _twin(checkpoint: Path, twin: str) -> tuple[ModelSpec, DeployGraph]:
+    from export.twins import read_twin
+
+    return read_twin(checkpoint, twin)
+
+
+@cache
+def _references(checkpoint: Path, saved: Path) -> References:
+    from export.reference import load_references
+
+    return load_references(saved, checkpoint)
+
+
+def _log(folder: Path, name: str) -> Path:
+    return folder / f"{name}.log"
+
+
+def _print_to(log: Path) -> None:
+    with log.open("a", encoding="utf-8") as lines:
         sys.stdout.flush()
         sys.stderr.flush()
         os.dup2(lines.fileno(), 1)  # converters also print from C++
         os.dup2(lines.fileno(), 2)
-
-        from export.graph import build_graph
-        from export.metadata import model_metadata
-        from pipeline.checkpoint import checkpoint_sha256, read_spec
-
-        spec = read_spec(checkpoint)
-        graph = build_graph(checkpoint, spec)
-        metadata = model_metadata(spec, checkpoint_sha256(checkpoint))
-        converter = FORMATS[format_name]
-        conversions = []
-        for precision in precisions:
-            path = folder / artifact_name(spec.name, format_name, precision)
-            _remove(path)
-            start = time.perf_counter()
-            description, error = None, None
-            try:
-                converter.convert(graph, spec, metadata, precision, path)
-                description = converter.describe(path)
-            except (ConversionFailed, Unreadable, CannotRunHere) as failure:
-                error = str(failure)
-            except Exception as failure:  # whatever a converter raises is a failed conversion
-                traceback.print_exc()
-                summary = str(failure).strip().splitlines() or [""]
-                error = f"{type(failure).__name__}: {summary[0]} (see {log})"
-            seconds = time.perf_counter() - start
-            conversions.append(
-                Conversion(format_name, precision, path, seconds, description, error)
-            )
-        return conversions
 
 
 def _remove(path: Path) -> None:

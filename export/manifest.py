@@ -19,13 +19,21 @@ from pipeline.errors import BadInput
 if TYPE_CHECKING:
     from export.formats.base import Description
     from export.parity import ParityResult
+    from export.promotion import Promotion
     from pipeline.checkpoint import ModelSpec
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 MANIFEST_FILE: Final = "manifest.json"
 SCHEMA_FILE: Final = Path(__file__).parent / "manifest.schema.json"
 TOOLS: Final = ("coremltools", "numpy", "onnx", "onnxruntime", "onnxsim", "torch", "torchvision")
 BLOCK_BYTES: Final = 1 << 20
+# What the app should set in its runtime; everything else at its default.
+SESSIONS: Final[Mapping[str, Mapping[str, str | int]]] = {
+    "onnx": {"intra_op_num_threads": 2, "graph_optimization_level": "ORT_ENABLE_ALL"},
+    "ort": {"intra_op_num_threads": 2},
+    "torchscript": {"num_threads": 1},
+    "coreml": {"compute_units": "all"},
+}
 
 
 @dataclass(frozen=True)
@@ -46,13 +54,18 @@ class Published:
     path: Path
     description: Description
     parity: ParityResult
+    checkpoint_sha256: str
+    promotion: Promotion | None = None
     latency: Mapping[str, Any] | None = None
 
 
 def build_manifest(
-    spec: ModelSpec, checkpoint_sha256: str, artifacts: Sequence[Published]
+    spec: ModelSpec,
+    checkpoint_sha256: str,
+    artifacts: Sequence[Published],
+    rejected: Sequence[Published] = (),
 ) -> dict[str, Any]:
-    """The manifest of one asset folder."""
+    """The manifest of one asset folder; `rejected` was kept back by the promotion gate."""
     return {
         "schema": SCHEMA,
         "model": {
@@ -76,6 +89,7 @@ def build_manifest(
             "intended_use": spec.intended_use,
         },
         "artifacts": [_artifact(artifact) for artifact in artifacts],
+        "rejected": [_rejected(artifact) for artifact in rejected],
         "tools": tool_versions(),
     }
 
@@ -174,8 +188,22 @@ def _artifact(artifact: Published) -> dict[str, Any]:
         "inputs": [_port(port) for port in artifact.description.inputs],
         "outputs": [_port(port) for port in artifact.description.outputs],
         "requires": dict(artifact.description.requires),
+        "checkpoint_sha256": artifact.checkpoint_sha256,
         "parity": parity_document(artifact.parity),
+        "accuracy": None if artifact.promotion is None else artifact.promotion.document(),
         "latency_ms": artifact.latency,
+        "session": SESSIONS.get(artifact.format, {}),
+    }
+
+
+def _rejected(artifact: Published) -> dict[str, Any]:
+    assert artifact.promotion is not None
+    entries = file_entries(artifact.path.parent, artifact.path.name)
+    return {
+        "format": artifact.format,
+        "precision": artifact.precision,
+        "size_bytes": sum(entry.size_bytes for entry in entries),
+        "accuracy": artifact.promotion.document(),
     }
 
 

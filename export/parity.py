@@ -59,6 +59,9 @@ class ParityResult:
         worst_image: name of the image with the largest difference.
         sets: the same by set of images.
         tolerance: what was allowed.
+        how: by what it was run.
+        parts: of the check -> ``pass``, or what is wrong.
+        probs: the file's answers, float32 (N, K); None when not run.
     """
 
     status: Status
@@ -73,6 +76,7 @@ class ParityResult:
     tolerance: Tolerance | None = None
     how: str = ""
     parts: Mapping[str, str] = field(default_factory=dict)
+    probs: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
 
 @runtime_checkable
@@ -250,6 +254,7 @@ def compare(
         worst_image=names[worst],
         sets=sets,
         tolerance=tolerance,
+        probs=probs,
     )
 
 

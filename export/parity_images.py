@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipeline.checkpoint import ModelSpec
+    from pipeline.dataset import Sample
 
 EMBEDDED_SAMPLES = 150
 FIRST_SAMPLE = 10_001  # far from the numbers that training on phantoms draws
@@ -35,12 +36,17 @@ class ParityImages:
         groups: (N,) ``validation``, ``synthetic`` or ``hard``.
         pixels: uint8 (N, side, side, 3) RGB.
         source: one phrase for the report.
+        truth: class of each of the first V images, which are the validation images; empty if there
+            are none.
+        patients: (V,) an identifier per validation image.
     """
 
     names: tuple[str, ...]
     groups: tuple[str, ...]
     pixels: NDArray[np.uint8]
     source: str
+    truth: tuple[int, ...] = ()
+    patients: tuple[str, ...] = ()
 
 
 def gather_images(spec: ModelSpec, data: Path | None, limit: int) -> ParityImages:
@@ -54,10 +60,12 @@ def gather_images(spec: ModelSpec, data: Path | None, limit: int) -> ParityImage
     Raises:
         BadInput: data that cannot be read, or of other labels than the model's.
     """
+    samples: list[Sample] = []
     if data is None:
         named, group, source = _embedded(spec.side), "synthetic", "embedded synthetic samples"
     else:
-        named, source = _validation(spec, data, limit)
+        samples, source = _validation(spec, data, limit)
+        named = {sample.file: read_image(sample.path, spec.side) for sample in samples}
         group = "validation"
     hard = hard_images(spec.side)
     both = {**named, **hard}
@@ -66,12 +74,12 @@ def gather_images(spec: ModelSpec, data: Path | None, limit: int) -> ParityImage
         groups=(group,) * len(named) + ("hard",) * len(hard),
         pixels=np.stack(list(both.values())),
         source=f"{len(named)} {source} and {len(hard)} hard images",
+        truth=tuple(spec.labels.index(sample.label) for sample in samples),
+        patients=tuple(sample.patient or sample.file for sample in samples),
     )
 
 
-def _validation(
-    spec: ModelSpec, data: Path, limit: int
-) -> tuple[dict[str, NDArray[np.uint8]], str]:
+def _validation(spec: ModelSpec, data: Path, limit: int) -> tuple[list[Sample], str]:
     dataset = read_dataset(data)
     if set(dataset.labels) != set(spec.labels):
         raise BadInput(
@@ -82,8 +90,7 @@ def _validation(
     chosen = np.linspace(0, len(dataset.valid) - 1, count).round().astype(int)
     samples = [dataset.valid[i] for i in chosen]
     share = f"of {len(dataset.valid)} " if count < len(dataset.valid) else ""
-    named = {sample.file: read_image(sample.path, spec.side) for sample in samples}
-    return named, f"{share}validation images of {dataset.name}"
+    return samples, f"{share}validation images of {dataset.name}"
 
 
 def _embedded(side: int) -> dict[str, NDArray[np.uint8]]:

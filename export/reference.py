@@ -1,29 +1,32 @@
-"""What every artifact is held against: PyTorch's network and its answers on the parity images."""
+"""What every artifact is held against: PyTorch's answers on the parity images, twin by twin."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import nn
 
-from export.graph import DeployGraph, build_graph, reference_probs
+from export.graph import DeployGraph, reference_probs
 from export.layers import Layer
 from export.network_layers import network_layers, normalisation_layer
 from export.parity_images import ParityImages, gather_images
+from export.twins import read_twin, twin_folder
 from pipeline.checkpoint import ModelSpec, checkpoint_sha256, read_spec
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A checkpoint, run.
+    """A checkpoint, or a twin of it, run.
 
     Attributes:
         spec, checkpoint_sha256: what artifacts must say of themselves.
@@ -50,14 +53,57 @@ class Reference:
         return any(isinstance(module, nn.BatchNorm2d) for module in self.graph.modules())
 
 
-def build_reference(checkpoint: Path, data: Path | None, image_limit: int) -> Reference:
-    """Read a checkpoint folder and the parity images, and run one on the other.
+@dataclass
+class References:
+    """The references of a checkpoint and its twins on the same images, each run when asked for.
+
+    Attributes:
+        checkpoint: its folder.
+        images: N images.
+        probs: twin -> float32 (N, K), of those that were run.
+    """
+
+    checkpoint: Path
+    images: ParityImages
+    probs: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    made: dict[str, Reference] = field(default_factory=dict)
+
+    def of(self, twin: str) -> Reference:
+        """The reference of a twin. Raises BadInput if it is not there or damaged."""
+        if twin not in self.made:
+            spec, graph = read_twin(self.checkpoint, twin)
+            if twin not in self.probs:
+                self.probs[twin] = reference_probs(graph, self.images.pixels)
+            identity = checkpoint_sha256(twin_folder(self.checkpoint, twin))
+            self.made[twin] = Reference(spec, identity, graph, self.images, self.probs[twin])
+        return self.made[twin]
+
+    def save(self, path: Path) -> None:
+        """Write images and answers for other processes to read, without any pickle."""
+        about = {**asdict(self.images), "pixels": None}
+        arrays: dict[str, Any] = {f"probs_{twin}": probs for twin, probs in self.probs.items()}
+        np.savez(path, about=np.array(json.dumps(about)), pixels=self.images.pixels, **arrays)
+
+
+def load_references(path: Path, checkpoint: Path) -> References:
+    """What `References.save` wrote."""
+    with np.load(path, allow_pickle=False) as stored:
+        about = json.loads(str(stored["about"]))
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in about.items()}
+        images = ParityImages(**{**values, "pixels": stored["pixels"]})
+        probs = {k.removeprefix("probs_"): stored[k] for k in stored if k.startswith("probs_")}
+    return References(checkpoint, images, probs)
+
+
+def build_references(
+    checkpoint: Path, data: Path | None, image_limit: int, twins: Iterable[str] = ("fp32",)
+) -> References:
+    """Read a checkpoint folder and the parity images, and run `twins` on them.
 
     Raises:
-        BadInput: a bad checkpoint, or data that cannot be read or are of other labels.
+        BadInput: a bad checkpoint or twin, or data that cannot be read or are of other labels.
     """
-    spec = read_spec(checkpoint)
-    graph = build_graph(checkpoint, spec)
-    images = gather_images(spec, data, image_limit)
-    probs = reference_probs(graph, images.pixels)
-    return Reference(spec, checkpoint_sha256(checkpoint), graph, images, probs)
+    references = References(checkpoint, gather_images(read_spec(checkpoint), data, image_limit))
+    for twin in twins:
+        references.of(twin)
+    return references

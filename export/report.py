@@ -14,13 +14,14 @@ from xml.etree import ElementTree
 
 from export.manifest import parity_document
 from export.parity import ParityResult
+from export.promotion import Promotion
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 SCHEMA: Final = 1
-WORDS: Final = {"pass": "pass", "fail": "FAIL", "not_run": "not run"}
-STYLES: Final = {"pass": "green", "fail": "bold red", "not_run": "yellow"}
+WORDS: Final = {"pass": "pass", "fail": "FAIL", "rejected": "rejected", "not_run": "not run"}
+STYLES: Final = {"pass": "green", "fail": "bold red", "rejected": "magenta", "not_run": "yellow"}
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Row:
     Attributes:
         place: the platforms whose asset folder it is in; empty if in none.
         parity: `fail` with a reason also where the conversion or the file's hash failed.
+        promotion: what the gate found of a reduced precision; None: fp32, or not asked.
         size_bytes: whole artifact; None if there is none.
         latency: see `latency_document`; None: not measured.
     """
@@ -40,21 +42,44 @@ class Row:
     parity: ParityResult
     size_bytes: int | None = None
     latency: Mapping[str, Any] | None = None
+    promotion: Promotion | None = None
 
     @property
     def name(self) -> str:
         """Such as ``onnx fp32``."""
         return f"{self.format} {self.precision}"
 
+    @property
+    def verdict(self) -> str:
+        """A key of `WORDS`: parity's, or ``rejected`` where the gate kept it back."""
+        if self.parity.status == "pass" and self.promotion and self.promotion.broken:
+            return "rejected"
+        return self.parity.status
+
+    @property
+    def reason(self) -> str:
+        """Why it is not published; empty if it is."""
+        if self.promotion and self.verdict == "rejected":
+            return "; ".join(self.promotion.broken)
+        return self.parity.reason
+
 
 def exit_code(rows: Sequence[Row], strict: bool) -> int:
-    """0: nothing failed; 1: something failed, or with `strict` was not run."""
-    bad = {"fail", "not_run"} if strict else {"fail"}
-    return int(any(row.parity.status in bad for row in rows))
+    """0: nothing failed; 1: something failed, or with `strict` was rejected or not run."""
+    bad = {"fail", "rejected", "not_run"} if strict else {"fail"}
+    return int(any(row.verdict in bad for row in rows))
 
 
-def print_verdict(console: Console, rows: Sequence[Row], images: str) -> None:
-    """The table and one sentence that counts."""
+def print_verdict(
+    console: Console,
+    rows: Sequence[Row],
+    images: str,
+    refused: Mapping[str, Mapping[str, str]] | None = None,
+) -> None:
+    """The table, what is to be said of it, and one sentence that counts.
+
+    `refused` is format -> precision it cannot take -> why.
+    """
     from rich import box
     from rich.table import Table
 
@@ -69,6 +94,8 @@ def print_verdict(console: Console, rows: Sequence[Row], images: str) -> None:
     table.add_column("max |Δp|", justify="right", no_wrap=True)
     table.add_column("allowed", justify="right", no_wrap=True)
     table.add_column("flips", justify="right")
+    table.add_column("to fp32", justify="right", no_wrap=True)
+    table.add_column("ΔAUROC", justify="right", no_wrap=True)
     table.add_column("MB", justify="right", no_wrap=True)
     table.add_column("ms", justify="right")
     table.add_column("in", no_wrap=True)
@@ -76,30 +103,38 @@ def print_verdict(console: Console, rows: Sequence[Row], images: str) -> None:
         parity = row.parity
         table.add_row(
             row.name,
-            f"[{STYLES[parity.status]}]{WORDS[parity.status]}[/]",
+            f"[{STYLES[row.verdict]}]{WORDS[row.verdict]}[/]",
             _scientific(parity.max_abs_diff),
             _scientific(parity.tolerance.max_abs_diff if parity.tolerance else None),
             "" if parity.label_flips is None else str(parity.label_flips),
+            *_against_fp32(row.promotion),
             "" if row.size_bytes is None else f"{row.size_bytes / 1e6:.2f}",
             _median(row.latency),
             row.place,
         )
     console.print(table)
-    console.print("MB = 1,000,000 bytes; ms = median of one inference at one thread, this CPU")
+    console.print("max |Δp|, flips: to PyTorch with the same weights; MB = 1,000,000 bytes")
+    console.print("to fp32: labels that differ from fp32's, of the validation images; ΔAUROC: loss")
+    console.print("ms = median of one inference at one thread, this CPU")
     for how in dict.fromkeys(row.parity.how for row in rows if row.parity.how):
         names = dict.fromkeys(row.name for row in rows if row.parity.how == how)
         console.print(f"{how}: {', '.join(names)}")
     for row in rows:
-        if row.parity.reason:
-            console.print(f"  {row.name}: {row.parity.reason}", markup=False)
+        if row.reason:
+            console.print(f"  {row.name}: {row.reason}", markup=False)
+    for name, reasons in (refused or {}).items():
+        for reason in dict.fromkeys(reasons.values()):
+            precisions = ", ".join(p for p, why in reasons.items() if why == reason)
+            console.print(f"  {name} has no {precisions}: {reason}", markup=False)
     console.print(verdict_sentence(rows))
 
 
 def verdict_sentence(rows: Sequence[Row]) -> str:
-    """How many passed, failed and were not run."""
-    counts = {status: sum(r.parity.status == status for r in rows) for status in WORDS}
+    """How many passed, failed, were rejected (if any) and were not run."""
+    counts = {status: sum(row.verdict == status for row in rows) for status in WORDS}
+    rejected = f"{counts['rejected']} rejected, " if counts["rejected"] else ""
     return (
-        f"{counts['pass']} passed, {counts['fail']} failed, {counts['not_run']} not run "
+        f"{counts['pass']} passed, {counts['fail']} failed, {rejected}{counts['not_run']} not run "
         f"of {len(rows)} artifacts"
     )
 
@@ -118,7 +153,9 @@ def report_document(command: str, rows: Sequence[Row], images: str, **more: Any)
                 "precision": row.precision,
                 "place": row.place,
                 "size_bytes": row.size_bytes,
+                "verdict": row.verdict,
                 "parity": _finite(parity_document(row.parity)),
+                "accuracy": _finite(row.promotion.document()) if row.promotion else None,
                 "latency_ms": row.latency,
             }
             for row in rows
@@ -137,13 +174,13 @@ def to_json(document: Mapping[str, Any]) -> str:
 def to_junit(document: Mapping[str, Any]) -> str:
     """JUnit XML of a report document: a test case per artifact; not run is skipped."""
     cases = document["artifacts"]
-    count = {s: sum(c["parity"]["status"] == s for c in cases) for s in WORDS}
+    count = {s: sum(c["verdict"] == s for c in cases) for s in WORDS}
     suite = ElementTree.Element(
         "testsuite",
         name=f"export {document['command']}",
         tests=str(len(cases)),
         failures=str(count["fail"]),
-        skipped=str(count["not_run"]),
+        skipped=str(count["not_run"] + count["rejected"]),
     )
     for case in cases:
         element = ElementTree.SubElement(
@@ -155,6 +192,9 @@ def to_junit(document: Mapping[str, Any]) -> str:
         parity = case["parity"]
         if parity["status"] == "fail":
             ElementTree.SubElement(element, "failure", message=_printable(parity["reason"]))
+        elif case["verdict"] == "rejected":
+            reason = "; ".join(case["accuracy"]["broken_limits"])
+            ElementTree.SubElement(element, "skipped", message=f"rejected: {reason}")
         elif parity["status"] == "not_run":
             ElementTree.SubElement(element, "skipped", message=_printable(parity["reason"]))
         else:
@@ -174,6 +214,13 @@ def _printable(text: str) -> str:
 
 def _scientific(value: float | None) -> str:
     return "" if value is None else f"{value:.1e}"
+
+
+def _against_fp32(promotion: Promotion | None) -> tuple[str, str]:
+    figures = promotion.figures if promotion else {}
+    if "auroc_drop" not in figures:
+        return "", ""
+    return str(figures["label_flips"]), f"{figures['auroc_drop']['value']:+.4f}"
 
 
 def _median(latency: Mapping[str, Any] | None) -> str:

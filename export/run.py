@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,16 +14,17 @@ from export.conversion import Conversion, convert_all
 from export.formats import FORMATS
 from export.manifest import Published, file_entries, tool_versions
 from export.parity import ParityResult, check_artifact
+from export.promotion import Promotion, promote
 from export.report import Row, exit_code, print_verdict, report_document, to_json
 from pipeline.checkpoint import checkpoint_sha256, read_spec
 from pipeline.errors import BadInput, MissingDependency, install_command, missing_modules
-from pipeline.placement import write_text
+from pipeline.placement import make_folder, write_text
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from benchmarks.measure import Measurement
-    from export.reference import Reference
+    from export.reference import References
     from pipeline.checkpoint import ModelSpec
 
 
@@ -34,6 +36,7 @@ class ExportRequest:
         checkpoint: its folder.
         data: validation images for parity; None: the embedded samples.
         formats: names of `FORMATS`; a part of them is not published in place of the whole.
+        precisions: likewise; empty: all that a format and the checkpoint have.
         root: where the asset folders are.
         build: for artifacts before they are proven, logs and the report.
         image_limit: of the validation images.
@@ -45,6 +48,7 @@ class ExportRequest:
     checkpoint: Path
     data: Path | None
     formats: tuple[str, ...]
+    precisions: tuple[str, ...]
     root: Path
     build: Path
     image_limit: int
@@ -60,38 +64,40 @@ def export_all(request: ExportRequest, console: Console) -> int:
         BadInput, MissingDependency: before anything is written.
     """
     start = time.perf_counter()
-    wanted = plan(request.formats)
+    wanted = plan(request.formats, request.precisions)
     refuse_foreign(request.root, {p for name in wanted for p in FORMATS[name].PLATFORMS})
     spec, identity = read_spec(request.checkpoint), checkpoint_sha256(request.checkpoint)
     console.print(f"{spec.name} {spec.version} ({identity[:12]}): {spec.intended_use}")
+    possible, absent = split_by_twin(request.checkpoint, wanted)
 
     # Imported here: `plan` must be able to refuse before torch takes its two seconds.
-    from export.reference import build_reference
+    from export.parity_images import gather_images
+    from export.reference import References
 
-    reference = build_reference(request.checkpoint, request.data, request.image_limit)
-    source = reference.images.source
-    console.print(f"reference: PyTorch on {source}")
-    done: list[tuple[Conversion, ParityResult]] = []
-    for conversion in convert_all(request.checkpoint, wanted, request.build, request.jobs):
-        parity = _prove(conversion, reference)
-        _tell(console, conversion, parity)
-        done.append((conversion, parity))
-    order = list(FORMATS)
-    done.sort(key=lambda pair: order.index(pair[0].format))
+    # What cannot be read is refused before the first converter starts.
+    images = gather_images(spec, request.data, request.image_limit)
+    references = References(request.checkpoint, images)
+    console.print(f"reference: PyTorch on {images.source}")
+    done = _convert_and_prove(request, possible, references, console)
 
     latencies = _latencies(request, spec, done, console) if request.latency else {}
-    rows = [_row(conversion, parity, latencies) for conversion, parity in done]
+    rows = [_row(outcome, latencies) for outcome in done]
+    rows += [
+        Row(name, precision, "", ParityResult("not_run", why)) for name, precision, why in absent
+    ]
     rows += [_left_out(name) for name in FORMATS if name not in wanted]
-    folders = publish(request.root, spec, identity, _by_platform(done, latencies))
-    print_verdict(console, rows, source)
+    folders = publish(request.root, spec, identity, *_by_platform(done, latencies))
+    refused = {name: dict(FORMATS[name].REFUSED) for name in wanted if FORMATS[name].REFUSED}
+    print_verdict(console, rows, images.source, refused)
     _point_to_explain(console, rows)
     seconds = time.perf_counter() - start
     document = report_document(
         "all",
         rows,
-        source,
+        images.source,
         model={"name": spec.name, "version": spec.version, "checkpoint_sha256": identity},
         published=[folder.name for folder in folders],
+        refused=refused,
         seconds=round(seconds, 1),
         tools=tool_versions(),
     )
@@ -103,17 +109,49 @@ def export_all(request: ExportRequest, console: Console) -> int:
     return exit_code(rows, request.strict)
 
 
-def plan(formats: Sequence[str]) -> dict[str, tuple[str, ...]]:
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one artifact: made, proven, and let through the gate or not."""
+
+    conversion: Conversion
+    parity: ParityResult
+    promotion: Promotion | None
+    checkpoint_sha256: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Format and precision."""
+        return self.conversion.format, self.conversion.precision
+
+    @property
+    def fit(self) -> bool:
+        """Whether it may be published."""
+        rejected = self.promotion is not None and self.promotion.broken
+        return self.parity.status != "fail" and not rejected
+
+
+def plan(formats: Sequence[str], precisions: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
     """Format -> precisions, in the register's order.
 
     Raises:
-        BadInput: an unknown format.
+        BadInput: an unknown format, or a precision that none of the formats has.
         MissingDependency: a converter that is needed is not installed.
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise BadInput(f"unknown format {unknown[0]!r}; there are: {', '.join(FORMATS)}")
-    wanted = {name: tuple(FORMATS[name].TOLERANCES) for name in FORMATS if name in formats}
+    known = list(dict.fromkeys(p for name in formats for p in FORMATS[name].TOLERANCES))
+    unknown = [precision for precision in precisions if precision not in known]
+    if unknown:
+        raise BadInput(
+            f"{', '.join(formats)}: no precision {unknown[0]!r}; there are: {', '.join(known)}"
+        )
+    wanted = {
+        name: tuple(p for p in FORMATS[name].TOLERANCES if not precisions or p in precisions)
+        for name in FORMATS
+        if name in formats
+    }
+    wanted = {name: chosen for name, chosen in wanted.items() if chosen}
     for name in wanted:
         missing = missing_modules(FORMATS[name].REQUIRES)
         if missing:
@@ -126,16 +164,71 @@ def plan(formats: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return wanted
 
 
-def _prove(conversion: Conversion, reference: Reference) -> ParityResult:
+def split_by_twin(
+    checkpoint: Path, wanted: Mapping[str, tuple[str, ...]]
+) -> tuple[dict[str, tuple[str, ...]], list[tuple[str, str, str]]]:
+    """What the checkpoint has the twins for, and (format, precision, reason) of what it has not."""
+    from export.twins import missing_twin
+
+    possible: dict[str, tuple[str, ...]] = {}
+    absent = []
+    for name, precisions in wanted.items():
+        reasons = {p: missing_twin(checkpoint, FORMATS[name].TWINS[p]) for p in precisions}
+        possible[name] = tuple(p for p in precisions if not reasons[p])
+        absent += [(name, p, reason) for p, reason in reasons.items() if reason]
+    return {name: chosen for name, chosen in possible.items() if chosen}, absent
+
+
+def _convert_and_prove(
+    request: ExportRequest,
+    wanted: Mapping[str, tuple[str, ...]],
+    references: References,
+    console: Console,
+) -> list[Outcome]:
+    """Converters and PyTorch's own answers side by side, then the checks, as they are finished."""
+    twins = {FORMATS[name].TWINS[p] for name, precisions in wanted.items() for p in precisions}
+    count = sum(len(precisions) for precisions in wanted.values())
+
+    def answer() -> Path:
+        for twin in sorted({"fp32"} | twins):
+            references.of(twin)
+        path = request.build / "references.npz"
+        references.save(path)
+        return path
+
+    outcomes: list[Outcome] = []
+    with ThreadPoolExecutor(1) as thread:
+        make_folder(request.build)
+        saved = thread.submit(answer)
+        for done in convert_all(request.checkpoint, wanted, request.build, request.jobs, saved):
+            outcome = _judge(done, references)
+            outcomes.append(outcome)
+            _tell(console, outcome, f"{len(outcomes)} of {count}")
+    order = [(name, p) for name in FORMATS for p in FORMATS[name].TOLERANCES]
+    return sorted(outcomes, key=lambda outcome: order.index(outcome.key))
+
+
+def _judge(conversion: Conversion, references: References) -> Outcome:
+    name, precision = conversion.format, conversion.precision
+    reference = references.of(FORMATS[name].TWINS[precision])
     if conversion.error is not None:
-        tolerance = FORMATS[conversion.format].TOLERANCES[conversion.precision]
-        return ParityResult("fail", f"conversion failed: {conversion.error}", tolerance=tolerance)
-    return check_artifact(conversion.format, conversion.precision, conversion.path, reference)
+        reason = f"conversion failed: {conversion.error}"
+        parity = ParityResult("fail", reason, tolerance=FORMATS[name].TOLERANCES[precision])
+    else:
+        parity = conversion.parity or check_artifact(name, precision, conversion.path, reference)
+    promotion = None
+    if parity.status != "fail":
+        promotion = promote(precision, parity, reference.spec, references.of("fp32"))
+    return Outcome(conversion, parity, promotion, reference.checkpoint_sha256)
 
 
-def _tell(console: Console, conversion: Conversion, parity: ParityResult) -> None:
-    name = f"{conversion.format} {conversion.precision}"
-    console.print(f"  {name}: converted in {conversion.seconds:.1f} s, parity {parity.status}")
+def _tell(console: Console, outcome: Outcome, count: str) -> None:
+    format_name, precision = outcome.key
+    gate = "" if outcome.fit or outcome.parity.status == "fail" else ", not fit to be published"
+    console.print(
+        f"  {count}: {format_name} {precision} converted in {outcome.conversion.seconds:.1f} s, "
+        f"parity {outcome.parity.status}{gate}"
+    )
 
 
 def _point_to_explain(console: Console, rows: Sequence[Row]) -> None:
@@ -152,7 +245,7 @@ def _point_to_explain(console: Console, rows: Sequence[Row]) -> None:
 def _latencies(
     request: ExportRequest,
     spec: ModelSpec,
-    done: Sequence[tuple[Conversion, ParityResult]],
+    done: Sequence[Outcome],
     console: Console,
 ) -> dict[tuple[str, str], dict[str, Any]]:
     """(format, precision) -> what the manifest says of its latency; only for what passed."""
@@ -160,9 +253,10 @@ def _latencies(
     from benchmarks.measure import Target, measure
 
     targets = [
-        Target(c.format, c.precision, c.path, spec.side)
-        for c, p in done
-        if p.status == "pass" and FORMATS[c.format].RUN_BY in p.how  # not what stood in for it
+        Target(*outcome.key, outcome.conversion.path, spec.side)
+        for outcome in done
+        if outcome.parity.status == "pass"
+        and FORMATS[outcome.key[0]].RUN_BY in outcome.parity.how  # not what stood in for it
     ]
     if not targets:
         return {}
@@ -182,44 +276,46 @@ def _figures(measurement: Measurement) -> dict[str, float | None]:
     return {name: None if v is None else round(v, 3) for name, v in figures.items()}
 
 
-def _row(
-    conversion: Conversion,
-    parity: ParityResult,
-    latencies: Mapping[tuple[str, str], Mapping[str, Any]],
-) -> Row:
-    key = (conversion.format, conversion.precision)
-    platforms = FORMATS[conversion.format].PLATFORMS
+def _row(outcome: Outcome, latencies: Mapping[tuple[str, str], Mapping[str, Any]]) -> Row:
+    conversion = outcome.conversion
     size = None
     if conversion.error is None:
         entries = file_entries(conversion.path.parent, conversion.path.name)
         size = sum(entry.size_bytes for entry in entries)
     return Row(
-        *key,
-        place="" if parity.status == "fail" else " ".join(platforms),
-        parity=parity,
+        *outcome.key,
+        place=" ".join(FORMATS[conversion.format].PLATFORMS) if outcome.fit else "",
+        parity=outcome.parity,
+        promotion=outcome.promotion,
         size_bytes=size,
-        latency=latencies.get(key),
+        latency=latencies.get(outcome.key),
     )
 
 
 def _left_out(name: str) -> Row:
     """A format that was not asked for is in the report all the same."""
-    precisions = "+".join(FORMATS[name].TOLERANCES)
-    return Row(name, precisions, "", ParityResult("not_run", "left out by --formats"))
+    return Row(name, "all", "", ParityResult("not_run", "left out by --formats"))
 
 
 def _by_platform(
-    done: Sequence[tuple[Conversion, ParityResult]],
-    latencies: Mapping[tuple[str, str], Mapping[str, Any]],
-) -> dict[str, list[Published]]:
-    by_platform: dict[str, list[Published]] = {platform: [] for platform in FOLDERS}
-    for conversion, parity in done:
-        if parity.status == "fail" or conversion.description is None:
+    done: Sequence[Outcome], latencies: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> tuple[dict[str, list[Published]], dict[str, list[Published]]]:
+    """Platform -> what is published for it, and what was kept back by the gate."""
+    fit: dict[str, list[Published]] = {platform: [] for platform in FOLDERS}
+    rejected: dict[str, list[Published]] = {platform: [] for platform in FOLDERS}
+    for outcome in done:
+        conversion = outcome.conversion
+        if outcome.parity.status == "fail" or conversion.description is None:
             continue
-        key = (conversion.format, conversion.precision)
         artifact = Published(
-            *key, conversion.path, conversion.description, parity, latencies.get(key)
+            *outcome.key,
+            conversion.path,
+            conversion.description,
+            outcome.parity,
+            outcome.checkpoint_sha256,
+            outcome.promotion,
+            latencies.get(outcome.key),
         )
         for platform in FORMATS[conversion.format].PLATFORMS:
-            by_platform[platform].append(artifact)
-    return by_platform
+            (fit if outcome.fit else rejected)[platform].append(artifact)
+    return fit, rejected

@@ -97,6 +97,8 @@ def _round_biases(twin: Any, grids: Mapping[str, Grid]) -> None:
             continue
         layer: Any = modules[node.target]
         bias = getattr(layer, "0", layer).bias  # of a convolution, or of one fused with its ReLU
+        if bias is None:
+            continue
         step = (modules[source].scale.double() * torch.from_numpy(grid.scale).double()).float()
         with torch.no_grad():
             bias.copy_((bias.double() / step).round().float() * step)  # as a dequantisation does
@@ -132,7 +134,7 @@ def _prepare(
 def _last_layer(network: nn.Module) -> str:
     kinds = (nn.Conv2d, nn.Linear)
     *_, last = (name for name, module in network.named_modules() if isinstance(module, kinds))
-    return last
+    return str(last)
 
 
 def _places(prepared: nn.Module) -> list[tuple[str, Any]]:

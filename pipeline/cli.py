@@ -34,8 +34,8 @@ predictions.csv. The same seed on the same machine and versions gives the same n
 """
 COMPRESS_EPILOG = """\
 int8: weights and activations in 8 bits, calibrated on training images; about half a minute.
-w4, w3: weights in 4 or 3 bits, arithmetic as before; rounded layer by layer, then fine-tuned with
-the model itself as teacher; labels are not used. About as long as training, several times over.
+w4, w3: weights in 4 bits, or 3 in the mean, arithmetic as before; rounded layer by layer, then
+fine-tuned with the model itself as teacher; labels are not used. Several times as long as training.
 
 Each becomes a folder inside the checkpoint's (CHECKPOINT/int8, ...), where `python -m export all`
 finds it. How it compares with the checkpoint on the validation images is printed and kept; what
@@ -142,8 +142,8 @@ def _add_compress_options(parser: argparse.ArgumentParser) -> None:
         help="some of int8, w4, w3 (default: all)",
     )
     for option, kind, meaning in (
-        ("epochs", int, "epochs of fine-tuning; 0: rounding alone (default: w4 20, w3 40, int8 0)"),
-        ("lr", float, "its peak learning rate (default: w4 0.0005, w3 0.001)"),
+        ("epochs", int, "epochs of fine-tuning; 0: rounding alone (default: w4 20, w3 30, int8 0)"),
+        ("lr", float, "its peak learning rate (default: 0.0005)"),
         ("batch-size", int, "images per step (default: 16)"),
         ("seed", int, "of everything random (default: 2)"),
         ("threads", int, "CPU threads of torch, 0 for all cores (default: 0)"),

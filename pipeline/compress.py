@@ -85,8 +85,7 @@ def compress(
     folders = []
     for precision, recipe in recipes.items():
         start = time.perf_counter()
-        levels = levels_of(parent, names, recipe)
-        network, grids, activations = _compress(parent, levels, dataset, spec, recipe)
+        network, grids, activations = _compress(parent, names, dataset, spec, recipe)
         probs = _probs(_twin(network, activations, grids), valid)
         compression = Compression(
             precision=precision,
@@ -140,7 +139,7 @@ def _images(data: Path | None, spec: ModelSpec) -> Dataset:
 
 def _compress(
     parent: nn.Module,
-    levels: Mapping[str, int],
+    names: Sequence[str],
     dataset: Dataset,
     spec: ModelSpec,
     recipe: Recipe,
@@ -159,6 +158,7 @@ def _compress(
     chosen = np.linspace(0, len(dataset.train) - 1, count).round().astype(int)
     batches = _normalised([dataset.train[i] for i in chosen], spec)
     network = copy.deepcopy(parent)
+    levels = levels_of(parent, names, batches, recipe)
     grids = round_network(network, batches, levels, recipe.seed)
     if recipe.epochs:
         config = TrainConfig(

@@ -1,20 +1,20 @@
 """What a checkpoint can be compressed to: the precisions, and the recipe behind each.
 
 ``int8``: weights and activations in 8 bits, calibrated on training images, no training.
-``w4``, ``w3``: weights in 4 or 3 bits, arithmetic in floating point; rounded layer by layer, then
-fine-tuned through the rounding with the model itself as teacher.
+``w4``, ``w3``: weights in 4 bits, or 3 in the mean, arithmetic in floating point; rounded layer by
+layer, then fine-tuned through the rounding with the model itself as teacher.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 SMALL_SHARE: Final = 0.005
 SMALL_LEVELS: Final = 127
@@ -25,7 +25,8 @@ class Recipe:
     """How a precision is made.
 
     Attributes:
-        levels: largest code of a weight.
+        levels: largest code of a weight; None: each layer's own, within `mean_bits`.
+        mean_bits: budget of bits a weight (`pipeline.allocation`), where there is no `levels`.
         activations: whether they are rounded to 8 bits as well.
         epochs: of fine-tuning over the training images; 0: none.
         lr: its peak learning rate (one cycle).
@@ -33,7 +34,8 @@ class Recipe:
         calibration_images: training images, evenly spaced, that layers and ranges are fitted on.
     """
 
-    levels: int
+    levels: int | None
+    mean_bits: float = 0.0
     activations: bool = False
     epochs: int = 0
     lr: float = 5e-4
@@ -65,16 +67,24 @@ class Recipe:
 PRECISIONS: Final[Mapping[str, Recipe]] = {
     "int8": Recipe(levels=127, activations=True),
     "w4": Recipe(levels=7, epochs=20),
-    "w3": Recipe(levels=3, epochs=40, lr=1e-3),
+    # As much as leaves every format's file below 300,000 bytes.
+    "w3": Recipe(levels=None, mean_bits=2.94, epochs=30),
 }
 
 
-def levels_of(network: nn.Module, names: list[str], recipe: Recipe) -> dict[str, int]:
+def levels_of(
+    network: nn.Module, names: Sequence[str], batches: Sequence[Tensor], recipe: Recipe
+) -> dict[str, int]:
     """Levels for each of the layers `names`.
 
-    A layer with less than `SMALL_SHARE` of the weights keeps 8 bits: rounding it costs accuracy
-    (the first layer and the last are such) and would save next to nothing.
+    With one number of levels for all, a layer of less than `SMALL_SHARE` of the weights keeps 8
+    bits all the same: rounding it costs accuracy (the first layer and the last are such) and would
+    save next to nothing.
     """
+    from pipeline.allocation import allocate_levels
+
+    if recipe.levels is None:
+        return allocate_levels(network, names, batches, recipe.mean_bits, recipe.seed)
     weights = dict(network.named_parameters())
     sizes = {name: weights[f"{name}.weight"].numel() for name in names}
     least = SMALL_SHARE * sum(sizes.values())

@@ -2,52 +2,60 @@
 
 In: a network on grids, the network it came from, training images. Out: better grids. Weights are
 rounded in each forward pass and learn as if they were not (straight-through estimator, Bengio et
-al., arXiv:1308.3432, by torch's own fake quantisation). No labels are used: the target is what the
-teacher answers, and what each of its blocks puts out (FitNets, Romero et al., arXiv:1412.6550),
-since the aim is the same model and not a better one.
+al., arXiv:1308.3432). No labels are used: the target is what the teacher answers, and what each of
+its blocks puts out (FitNets, Romero et al., arXiv:1412.6550), since the aim is the same model and
+not a better one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from pipeline.grid import Grid
+from pipeline.grid import LEAST_SCALE, SCALE_BITS, Grid, short_scale
 
 if TYPE_CHECKING:
     from pipeline.compression import Recipe
 
-TINY = 1e-6
+LOGITS_WEIGHT: Final = 4.0  # beside some eight blocks: the answer counts more than any of them
+TINY: Final = 1e-6
 
 
 class RoundToGrid(nn.Module):
-    """A weight as its grid holds it; the gradient passes where it is not clipped."""
+    """A weight as its grid holds it, with a scale that learns too (LSQ, Esser et al., ICLR 2020).
 
-    scale: Tensor
-    zero: Tensor
+    The gradient passes through the rounding, of the codes to integers and of the scale to few bits,
+    as if it were not there. The scale learns by its logarithm: steps in proportion, never negative.
+    """
 
     def __init__(self, grid: Grid) -> None:
         super().__init__()
         self.levels = grid.levels
-        self.register_buffer("scale", torch.from_numpy(grid.scale))
-        self.register_buffer("zero", torch.zeros(len(grid.scale), dtype=torch.int32))
+        self.log_scale = nn.Parameter(torch.from_numpy(grid.scale_like(grid.codes)).log())
+
+    def scale(self) -> Tensor:
+        """(O, 1, ...), each with as many significant bits as a grid's scale has."""
+        exact = self.log_scale.exp().clamp(min=LEAST_SCALE)
+        mantissa, exponent = torch.frexp(exact.detach())
+        steps = 2.0**SCALE_BITS
+        short = torch.ldexp((mantissa * steps).round() / steps, exponent)
+        return exact + (short - exact).detach()
 
     def forward(self, weight: Tensor) -> Tensor:
-        return torch.fake_quantize_per_channel_affine(
-            weight, self.scale, self.zero, 0, -self.levels, self.levels
-        )
+        scale = self.scale()
+        codes = torch.clamp(weight / scale, -self.levels, self.levels)
+        return (codes + (codes.round() - codes).detach()) * scale
 
 
 def finetune_on_grids(
     student: nn.Module, grids: Mapping[str, Grid], teacher: nn.Module, loaders: Any, recipe: Recipe
 ) -> dict[str, Grid]:
-    """Fine-tune `student` in place on the scales of `grids`; return the grids with new codes.
+    """Fine-tune `student` in place; return the grids with new codes and scales.
 
     Args:
         student: holds the weights of `grids`.
@@ -102,11 +110,23 @@ def _asking(teacher: nn.Module, wanted: list[Tensor], found: list[Tensor]) -> An
 
 
 def _loss(logits: Tensor, target: Tensor, found: list[Tensor], wanted: list[Tensor]) -> Tensor:
-    """Squared error of the logits, and of every block's output relative to its power."""
-    loss = ((logits.as_subclass(Tensor) - target.as_subclass(Tensor)) ** 2).mean()
-    for output, right in zip(found, wanted, strict=True):
-        loss = loss + ((output - right) ** 2).mean() / ((right**2).mean() + TINY)
+    """Squared error of the logits and of every block's output, each relative to its power.
+
+    Of the logits only their differences count, as in a softmax.
+    """
+    answer, right = (_centred(values.as_subclass(Tensor)) for values in (logits, target))
+    loss = LOGITS_WEIGHT * _relative_error(answer, right)
+    for output, wish in zip(found, wanted, strict=True):
+        loss = loss + _relative_error(output, wish)
     return loss
+
+
+def _centred(logits: Tensor) -> Tensor:
+    return logits - logits.mean(dim=1, keepdim=True)
+
+
+def _relative_error(output: Tensor, wish: Tensor) -> Tensor:
+    return ((output - wish) ** 2).mean() / ((wish**2).mean() + TINY)
 
 
 @contextmanager
@@ -133,9 +153,14 @@ def _take_codes(student: nn.Module, name: str, grid: Grid) -> Grid:
     """Leave the rounded weight as a plain parameter, the bias in fp16's numbers; the new grid."""
     path, _, parameter = name.rpartition(".")
     layer: Any = student.get_submodule(path)
-    latent = layer.parametrizations[parameter].original.detach().numpy().astype(np.float64)
-    codes = np.clip(np.round(latent / grid.scale_like(latent)), -grid.levels, grid.levels)
-    better = Grid(codes.astype(np.int8), grid.scale, grid.levels)
+    rounding = layer.parametrizations[parameter][0]
+    with torch.no_grad():
+        scale = rounding.scale()
+        latent = layer.parametrizations[parameter].original
+        codes = torch.clamp(latent / scale, -grid.levels, grid.levels).round()
+    better = Grid(
+        codes.to(torch.int8).contiguous().numpy(), short_scale(scale.flatten().numpy()), grid.levels
+    )
     parametrize.remove_parametrizations(layer, parameter)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(better.weights()))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SCALE_BITS: Final = 8
+LEAST_SCALE: Final = 2.0**-16  # below it fp16 has fewer significant bits than that
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Grid:
 
     Attributes:
         codes: int8 (O, I, h, w) or (O, I), in -levels..levels.
-        scale: float32 (O,), positive, `SCALE_BITS` significant bits.
+        scale: float32 (O,), `SCALE_BITS` significant bits, at least `LEAST_SCALE`.
         levels: largest integer; 7 is 4 bits, 3 is 3 bits, 127 is 8 bits.
     """
 
@@ -59,14 +60,14 @@ def check_grid(grid: Grid, name: str) -> None:
         raise BadInput(f"{name}: codes {grid.codes.shape} and scale {grid.scale.shape} do not fit")
     if np.abs(grid.codes.astype(np.int16)).max(initial=0) > grid.levels:
         raise BadInput(f"{name}: a code is beyond the {grid.levels} levels of its grid")
-    if not (np.isfinite(grid.scale).all() and (grid.scale > 0).all()):
-        raise BadInput(f"{name}: a scale is not a positive number")
+    if not (np.isfinite(grid.scale).all() and (grid.scale >= LEAST_SCALE).all()):
+        raise BadInput(f"{name}: a scale is not a number of at least {LEAST_SCALE:.1e}")
     if not np.array_equal(grid.scale, short_scale(grid.scale)):
         raise BadInput(f"{name}: a scale has more than {SCALE_BITS} significant bits")
 
 
 def short_scale(scale: NDArray[np.floating]) -> NDArray[np.float32]:
-    """The nearest numbers with `SCALE_BITS` significant bits, float32."""
-    mantissa, exponent = np.frexp(scale.astype(np.float64))
+    """The nearest numbers that a grid's scale may be, float32."""
+    mantissa, exponent = np.frexp(np.maximum(scale.astype(np.float64), LEAST_SCALE))
     steps = 2.0**SCALE_BITS
     return np.ldexp(np.round(mantissa * steps) / steps, exponent).astype(np.float32)

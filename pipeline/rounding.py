@@ -63,7 +63,7 @@ def round_network(
     for name, most in levels.items():
         layer = network.get_submodule(name)
         assert isinstance(layer, LAYERS)
-        moments = _input_moments(network, layer, batches, generator)
+        moments = _moments(network, {name: layer}, batches, generator, until=layer)[name]
         grid = round_weight(layer.weight.detach().numpy(), moments, most)
         grids[f"{name}.weight"] = grid
         with torch.no_grad():
@@ -73,22 +73,40 @@ def round_network(
     return grids
 
 
+def input_moments(
+    network: nn.Module, names: Sequence[str], batches: Sequence[Tensor], seed: int
+) -> dict[str, NDArray[np.float64]]:
+    """Second moments (D, D) of the inputs of each layer, D the columns of its weight."""
+    generator = torch.Generator().manual_seed(seed)
+    layers = {name: network.get_submodule(name) for name in names}
+    return _moments(network, layers, batches, generator, until=None)
+
+
 class _Seen(Exception):
     """The layer's input has been seen; the rest of the network need not run."""
 
 
-def _input_moments(
-    network: nn.Module, layer: nn.Module, batches: Sequence[Tensor], generator: torch.Generator
-) -> NDArray[np.float64]:
-    """Second moments (D, D) of the layer's inputs, D the columns of its weight."""
-    total: list[Tensor] = []
+def _moments(
+    network: nn.Module,
+    layers: Mapping[str, nn.Module],
+    batches: Sequence[Tensor],
+    generator: torch.Generator,
+    until: nn.Module | None,
+) -> dict[str, NDArray[np.float64]]:
+    """Of all `layers` in one pass, which ends once the layer `until` has been reached."""
+    total: dict[str, Tensor] = {}
 
-    def look(_: nn.Module, inputs: Any) -> None:
+    def look(name: str, layer: nn.Module, inputs: Any) -> None:
         columns = _columns(layer, inputs[0], generator).double()
-        total.append(columns @ columns.T / columns.shape[1])
-        raise _Seen
+        moments = columns @ columns.T / columns.shape[1]
+        total[name] = total[name] + moments if name in total else moments
+        if layer is until:
+            raise _Seen
 
-    hook = layer.register_forward_pre_hook(look)
+    hooks = [
+        layer.register_forward_pre_hook(lambda layer, inputs, name=name: look(name, layer, inputs))
+        for name, layer in layers.items()
+    ]
     try:
         with torch.inference_mode():
             for pixels in batches:
@@ -97,9 +115,9 @@ def _input_moments(
                 except _Seen:
                     continue
     finally:
-        hook.remove()
-    moments: NDArray[np.float64] = torch.stack(total).sum(0).numpy()
-    return moments
+        for hook in hooks:
+            hook.remove()
+    return {name: moments.numpy() for name, moments in total.items()}
 
 
 def _columns(layer: nn.Module, inputs: Tensor, generator: torch.Generator) -> Tensor:
@@ -138,7 +156,7 @@ def _best_scale(
     rows: NDArray[np.float64], importance: NDArray[np.float64], levels: int
 ) -> NDArray[np.float32]:
     """For each row the scale with the least squared error, each column as important as it is."""
-    widest = np.maximum(np.abs(rows).max(axis=1), 1e-6) / levels
+    widest = np.abs(rows).max(axis=1) / levels
     best = short_scale(widest)
     least = np.full(len(rows), np.inf)
     for share in SHRINK:

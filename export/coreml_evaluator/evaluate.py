@@ -6,8 +6,8 @@ what torch's own half kernels give too, since they sum in float32.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from export.coreml_evaluator.constants import CONSTEXPRS, decompress
 from export.coreml_evaluator.interface import check_interface
-from export.coreml_evaluator.operations import operate
+from export.coreml_evaluator.operations import operate, tensor
 from export.coreml_evaluator.package import Package, read_package
 from export.coreml_evaluator.values import read_value, tensor_shape, type_name
 from export.errors import Unreadable
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RGB, BGR = 20, 30  # FeatureTypes.proto, ImageFeatureType.ColorSpace
+SELECTING: Final = {"concat", "max_pool", "relu", "reshape"}  # each output is an input, or 0
 Watch = Callable[[str, str, Tensor], None]
 
 
@@ -34,17 +35,23 @@ class Step:
     """One operation that computes: its type, where its arguments come from, and its output.
 
     Attributes:
-        arguments: name -> constant, or `Reference`, or a list of references.
+        arguments: name -> constant as stored, or `Reference`, or a list of references.
+        prepared: the same, constants as `operations` compute with them.
         output: name of the output.
         half: whether the output is declared FLOAT16.
+        rounds: whether it has to be rounded to it; a maximum of fp16 numbers is one already.
         shape: declared shape of the output.
+        spent: values that no later step takes.
     """
 
     operation: str
     arguments: Mapping[str, Any]
+    prepared: Mapping[str, Any]
     output: str
     half: bool
+    rounds: bool
     shape: tuple[int, ...]
+    spent: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -108,26 +115,26 @@ def evaluate(
     """
     if image.shape != (program.size[1], program.size[0], 3):
         raise Unreadable(f"{program.name} takes {program.size} px, the image is {image.shape}")
-    pixels = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None]
-    if program.colour == BGR:
-        pixels = pixels.flip(1)
-    # Channels-last: the same numbers in a third of the time.
-    values: dict[str, Tensor] = {
-        program.image: pixels.contiguous(memory_format=torch.channels_last)
-    }
+    ordered = image[..., ::-1] if program.colour == BGR else image
+    # In channels-last, which torch knows by the strides, that of the batch included: it computes
+    # the first and largest convolution and pooling many times faster there, to the same numbers.
+    pixels = torch.from_numpy(ordered.astype(np.float32, order="C")[None]).permute(0, 3, 1, 2)
+    values: dict[str, Tensor] = {program.image: pixels}
     with torch.inference_mode():
         for step in program.steps:
-            arguments = {k: _resolve(v, values) for k, v in step.arguments.items()}
+            arguments = {k: _resolve(v, values) for k, v in step.prepared.items()}
             value = operate(step.operation, arguments)
             if tuple(value.shape) != step.shape:
                 raise Unreadable(
                     f"{program.name}: {step.output} is {tuple(value.shape)}, declared {step.shape}"
                 )
-            if step.half and round_half:
+            if step.rounds and round_half:
                 value = value.to(torch.float16).to(torch.float32)
             values[step.output] = value
             if watch is not None:
                 watch(step.operation, step.output, value)
+            for name in step.spent:  # its memory serves again, which is half of the time
+                del values[name]
     probs = values[program.probabilities].reshape(-1).tolist()
     if len(probs) != len(program.labels):
         raise Unreadable(f"{len(probs)} probabilities for {len(program.labels)} labels")
@@ -148,6 +155,7 @@ def _build(package: Package) -> Program:
         raise Unreadable(f"{package.name}: colour space {image.colorSpace} is not known here")
     constants: dict[str, Any] = {}
     steps: list[Step] = []
+    halves: set[str] = set()
     probabilities, labels = "", ()
     for operation in block.operations:
         arguments = _arguments(operation, constants, package)
@@ -162,25 +170,39 @@ def _build(package: Package) -> Program:
             reference = arguments["probabilities"]
             probabilities, labels = reference.name, tuple(arguments["classes"])
         else:
-            if len(operation.outputs) != 1:
-                raise Unreadable(f"operation {operation.type} with several outputs")
-            output = operation.outputs[0]
-            tensor_type = output.type.tensorType
-            half = type_name(tensor_type.dataType) == "FLOAT16"
-            shape = tensor_shape(tensor_type)
-            steps.append(Step(operation.type, arguments, output.name, half, shape))
+            steps.append(_step(operation, arguments, halves))
+            if steps[-1].half:
+                halves.add(steps[-1].output)
     if not labels:
         raise Unreadable(f"{package.name} is not a classifier")
     size = (image.width, image.height)
     return Program(
         package.name,
-        tuple(steps),
+        _with_spent(steps, probabilities),
         constants,
         description.input[0].name,
         size,
         image.colorSpace,
         probabilities,
         labels,
+    )
+
+
+def _step(operation: Any, arguments: Mapping[str, Any], halves: Set[str]) -> Step:
+    """One operation that computes; `halves` are the values before it that are FLOAT16."""
+    if len(operation.outputs) != 1:
+        raise Unreadable(f"operation {operation.type} with several outputs")
+    output = operation.outputs[0]
+    half = type_name(output.type.tensorType.dataType) == "FLOAT16"
+    selected = operation.type in SELECTING and _taken(arguments) <= halves
+    return Step(
+        operation.type,
+        arguments,
+        {name: _prepare(value) for name, value in arguments.items()},
+        output.name,
+        half,
+        half and not selected,
+        tensor_shape(output.type.tensorType),
     )
 
 
@@ -205,6 +227,30 @@ def _bound(binding: Any, constants: Mapping[str, Any], package: Package) -> Any:
     if binding.WhichOneof("binding") == "value":
         return read_value(binding.value, package)
     return constants.get(binding.name, Reference(binding.name))
+
+
+def _with_spent(steps: Sequence[Step], result: str) -> tuple[Step, ...]:
+    """The steps, each with the values that it is the last to take."""
+    later = {result}
+    reversed_steps = []
+    for step in reversed(steps):
+        taken = _taken(step.arguments)
+        reversed_steps.append(replace(step, spent=frozenset(taken - later)))
+        later |= taken
+    return tuple(reversed(reversed_steps))
+
+
+def _prepare(argument: Any) -> Any:
+    """A constant of floats as a tensor, once and not for each image; anything else as it is."""
+    if isinstance(argument, np.ndarray) and np.issubdtype(argument.dtype, np.floating):
+        return tensor(argument)
+    return argument
+
+
+def _taken(arguments: Mapping[str, Any]) -> set[str]:
+    """Names of the computed values among arguments."""
+    lists = (value if isinstance(value, list) else [value] for value in arguments.values())
+    return {item.name for items in lists for item in items if isinstance(item, Reference)}
 
 
 def _resolve(argument: Any, values: Mapping[str, Tensor]) -> Any:

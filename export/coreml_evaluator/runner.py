@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from export.coreml_evaluator.evaluate import Program
     from export.graph import DeployGraph
 
+BATCH: Final = 16
 RUN_BY: Final = f"evaluated on {platform.system()}"
 
 
@@ -46,13 +47,12 @@ def structure_diff(path: Path, graph: DeployGraph, images: NDArray[np.uint8]) ->
 
     from export.coreml_evaluator.evaluate import evaluate, load_program
     from export.coreml_evaluator.twin import build_twin
-    from export.graph import BATCH_SIZE
 
     program = load_program(path)
     twin = build_twin(program, graph.pixels)
     largest = 0.0
-    for start in range(0, len(images), BATCH_SIZE):
-        batch = images[start : start + BATCH_SIZE]
+    for start in range(0, len(images), BATCH):
+        batch = images[start : start + BATCH]
         pixels = torch.from_numpy(batch).permute(0, 3, 1, 2).to(torch.float32)
         with torch.inference_mode():
             expected = twin(pixels).numpy()

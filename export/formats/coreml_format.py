@@ -1,4 +1,7 @@
-"""Core ML (.mlpackage): an ML Program for iOS 16, a classifier that takes the image itself.
+"""Core ML (.mlpackage): an ML Program, a classifier that takes the image itself.
+
+fp32, fp16 and int8 are for iOS 16; w4 and w3, of 4 and 3 bits a weight, need iOS 18. The weights of
+int8, w4 and w3 lie on grids, whose codes and scales the file holds; arithmetic is in fp16.
 
 Core ML converts anywhere but runs on macOS only: elsewhere `load` raises CannotRunHere.
 """
@@ -17,6 +20,7 @@ import numpy as np
 
 from export.coreml_evaluator import runner as coreml_evaluator
 from export.coreml_evaluator.package import (
+    Package,
     quiet,
     read_package,
     read_specification,
@@ -24,6 +28,9 @@ from export.coreml_evaluator.package import (
 )
 from export.errors import CannotRunHere, ConversionFailed, Unreadable
 from export.formats.base import Description, Port, Runner, Tolerance
+from export.formats.coreml_blobs import WeightFile
+from export.formats.coreml_compact import compact_program
+from export.formats.coreml_weights import affine_weight, blockwise_weight, encode_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,8 +51,25 @@ TOLERANCES: Final[Mapping[str, Tolerance]] = {
     "fp16": Tolerance(
         5e-3, 0.01, "11 significant bits a layer: logits near 20 move in steps of 1/64"
     ),
+    # Against the twin that has the same weights: what is left is fp16 arithmetic (measured on 150
+    # X-rays: 2.3e-3, 2.2e-3 and 1.3e-3, no flips).
+    "int8": Tolerance(5e-3, 0.01, "the twin's weights of 8 bits, computed in fp16"),
+    "w4": Tolerance(5e-3, 0.01, "the twin's weights of 4 bits, computed in fp16"),
+    "w3": Tolerance(5e-3, 0.01, "the twin's weights of 3 bits, computed in fp16"),
 }
-OLDEST_IOS: Final = {7: "16.0"}  # specification version -> iOS; coremltools' own table
+TWINS: Final[Mapping[str, str]] = {
+    "fp32": "fp32",
+    "fp16": "fp32",
+    "int8": "w8",  # iOS 16 knows no quantised activations
+    "w4": "w4",
+    "w3": "w3",
+}
+REFUSED: Final[Mapping[str, str]] = {}
+GRIDS: Final = ("int8", "w4", "w3")  # weights as codes and scales
+TARGETS: Final = {"fp32": "iOS16", "fp16": "iOS16", "int8": "iOS16", "w4": "iOS18", "w3": "iOS18"}
+OLDEST_IOS: Final = {7: "16.0", 9: "18.0"}  # specification version -> iOS; coremltools' own table
+# Constants of at most so many bytes stay in a compact program: scales and biases of 512 channels.
+IMMEDIATE_BYTES: Final = 1024
 # Kept in fp32 also in the fp16 file: averaging and softmax of large logits cost half the accuracy
 # in fp16, and no size worth naming (measured: 2.9e-3 against 1.7e-3).
 FP32_OPS: Final = ("reduce_mean", "reshape", "softmax")
@@ -57,7 +81,8 @@ def convert(
     """Trace behind the input cast, convert, and write a package whose bytes are reproducible.
 
     Raises:
-        ConversionFailed: the package is not of the specification version promised.
+        ConversionFailed: the package is not of the specification version promised, or the graph's
+            grids are not its weights.
     """
     quiet()
     import coremltools as ct
@@ -69,28 +94,33 @@ def convert(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript, known and chosen
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]
-            graph.pixels, torch.zeros(size)
+            graph.pixels,
+            torch.zeros(size),
+            check_trace=False,  # parity checks the file itself
         )
-    compute_precision = {
-        "fp32": ct.precision.FLOAT32,
-        "fp16": ct.transform.FP16ComputePrecision(lambda op: op.op_type not in FP32_OPS),
-    }[precision]
+    half = ct.transform.FP16ComputePrecision(lambda op: op.op_type not in FP32_OPS)
     model = ct.convert(
         traced,
         inputs=[ct.ImageType(INPUT_NAME, size, color_layout=ct.colorlayout.RGB)],
+        # fp16 stays as it was published, with probabilities that went through fp16 once.
+        outputs=[ct.TensorType(dtype=np.float32)] if precision in GRIDS else None,
         classifier_config=ct.ClassifierConfig(list(spec.labels), "label"),
         convert_to="mlprogram",
-        minimum_deployment_target=ct.target.iOS16,
-        compute_precision=compute_precision,
+        minimum_deployment_target=ct.target[TARGETS[precision]],
+        compute_precision=ct.precision.FLOAT32 if precision == "fp32" else half,
         skip_model_load=True,
     )
     document = model.get_spec()
     ct.utils.rename_feature(document, document.description.predictedProbabilitiesName, OUTPUT_NAME)
     _describe_model(document, spec, metadata)
-    if document.specificationVersion not in OLDEST_IOS:
+    written = OLDEST_IOS.get(document.specificationVersion)
+    if written is None or ct.target[TARGETS[precision]].value != document.specificationVersion:
         raise ConversionFailed(
-            f"coremltools wrote specification version {document.specificationVersion}, iOS 16 is 7"
+            f"coremltools wrote specification version {document.specificationVersion} "
+            f"for {TARGETS[precision]}"
         )
+    if precision in GRIDS:
+        _compress(document, Path(model.weights_dir) / "weight.bin", graph, precision)
     ct.models.MLModel(document, weights_dir=model.weights_dir, skip_model_load=True).save(str(path))
     _make_reproducible(path)
 
@@ -167,6 +197,19 @@ def _labels(document: Any) -> tuple[str, ...]:
                     names = [value.immediateValue.tensor.strings for value in classes.list.values]
                     return tuple(name.values[0] for name in names)
     return ()
+
+
+def _compress(document: Any, weights: Path, graph: DeployGraph, precision: str) -> None:
+    """The codes of the graph's grids in place of weights, in the program and in its weight.bin."""
+    package = Package("the converted program", document, weights.read_bytes())
+    if TARGETS[precision] == "iOS16":
+        file = WeightFile(immediate_bytes=0)
+        encode_weights(package, graph.grids, affine_weight, file)
+    else:
+        file = WeightFile(IMMEDIATE_BYTES)
+        encode_weights(package, graph.grids, blockwise_weight, file)
+        compact_program(document)
+    weights.write_bytes(file.content())
 
 
 def _describe_model(document: Any, spec: ModelSpec, metadata: Mapping[str, str]) -> None:

@@ -1,40 +1,26 @@
-"""The bytecode of a TorchScript-lite file, read without running any of it.
+"""The weighted layers in a TorchScript-lite file, read without running any of it.
 
-In: the archive. Out: the weighted layers in the order the code calls them. ``bytecode.pkl`` is a
-pickle: it is read by an unpickler that builds tensors and plain records and refuses all else.
+In: the archive. Out: the layers in the order the code calls them. A layer lies in one of two
+places: prepacked among the constants of the bytecode (fp32, int8), or in the packed arrays of the
+saved module (`lite_packing`).
 """
 
 from __future__ import annotations
 
-import collections
-import io
-import pickle
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
-
-import numpy as np
+from typing import Any, Final
 
 from export.errors import Unreadable
+from export.formats.lite_packing import Packed, unpack_layers
+from export.formats.lite_unpickler import Record, read_pickle
 from export.layers import Layer
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-STORAGES: Final = {
-    "FloatStorage": np.float32,
-    "HalfStorage": np.float16,
-    "LongStorage": np.int64,
-    "IntStorage": np.int32,
-    "CharStorage": np.int8,
-    "ByteStorage": np.uint8,
-    "BoolStorage": np.bool_,
-}
-PREPACKED: Final = {"Conv2dOpContext": "conv", "LinearOpContext": "linear"}
-LIST_BUILDERS: Final = {"build_intlist", "build_tensorlist", "build_doublelist", "build_boollist"}
+CONV: Final = "conv"
+LINEAR: Final = "linear"
+PACKED_LAYERS: Final = ".PackedLayers"
 
 
 def prepacked_layers(reader: Any, name: str) -> list[Layer]:
-    """Layers that XNNPACK prepacked, in call order.
+    """Layers prepacked for XNNPACK or QNNPACK, in call order; quantised weights as float32.
 
     Args:
         reader: a `PyTorchFileReader` of the archive.
@@ -43,66 +29,56 @@ def prepacked_layers(reader: Any, name: str) -> list[Layer]:
     Raises:
         Unreadable: no bytecode, or one that holds what no lite file of ours holds.
     """
-    try:
-        content = reader.get_record("bytecode.pkl")
-        document = _Unpickler(io.BytesIO(content), reader).load()
-        forward = dict(document[1][1])
-    except Exception as error:  # what a damaged pickle raises has no common base
-        raise Unreadable(f"{name}: bytecode cannot be read: {error}") from error
+    document = read_pickle(reader, "bytecode.pkl", name)
     layers = []
-    for operation, argument, *_ in forward["instructions"]:
-        constant = forward["constants"][argument] if operation == "LOADC" else None
-        if isinstance(constant, _Context):
-            tensors = dict(zip(("weight", "bias"), constant.state[:2], strict=True))
-            present = {key: value for key, value in tensors.items() if value is not None}
-            layers.append(Layer(constant.kind, f"constant {argument}", present))
+    try:
+        functions = [dict(body) for _, body, *_ in document[1:]]
+        for function in functions:
+            for operation, argument, *_ in function["instructions"]:
+                constant = function["constants"][argument] if operation == "LOADC" else None
+                if isinstance(constant, Record):
+                    layers.append(_prepacked(constant, f"constant {argument}"))
+    except (TypeError, ValueError, KeyError, IndexError) as error:
+        raise Unreadable(f"{name}: bytecode cannot be read: {error}") from error
     return layers
 
 
-@dataclass
-class _Context:
-    """A prepacked layer: its state is weight, bias and the settings of the operation."""
+def packed_layers(reader: Any, name: str) -> list[Layer]:
+    """Layers in packed arrays, in call order, the normalisation if one of them takes it in.
 
-    kind: str = ""
-    state: tuple[Any, ...] = field(default=())
+    Empty if the file has no such arrays.
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.state = state
-
-
-class _Unpickler(pickle.Unpickler):
-    """Builds lists, tensors and prepacked layers; nothing that could run."""
-
-    def __init__(self, content: io.BytesIO, reader: Any) -> None:
-        super().__init__(content)
-        self.reader = reader
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module == "torch.jit._pickle" and name in LIST_BUILDERS:
-            return list
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _array
-        if (module, name) == ("collections", "OrderedDict"):
-            return collections.OrderedDict
-        if module == "torch" and name in STORAGES:
-            return STORAGES[name]
-        if module.startswith("__torch__.torch.classes.xnnpack") and name in PREPACKED:
-            return type(name, (_Context,), {"kind": PREPACKED[name]})
-        raise pickle.UnpicklingError(f"{module}.{name} is not expected in a lite file")
-
-    def persistent_load(self, pid: Any) -> NDArray[Any]:
-        _, dtype, key, _, _ = pid
-        record = self.reader.get_record(f"constants/{key.removesuffix('.storage')}.storage")
-        return np.frombuffer(record, dtype)
+    Raises:
+        Unreadable: the saved module cannot be read, or its arrays and its table do not fit.
+    """
+    module = read_pickle(reader, "data.pkl", name)
+    held = module.state.values() if isinstance(getattr(module, "state", None), dict) else ()
+    layers = []
+    for value in held:
+        if isinstance(value, Record) and value.name.endswith(PACKED_LAYERS):
+            try:
+                *arrays, mean, std, table = value.state
+                if any(row[-1] for row in table):
+                    layers.append(_normalisation(mean, std))
+                layers += unpack_layers(Packed(*arrays), table)
+            except (TypeError, ValueError) as error:
+                raise Unreadable(f"{name}: packed layers cannot be read: {error}") from error
+    return layers
 
 
-def _array(
-    storage: NDArray[Any], offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
-) -> NDArray[Any]:
-    """A tensor as numpy array, in its logical order whatever its memory format."""
-    last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
-    if 0 in size or last >= len(storage) or offset < 0 or min(stride, default=0) < 0:
-        raise ValueError(f"a tensor of size {size} does not fit its storage")
-    strides = [s * storage.itemsize for s in stride]
-    view = np.lib.stride_tricks.as_strided(storage[offset:], size, strides, writeable=False)
-    return np.ascontiguousarray(view)
+def _normalisation(mean: Any, std: Any) -> Layer:
+    tensors = {"weight": mean.reshape(-1), "bias": 1 / std.reshape(-1)}
+    return Layer("normalise", "normalisation", tensors)
+
+
+def _prepacked(constant: Record, place: str) -> Layer:
+    """A layer from the state that torch saves of it."""
+    kind = constant.name.rsplit(".", 1)[-1]
+    if kind in ("Conv2dOpContext", "LinearOpContext", "LinearPackedParamsBase"):
+        weight, bias = constant.state[:2]
+    elif kind == "Conv2dPackedParamsBase":  # version, [settings, weight], [bias]
+        weight, bias = constant.state[1][1], constant.state[2][0]
+    else:
+        raise ValueError(f"{constant.name} is not expected in a lite file")
+    tensors = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
+    return Layer(CONV if kind.startswith("Conv") else LINEAR, place, tensors)

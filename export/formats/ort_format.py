@@ -33,7 +33,9 @@ SUFFIX: Final = ".ort"
 PLATFORMS: Final = ("android",)
 METADATA_KEY: Final = "metadata"
 LAYER_KINDS: Final = {"Conv": "conv", "FusedConv": "conv", "Gemm": "linear", "FusedGemm": "linear"}
-DTYPES: Final = {1: np.float32, 10: np.float16}  # onnx.TensorProto.DataType
+INTEGER_KINDS: Final = {"QLinearConv": "conv"}
+# onnx.TensorProto.DataType
+DTYPES: Final = {1: np.float32, 2: np.uint8, 3: np.int8, 6: np.int32, 10: np.float16}
 OLDEST_ONNXRUNTIME: Final = {6: "1.16"}  # 1.15.1 refuses version 6
 RUN_BY: Final = "run by onnxruntime"
 ALSO: Final[tuple[Runner, ...]] = ()
@@ -41,9 +43,14 @@ REQUIRES: Final = onnx_format.REQUIRES
 RUNTIME: Final = "onnxruntime"
 TOLERANCES: Final[Mapping[str, Tolerance]] = {
     "fp32": Tolerance(1e-4, 0.0, "as ONNX: the same kernels, fused ahead instead of at load"),
+    "int8": onnx_format.TOLERANCES["int8"],
 }
-TWINS: Final[Mapping[str, str]] = {"fp32": "fp32"}
-REFUSED: Final[Mapping[str, str]] = {}
+TWINS: Final[Mapping[str, str]] = {"fp32": "fp32", "int8": "int8"}
+FOLDED: Final = (
+    "constants are folded when an ORT file is written, so that packed weights would be stored "
+    "unpacked; the ONNX file is as small as it should be"
+)
+REFUSED: Final[Mapping[str, str]] = {"fp16": FOLDED, "w4": FOLDED, "w3": FOLDED}
 
 
 def convert(
@@ -97,26 +104,61 @@ def describe(path: Path) -> Description:
 
 
 def stored_layers(path: Path) -> list[Layer]:
-    """Convolutions and matrix products, fused or not, from the initializers. Raises Unreadable."""
+    """Convolutions and matrix products, fused or in integers, in call order. Raises Unreadable."""
     graph = _flatbuffer(path).Model().Graph()
     stored = {}
     for i in range(graph.InitializersLength()):
         tensor = graph.Initializers(i)
         if tensor.DataType() in DTYPES:
-            values = tensor.RawDataAsNumpy().view(DTYPES[tensor.DataType()])
-            stored[tensor.Name()] = values.reshape(tensor.DimsAsNumpy())
+            values = tensor.RawDataAsNumpy()
+            if not isinstance(values, int):  # an empty tensor
+                shape = tensor.DimsAsNumpy() if tensor.DimsLength() else ()
+                stored[tensor.Name()] = values.view(DTYPES[tensor.DataType()]).reshape(shape)
     layers = []
-    for i in range(graph.NodesLength()):
-        node = graph.Nodes(i)
-        kind = LAYER_KINDS.get(node.OpType().decode())
-        if kind:
-            names = [node.Inputs(j) for j in range(1, node.InputsLength())]
-            tensors = dict(zip(("weight", "bias"), names, strict=False))
-            present = {key: stored[name] for key, name in tensors.items() if name in stored}
-            if "weight" not in present:
-                raise Unreadable(f"{path.name}: {node.Name().decode()} has no weight of its own")
-            layers.append(Layer(kind, node.Name().decode(), present))
+    for node in _in_call_order(graph):
+        operation = node.OpType().decode()
+        values = [stored.get(node.Inputs(j)) for j in range(node.InputsLength())]
+        if operation in LAYER_KINDS:
+            tensors = dict(zip(("weight", "bias"), values[1:], strict=False))
+            kind = LAYER_KINDS[operation]
+        elif operation in INTEGER_KINDS:
+            tensors, kind = _integer_tensors(values), INTEGER_KINDS[operation]
+        else:
+            continue
+        present = {key: value for key, value in tensors.items() if value is not None}
+        if "weight" not in present:
+            raise Unreadable(f"{path.name}: {node.Name().decode()} has no weight of its own")
+        layers.append(Layer(kind, node.Name().decode(), present))
     return layers
+
+
+def _integer_tensors(values: list[Any]) -> dict[str, Any]:
+    """What the integers of a QLinearConv stand for; its inputs are those of the ONNX operator."""
+    _, input_scale, _, weight, scale, zero_point, *_ = values
+    if weight is None or input_scale is None or np.any(zero_point):
+        return {}
+    per_channel = scale.reshape(-1, *[1] * (weight.ndim - 1))
+    step = (input_scale.astype(np.float64) * scale).astype(np.float32)
+    bias = values[8] if len(values) > 8 else None
+    return {
+        "weight": weight.astype(np.float32) * per_channel,
+        "bias": None if bias is None else bias.astype(np.float32) * step,
+    }
+
+
+def _in_call_order(graph: Any) -> list[Any]:
+    """The nodes, each after those that it needs, which the file does not keep to."""
+    waiting = [graph.Nodes(i) for i in range(graph.NodesLength())]
+    made = {node.Outputs(j) for node in waiting for j in range(node.OutputsLength())}
+    ordered: list[Any] = []
+    while waiting:
+        ready = [n for n in waiting if not made & {n.Inputs(j) for j in range(n.InputsLength())}]
+        if not ready:
+            raise Unreadable("the nodes of the ORT file need each other in a circle")
+        ordered += ready
+        waiting = [node for node in waiting if node not in ready]
+        made -= {node.Outputs(j) for node in ready for j in range(node.OutputsLength())}
+    return ordered
 
 
 def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | None:

@@ -1,17 +1,18 @@
 """TorchScript-lite (.ptl), for apps on the PyTorch lite interpreter (legacy: last released 2.1).
 
-`optimize_for_mobile` prepacks convolutions for XNNPACK. The graph's NHWC input makes every tensor
-channels-last, which XNNPACK takes as it is; with an NCHW input the same file is five times slower.
+Convolutions are prepacked: for XNNPACK when the file is written (fp32) or when it is loaded (fp16,
+w4, w3: `lite_packed_network`), for QNNPACK in int8. The graph's NHWC input makes every tensor
+channels-last, which both take as it is; with an NCHW input the same file is five times slower.
 torch 2.13 wheels have no XNNPACK (https://github.com/pytorch/pytorch/pull/185297), hence the pin.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import tempfile
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +21,8 @@ import numpy as np
 
 from export.errors import ConversionFailed, Unreadable
 from export.formats.base import Description, Port, Runner, Tolerance
-from export.formats.lite_bytecode import prepacked_layers
+from export.formats.lite_archive import compact, without_debug_records
+from export.formats.lite_bytecode import packed_layers, prepacked_layers
 from export.metadata import labels_in
 
 if TYPE_CHECKING:
@@ -41,7 +43,24 @@ TOLERANCES: Final[Mapping[str, Tolerance]] = {
     "fp32": Tolerance(
         1e-4, 0.0, "XNNPACK sums in another order: 1e-6 on X-rays, 1e-5 on pure noise"
     ),
+    "fp16": Tolerance(5e-3, 0.01, "weights rounded to 11 significant bits, arithmetic in fp32"),
+    "int8": Tolerance(
+        3e-2,
+        0.01,
+        "a sum that falls between two codes is rounded either way, once in a hundred "
+        "thousand; all layers after it take that up",
+    ),
+    "w4": Tolerance(1e-4, 0.0, "the twin's very weights, unpacked exactly; arithmetic in fp32"),
+    "w3": Tolerance(1e-4, 0.0, "the twin's very weights, unpacked exactly; arithmetic in fp32"),
 }
+TWINS: Final[Mapping[str, str]] = {
+    "fp32": "fp32",
+    "fp16": "fp32",
+    "int8": "int8",
+    "w4": "w4",
+    "w3": "w3",
+}
+REFUSED: Final[Mapping[str, str]] = {}
 METADATA_FILE: Final = "metadata.json"
 PORTS_FILE: Final = "ports.json"
 # Read by torch 2.1.2, the version line of the last pytorch_android_lite and LibTorch-Lite.
@@ -52,49 +71,48 @@ MAX_BYTECODE: Final = 8
 def convert(
     graph: DeployGraph, spec: ModelSpec, metadata: Mapping[str, str], precision: str, path: Path
 ) -> None:
-    """Trace, optimise for mobile, write without debug information.
+    """Prepack or pack the layers, write without debug information.
 
     Raises:
-        ConversionFailed: this torch has no XNNPACK.
+        ConversionFailed: this torch lacks XNNPACK or QNNPACK, or a layer cannot be packed.
     """
     import torch
-    from torch.utils.mobile_optimizer import optimize_for_mobile
 
-    from export.graph import INPUT_NAME, OUTPUT_NAME, example_input
+    from export.formats.lite_int8 import qnnpack
 
     if not has_xnnpack():
         raise ConversionFailed(
             f"torch {torch.__version__} is built without XNNPACK, which optimize_for_mobile needs; "
             "install torch 2.12.1 (constraints.txt)"
         )
-    example = example_input(spec)
-    with warnings.catch_warnings():
+    extra = {
+        METADATA_FILE: json.dumps(dict(metadata), sort_keys=True),
+        PORTS_FILE: json.dumps(_ports(spec), sort_keys=True),
+    }
+    engine = qnnpack() if precision == "int8" else nullcontext()
+    with engine, warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript, known and chosen
         warnings.simplefilter("ignore", FutureWarning)
-        optimised = optimize_for_mobile(torch.jit.trace(graph, example))  # type: ignore[no-untyped-call]
-        ports = {
-            "inputs": [asdict(Port(INPUT_NAME, "uint8", tuple(example.shape)))],
-            "outputs": [asdict(Port(OUTPUT_NAME, "float32", (1, len(spec.labels))))],
-        }
-        extra = {
-            METADATA_FILE: json.dumps(dict(metadata), sort_keys=True),
-            PORTS_FILE: json.dumps(ports, sort_keys=True),
-        }
-        with tempfile.TemporaryDirectory() as folder:
-            full = Path(folder) / "model.ptl"
-            optimised._save_for_lite_interpreter(str(full), _extra_files=extra)
-            path.write_bytes(_without_debug_records(full))
+        module = _module(graph, spec, precision)
+        full = Path(folder) / "model.ptl"
+        module._save_for_lite_interpreter(str(full), _extra_files=extra)
+        path.write_bytes(without_debug_records(full) if precision == "fp32" else compact(full))
 
 
 def load(path: Path, threads: int = 1) -> Any:
     """The lite interpreter's module. Raises Unreadable.
 
-    The thread count is torch's own and holds for the whole process.
+    The thread count and the engine of integer kernels are torch's own and hold for the whole
+    process from here on: a layer packed for QNNPACK runs under no other engine.
     """
     import torch
     from torch.jit.mobile import _load_for_lite_interpreter
 
+    from export.formats.lite_int8 import ENGINE
+
     torch.set_num_threads(threads)
+    if ENGINE in torch.backends.quantized.supported_engines:
+        torch.backends.quantized.engine = ENGINE
     try:
         return _load_for_lite_interpreter(str(path))  # type: ignore[no-untyped-call]
     except RuntimeError as error:
@@ -139,14 +157,14 @@ def describe(path: Path) -> Description:
 
 
 def stored_layers(path: Path) -> list[Layer]:
-    """Prepacked layers from the bytecode, without running it. Raises Unreadable."""
+    """Prepacked layers from the bytecode and packed ones, running neither. Raises Unreadable."""
     import torch
 
     try:
         reader = torch._C.PyTorchFileReader(str(path))
     except RuntimeError as error:
         raise Unreadable(f"{path.name} is not an archive of torch: {error}") from error
-    return prepacked_layers(reader, path.name)
+    return packed_layers(reader, path.name) + prepacked_layers(reader, path.name)
 
 
 def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | None:
@@ -161,21 +179,31 @@ def has_xnnpack() -> bool:
     return bool(xnnpack.enabled)  # type: ignore[attr-defined]
 
 
-def _without_debug_records(path: Path) -> bytes:
-    """The archive again, without the records that hold source lines and paths of this machine.
-
-    Written by torch's own writer, which aligns the tensors; under a fixed name, so that the bytes
-    do not depend on the file's name.
-    """
+def _module(graph: DeployGraph, spec: ModelSpec, precision: str) -> Any:
+    """The scripted module that is saved."""
     import torch
+    from torch.utils.mobile_optimizer import optimize_for_mobile
 
-    reader = torch._C.PyTorchFileReader(str(path))
-    content = io.BytesIO()
-    writer = torch._C.PyTorchFileWriter(content)
-    written_by_writer = {"version", "byteorder", ".data/serialization_id"}
-    for name in reader.get_all_records():
-        if name not in written_by_writer and not name.endswith(".debug_pkl"):
-            record = reader.get_record(name)
-            writer.write_record(name, record, len(record))
-    writer.write_end_of_file()
-    return content.getvalue()
+    from export.formats.lite_int8 import integer_network
+    from export.formats.lite_packed_network import packed_network
+    from export.graph import DeployGraph, example_input
+    from export.network_layers import folded_network
+
+    if precision == "fp32":
+        traced = torch.jit.trace(graph, example_input(spec))  # type: ignore[no-untyped-call]
+        return optimize_for_mobile(traced)
+    if precision == "int8":
+        return optimize_for_mobile(integer_network(graph, spec))
+    folded = DeployGraph(folded_network(graph.pixels.network), spec, graph.grids).eval()
+    return packed_network(folded, half=precision == "fp16")
+
+
+def _ports(spec: ModelSpec) -> dict[str, Any]:
+    """Inputs and outputs, which a lite file itself does not name."""
+    from export.graph import INPUT_NAME, OUTPUT_NAME, example_input
+
+    shape = tuple(example_input(spec).shape)
+    return {
+        "inputs": [asdict(Port(INPUT_NAME, "uint8", shape))],
+        "outputs": [asdict(Port(OUTPUT_NAME, "float32", (1, len(spec.labels))))],
+    }

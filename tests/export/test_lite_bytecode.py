@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from export.errors import Unreadable
-from export.formats.lite_bytecode import prepacked_layers
+from export.formats.lite_bytecode import packed_layers, prepacked_layers
 from export.network_layers import network_layers
 from tests.export.conftest import Artifacts, Model
 
@@ -45,9 +45,15 @@ def test_layers_are_read_equal_to_the_networks_whatever_their_memory_format(
 
 def test_a_bytecode_that_would_run_something_is_refused_and_runs_nothing(tmp_path: Path) -> None:
     trap = tmp_path / "ran"
-    with pytest.raises(Unreadable, match="mkdir is not expected in a lite file"):
-        prepacked_layers(Reader(pickle.dumps(Evil(trap))), "evil.ptl")
+    for read in (prepacked_layers, packed_layers):
+        with pytest.raises(Unreadable, match="mkdir is not expected in a lite file"):
+            read(Reader(pickle.dumps(Evil(trap))), "evil.ptl")
     assert not trap.exists()
+
+
+def test_a_file_of_prepacked_layers_has_no_packed_ones(artifacts: Artifacts) -> None:
+    reader = torch._C.PyTorchFileReader(str(artifacts["torchscript", "fp32"]))
+    assert packed_layers(reader, "x") == []
 
 
 @pytest.mark.parametrize("content", [b"", b"no pickle", pickle.dumps([1, 2])])
