@@ -20,16 +20,11 @@ WRITTEN_BY_WRITER: Final = {"version", "byteorder", ".data/serialization_id"}
 MANGLED: Final = re.compile(rb"(__torch__(?:\.\w+)*?)\.___torch_mangle_(\d+)([.\n])(\w+)")
 
 
-def without_debug_records(path: Path) -> bytes:
-    """Without the records that hold source lines and paths of this machine."""
-    return _rewritten(path, lambda name, content: content)
-
-
 def compact(path: Path) -> bytes:
-    """Without them and without the TorchScript source, which the lite interpreter never reads.
+    """Without source lines and paths of this machine, and without the TorchScript source.
 
-    torch numbers types by what its process compiled before; they are numbered afresh here, so that
-    equal networks give equal bytes.
+    The lite interpreter reads neither. torch numbers types by what its process compiled before;
+    they are numbered afresh here, so that equal networks give equal bytes.
     """
     import torch
 

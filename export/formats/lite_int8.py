@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from torch import Tensor, nn
 
 from export.errors import ConversionFailed
+from export.formats.lite_rows import RowGraph
 from export.graph import example_input
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def integer_network(graph: DeployGraph, spec: ModelSpec) -> Any:
     integer = convert_fx(
         copy.deepcopy(graph.pixels.network), backend_config=get_qnnpack_backend_config()
     )
-    integer_graph = _RowGraph(integer, graph, spec.side).eval()
+    integer_graph = RowGraph(integer, graph, spec.side).eval()
     return torch.jit.trace(integer_graph, example_input(spec))  # type: ignore[no-untyped-call]
 
 
@@ -59,27 +59,3 @@ def qnnpack() -> Iterator[None]:
         yield
     finally:
         torch.backends.quantized.engine = before
-
-
-class _RowGraph(nn.Module):
-    """The deploy graph with the pixels normalised row by row: the same numbers, sooner.
-
-    Taken three channels at a time, subtraction and division are a tenth of an integer network's
-    time; taken as rows of W x 3 numbers they fill whole vectors and are a thirtieth.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, network: nn.Module, graph: DeployGraph, side: int) -> None:
-        super().__init__()
-        self.network = network
-        self.side = side
-        self.register_buffer("mean", graph.pixels.mean.flatten().repeat(side))  # (W * 3,)
-        self.register_buffer("std", graph.pixels.std.flatten().repeat(side))
-
-    def forward(self, image: Tensor) -> Tensor:
-        """uint8 (N, H, W, 3) -> float32 (N, K)."""
-        rows = (image.flatten(2).to(torch.float32) - self.mean) / self.std  # (N, H, W * 3)
-        pixels = rows.reshape(-1, self.side, self.side, 3).permute(0, 3, 1, 2)
-        return torch.softmax(self.network(pixels), dim=1)

@@ -21,7 +21,7 @@ import numpy as np
 
 from export.errors import ConversionFailed, Unreadable
 from export.formats.base import Description, Port, Runner, Tolerance
-from export.formats.lite_archive import compact, without_debug_records
+from export.formats.lite_archive import compact
 from export.formats.lite_bytecode import packed_layers, prepacked_layers
 from export.metadata import labels_in
 
@@ -96,7 +96,7 @@ def convert(
         module = _module(graph, spec, precision)
         full = Path(folder) / "model.ptl"
         module._save_for_lite_interpreter(str(full), _extra_files=extra)
-        path.write_bytes(without_debug_records(full) if precision == "fp32" else compact(full))
+        path.write_bytes(compact(full))
 
 
 def load(path: Path, threads: int = 1) -> Any:
@@ -186,11 +186,13 @@ def _module(graph: DeployGraph, spec: ModelSpec, precision: str) -> Any:
 
     from export.formats.lite_int8 import integer_network
     from export.formats.lite_packed_network import packed_network
+    from export.formats.lite_rows import in_rows
     from export.graph import DeployGraph, example_input
     from export.network_layers import folded_network
 
     if precision == "fp32":
-        traced = torch.jit.trace(graph, example_input(spec))  # type: ignore[no-untyped-call]
+        rows = in_rows(graph, spec.side)
+        traced = torch.jit.trace(rows, example_input(spec))  # type: ignore[no-untyped-call]
         return optimize_for_mobile(traced)
     if precision == "int8":
         return optimize_for_mobile(integer_network(graph, spec))
