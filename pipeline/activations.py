@@ -72,7 +72,10 @@ def int8_twin(
         )
     )
     twin = _prepare(network, any_place, grids, torch.zeros(1, 3, 64, 64))
-    for name, place in _places(twin):
+    places = _places(twin)
+    if unknown := activations.keys() - {name for name, _ in places}:
+        raise KeyError(min(unknown))
+    for name, place in places:
         scale, zero_point = activations[name]
         place.scale.fill_(scale)
         place.zero_point.fill_(zero_point)

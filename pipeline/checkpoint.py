@@ -21,8 +21,6 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from pipeline.errors import BadInput
 from pipeline.grid import Grid, check_grid
 from pipeline.images import RESIZE_RULE
@@ -177,7 +175,8 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     import torch
 
     grids = read_grids(folder)
-    plain = {k: v for k, v in _read_tensors(folder).items() if not k.endswith((CODES, SCALE))}
+    on_grids = {name + part for name in grids for part in (CODES, SCALE)}
+    plain = {k: v for k, v in _read_tensors(folder).items() if k not in on_grids}
     return plain | {name: torch.from_numpy(grid.weights()) for name, grid in grids.items()}
 
 
@@ -187,6 +186,8 @@ def read_grids(folder: Path) -> dict[str, Grid]:
     Raises:
         BadInput: as `read_weights`, or a grid that is none.
     """
+    import torch
+
     compression = read_spec(folder).compression
     if compression is None:
         return {}
@@ -194,12 +195,12 @@ def read_grids(folder: Path) -> dict[str, Grid]:
     grids = {}
     for name, levels in compression.levels.items():
         try:
-            codes, scale = (tensors[name + part].numpy() for part in (CODES, SCALE))
+            codes, scale = (tensors[name + part] for part in (CODES, SCALE))
         except KeyError as error:
             raise BadInput(f"{folder / WEIGHTS_FILE} lacks {error}; compress again") from error
-        if codes.dtype != np.int8 or scale.dtype != np.float32:
+        if codes.dtype != torch.int8 or scale.dtype != torch.float32:
             raise BadInput(f"{folder / WEIGHTS_FILE}: {name} is not int8 codes and float32 scale")
-        grids[name] = Grid(codes, scale, levels)
+        grids[name] = Grid(codes.numpy(), scale.numpy(), levels)
         check_grid(grids[name], f"{folder / WEIGHTS_FILE}: {name}")
     return grids
 
@@ -230,7 +231,8 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
 
 def _compression(document: Mapping[str, Any]) -> Compression:
     activations = {k: (float(s), int(z)) for k, (s, z) in document["activations"].items()}
-    return Compression(**{**document, "activations": activations})
+    levels = {k: int(v) for k, v in document["levels"].items()}  # to JSON's schema 3.0 is one too
+    return Compression(**{**document, "levels": levels, "activations": activations})
 
 
 def checkpoint_sha256(folder: Path) -> str:

@@ -46,7 +46,7 @@ loses too much is not published.
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     options = _parser().parse_args(arguments)
-    return serve(lambda: options.command(options), "nothing was changed")
+    return serve(lambda: options.command(options), options.on_interrupt)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, help="folder of the checkpoint (default: build/checkpoints/NAME)"
     )
     train.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
-    train.set_defaults(command=_train)
+    train.set_defaults(command=_train, on_interrupt="nothing was changed")
     compress = commands.add_parser(
         "compress",
         help="checkpoint in, compressed checkpoints (int8, w4, w3) out",
@@ -78,10 +78,12 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_compress_options(compress)
-    compress.set_defaults(command=_compress)
+    compress.set_defaults(
+        command=_compress, on_interrupt="what was told of is kept, nothing else was changed"
+    )
     show = commands.add_parser("show", help="what a checkpoint says of itself")
     show.add_argument("checkpoint", type=Path, nargs="?", help="its folder (default: the released)")
-    show.set_defaults(command=_show)
+    show.set_defaults(command=_show, on_interrupt="nothing was changed")
     return parser
 
 

@@ -29,6 +29,7 @@ from pipeline.compression import PRECISIONS, Recipe, levels_of
 from pipeline.config import TrainConfig
 from pipeline.errors import BadInput, require
 from pipeline.images import read_image
+from pipeline.phantom import LABELS
 from pipeline.placement import staged_folder
 from pipeline.training_images import training_images
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 TOOLS: Final = ("torch", "torchvision", "fastai", "numpy", "pillow")
 BATCH_SIZE: Final = 16
+AUGMENTATION: Final = ("rotate_deg", "zoom", "lighting", "flip")  # as the parent was trained
 
 
 def compress(
@@ -75,9 +77,13 @@ def compress(
         _check_place(checkpoint / precision, overwrite)
     dataset = _images(data, spec)
 
+    import torch
+
     from pipeline.networks import load_network
     from pipeline.rounding import weighted_layers
 
+    if threads := next(iter(recipes.values())).threads:
+        torch.set_num_threads(threads)
     parent = load_network(checkpoint, spec)
     names = weighted_layers(parent)
     valid = _normalised(dataset.valid, spec)
@@ -87,6 +93,8 @@ def compress(
         start = time.perf_counter()
         network, grids, activations = _compress(parent, names, dataset, spec, recipe)
         probs = _probs(_twin(network, activations, grids), valid)
+        if not np.isfinite(probs).all():
+            raise BadInput(f"{precision} diverged: the network answers NaN; lower --lr")
         compression = Compression(
             precision=precision,
             parent_sha256=checkpoint_sha256(checkpoint),
@@ -112,6 +120,8 @@ def _recipes(precisions: Sequence[str], changes: Mapping[str, Any]) -> dict[str,
 
 def _check_place(folder: Path, overwrite: bool) -> None:
     """Refuse to replace anything but a compressed checkpoint, and that only if asked to."""
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"{folder} is a file where a folder is to be written; move it away")
     if folder.is_dir() and any(folder.iterdir()):
         if not (folder / SPEC_FILE).is_file():
             raise BadInput(f"{folder} holds something else than a checkpoint; move it away")
@@ -121,6 +131,11 @@ def _check_place(folder: Path, overwrite: bool) -> None:
 
 def _images(data: Path | None, spec: ModelSpec) -> Dataset:
     """The images of the checkpoint, split as they were for its training."""
+    if data is None and spec.labels != LABELS:
+        raise BadInput(
+            f"the checkpoint has the labels {', '.join(spec.labels)}, the synthetic phantoms "
+            f"{', '.join(LABELS)}; give the images it was trained on with --data"
+        )
     default = TrainConfig()
     dataset = training_images(
         data,
@@ -145,15 +160,11 @@ def _compress(
     recipe: Recipe,
 ) -> tuple[nn.Module, dict[str, Grid], dict[str, tuple[float, int]]]:
     """A network whose weights lie on grids, the grids, and the activations' scales if asked for."""
-    import torch
-
     from pipeline.activations import calibrate
     from pipeline.distillation import finetune_on_grids
     from pipeline.loaders import build_loaders
     from pipeline.rounding import round_network
 
-    if recipe.threads:
-        torch.set_num_threads(recipe.threads)
     count = min(recipe.calibration_images, len(dataset.train))
     chosen = np.linspace(0, len(dataset.train) - 1, count).round().astype(int)
     batches = _normalised([dataset.train[i] for i in chosen], spec)
@@ -161,6 +172,8 @@ def _compress(
     levels = levels_of(parent, names, batches, recipe)
     grids = round_network(network, batches, levels, recipe.seed)
     if recipe.epochs:
+        from fastai.basics import set_seed
+
         config = TrainConfig(
             architecture=spec.architecture,
             side=spec.side,
@@ -168,7 +181,9 @@ def _compress(
             std=spec.std,
             batch_size=recipe.batch_size,
             seed=recipe.seed,
+            **{name: spec.training[name] for name in AUGMENTATION if name in spec.training},
         )
+        set_seed(recipe.seed, reproducible=True)  # a loader draws its own seed when it is made
         loaders = build_loaders(dataset, config)
         grids = finetune_on_grids(network, grids, copy.deepcopy(parent), loaders, recipe)
     activations = calibrate(network, batches) if recipe.activations else {}

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from pipeline.allocation import CHOICES, allocate_levels
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class Recipe:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise BadInput(f"{name} {value} is not between {low} and {high}")
+        if self.levels is None and self.mean_bits < min(CHOICES.values()):
+            raise BadInput(f"mean_bits {self.mean_bits} is less than the coarsest grid takes")
 
 
 PRECISIONS: Final[Mapping[str, Recipe]] = {
@@ -81,8 +84,6 @@ def levels_of(
     bits all the same: rounding it costs accuracy (the first layer and the last are such) and would
     save next to nothing.
     """
-    from pipeline.allocation import allocate_levels
-
     if recipe.levels is None:
         return allocate_levels(network, names, batches, recipe.mean_bits, recipe.seed)
     weights = dict(network.named_parameters())

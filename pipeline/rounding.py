@@ -123,7 +123,7 @@ def _moments(
 def _columns(layer: nn.Module, inputs: Tensor, generator: torch.Generator) -> Tensor:
     """What the weight's columns are multiplied by: (D, positions)."""
     if isinstance(layer, nn.Linear):
-        return inputs.T
+        return inputs.reshape(-1, inputs.shape[-1]).T
     assert isinstance(layer, nn.Conv2d)
     padding = layer.padding if not isinstance(layer.padding, str) else 0
     patches = F.unfold(inputs, layer.kernel_size, layer.dilation, padding, layer.stride)
@@ -136,7 +136,7 @@ def round_weight(weight: NDArray[np.float32], moments: NDArray[np.float64], leve
     rows = weight.reshape(len(weight), -1).astype(np.float64)
     moments = moments.copy()
     unused = np.diag(moments) <= 0
-    moments[unused, unused] = 1.0
+    moments[unused, unused] = DAMPING * np.diag(moments).mean() or 1.0
     scale = _best_scale(rows, np.diag(moments), levels)
     moments += np.eye(len(moments)) * DAMPING * np.diag(moments).mean()
     order = np.argsort(-np.diag(moments), kind="stable")  # what matters most is rounded first

@@ -3,22 +3,28 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load, save
 
 from pipeline.checkpoint import (
     SPEC_FILE,
     WEIGHTS_FILE,
+    Compression,
     ModelSpec,
     checkpoint_sha256,
+    read_grids,
     read_spec,
     read_weights,
     write_checkpoint,
 )
 from pipeline.errors import BadInput
+from pipeline.grid import Grid
 from pipeline.networks import build_network, load_network
 from tests.conftest import LABELS, make_spec
 
@@ -294,3 +300,271 @@ def test_the_positive_index_follows_the_order_of_the_labels():
     assert make_spec().positive_index == 0
     assert make_spec(positive="non_covid19").positive_index == 1
     assert make_spec(positive=None, threshold=None).positive_index is None
+
+
+# --- compressed checkpoints
+
+
+GRIDS = {
+    "a.weight": Grid(
+        np.array([[-3, 0, 1], [2, 3, -1]], np.int8), np.array([0.25, 0.0390625], np.float32), 3
+    ),
+    "c.weight": Grid(
+        np.arange(-8, 8, dtype=np.int8).reshape(4, 1, 2, 2) * 15,
+        np.array([0.5, 0.25, 0.125, 0.0625], np.float32),
+        127,
+    ),
+}
+BIAS = torch.tensor([-1.5])
+COMPRESSION = Compression(
+    precision="w3",
+    parent_sha256="0123456789abcdef" * 4,
+    levels={name: grid.levels for name, grid in GRIDS.items()},
+    activations={"activation_post_process_0": (0.1, 128), "activation_post_process_2": (0.25, 0)},
+    comparison={"auroc": 0.9, "auroc_drop": {"value": 0.0}, "broken_limits": []},
+)
+
+
+PLAIN_SHA256 = "a6ac15474e7a51adf42a8ad64e2ee770cefabbabddfc324def2273b1f3d86394"
+
+
+def write_compressed(folder: Path, compression: Compression = COMPRESSION) -> Path:
+    folder.mkdir(parents=True)
+    weights = {name: torch.from_numpy(grid.weights()) for name, grid in GRIDS.items()}
+    spec = make_spec(compression=compression)
+    write_checkpoint(folder, spec, {**weights, "b": BIAS}, GRIDS)
+    return folder
+
+
+def change_tensors(folder: Path, change_them: Any) -> Path:
+    """Write other tensors, and their hash into the JSON: a file that is whole, and wrong."""
+    tensors = load((folder / WEIGHTS_FILE).read_bytes())
+    change_them(tensors)
+    content = save(tensors)
+    (folder / WEIGHTS_FILE).write_bytes(content)
+    entry = json.loads((folder / SPEC_FILE).read_text())["weights"]
+    return change(folder, weights={**entry, "sha256": hashlib.sha256(content).hexdigest()})
+
+
+def test_a_compressed_spec_comes_back_equal(tmp_path):
+    spec = read_spec(write_compressed(tmp_path / "c"))
+    assert spec == make_spec(compression=COMPRESSION)
+    assert spec.compression is not None
+    assert spec.compression.activations["activation_post_process_0"] == (0.1, 128)
+
+
+def test_grids_come_back_equal(tmp_path):
+    grids = read_grids(write_compressed(tmp_path / "c"))
+    assert list(grids) == list(GRIDS)
+    for name, grid in GRIDS.items():
+        assert grids[name].codes.dtype == np.int8
+        assert grids[name].scale.dtype == np.float32
+        assert np.array_equal(grids[name].codes, grid.codes)
+        assert np.array_equal(grids[name].scale, grid.scale)
+        assert grids[name].levels == grid.levels
+
+
+def test_the_weights_read_are_exactly_what_the_grids_stand_for(tmp_path):
+    weights = read_weights(write_compressed(tmp_path / "c"))
+    assert weights.keys() == {"a.weight", "c.weight", "b"}
+    for name, grid in GRIDS.items():
+        assert torch.equal(weights[name], torch.from_numpy(grid.weights()))
+        assert weights[name].dtype == torch.float32
+    assert torch.equal(weights["b"], BIAS)
+    assert weights["a.weight"][0].tolist() == [-0.75, 0.0, 0.25]
+
+
+def test_a_compressed_file_holds_codes_and_scales_and_no_weight_twice(tmp_path):
+    folder = write_compressed(tmp_path / "c")
+    tensors = load((folder / WEIGHTS_FILE).read_bytes())
+    assert {name: str(tensor.dtype) for name, tensor in tensors.items()} == {
+        "a.weight.codes": "torch.int8",
+        "a.weight.scale": "torch.float32",
+        "c.weight.codes": "torch.int8",
+        "c.weight.scale": "torch.float32",
+        "b": "torch.float32",
+    }
+
+
+def test_a_compressed_checkpoint_has_schema_2_and_counts_weights_not_codes(tmp_path):
+    document = json.loads((write_compressed(tmp_path / "c") / SPEC_FILE).read_text())
+    assert document["schema"] == 2
+    assert document["weights"]["parameters"] == 6 + 16 + 1
+
+
+def test_a_plain_checkpoint_is_written_as_before_there_were_compressed_ones(tmp_path):
+    folder = write(tmp_path / "c")
+    document = json.loads((folder / SPEC_FILE).read_text())
+    assert document["schema"] == 1
+    assert "compression" not in document
+    # The identity that the version before compression gave this very checkpoint.
+    assert checkpoint_sha256(folder) == PLAIN_SHA256
+    assert read_grids(folder) == {}
+    assert read_spec(folder).compression is None
+
+
+def test_the_same_grids_give_the_same_bytes(tmp_path):
+    first, again = write_compressed(tmp_path / "first"), write_compressed(tmp_path / "again")
+    for name in (SPEC_FILE, WEIGHTS_FILE):
+        assert (first / name).read_bytes() == (again / name).read_bytes()
+
+
+def test_the_identity_changes_with_one_activations_scale(tmp_path):
+    other = {**COMPRESSION.activations, "activation_post_process_2": (0.26, 0)}
+    identities = {
+        checkpoint_sha256(write_compressed(tmp_path / "first")),
+        checkpoint_sha256(
+            write_compressed(tmp_path / "other", replace(COMPRESSION, activations=other))
+        ),
+    }
+    assert len(identities) == 2
+
+
+def test_schema_2_without_compression_is_refused(tmp_path):
+    folder = change(write(tmp_path / "c"), schema=2)
+    with pytest.raises(BadInput, match=r"'compression' is a required property; train or copy"):
+        read_spec(folder)
+
+
+@pytest.mark.parametrize("compression", [asdict(COMPRESSION), None], ids=["whole", "null"])
+def test_schema_1_with_compression_is_refused(tmp_path, compression):
+    folder = change(write(tmp_path / "c"), compression=compression)
+    with pytest.raises(BadInput, match=rf"{SPEC_FILE} is damaged at .*; train or copy it again"):
+        read_spec(folder)
+
+
+def test_a_compressed_checkpoint_that_calls_itself_plain_is_refused(tmp_path):
+    folder = change(write_compressed(tmp_path / "c"), schema=1)
+    for read in (read_spec, read_weights, read_grids):
+        with pytest.raises(BadInput, match="is damaged at"):
+            read(folder)
+
+
+WRONG_COMPRESSIONS: dict[str, dict[str, Any]] = {
+    "no parent": {"parent_sha256": None},
+    "a short hash": {"parent_sha256": "0123"},
+    "no precision": {"precision": ""},
+    "no levels": {"levels": {}},
+    "levels 0": {"levels": {"a.weight": 0}},
+    "levels 128": {"levels": {"a.weight": 128}},
+    "levels no integer": {"levels": {"a.weight": 3.5}},
+    "scale 0": {"activations": {"p": [0, 128]}},
+    "zero point 256": {"activations": {"p": [0.1, 256]}},
+    "zero point negative": {"activations": {"p": [0.1, -1]}},
+    "no zero point": {"activations": {"p": [0.1]}},
+    "three numbers": {"activations": {"p": [0.1, 1, 1]}},
+    "an unknown field": {"sparsity": 0.5},
+}
+
+
+@pytest.mark.parametrize("fields", WRONG_COMPRESSIONS.values(), ids=WRONG_COMPRESSIONS)
+def test_a_compression_that_cannot_be_is_refused(tmp_path, fields):
+    folder = write_compressed(tmp_path / "c")
+    document = json.loads((folder / SPEC_FILE).read_text())["compression"]
+    change(folder, compression={**document, **fields})
+    with pytest.raises(BadInput, match=r"is damaged at \$\.compression"):
+        read_spec(folder)
+
+
+@pytest.mark.parametrize("name", ["precision", "parent_sha256", "levels", "activations"])
+def test_a_missing_part_of_the_compression_is_named(tmp_path, name):
+    folder = write_compressed(tmp_path / "c")
+    document = json.loads((folder / SPEC_FILE).read_text())["compression"]
+    del document[name]
+    with pytest.raises(BadInput, match=f"'{name}' is a required property"):
+        read_spec(change(folder, compression=document))
+
+
+@pytest.mark.parametrize("name", ["a.weight.codes", "a.weight.scale"])
+def test_a_grid_without_its_codes_or_scale_is_refused_with_the_way_out(tmp_path, name):
+    folder = change_tensors(write_compressed(tmp_path / "c"), lambda tensors: tensors.pop(name))
+    for read in (read_grids, read_weights):
+        with pytest.raises(BadInput, match=f"{WEIGHTS_FILE} lacks '{name}'; compress again"):
+            read(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        ("a.weight.codes", torch.int32),
+        ("a.weight.codes", torch.uint8),
+        ("a.weight.codes", torch.float32),
+        ("a.weight.scale", torch.float64),
+        ("a.weight.scale", torch.float16),
+        ("a.weight.scale", torch.bfloat16),  # which numpy does not know
+    ],
+)
+def test_codes_or_scales_of_another_type_are_refused(tmp_path, name, dtype):
+    folder = write_compressed(tmp_path / "c")
+    change_tensors(folder, lambda tensors: tensors.update({name: tensors[name].to(dtype)}))
+    for read in (read_grids, read_weights):
+        with pytest.raises(BadInput, match=r"a\.weight is not int8 codes and float32 scale"):
+            read(folder)
+
+
+WRONG_TENSORS: dict[str, tuple[str, torch.Tensor, str]] = {
+    "a code beyond": (
+        "a.weight.codes",
+        torch.tensor([[-3, 0, 4], [2, 3, -1]], dtype=torch.int8),
+        "beyond the 3 levels",
+    ),
+    "a row too many": (
+        "a.weight.codes",
+        torch.zeros(3, 3, dtype=torch.int8),
+        "do not fit",
+    ),
+    "a scale too long": ("a.weight.scale", torch.tensor([0.25, 0.1]), "significant bits"),
+    "a negative scale": ("a.weight.scale", torch.tensor([0.25, -0.5]), "not a number of at least"),
+    "a scale that is NaN": (
+        "a.weight.scale",
+        torch.tensor([0.25, float("nan")]),
+        "not a number of at least",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "tensor", "message"), WRONG_TENSORS.values(), ids=WRONG_TENSORS)
+def test_a_grid_that_is_none_is_refused_by_file_and_name(tmp_path, name, tensor, message):
+    folder = write_compressed(tmp_path / "c")
+    change_tensors(folder, lambda tensors: tensors.update({name: tensor}))
+    for read in (read_grids, read_weights):
+        with pytest.raises(BadInput, match=rf"{WEIGHTS_FILE}: a\.weight: .*{message}"):
+            read(folder)
+
+
+def test_levels_that_the_codes_do_not_keep_are_refused(tmp_path):
+    folder = write_compressed(tmp_path / "c")
+    document = json.loads((folder / SPEC_FILE).read_text())["compression"]
+    change(folder, compression={**document, "levels": {**document["levels"], "a.weight": 2}})
+    with pytest.raises(BadInput, match="a code is beyond the 2 levels of its grid"):
+        read_grids(folder)
+
+
+@pytest.mark.parametrize("place", [-1, 300])
+def test_one_changed_byte_of_a_compressed_checkpoint_is_found(tmp_path, place):
+    folder = write_compressed(tmp_path / "c")
+    content = bytearray((folder / WEIGHTS_FILE).read_bytes())
+    content[place] ^= 1
+    (folder / WEIGHTS_FILE).write_bytes(content)
+    for read in (read_grids, read_weights):
+        with pytest.raises(BadInput, match=r"is damaged or of another checkpoint.*copy the folder"):
+            read(folder)
+
+
+def test_levels_written_as_a_float_are_an_integer_again(tmp_path):
+    folder = write_compressed(tmp_path / "c")
+    document = json.loads((folder / SPEC_FILE).read_text())["compression"]
+    change(folder, compression={**document, "levels": {**document["levels"], "a.weight": 3.0}})
+    assert read_grids(folder)["a.weight"].bits == 3
+
+
+def test_a_tensor_of_a_plain_checkpoint_may_be_called_scale(tmp_path):
+    weights = {"norm.scale": torch.ones(2), "book.codes": torch.zeros(3)}
+    assert read_weights(write(tmp_path / "c", weights=weights)).keys() == weights.keys()
+
+
+def test_codes_that_no_levels_speak_of_are_not_passed_over(tmp_path):
+    folder = write_compressed(tmp_path / "c")
+    document = json.loads((folder / SPEC_FILE).read_text())["compression"]
+    change(folder, compression={**document, "levels": {"a.weight": 3}})
+    assert "c.weight.codes" in read_weights(folder)  # which no network takes

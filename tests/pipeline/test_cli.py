@@ -12,6 +12,7 @@ import pytest
 
 from pipeline import cli
 from pipeline.checkpoint import checkpoint_sha256
+from pipeline.compression import PRECISIONS
 from pipeline.config import PRESETS, TrainConfig
 from pipeline.errors import MissingDependency
 
@@ -45,10 +46,27 @@ def asked(monkeypatch: pytest.MonkeyPatch, checkpoint: Path) -> dict[str, Any]:
     return kept
 
 
+@pytest.fixture
+def compress_asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """In place of compression: what it was asked for."""
+    kept: dict[str, Any] = {}
+
+    def compress(
+        checkpoint: Path, data: Path | None, precisions: list[str], **options: Any
+    ) -> list[Path]:
+        kept.update(checkpoint=checkpoint, data=data, precisions=precisions, **options)
+        return []
+
+    monkeypatch.setattr("pipeline.compress.compress", compress)
+    return kept
+
+
 # --- help
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["show", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["train", "--help"], ["compress", "--help"], ["show", "--help"]]
+)
 def test_help_imports_nothing_heavy(arguments):
     imported, done = imported_by(*arguments)
     assert done.returncode == 0
@@ -80,6 +98,19 @@ def test_help_tells_the_epochs_of_the_presets(capsys):
         assert f"{name}: {recipe.frozen_epochs} + {recipe.finetune_epochs}" in text
 
 
+def test_help_tells_what_each_precision_does_by_default(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["compress", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"some of {', '.join(PRECISIONS)} (default: all)" in text
+    epochs = {name: recipe.epochs for name, recipe in PRECISIONS.items()}
+    assert f"(default: w4 {epochs['w4']}, w3 {epochs['w3']}, int8 {epochs['int8']})" in text
+    for field in ("lr", "batch_size", "seed", "threads", "calibration_images"):
+        (value,) = {getattr(recipe, field) for recipe in PRECISIONS.values()}
+        told = text.split(f"--{field.replace('_', '-')} N", 2)[-1]
+        assert f"(default: {value})" in told.split(" --")[0], field
+
+
 # --- errors
 
 
@@ -90,6 +121,10 @@ def test_help_tells_the_epochs_of_the_presets(capsys):
         (["train", "--side", "8"], "side 8 is not between 32 and 1024"),
         (["train", "--frozen-epochs", "0", "--finetune-epochs", "0"], "no epochs to train"),
         (["show", "nowhere"], "no checkpoint at nowhere"),
+        (["compress", "nowhere"], "no checkpoint at nowhere"),
+        (["compress", "c", "--precisions", "int8,w5"], "are int8, w4, w3; 'w5' is not one"),
+        (["compress", "c", "--precisions", ","], "none is asked for"),
+        (["compress", "c", "--epochs", "-1"], "epochs -1 is not between 0 and 10000"),
     ],
 )
 def test_what_a_user_can_mend_is_one_line_on_stderr_and_exit_2(
@@ -128,7 +163,10 @@ def test_a_missing_package_is_one_line_on_stderr_and_exit_2(monkeypatch, capsys)
     assert capsys.readouterr().err == "error: training needs fastai\n"
 
 
-@pytest.mark.parametrize("line", ["", "trian", "train --epochs 3", "train --side x"])
+@pytest.mark.parametrize(
+    "line",
+    ["", "trian", "train --epochs 3", "train --side x", "compress", "compress c --side 64"],
+)
 def test_an_unknown_request_is_exit_2_with_the_usage(line, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(line.split())
@@ -143,6 +181,15 @@ def test_ctrl_c_is_exit_130(monkeypatch, capsys):
     monkeypatch.setattr("pipeline.train.train", train)
     assert cli.main(["train"]) == 130
     assert "nothing was changed" in capsys.readouterr().err
+
+
+def test_ctrl_c_while_compressing_does_not_say_that_nothing_was_changed(monkeypatch, capsys):
+    def compress(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.compress.compress", compress)
+    assert cli.main(["compress", "model"]) == 130
+    assert "what was told of is kept, nothing else was changed" in capsys.readouterr().err
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch):
@@ -263,3 +310,69 @@ def test_a_whole_training_from_the_command_line(image_folder, tmp_path, capsys):
     assert "positive: covid19 from" in out
     assert cli.main([*command, *recipe]) == 2
     assert "exists; give --overwrite or another --out" in capsys.readouterr().err
+
+
+# --- compress
+
+
+def test_compress_without_options_is_every_precision_by_its_own_recipe(compress_asked, capsys):
+    assert cli.main(["compress", "model"]) == 0
+    assert compress_asked == {
+        "checkpoint": Path("model"),
+        "data": None,
+        "precisions": list(PRECISIONS),
+        "changes": {},
+        "overwrite": False,
+    }
+    assert "next: python -m export all --checkpoint model" in capsys.readouterr().out
+
+
+def test_every_option_of_compress_arrives(compress_asked):
+    cli.main(
+        shlex.split(
+            "compress model --data xrays --precisions 'w3, int8' --epochs 0 --lr 0.5 --batch-size 4"
+            " --seed 0 --threads 1 --calibration-images 7 --overwrite"
+        )
+    )
+    assert compress_asked == {
+        "checkpoint": Path("model"),
+        "data": Path("xrays"),
+        "precisions": ["w3", "int8"],
+        "changes": {
+            "epochs": 0,
+            "lr": 0.5,
+            "batch_size": 4,
+            "seed": 0,
+            "threads": 1,
+            "calibration_images": 7,
+        },
+        "overwrite": True,
+    }
+
+
+@pytest.mark.slow
+def test_a_whole_compression_from_the_command_line(checkpoint, image_folder, tmp_path, capsys):
+    folder = shutil.copytree(checkpoint, tmp_path / "model")
+    command = ["compress", str(folder), "--data", str(image_folder), "--precisions", "int8"]
+    command += ["--threads", "1", "--calibration-images", "8"]
+    assert cli.main(command) == 0
+    out = capsys.readouterr().out
+    assert "note: these are not the very images" in out
+    assert f"{folder / 'int8'}: " in out
+    assert "of 12 labels flip, AUROC" in out
+    assert f"next: python -m export all --checkpoint {folder}" in out
+
+    assert cli.main(["show", str(folder / "int8")]) == 0
+    out = capsys.readouterr().out
+    assert f"compressed to int8 from {checkpoint_sha256(checkpoint)}" in out
+    assert checkpoint_sha256(folder / "int8") in out
+
+    assert cli.main(command) == 2
+    assert "int8 exists; give --overwrite to compress again" in capsys.readouterr().err
+    assert cli.main(["compress", str(folder / "int8")]) == 2
+    assert "is compressed already" in capsys.readouterr().err
+
+
+def test_show_says_nothing_of_compression_where_there_is_none(checkpoint, capsys):
+    cli.main(["show", str(checkpoint)])
+    assert "compressed" not in capsys.readouterr().out

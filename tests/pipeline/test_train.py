@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-import pipeline.train
 from pipeline import errors, metrics
 from pipeline.checkpoint import read_spec, read_weights
 from pipeline.config import TrainConfig
+from pipeline.dataset import read_dataset
 from pipeline.errors import BadInput, MissingDependency
 from pipeline.images import read_image
 from pipeline.learner import Epoch, Fit
@@ -117,7 +117,7 @@ def test_the_checkpoint_tells_what_it_was_made_of(trained, data):
         "train": dict.fromkeys(LABELS, 12),
         "valid": dict.fromkeys(LABELS, 6),
     }
-    assert spec.data["fingerprint"] == pipeline.train.read_dataset(data).fingerprint()
+    assert spec.data["fingerprint"] == read_dataset(data).fingerprint()
     assert spec.data["split"] == "by folder"
     assert torch.__version__.startswith(spec.tools["torch"])
     assert {"fastai", "torchvision", "numpy", "python"} <= spec.tools.keys()
@@ -384,7 +384,7 @@ def test_a_positive_label_of_three_is_refused(make_folder, tmp_path):
 
 @pytest.mark.usefixtures("quick_fit")
 def test_without_data_phantoms_are_drawn_once(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(pipeline.train, "PHANTOMS", (6, 4))
+    monkeypatch.setattr("pipeline.training_images.PHANTOMS", (6, 4))
     recipe = replace(RECIPE, seed=5)
     spec = read_spec(train(recipe, None, tmp_path / "out"))
     assert spec.labels == ("synthetic_clear", "synthetic_opacities")
