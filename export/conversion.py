@@ -120,7 +120,7 @@ def _family(
 ) -> None:
     """Convert, then check, all of a family in one process, which may die."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as process:
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_keep_to_one_thread) as process:
         done = []
         for name, precision in artifacts:
             try:
@@ -139,6 +139,15 @@ def _family(
             except BrokenProcessPool:
                 error = f"the process that checked it died (see {_log(folder, conversion.format)})"
                 tell(replace(conversion, error=error))
+
+
+def _keep_to_one_thread() -> None:
+    """As many processes as cores are at work; threads that wait for each other take twice as long.
+
+    Before torch and numpy are imported, which read these once.
+    """
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
 
 
 def convert_artifact(checkpoint: Path, name: str, precision: str, folder: Path) -> Conversion:
@@ -170,12 +179,9 @@ def convert_artifact(checkpoint: Path, name: str, precision: str, folder: Path) 
 
 
 def check_conversion(checkpoint: Path, conversion: Conversion, saved: Path) -> Conversion:
-    """The conversion with its parity, checked in this process at one thread."""
-    import torch
-
+    """The conversion with its parity, checked in this process."""
     from export.parity import check_artifact
 
-    torch.set_num_threads(1)  # as many processes as cores are at work
     name, precision = conversion.format, conversion.precision
     reference = _references(checkpoint, saved).of(FORMATS[name].TWINS[precision])
     return replace(conversion, parity=check_artifact(name, precision, conversion.path, reference))

@@ -190,6 +190,9 @@ def _convert_and_prove(
     count = sum(len(precisions) for precisions in wanted.values())
 
     def answer() -> Path:
+        import torch
+
+        torch.set_num_threads(1)  # the converters are at work beside it
         for twin in sorted({"fp32"} | twins):
             references.of(twin)
         path = request.build / "references.npz"

@@ -102,15 +102,11 @@ def compare_models(
     rng = np.random.default_rng(seed)
     names = np.arange(len(truth)) if groups is None else np.asarray(groups)
     _, members = np.unique(names, return_inverse=True)
-    rows_of = [np.flatnonzero(members == g) for g in range(members.max() + 1)]
-    drops = []
-    for _ in range(resamples):
-        chosen = rng.integers(len(rows_of), size=len(rows_of))
-        rows = np.concatenate([rows_of[g] for g in chosen])
-        drops.append(
-            auroc(truth[rows], parent_probs[rows], positive)
-            - auroc(truth[rows], probs[rows], positive)
-        )
+    group_count = int(members.max()) + 1
+    draws = rng.integers(group_count, size=(resamples, group_count))
+    # How often each image is drawn: (resamples, N).
+    times = np.stack([np.bincount(draw, minlength=group_count) for draw in draws])[:, members]
+    drops = _aurocs(truth, parent_probs, positive, times) - _aurocs(truth, probs, positive, times)
     low, high = (float(q) for q in np.nanpercentile(drops, [2.5, 97.5]))
     return Comparison(
         images=len(truth),
@@ -126,6 +122,28 @@ def compare_models(
         mean_abs_diff=float(diff.mean()),
         max_abs_diff=float(diff.max()),
     )
+
+
+def _aurocs(
+    truth: Classes, probs: Probs, positive: int | None, times: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """`pipeline.metrics.auroc` of each draw, `times` (R, N) being how often it has each image.
+
+    By counting pairs, which is done for all draws at once; NaN where a draw lacks a side.
+    """
+    areas = []
+    for c in range(probs.shape[1]) if positive is None else [positive]:
+        is_c = truth == c
+        scores = probs[:, c].astype(np.float64)
+        above = scores[is_c][:, None] - scores[~is_c][None]
+        wins = ((times[:, is_c] @ (np.sign(above) / 2 + 0.5)) * times[:, ~is_c]).sum(axis=1)
+        pairs = times[:, is_c].sum(axis=1) * times[:, ~is_c].sum(axis=1)
+        areas.append(np.divide(wins, pairs, out=np.full(len(wins), np.nan), where=pairs > 0))
+    found = np.stack(areas)
+    known = np.isfinite(found)
+    total = np.where(known, found, 0.0).sum(axis=0)
+    count = known.sum(axis=0)
+    return np.asarray(np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0))
 
 
 def broken_limits(comparison: Comparison, limits: Limits = LIMITS) -> list[str]:

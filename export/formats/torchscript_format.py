@@ -124,7 +124,8 @@ def run(session: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     import torch
 
     with torch.inference_mode():
-        outputs = [session(torch.from_numpy(image[None])).numpy() for image in images]
+        # numpy would give the new axis a stride of 0, by which torch takes the layout for another.
+        outputs = [session(torch.from_numpy(image)[None]).numpy() for image in images]
     return np.concatenate(outputs)
 
 

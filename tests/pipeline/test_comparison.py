@@ -136,26 +136,42 @@ def test_the_same_seed_draws_the_same_and_another_does_not():
 
 
 def test_patients_are_drawn_whole_and_the_same_ones_for_both_models(monkeypatch):
+    from pipeline import comparison
+
     truth, probs = answers(24)
     twin = noisy(probs, 0.5)
-    row_of = {tuple(row): i for table in (twin, probs) for i, row in enumerate(table.tolist())}
     drawn = []
+    fast = comparison._aurocs
 
-    def look(classes: np.ndarray, scores: np.ndarray, positive: int | None) -> float:
-        rows = [row_of[tuple(row)] for row in scores.tolist()]
-        assert np.array_equal(classes, truth[rows])
-        drawn.append(rows)
-        return metrics.auroc(classes, scores, positive)
+    def look(classes: np.ndarray, scores: np.ndarray, positive: int, times: np.ndarray):
+        drawn.append(times)
+        return fast(classes, scores, positive, times)
 
-    monkeypatch.setattr("pipeline.comparison.auroc", look)
+    monkeypatch.setattr("pipeline.comparison._aurocs", look)
     patients = [f"p{i // 4}" for i in range(24)]
     compare_models(truth, twin, probs, 1, 0.5, patients, resamples=20)
-    assert len(drawn) == 2 * (1 + 20)
-    assert drawn[0::2] == drawn[1::2]
-    for rows in drawn:
-        times = np.bincount(rows, minlength=24).reshape(6, 4)
-        assert np.all(times == times[:, :1])  # all four images of a patient, equally often
-    assert any(np.bincount(rows).max() > 1 for rows in drawn)
+    first, second = drawn
+    assert np.array_equal(first, second)
+    assert first.shape == (20, 24)
+    assert np.all(first.sum(axis=1) == 24)
+    by_patient = first.reshape(20, 6, 4)
+    assert np.all(by_patient == by_patient[:, :, :1])  # all four of a patient, equally often
+    assert by_patient.max() > 1
+
+
+@pytest.mark.parametrize("positive", [0, 1, None])
+def test_a_draws_auroc_is_that_of_the_images_drawn(positive):
+    from pipeline.comparison import _aurocs
+
+    truth, probs = answers(30)
+    probs = probs.round(1)  # with ties
+    rng = np.random.default_rng(1)
+    times = rng.integers(0, 3, size=(40, 30))
+    times[0] = truth == 0  # a draw that lacks a side
+    for drawn, found in zip(times, _aurocs(truth, probs, positive, times), strict=True):
+        rows = np.repeat(np.arange(30), drawn)
+        expected = metrics.auroc(truth[rows], probs[rows], positive)
+        np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 def test_patients_with_many_images_make_the_interval_wider():
