@@ -199,17 +199,19 @@ def _all(options: argparse.Namespace) -> int:
 
     formats = _names(options.formats, "--formats", FORMAT_NAMES)
     precisions = _names(options.precisions, "--precisions", PRECISION_NAMES)
-    plan(formats, precisions)  # refuse before training
+    every = set(precisions) == set(PRECISION_NAMES)
+    chosen = () if every else precisions  # all: those that each format has
+    plan(formats, chosen)  # refuse before training
     _refuse_below_one(options, "images", "jobs")
     if options.train and options.checkpoint:
         raise BadInput("--train makes a checkpoint and --checkpoint names one; give one of them")
     checkpoint = _train(options) if options.train else options.checkpoint or RELEASED
-    whole = set(formats) == set(FORMAT_NAMES) and set(precisions) == set(PRECISION_NAMES)
+    whole = set(formats) == set(FORMAT_NAMES) and every
     request = ExportRequest(
         checkpoint=checkpoint,
         data=options.data,
         formats=formats,
-        precisions=precisions,
+        precisions=chosen,
         root=options.out or (Path() if whole else options.build / "assets"),
         build=options.build,
         image_limit=options.images or IMAGES,

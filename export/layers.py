@@ -17,7 +17,7 @@ class Layer:
     """One weighted layer.
 
     Attributes:
-        kind: ``conv``, ``linear``, ``batch_norm`` or ``normalise``.
+        kind: ``conv``, ``linear``, ``batch_norm``, ``normalise`` or ``activation``.
         name: for people: of the module, node or constant.
         tensors: float32 or float16. conv and linear: ``weight`` (O, I, h, w) or (O, I), and
             ``bias`` (O,) if there is one; batch norm: ``weight``, ``bias``, ``mean``,

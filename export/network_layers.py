@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from export.errors import Unreadable
 from export.layers import Layer, LayerTrace
+from pipeline.activations import PLACE
 
 if TYPE_CHECKING:
     from export.graph import PixelGraph
@@ -138,6 +139,24 @@ def network_layers(graph: PixelGraph, side: int) -> list[Layer]:
     return [
         _layer(name, module) for name, module in called_modules(folded_network(graph.network), side)
     ]
+
+
+def activation_layer(network: nn.Module) -> list[Layer]:
+    """The scales (``weight``) and zero points (``bias``) that activations are rounded by, sorted.
+
+    One layer of all that differ; none of a network whose activations stay in floating point.
+    """
+    places: list[Any] = [m for n, m in network.named_children() if n.startswith(PLACE)]
+    return layer_of_activations((float(p.scale), int(p.zero_point)) for p in places)
+
+
+def layer_of_activations(pairs: Iterable[tuple[float, int]]) -> list[Layer]:
+    """The pairs of scale and zero point as a layer; none of no pairs."""
+    found = sorted(set(pairs))
+    if not found:
+        return []
+    scales, zero_points = (np.array(values, np.float32) for values in zip(*found, strict=True))
+    return [Layer("activation", "activations", {"weight": scales, "bias": zero_points})]
 
 
 def _layer(name: str, module: nn.Module) -> Layer:

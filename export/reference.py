@@ -13,7 +13,7 @@ from torch import nn
 
 from export.graph import DeployGraph, reference_probs
 from export.layers import Layer
-from export.network_layers import network_layers, normalisation_layer
+from export.network_layers import activation_layer, network_layers, normalisation_layer
 from export.parity_images import ParityImages, gather_images
 from export.twins import read_twin, twin_folder
 from pipeline.checkpoint import ModelSpec, checkpoint_sha256, read_spec
@@ -45,7 +45,11 @@ class Reference:
     def layers(self) -> list[Layer]:
         """The network's weighted layers, batch norms folded, after its normalisation."""
         pixels = self.graph.pixels
-        return [normalisation_layer(pixels), *network_layers(pixels, self.spec.side)]
+        return [
+            normalisation_layer(pixels),
+            *network_layers(pixels, self.spec.side),
+            *activation_layer(pixels.network),
+        ]
 
     @property
     def folded(self) -> bool:
@@ -67,11 +71,19 @@ class References:
     images: ParityImages
     probs: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     made: dict[str, Reference] = field(default_factory=dict)
+    read: dict[str, tuple[ModelSpec, DeployGraph]] = field(default_factory=dict)
+
+    def refuse_damaged(self, twins: Iterable[str]) -> None:
+        """Read twins, without running them. Raises BadInput if one is not there or damaged."""
+        for twin in twins:
+            if twin not in self.read:
+                self.read[twin] = read_twin(self.checkpoint, twin)
 
     def of(self, twin: str) -> Reference:
         """The reference of a twin. Raises BadInput if it is not there or damaged."""
         if twin not in self.made:
-            spec, graph = read_twin(self.checkpoint, twin)
+            self.refuse_damaged([twin])
+            spec, graph = self.read[twin]
             if twin not in self.probs:
                 self.probs[twin] = reference_probs(graph, self.images.pixels)
             identity = checkpoint_sha256(twin_folder(self.checkpoint, twin))

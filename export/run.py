@@ -77,6 +77,7 @@ def export_all(request: ExportRequest, console: Console) -> int:
     # What cannot be read is refused before the first converter starts.
     images = gather_images(spec, request.data, request.image_limit)
     references = References(request.checkpoint, images)
+    references.refuse_damaged({"fp32", *_twins(possible)})
     console.print(f"reference: PyTorch on {images.source}")
     done = _convert_and_prove(request, possible, references, console)
 
@@ -179,6 +180,10 @@ def split_by_twin(
     return {name: chosen for name, chosen in possible.items() if chosen}, absent
 
 
+def _twins(wanted: Mapping[str, tuple[str, ...]]) -> set[str]:
+    return {FORMATS[name].TWINS[p] for name, precisions in wanted.items() for p in precisions}
+
+
 def _convert_and_prove(
     request: ExportRequest,
     wanted: Mapping[str, tuple[str, ...]],
@@ -186,7 +191,7 @@ def _convert_and_prove(
     console: Console,
 ) -> list[Outcome]:
     """Converters and PyTorch's own answers side by side, then the checks, as they are finished."""
-    twins = {FORMATS[name].TWINS[p] for name, precisions in wanted.items() for p in precisions}
+    twins = _twins(wanted)
     count = sum(len(precisions) for precisions in wanted.values())
 
     def answer() -> Path:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
+UNSEEN: Final = ("normalise", "activation")  # kinds that a format may hide
 # Folding a batch norm into a convolution is done by each converter in an order of its own.
 FOLDED_RELATIVE: Final = 2e-6
 
@@ -32,7 +33,8 @@ def weight_violations(
     Layers of one kind and shape are matched in their order. Between shapes the order is free, since
     a runtime may call the branches of a block in either order.
 
-    A file in which the normalisation cannot be told from other arithmetic leaves it to the outputs.
+    A file in which the normalisation cannot be told from other arithmetic leaves it to the outputs,
+    and so does one that hides the scales of its activations.
 
     Args:
         stored: as read from the file, float16 or float32.
@@ -42,7 +44,7 @@ def weight_violations(
     waiting = defaultdict(list)
     kinds = {layer.kind for layer in stored}
     for layer in expected:
-        if layer.kind == "normalise" and layer.kind not in kinds:
+        if layer.kind in UNSEEN and layer.kind not in kinds:
             continue
         waiting[layer.kind, layer.shape].append(layer)
     violations = []

@@ -31,6 +31,7 @@ class Editor:
     added: list[Any] = field(default_factory=list)
     constants: dict[bytes, str] = field(default_factory=dict)
     replaced: dict[str, str] = field(default_factory=dict)
+    placed: dict[tuple[str, int], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.stored = {tensor.name: tensor for tensor in self.model.graph.initializer}
@@ -85,6 +86,10 @@ class Editor:
         """Let `by` be used wherever the initializer `name` was, and drop that."""
         self.replaced[name] = by
 
+    def place(self, node: Any, argument: int, by: str) -> None:
+        """Let `by` be used as one input of one node; others may share what was there before."""
+        self.placed[node.output[0], argument] = by
+
     def insert(self, before: Any, operation: str, *more: str) -> None:
         """Put a node between the node `before` and its first input; `more` are its other inputs."""
         from onnx import helper
@@ -101,9 +106,11 @@ class Editor:
         _name_layers(self.layers())
         for node in graph.node:
             for i, name in enumerate(node.input):
-                node.input[i] = self.replaced.get(name, name)
-        kept = [tensor for tensor in graph.initializer if tensor.name not in self.replaced]
+                place = (node.output[0], i)
+                node.input[i] = self.placed.get(place, self.replaced.get(name, name))
         nodes = [*self.added, *graph.node]
+        used = {name for node in nodes for name in node.input}
+        kept = [tensor for tensor in graph.initializer if tensor.name in used]
         del graph.initializer[:], graph.node[:]
         del graph.value_info[:]  # shapes that any reader infers again
         graph.initializer.extend(kept)

@@ -65,7 +65,7 @@ OLDEST_ONNXRUNTIME: Final = {17: "1.15"}
 SIMPLIFIER_CHECKS: Final = 3  # onnxsim's own default is none, and its "ok" then says nothing
 SIMPLIFIER_TOLERANCE: Final = 1e-6
 # Of one graph come several precisions, and the ORT files.
-SIMPLIFIED: WeakKeyDictionary[DeployGraph, bytes] = WeakKeyDictionary()
+SIMPLIFIED: WeakKeyDictionary[DeployGraph, tuple[int, bytes]] = WeakKeyDictionary()
 
 
 def convert(
@@ -140,7 +140,7 @@ def stored_layers(path: Path) -> list[Layer]:
         raise Unreadable(f"{path.name}: a layer has no weight of its own: {error}") from error
     except Exception as error:  # protobuf's and onnx's errors share no base
         raise Unreadable(f"onnx cannot read {path.name}: {error}") from error
-    return [
+    layers = [
         Layer(
             LAYER_KINDS[node.op_type],
             node.name,
@@ -148,6 +148,22 @@ def stored_layers(path: Path) -> list[Layer]:
         )
         for i, node in enumerate(nodes)
     ]
+    return layers + _activations(model)
+
+
+def _activations(model: Any) -> list[Layer]:
+    """Scales and zero points of what is rounded while it runs, on either side of the rounding."""
+    from onnx import numpy_helper
+
+    from export.network_layers import layer_of_activations
+
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    return layer_of_activations(
+        (values[0].item(), values[1].item())
+        for node in model.graph.node
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.input[0] not in stored
+        for values in [[numpy_helper.to_array(stored[name]) for name in node.input[1:]]]
+    )
 
 
 def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | None:
@@ -187,8 +203,9 @@ def _simplified(graph: DeployGraph, spec: ModelSpec) -> bytes:
     import onnx
     import onnxsim
 
-    if graph in SIMPLIFIED:
-        return SIMPLIFIED[graph]
+    side, content = SIMPLIFIED.get(graph, (0, b""))
+    if side == spec.side:
+        return content
 
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "plain.onnx"
@@ -199,8 +216,8 @@ def _simplified(graph: DeployGraph, spec: ModelSpec) -> bytes:
         simplified = Path(folder) / "simplified.onnx"
         onnx.save(model, simplified)
         _compare(plain, simplified, spec.side)
-    SIMPLIFIED[graph] = model.SerializeToString()
-    return SIMPLIFIED[graph]
+    SIMPLIFIED[graph] = (spec.side, model.SerializeToString())
+    return SIMPLIFIED[graph][1]
 
 
 def _export(graph: DeployGraph, spec: ModelSpec, path: Path) -> None:

@@ -39,13 +39,13 @@ def store_integers(model: Any, grids: Mapping[str, Grid]) -> None:
         if layer.output[0] not in quantised or source.op_type != "DequantizeLinear":
             unpack(editor, {layer.input[1]: grid}, grid.levels)
             continue
-        editor.replace(layer.input[1], _dequantised(editor, grid.codes, grid.scale))
+        editor.place(layer, 1, _dequantised(editor, grid.codes, grid.scale))
         if len(layer.input) > 2:
             input_scale = editor.value(source.input[1]).astype(np.float64)
             step = (input_scale * grid.scale).astype(np.float32)
             codes = _multiples(editor.value(layer.input[2]), step, layer.name)
             bias = _dequantised(editor, codes, step)
-            editor.replace(layer.input[2], bias)
+            editor.place(layer, 2, bias)
     _hold_layout(editor)
     editor.finish()
 

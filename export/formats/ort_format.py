@@ -33,6 +33,13 @@ SUFFIX: Final = ".ort"
 PLATFORMS: Final = ("android",)
 METADATA_KEY: Final = "metadata"
 LAYER_KINDS: Final = {"Conv": "conv", "FusedConv": "conv", "Gemm": "linear", "FusedGemm": "linear"}
+# Operation -> the inputs that are scale and zero point of an activation.
+ROUNDINGS: Final = {
+    "QuantizeLinear": ((1, 2),),
+    "DequantizeLinear": ((1, 2),),
+    "QLinearConv": ((1, 2), (6, 7)),
+    "QLinearConcat": ((0, 1),),
+}
 INTEGER_KINDS: Final = {"QLinearConv": "conv"}
 # onnx.TensorProto.DataType
 DTYPES: Final = {1: np.float32, 2: np.uint8, 3: np.int8, 6: np.int32, 10: np.float16}
@@ -105,6 +112,8 @@ def describe(path: Path) -> Description:
 
 def stored_layers(path: Path) -> list[Layer]:
     """Convolutions and matrix products, fused or in integers, in call order. Raises Unreadable."""
+    from export.network_layers import layer_of_activations
+
     graph = _flatbuffer(path).Model().Graph()
     stored = {}
     for i in range(graph.InitializersLength()):
@@ -114,10 +123,12 @@ def stored_layers(path: Path) -> list[Layer]:
             if not isinstance(values, int):  # an empty tensor
                 shape = tensor.DimsAsNumpy() if tensor.DimsLength() else ()
                 stored[tensor.Name()] = values.view(DTYPES[tensor.DataType()]).reshape(shape)
-    layers = []
+    layers, rounded = [], set()
     for node in _in_call_order(graph):
         operation = node.OpType().decode()
         values = [stored.get(node.Inputs(j)) for j in range(node.InputsLength())]
+        for place in ROUNDINGS.get(operation, ()):
+            rounded.add(tuple(values[j].item() for j in place))
         if operation in LAYER_KINDS:
             tensors = dict(zip(("weight", "bias"), values[1:], strict=False))
             kind = LAYER_KINDS[operation]
@@ -129,7 +140,7 @@ def stored_layers(path: Path) -> list[Layer]:
         if "weight" not in present:
             raise Unreadable(f"{path.name}: {node.Name().decode()} has no weight of its own")
         layers.append(Layer(kind, node.Name().decode(), present))
-    return layers
+    return layers + layer_of_activations(rounded)
 
 
 def _integer_tensors(values: list[Any]) -> dict[str, Any]:

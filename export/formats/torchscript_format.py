@@ -198,6 +198,7 @@ def _module(graph: DeployGraph, spec: ModelSpec, precision: str) -> Any:
     if precision == "int8":
         return optimize_for_mobile(integer_network(graph, spec))
     folded = DeployGraph(folded_network(graph.pixels.network), spec, graph.grids).eval()
+    folded.pixels.mean, folded.pixels.std = graph.pixels.mean, graph.pixels.std
     return packed_network(folded, half=precision == "fp16")
 
 

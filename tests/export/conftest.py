@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,20 +15,70 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from torch import nn
 
+from export.conversion import Conversion, artifact_name
 from export.formats import FORMATS
 from export.graph import DeployGraph, PixelGraph, build_graph, reference_probs
 from export.hard_images import hard_images
 from export.metadata import model_metadata
+from export.parity import ParityResult, check_artifact
 from export.parity_images import ParityImages
-from export.reference import Reference
+from export.reference import Reference, References
 from export.run import ExportRequest, export_all
-from pipeline.checkpoint import ModelSpec, checkpoint_sha256, read_spec, write_checkpoint
-from pipeline.networks import build_network
+from pipeline.activations import calibrate
+from pipeline.checkpoint import (
+    Compression,
+    ModelSpec,
+    checkpoint_sha256,
+    read_spec,
+    write_checkpoint,
+)
+from pipeline.grid import Grid, short_scale
+from pipeline.networks import build_network, load_network
+from pipeline.rounding import weighted_layers
 from tests.conftest import LABELS, make_spec, write_images
 
 ARTIFACTS = [(name, precision) for name in FORMATS for precision in FORMATS[name].TOLERANCES]
+# Made of the checkpoint itself, and of its compressed twins.
+PLAIN = [(name, p) for name, p in ARTIFACTS if FORMATS[name].TWINS[p] == "fp32"]
+COMPRESSED = [artifact for artifact in ARTIFACTS if artifact not in PLAIN]
+# What a compressed checkpoint says of itself; of use where there are no validation images.
+RECORD = {
+    "images": 150,
+    "auroc": 0.9,
+    "parent_auroc": 0.9,
+    "auroc_drop": {"value": 0.0, "low": -0.01, "high": 0.01},
+    "recall": 0.8,
+    "parent_recall": 0.8,
+    "label_flips": 0,
+    "lost": 0,
+    "gained": 0,
+    "mcnemar_p": 1.0,
+    "mean_abs_diff": 0.01,
+    "max_abs_diff": 0.1,
+    "broken_limits": [],
+}
 Artifacts = Mapping[tuple[str, str], Path]
+
+
+class Converted(Artifacts):
+    """(format, precision) -> file or folder, converted in this process when first asked for."""
+
+    def __init__(self, model: Model, folder: Path) -> None:
+        self.model, self.folder = model, folder
+        self.paths: dict[tuple[str, str], Path] = {}
+
+    def __getitem__(self, artifact: tuple[str, str]) -> Path:
+        if artifact not in self.paths:
+            self.paths[artifact] = convert(self.model, *artifact, self.folder)
+        return self.paths[artifact]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(ARTIFACTS)
+
+    def __len__(self) -> int:
+        return len(ARTIFACTS)
 
 
 @dataclass(frozen=True)
@@ -41,12 +93,52 @@ class Model:
     reference: np.ndarray
 
     @cached_property
+    def references(self) -> References:
+        return References(self.folder, self.images, {"fp32": self.reference})
+
+    @property
     def held(self) -> Reference:
-        return Reference(self.spec, self.identity, self.graph, self.images, self.reference)
+        return self.references.of("fp32")
+
+    def held_for(self, name: str, precision: str) -> Reference:
+        """What an artifact of this format and precision is held against."""
+        return self.references.of(FORMATS[name].TWINS[precision])
 
     @property
     def metadata(self) -> dict[str, str]:
         return model_metadata(self.spec, self.identity)
+
+
+@dataclass
+class StandIn:
+    """`convert_all` with artifacts at hand.
+
+    Attributes:
+        asked: what was asked for, in order.
+        errors: name a format here and its conversions fail with this.
+    """
+
+    artifacts: Artifacts
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    errors: dict[str, str] = field(default_factory=dict)
+
+    def convert_all(
+        self,
+        checkpoint: Path,
+        wanted: Mapping[str, tuple[str, ...]],
+        folder: Path,
+        jobs: int,
+        references: Future[Path],
+    ) -> Iterator[Conversion]:
+        now = [(name, precision) for name in wanted for precision in wanted[name]]
+        self.asked += now
+        references.result()
+        for name, precision in reversed(now):  # as they are finished, not as they are registered
+            path = self.artifacts[name, precision]
+            done = Conversion(name, precision, path, 0.1, FORMATS[name].describe(path))
+            if name in self.errors:
+                done = replace(done, description=None, error=self.errors[name])
+            yield done
 
 
 @dataclass(frozen=True)
@@ -62,14 +154,19 @@ class Exported:
 def write_sensitive_network(folder: Path, spec: ModelSpec, seed: int = 0) -> Path:
     """A checkpoint of a random network whose logits spread by 2 around 0 over the hard images.
 
-    Saturated answers (all 0 or 1) would hide every fault; so would one half for everything.
+    Saturated answers (all 0 or 1) would hide every fault; so would one half for everything, and
+    biases of zero, as fresh ones are.
     """
     torch.manual_seed(seed)
     network = build_network(spec.architecture, len(spec.labels)).eval()
     convolution = network.head[1]
     pixels = np.stack(list(hard_images(spec.side).values())).transpose(0, 3, 1, 2)
     bare = PixelGraph(network, spec)
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
+        for module in network.body.modules():
+            if isinstance(module, nn.Conv2d):
+                module.bias.normal_(std=0.1, generator=generator)
         convolution.weight.normal_()
         convolution.bias.zero_()
         x = (torch.from_numpy(pixels).float() - bare.mean) / bare.std
@@ -80,6 +177,43 @@ def write_sensitive_network(folder: Path, spec: ModelSpec, seed: int = 0) -> Pat
     folder.mkdir(parents=True, exist_ok=True)
     write_checkpoint(folder, spec, network.state_dict())
     return folder
+
+
+def write_twins(folder: Path, **levels: int) -> None:
+    """Compress a checkpoint as simply as can be: to the nearest code, ranges of the hard images."""
+    spec = read_spec(folder)
+    pixels = np.stack(list(hard_images(spec.side).values())).transpose(0, 3, 1, 2)
+    bare = PixelGraph(load_network(folder, spec), spec)
+    images = (torch.from_numpy(pixels).float() - bare.mean) / bare.std
+    for precision, most in (levels or {"int8": 127, "w4": 7, "w3": 3}).items():
+        network = load_network(folder, spec)
+        grids = {}
+        for name in weighted_layers(network):
+            layer = network.get_submodule(name)
+            few = layer.weight.numel() < 2000
+            grid = nearest_grid(layer.weight.detach().numpy(), 127 if few else most)
+            grids[f"{name}.weight"] = grid
+            with torch.no_grad():
+                layer.weight.copy_(torch.from_numpy(grid.weights()))
+                layer.bias.copy_(layer.bias.half().float())
+        compression = Compression(
+            precision=precision,
+            parent_sha256=checkpoint_sha256(folder),
+            levels={name: grid.levels for name, grid in grids.items()},
+            activations=calibrate(network, [images]) if precision == "int8" else {},
+            comparison=RECORD,
+        )
+        (folder / precision).mkdir()
+        compressed = replace(spec, compression=compression)
+        write_checkpoint(folder / precision, compressed, network.state_dict(), grids)
+
+
+def nearest_grid(weight: np.ndarray, levels: int) -> Grid:
+    rows = np.abs(weight.reshape(len(weight), -1)).max(axis=1)
+    scale = short_scale(np.maximum(rows, 1e-6) / levels)
+    steps = scale.reshape(-1, *[1] * (weight.ndim - 1))
+    codes = np.clip(np.round(weight / steps), -levels, levels)
+    return Grid(codes.astype(np.int8), scale, levels)
 
 
 def read_model(folder: Path) -> Model:
@@ -104,6 +238,7 @@ def request_export(model: Model, data: Path, root: Path, build: Path, **changes:
         "formats": tuple(FORMATS),
         "root": root,
         "build": build,
+        "precisions": (),
         "image_limit": 100,
         "jobs": 2,
         "latency": False,
@@ -118,6 +253,14 @@ def run_export(request: ExportRequest) -> Exported:
     return Exported(code, screen.getvalue(), request.root, request.build)
 
 
+def convert(model: Model, name: str, precision: str, folder: Path) -> Path:
+    held = model.held_for(name, precision)
+    path = folder / artifact_name(model.spec.name, name, precision)
+    metadata = model_metadata(held.spec, held.checkpoint_sha256)
+    FORMATS[name].convert(held.graph, held.spec, metadata, precision, path)
+    return path
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
     """One thread here and in the processes started from here: cores are few where tests run."""
@@ -129,7 +272,10 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_sensitive_network(tmp_path_factory.mktemp("checkpoint") / "tiny", make_spec())
+    folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
+    write_sensitive_network(folder, make_spec())
+    write_twins(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -139,14 +285,39 @@ def model(checkpoint: Path) -> Model:
 
 @pytest.fixture(scope="session")
 def artifacts(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
-    """(format, precision) -> file or folder, converted in this process by the real converters."""
-    folder = tmp_path_factory.mktemp("artifacts")
-    paths = {}
-    for name, precision in ARTIFACTS:
-        path = folder / f"{model.spec.name}_{precision}{FORMATS[name].SUFFIX}"
-        FORMATS[name].convert(model.graph, model.spec, model.metadata, precision, path)
-        paths[name, precision] = path
-    return paths
+    """Each artifact of the tiny checkpoint, converted once by the real converters."""
+    return Converted(model, tmp_path_factory.mktemp("artifacts"))
+
+
+@pytest.fixture(scope="session")
+def remembered() -> Callable[..., ParityResult]:
+    """`check_artifact`, at once where file, reference and what is allowed are as they were."""
+    answers: dict[object, ParityResult] = {}
+
+    def check(name: str, precision: str, path: Path, reference: Reference) -> ParityResult:
+        files = tree(path) if path.is_dir() else {path.name: path.read_bytes()}
+        digests = [(file, hashlib.sha256(content).digest()) for file, content in files.items()]
+        held = (reference.checkpoint_sha256, reference.images.pixels.tobytes())
+        allowed = (FORMATS[name].TOLERANCES[precision], FORMATS[name].REQUIRES)
+        key = (name, precision, tuple(digests), held, allowed)
+        if key not in answers:
+            answers[key] = check_artifact(name, precision, path, reference)
+        return answers[key]
+
+    return check
+
+
+@pytest.fixture
+def converted(
+    artifacts: Artifacts,
+    remembered: Callable[..., ParityResult],
+    monkeypatch: pytest.MonkeyPatch,
+) -> StandIn:
+    """Exports take the session's artifacts instead of converting; checks are remembered."""
+    stand_in = StandIn(artifacts)
+    monkeypatch.setattr("export.run.convert_all", stand_in.convert_all)
+    monkeypatch.setattr("export.run.check_artifact", remembered)
+    return stand_in
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,7 @@ from export.graph import DeployGraph, PixelGraph
 from export.manifest import MANIFEST_FILE, Published, file_entries, read_manifest
 from export.metadata import model_metadata
 from export.parity import ParityResult, check_artifact
+from export.promotion import Promotion
 from pipeline.checkpoint import ModelSpec, write_checkpoint
 from pipeline.networks import load_network
 from tests.conftest import LABELS, make_spec, write_images
@@ -447,7 +448,8 @@ def disguised(bench: Bench, artifact: Artifact, folder: Path) -> Path:
 
 def larger_input(bench: Bench, artifact: Artifact, folder: Path) -> Path:
     model = bench.model()
-    return convert(model, artifact, folder, spec=replace(model.spec, side=96))
+    graph = copy.deepcopy(model.graph)  # what a graph was simplified to is kept, whatever the side
+    return convert(model, artifact, folder, graph=graph, spec=replace(model.spec, side=96))
 
 
 # --- faults of the file -----------------------------------------------------------------------
@@ -720,7 +722,9 @@ def published(bench: Bench, artifact: Artifact, root: Path, model: str = "tiny")
 
 def _ready(bench: Bench, artifact: Artifact, model: str) -> Published:
     path = bench.clean(artifact, model)
-    return Published(*artifact, path, FORMATS[artifact[0]].describe(path), PASSED)
+    described, identity = FORMATS[artifact[0]].describe(path), bench.model(model).identity
+    promotion = None if artifact[1] == "fp32" else Promotion("parity", {})
+    return Published(*artifact, path, described, PASSED, identity, promotion)
 
 
 def replaced(plant: Plant, *, rehashed: bool) -> Plant:

@@ -13,20 +13,41 @@ from export.assets import FOLDERS, LABELS_FILE, publish
 from export.formats import FORMATS
 from export.manifest import Published, read_manifest
 from export.parity import Agreement, ParityResult
+from export.promotion import Promotion
 from pipeline.errors import BadInput
 from tests.conftest import LABELS
-from tests.export.conftest import Artifacts, Exported, Model, tree
+from tests.export.conftest import ARTIFACTS, RECORD, Artifacts, Exported, Model, tree
 
 PASSED = ParityResult(
     "pass", "", 13, 1e-7, 1e-8, 0, 0, "hard/red", {"hard": Agreement(13, 1e-7, 1e-8, 0)}
 )
 
 
+FIGURES = {key: value for key, value in RECORD.items() if key != "broken_limits"}
+LOST = {**FIGURES, "auroc_drop": {"value": 0.1, "low": 0.05, "high": 0.15}}
+BROKEN = ("AUROC drops by 0.1000 (0.0500 to 0.1500), more than 0.005",)
+
+
+def promotion_of(precision: str) -> Promotion | None:
+    sources = {"fp16": Promotion("parity", {}), "fp32": None}
+    return sources.get(precision, Promotion("recorded", FIGURES))
+
+
+def named(platform: str) -> list[str]:
+    """The artifacts of a platform as they are called in its folder."""
+    return [
+        f"tiny_{precision}{FORMATS[name].SUFFIX}"
+        for name, precision in ARTIFACTS
+        if platform in FORMATS[name].PLATFORMS
+    ]
+
+
 @pytest.fixture
 def by_platform(artifacts: Artifacts) -> dict[str, list[Published]]:
     ready: dict[str, list[Published]] = {platform: [] for platform in FOLDERS}
     for (name, precision), path in artifacts.items():
-        artifact = Published(name, precision, path, FORMATS[name].describe(path), PASSED)
+        described, promotion = FORMATS[name].describe(path), promotion_of(precision)
+        artifact = Published(name, precision, path, described, PASSED, "ab" * 32, promotion)
         for platform in FORMATS[name].PLATFORMS:
             ready[platform].append(artifact)
     return ready
@@ -64,10 +85,11 @@ def test_publishing_replaces_both_folders_whole(
     assert folders == [old / name for name in FOLDERS.values()]
     assert sorted(p.name for p in old.iterdir()) == sorted(FOLDERS.values())
     beside = ["README.md", "labels.txt", "manifest.json"]
-    android = [*beside, "tiny_fp32.onnx", "tiny_fp32.ort", "tiny_fp32.ptl"]
-    ios = [*beside, "tiny_fp16.mlpackage", "tiny_fp32.mlpackage", "tiny_fp32.onnx"]
-    assert sorted(p.name for p in (old / "android_assets").iterdir()) == android
-    assert sorted(p.name for p in (old / "ios_assets").iterdir()) == ios
+    assert {"tiny_w3.onnx", "tiny_int8.ort", "tiny_fp32.ptl"} <= set(named("android"))
+    assert {"tiny_w3.onnx", "tiny_fp16.mlpackage"} <= set(named("ios"))
+    for platform, folder in FOLDERS.items():
+        found = sorted(p.name for p in (old / folder).iterdir())
+        assert found == sorted([*beside, *named(platform)])
 
 
 def test_published_artifacts_are_the_proven_ones(
@@ -115,6 +137,68 @@ def test_what_was_not_run_says_so_in_the_readme(
     text = (tmp_path / "ios_assets" / "README.md").read_text(encoding="utf-8")
     assert text.count("not run: Core ML runs on macOS only") == len(by_platform["ios"])
     assert "pass:" not in text
+
+
+def test_the_readme_names_least_runtime_and_session_options(exported: Exported) -> None:
+    android = (exported.root / "android_assets" / "README.md").read_text(encoding="utf-8")
+    assert "onnxruntime 1.15" in android
+    assert "`intra_op_num_threads` to 2" in android
+    assert "`PyTorchAndroid.setNumThreads(1)`" in android
+    ios = (exported.root / "ios_assets" / "README.md").read_text(encoding="utf-8")
+    assert "| iOS 16.0 |" in ios
+    assert "| iOS 18.0 |" in ios
+    assert "Compute units: all" in ios
+
+
+@pytest.mark.parametrize("folder", FOLDERS.values())
+def test_the_readme_explains_every_precision_that_is_there(folder: str, exported: Exported) -> None:
+    text = (exported.root / folder / "README.md").read_text(encoding="utf-8")
+    here = {a["precision"] for a in read_manifest(exported.root / folder)["artifacts"]}
+    assert here == {"fp32", "fp16", "int8", "w4", "w3"}
+    for precision in here:
+        assert f"- **{precision}**: " in text
+
+
+def test_the_readme_says_how_much_a_precision_loses(
+    tmp_path: Path, model: Model, by_platform: dict[str, list[Published]]
+) -> None:
+    publish_tiny(tmp_path, model, by_platform)
+    text = (tmp_path / "android_assets" / "README.md").read_text(encoding="utf-8")
+    rows = {line.split("`")[1]: line for line in text.splitlines() if line.startswith("| `")}
+    assert sorted(rows) == sorted(named("android"))
+    assert rows["tiny_fp32.onnx"].endswith("| is the fp32 model |")
+    assert rows["tiny_fp16.onnx"].endswith("| within its tolerance |")
+    compared = "| AUROC 0.9000 for 0.9000, 0 of 150 labels differ, when it was compressed |"
+    assert rows["tiny_w4.onnx"].endswith(compared)
+
+
+def test_what_was_rejected_is_listed_with_its_reasons_and_not_copied(
+    tmp_path: Path, model: Model, by_platform: dict[str, list[Published]]
+) -> None:
+    kept, rejected = {}, {}
+    for platform, artifacts in by_platform.items():
+        kept[platform] = [a for a in artifacts if a.precision != "w3"]
+        rejected[platform] = [
+            replace(a, promotion=Promotion("measured", LOST, BROKEN))
+            for a in artifacts
+            if a.precision == "w3"
+        ]
+    publish(tmp_path, model.spec, model.identity, kept, rejected)
+    for platform, folder in FOLDERS.items():
+        names = {p.name for p in (tmp_path / folder).iterdir()}
+        assert [name for name in names if "w3" in name] == []
+        manifest = read_manifest(tmp_path / folder)
+        listed = [(e["format"], e["precision"]) for e in manifest["rejected"]]
+        assert listed == [(a.format, a.precision) for a in rejected[platform]] != []
+        for entry, artifact in zip(manifest["rejected"], rejected[platform], strict=True):
+            assert entry["accuracy"]["broken_limits"] == list(BROKEN)
+            assert entry["accuracy"]["auroc_drop"]["value"] == 0.1
+            files = tree(artifact.path) if artifact.path.is_dir() else {}
+            size = sum(map(len, files.values())) or artifact.path.stat().st_size
+            assert entry["size_bytes"] == size
+        text = (tmp_path / folder / "README.md").read_text(encoding="utf-8")
+        assert "not published, for the accuracy lost" in text
+        assert text.count(BROKEN[0]) == len(rejected[platform])
 
 
 @pytest.mark.parametrize("platform", FOLDERS)

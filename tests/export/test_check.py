@@ -3,40 +3,71 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from export.assets import FOLDERS
 from export.check import check_published
 from export.cli import main
 from export.formats import FORMATS
+from export.manifest import file_entries
+from export.parity import ParityResult
+from export.promotion import Promotion, promote
+from export.reference import References, build_references
 from export.report import Row, exit_code
 from pipeline.errors import BadInput
 from tests.conftest import make_spec
-from tests.export.conftest import Exported, Model, tree, write_sensitive_network
+from tests.export.conftest import (
+    ARTIFACTS,
+    Exported,
+    Model,
+    read_model,
+    tree,
+    write_sensitive_network,
+    write_twins,
+)
 
 ANDROID, IOS = FOLDERS["android"], FOLDERS["ios"]
 PACKAGE = f"{IOS}/tiny_fp32.mlpackage"
+PACKAGE_W4 = f"{IOS}/tiny_w4.mlpackage"
 CLEAN = {
-    ("android", "onnx fp32"): "pass",
-    ("android", "ort fp32"): "pass",
-    ("android", "torchscript fp32"): "pass",
-    ("ios", "onnx fp32"): "pass",
-    ("ios", "coreml fp32"): "pass",
-    ("ios", "coreml fp16"): "pass",
+    (platform, f"{name} {precision}"): "pass"
+    for platform in FOLDERS
+    for name, precision in ARTIFACTS
+    if platform in FORMATS[name].PLATFORMS
 }
 FILES = {
     f"{ANDROID}/tiny_fp32.onnx": ("android", "onnx fp32"),
+    f"{ANDROID}/tiny_int8.onnx": ("android", "onnx int8"),
+    f"{ANDROID}/tiny_w3.onnx": ("android", "onnx w3"),
     f"{ANDROID}/tiny_fp32.ort": ("android", "ort fp32"),
+    f"{ANDROID}/tiny_int8.ort": ("android", "ort int8"),
     f"{ANDROID}/tiny_fp32.ptl": ("android", "torchscript fp32"),
+    f"{ANDROID}/tiny_w4.ptl": ("android", "torchscript w4"),
     f"{IOS}/tiny_fp32.onnx": ("ios", "onnx fp32"),
     f"{PACKAGE}/Manifest.json": ("ios", "coreml fp32"),
     f"{PACKAGE}/Data/com.apple.CoreML/model.mlmodel": ("ios", "coreml fp32"),
     f"{PACKAGE}/Data/com.apple.CoreML/weights/weight.bin": ("ios", "coreml fp32"),
+    f"{PACKAGE_W4}/Data/com.apple.CoreML/weights/weight.bin": ("ios", "coreml w4"),
 }
+
+
+@pytest.fixture(autouse=True)
+def checked_once(remembered: Callable[..., ParityResult], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test damages one file of two dozen; the others are as they were checked before."""
+    monkeypatch.setattr("export.check.check_artifact", remembered)
+    monkeypatch.setattr("export.reference.build_references", built_once)
+
+
+@cache
+def built_once(checkpoint: Path, data: Path | None, image_limit: int) -> References:
+    return build_references(checkpoint, data, image_limit)
 
 
 def checked(assets: Path, model: Model, data: Path) -> dict[tuple[str, str], Row]:
@@ -182,27 +213,126 @@ def test_assets_of_another_checkpoint_fail_everywhere(
     assert "export again" in rows[0].parity.reason
 
 
+def renew_hash(folder: Path, name: str) -> None:
+    """Make the manifest match what lies there now."""
+    entries = [vars(entry) for entry in file_entries(folder, name)]
+
+    def renew(document: dict[str, Any]) -> None:
+        (artifact,) = [a for a in document["artifacts"] if a["path"] == name]
+        artifact["size_bytes"] = sum(entry["size_bytes"] for entry in entries)
+        artifact["files"] = entries
+
+    edit_manifest(folder, renew)
+
+
 def test_a_file_swapped_together_with_its_hash_still_fails_by_its_content(
     assets: Path, model: Model, data: Path, tmp_path: Path
 ) -> None:
     """Hashes prove nothing to someone who writes the manifest as well; parity does."""
-    from export.formats import FORMATS
-    from export.manifest import file_entries
-    from tests.export.conftest import read_model
-
     other = read_model(write_sensitive_network(tmp_path / "other", make_spec(), seed=1))
     path = assets / ANDROID / "tiny_fp32.onnx"
     FORMATS["onnx"].convert(other.graph, model.spec, model.metadata, "fp32", path)
-    (entry,) = file_entries(assets / ANDROID, path.name)
-
-    def renew(document: dict[str, Any]) -> None:
-        artifact = document["artifacts"][0]
-        assert artifact["path"] == path.name
-        artifact["size_bytes"] = entry.size_bytes
-        artifact["files"] = [vars(entry)]
-
-    edit_manifest(assets / ANDROID, renew)
+    renew_hash(assets / ANDROID, path.name)
     assert_one_fails(checked(assets, model, data), ("android", "onnx fp32"), "max |Δp|")
+
+
+# --- compressed artifacts -----------------------------------------------------------------------
+
+
+def test_a_compressed_artifact_is_checked_against_its_own_twin(
+    assets: Path, model: Model, data: Path
+) -> None:
+    rows = checked(assets, model, data)
+    few_bits = [row for (_, name), row in rows.items() if name in ("onnx w4", "torchscript w3")]
+    assert len(few_bits) == 3
+    for row in few_bits:
+        twin = model.references.of(row.precision)
+        assert row.parity.max_abs_diff <= 1e-4 < np.abs(twin.probs - model.reference).max()
+        assert row.promotion.source == "recorded"
+
+
+def test_without_its_twin_an_artifact_is_not_run_and_says_what_makes_it(
+    assets: Path, model: Model, data: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(model.folder, tmp_path / "tiny"))
+    shutil.rmtree(folder / "w4")
+    rows, _ = check_published(assets, folder, data, 100)
+    found = {(row.place, row.name): row.parity for row in rows}
+    expected = {k: "not_run" if k[1].endswith(" w4") else "pass" for k in CLEAN}
+    assert {key: parity.status for key, parity in found.items()} == expected
+    for key, parity in found.items():
+        if key[1].endswith(" w4"):
+            assert f"`python -m pipeline compress {folder} --data PLACE`" in parity.reason
+    assert (exit_code(rows, strict=False), exit_code(rows, strict=True)) == (0, 1)
+
+
+def test_a_damaged_file_fails_also_where_its_twin_is_missing(
+    assets: Path, model: Model, data: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(model.folder, tmp_path / "tiny"))
+    shutil.rmtree(folder / "w3")
+    change_one_byte(assets / ANDROID / "tiny_w3.onnx")
+    rows, _ = check_published(assets, folder, data, 100)
+    found = {(row.place, row.name): row.parity.status for row in rows}
+    assert (found["android", "onnx w3"], found["ios", "onnx w3"]) == ("fail", "not_run")
+
+
+def test_a_checkpoint_compressed_again_makes_the_published_files_stale(
+    assets: Path, model: Model, data: Path, tmp_path: Path
+) -> None:
+    """The checkpoint is the same, so that only the file itself can tell."""
+    folder = Path(shutil.copytree(model.folder, tmp_path / "tiny"))
+    shutil.rmtree(folder / "w3")
+    write_twins(folder, w3=2)
+    rows, _ = check_published(assets, folder, data, 100)
+    found = {(row.place, row.name): row.parity for row in rows}
+    expected = {k: "fail" if k[1].endswith(" w3") else "pass" for k in CLEAN}
+    assert {key: parity.status for key, parity in found.items()} == expected
+    assert "checkpoint_sha256 in the file" in found["ios", "onnx w3"].reason
+
+
+def test_the_file_of_another_twin_under_a_renewed_hash_fails(
+    assets: Path, model: Model, data: Path
+) -> None:
+    shutil.copy(assets / ANDROID / "tiny_w3.onnx", assets / ANDROID / "tiny_w4.onnx")
+    renew_hash(assets / ANDROID, "tiny_w4.onnx")
+    rows = checked(assets, model, data)
+    assert_one_fails(rows, ("android", "onnx w4"), "checkpoint_sha256 in the file")
+
+
+def test_a_twin_of_another_checkpoint_is_bad_input(
+    assets: Path, model: Model, data: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(model.folder, tmp_path / "tiny"))
+    other = write_sensitive_network(tmp_path / "other", make_spec(), seed=1)
+    write_twins(other, w4=7)
+    shutil.rmtree(folder / "w4")
+    shutil.copytree(other / "w4", folder / "w4")
+    with pytest.raises(BadInput, match="compressed from another checkpoint"):
+        check_published(assets, folder, data, 100)
+
+
+def test_a_published_artifact_that_loses_too_much_on_given_data_fails(
+    assets: Path,
+    model: Model,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was fit on the images of its export; on these it is not."""
+    said = "recall drops by 0.3000, more than 0.025"
+
+    def judged(precision: str, *arguments: object) -> Promotion | None:
+        found = promote(precision, *arguments)
+        return replace(found, broken=(said,)) if precision == "int8" else found
+
+    monkeypatch.setattr("export.check.promote", judged)
+    rows = checked(assets, model, data)
+    expected = {k: "fail" if k[1].endswith(" int8") else "pass" for k in CLEAN}
+    assert statuses(rows) == expected
+    failed = [row for row in rows.values() if row.precision == "int8"]
+    assert {row.reason for row in failed} == {said}
+    assert {row.verdict for row in failed} == {"fail"}
+    assert exit_code(list(rows.values()), strict=False) == 1
 
 
 def test_an_artifact_unknown_to_this_version_is_bad_input(
@@ -232,7 +362,9 @@ def test_the_command_exits_0_when_nothing_failed(
     exported: Exported, model: Model, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_check(exported.root, model, data) == 0
-    assert "6 passed, 0 failed, 0 not run of 6 artifacts" in capsys.readouterr().out
+    count = len(CLEAN)
+    said = f"{count} passed, 0 failed, 0 not run of {count} artifacts"
+    assert said in capsys.readouterr().out
 
 
 def test_the_command_exits_1_when_something_failed(

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from export.assets import FOLDERS
-from export.cli import FORMAT_NAMES, main
+from export.cli import FORMAT_NAMES, PRECISION_NAMES, main
 from export.conversion import Conversion
 from export.formats import FORMATS
 from tests.conftest import write_images
-from tests.export.conftest import Artifacts, Exported, Model, tree
+from tests.export.conftest import ARTIFACTS, Exported, Model, StandIn, tree
 
 HERE = Path(__file__).resolve().parents[2]
 HEAVY = "torch numpy onnx onnxruntime onnxsim coremltools torchvision rich PIL fastai jsonschema"
@@ -71,6 +71,7 @@ def test_help_imports_nothing_heavy(command: list[str]) -> None:
 
 def test_the_names_in_the_help_are_the_registers() -> None:
     assert tuple(FORMATS) == FORMAT_NAMES
+    assert {precision for _, precision in ARTIFACTS} == set(PRECISION_NAMES)
 
 
 def test_no_command_is_a_wrong_request() -> None:
@@ -87,6 +88,29 @@ def test_an_unknown_format_is_refused(
 ) -> None:
     arguments = ["all", "--checkpoint", str(model.folder), "--formats", "onnx,tflite"]
     assert_refused(arguments, "unknown format 'tflite'", empty, capsys)
+
+
+def test_an_unknown_precision_is_refused_with_the_known_ones(
+    model: Model, empty: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["all", "--checkpoint", str(model.folder), "--precisions", "fp32,int4"]
+    assert_refused(arguments, "no precision 'int4'; there are: fp32, fp16", empty, capsys)
+
+
+def test_a_precision_that_the_formats_asked_for_do_not_have_is_refused(
+    model: Model, empty: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["all", "--checkpoint", str(model.folder), "--formats", "ort"]
+    said = "ort: no precision 'w4'; there are: fp32, int8"
+    assert_refused([*arguments, "--precisions", "w4"], said, empty, capsys)
+
+
+@pytest.mark.parametrize("precisions", ["", ",", " "])
+def test_no_precision_at_all_is_refused(
+    precisions: str, empty: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["all", "--precisions", precisions]
+    assert_refused(arguments, "--precisions names none", empty, capsys)
 
 
 @pytest.mark.parametrize("formats", ["", ",", " "])
@@ -137,7 +161,15 @@ def test_training_and_a_checkpoint_at_once_are_refused(
     assert_refused(arguments, "give one of them", empty, capsys)
 
 
-@pytest.mark.parametrize("wrong", [["--formats", "tflite"], ["--jobs", "0"], ["--images", "0"]])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--formats", "tflite"],
+        ["--precisions", "int4"],
+        ["--jobs", "0"],
+        ["--images", "0"],
+    ],
+)
 def test_a_wrong_request_is_refused_before_training(
     wrong: list[str],
     empty: Path,
@@ -165,7 +197,7 @@ def test_damaged_weights_are_refused(
 ) -> None:
     folder = tmp_path / "damaged"
     folder.mkdir()
-    for file in model.folder.iterdir():
+    for file in (p for p in model.folder.iterdir() if p.is_file()):
         (folder / file.name).write_bytes(file.read_bytes())
     content = bytearray((folder / "model.safetensors").read_bytes())
     content[-1] ^= 1
@@ -218,40 +250,22 @@ def test_a_missing_package_of_a_format_left_out_is_no_matter(
 # --- requests that are served -----------------------------------------------------------------
 
 
-@pytest.fixture
-def conversions(artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Conversions are taken from the session's artifacts; the list says what was asked for."""
-    asked: list[str] = []
-
-    def convert_all(
-        checkpoint: Path, wanted: dict[str, tuple[str, ...]], folder: Path, jobs: int
-    ) -> Iterator[Conversion]:
-        for name in wanted:
-            asked.append(name)
-            for precision in wanted[name]:
-                path = artifacts[name, precision]
-                yield Conversion(name, precision, path, 0.1, FORMATS[name].describe(path))
-
-    monkeypatch.setattr("export.run.convert_all", convert_all)
-    return asked
-
-
 def request(model: Model, data: Path, *more: str) -> list[str]:
     options = ["--checkpoint", str(model.folder), "--data", str(data), "--no-latency"]
     return ["all", *options, *more]
 
 
 def test_everything_goes_into_the_working_folder(
-    conversions: list[str], model: Model, data: Path, empty: Path
+    converted: StandIn, model: Model, data: Path, empty: Path
 ) -> None:
     assert main(request(model, data)) == 0
-    assert conversions == list(FORMATS)
+    assert converted.asked == ARTIFACTS
     assert sorted(p.name for p in empty.iterdir()) == ["android_assets", "build", "ios_assets"]
     assert (empty / "build" / "export" / "report.json").is_file()
 
 
 def test_a_folder_that_is_not_ours_is_refused_before_anything_is_converted(
-    conversions: list[str],
+    converted: StandIn,
     model: Model,
     data: Path,
     empty: Path,
@@ -262,12 +276,12 @@ def test_a_folder_that_is_not_ours_is_refused_before_anything_is_converted(
     (empty / "ios_assets" / "Assets.swift").write_text("// somebody's work")
     assert main(request(model, data)) == 2
     assert "not ours to replace" in capsys.readouterr().err
-    assert conversions == []
+    assert converted.asked == []
     assert tree(empty) == {"ios_assets/Assets.swift": b"// somebody's work"}
 
 
 def test_a_part_of_the_formats_does_not_replace_the_whole(
-    conversions: list[str], model: Model, data: Path, empty: Path
+    converted: StandIn, model: Model, data: Path, empty: Path
 ) -> None:
     assert main(request(model, data)) == 0
     before = tree(empty / "android_assets")
@@ -277,8 +291,20 @@ def test_a_part_of_the_formats_does_not_replace_the_whole(
     assert {p.suffix for p in part.iterdir()} == {".ort", ".ptl", ".json", ".md", ".txt"}
 
 
+def test_a_part_of_the_precisions_does_not_replace_the_whole_either(
+    converted: StandIn, model: Model, data: Path, empty: Path
+) -> None:
+    assert main(request(model, data, "--precisions", "w4, int8")) == 0
+    assert converted.asked == [(n, p) for n, p in ARTIFACTS if p in ("w4", "int8")]
+    assert sorted(p.name for p in empty.iterdir()) == ["build"]
+    part = empty / "build" / "export" / "assets" / "ios_assets"
+    assert {p.name for p in part.glob("tiny_*")} == {
+        *("tiny_int8.onnx", "tiny_w4.onnx", "tiny_int8.mlpackage", "tiny_w4.mlpackage")
+    }
+
+
 def test_a_part_goes_where_out_says(
-    conversions: list[str], model: Model, data: Path, empty: Path
+    converted: StandIn, model: Model, data: Path, empty: Path
 ) -> None:
     assert main(request(model, data, "--formats", "ort", "--out", "app")) == 0
     assert (empty / "app" / "android_assets" / "tiny_fp32.ort").is_file()
@@ -286,7 +312,7 @@ def test_a_part_goes_where_out_says(
 
 
 def test_train_trains_first_and_exports_what_was_trained(
-    conversions: list[str],
+    converted: StandIn,
     model: Model,
     data: Path,
     empty: Path,
@@ -298,11 +324,34 @@ def test_train_trains_first_and_exports_what_was_trained(
         asked.append((config.finetune_epochs, place, overwrite))
         return model.folder
 
+    def compress(*arguments: object, **options: object) -> None:
+        asked.append((*arguments, options))
+
     monkeypatch.setattr("pipeline.train.train", train)
+    monkeypatch.setattr("pipeline.compress.compress", compress)
     options = ["--train", "--preset", "quick", "--data", str(data), "--no-latency"]
     assert main(["all", *options]) == 0
-    assert asked == [(2, data, True)]
+    compressed = (model.folder, data, ["int8", "w4", "w3"], {"changes": {"epochs": 0}})
+    assert asked == [(2, data, True), compressed]
     assert (empty / "ios_assets" / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize(("wanted", "made"), [("fp32,fp16", None), ("w3,fp32", ["w3"])])
+def test_train_compresses_to_what_is_asked_for_and_the_paper_preset_fine_tunes(
+    wanted: str,
+    made: list[str] | None,
+    converted: StandIn,
+    model: Model,
+    data: Path,
+    empty: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+    monkeypatch.setattr("pipeline.train.train", lambda *_, **__: model.folder)
+    monkeypatch.setattr("pipeline.compress.compress", lambda *a, **o: asked.append((*a, o)))
+    options = ["--data", str(data), "--no-latency", "--formats", "onnx", "--precisions", wanted]
+    assert main(["all", "--train", *options]) == 0
+    assert asked == ([] if made is None else [(model.folder, data, made, {"changes": {}})])
 
 
 def test_ctrl_c_exits_130_and_leaves_the_old_assets(
@@ -377,5 +426,5 @@ def test_the_command_as_a_user_types_it(model: Model, data: Path, empty: Path) -
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert "1 passed, 0 failed, 3 not run of 4 artifacts" in done.stdout
+    assert "5 passed, 0 failed, 3 not run of 8 artifacts" in done.stdout
     assert (empty / "app" / "android_assets" / "tiny_fp32.ptl").is_file()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import pytest
 
 from export.conversion import Conversion, artifact_name, convert_all
 from export.formats import FORMATS
-from tests.export.conftest import Exported, Model
+from tests.export.conftest import Exported, Model, request_export, run_export
 
 TWO = {"onnx": ("fp32",), "torchscript": ("fp32",)}
 
@@ -96,6 +98,75 @@ def test_a_process_that_dies_is_a_failed_conversion(dying: Run) -> None:
 @pytest.mark.slow
 def test_the_others_are_converted_when_a_process_dies(dying: Run) -> None:
     assert dying.conversions["torchscript"].error is None
+
+
+# --- families, and the check in their processes ------------------------------------------------
+
+# A stand-in that does nothing, and says in which process.
+COUNTS = """
+import os
+def simplify(model, **options):
+    print("simplified in process", os.getpid(), flush=True)
+    return model, True
+"""
+FAMILIES = {"onnx": ("fp32", "w4"), "ort": ("fp32",)}
+
+
+@pytest.fixture(scope="module")
+def checked(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Two formats of one family, converted and checked."""
+    place = tmp_path_factory.mktemp("checked")
+    (place / "packages").mkdir()
+    (place / "packages" / "onnxsim.py").write_text(COUNTS)
+    for twin in ("fp32", "w4"):
+        model.references.of(twin)
+    model.references.save(place / "references.npz")
+    saved: Future[Path] = Future()
+    saved.set_result(place / "references.npz")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(place / "packages")
+        done = list(convert_all(model.folder, FAMILIES, place / "build", 2, saved))
+    return Run(place / "build", {f"{c.format} {c.precision}": c for c in done})
+
+
+def test_a_family_shares_one_process_and_what_it_has_simplified(checked: Run) -> None:
+    lines = "".join(log.read_text() for log in checked.folder.glob("*.log")).splitlines()
+    processes = [line.split()[-1] for line in lines if line.startswith("simplified in process")]
+    assert len(processes) == 2  # the fp32 graph, for ONNX and ORT, and the w4 graph
+    assert len(set(processes)) == 1
+
+
+def test_each_artifact_is_checked_in_the_process_that_made_it(checked: Run, model: Model) -> None:
+    assert checked.conversions.keys() == {"onnx fp32", "onnx w4", "ort fp32"}
+    for conversion in checked.conversions.values():
+        assert conversion.error is None
+        assert conversion.parity.status == "pass"
+        assert conversion.parity.images == len(model.images.names)
+        assert conversion.parity.max_abs_diff <= 1e-4  # to its own twin
+        assert conversion.parity.probs.shape == model.reference.shape
+
+
+def test_without_references_nothing_is_checked(raising: Run) -> None:
+    assert {conversion.parity for conversion in raising.conversions.values()} == {None}
+
+
+def die(*_: object) -> Conversion:
+    os._exit(9)
+
+
+def test_a_process_that_dies_during_the_check_is_a_failure_and_nothing_is_published(
+    model: Model, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("export.conversion.check_conversion", die)
+    few = {"formats": ("torchscript",), "precisions": ("fp32", "w4")}
+    request = request_export(model, data, tmp_path / "assets", tmp_path / "build", **few)
+    done = run_export(request)
+    assert done.code == 1
+    assert not done.root.exists()
+    assert "0 passed, 2 failed" in done.output
+    for precision in ("fp32", "w4"):
+        said = f"torchscript {precision}: conversion failed: the process that checked it died (see"
+        assert said in done.output
 
 
 def test_an_artifact_is_named_by_model_precision_and_format() -> None:

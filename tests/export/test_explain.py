@@ -16,7 +16,7 @@ from export.cli import main
 from export.explain import explain, print_explanation
 from export.formats import FORMATS
 from export.graph import DeployGraph
-from tests.export.conftest import ARTIFACTS, Artifacts, Model
+from tests.export.conftest import PLAIN, Artifacts, Model
 
 IMAGE = "hard/noise_colour"
 OPEN = ("onnx", "coreml")  # formats whose steps can be watched
@@ -49,7 +49,7 @@ def faulty(model: Model, name: str, fault: Callable[[DeployGraph], None], folder
     return path
 
 
-@pytest.mark.parametrize(("name", "precision"), ARTIFACTS)
+@pytest.mark.parametrize(("name", "precision"), PLAIN)
 def test_nothing_is_found_in_a_clean_artifact(
     name: str, precision: str, model: Model, artifacts: Artifacts
 ) -> None:

@@ -16,6 +16,7 @@ from export.formats import FORMATS
 from export.manifest import (
     MANIFEST_FILE,
     SCHEMA_FILE,
+    SESSIONS,
     file_entries,
     file_sha256,
     read_manifest,
@@ -23,7 +24,7 @@ from export.manifest import (
 )
 from pipeline.errors import BadInput
 from tests.conftest import LABELS, SIDE
-from tests.export.conftest import Exported, Model
+from tests.export.conftest import RECORD, Exported, Model
 
 each_folder = pytest.mark.parametrize("folder", FOLDERS.values())
 
@@ -61,7 +62,7 @@ def test_a_manifest_has_every_field_that_an_app_needs(
     folder: str, exported: Exported, model: Model
 ) -> None:
     manifest = manifest_of(exported, folder)
-    assert manifest["schema"] == 1
+    assert manifest["schema"] == 2
     about = manifest["model"]
     assert (about["name"], about["version"]) == ("tiny", "1.2.3")
     assert about["architecture"] == "squeezenet1_1"
@@ -76,7 +77,7 @@ def test_a_manifest_has_every_field_that_an_app_needs(
     for artifact in manifest["artifacts"]:
         assert artifact.keys() == {
             *("format", "precision", "path", "size_bytes", "files", "inputs", "outputs"),
-            *("requires", "parity", "latency_ms"),
+            *("requires", "checkpoint_sha256", "parity", "accuracy", "latency_ms", "session"),
         }
         parity = artifact["parity"]
         assert {"status", "reason", "images", "max_abs_diff", "label_flips"} <= parity.keys()
@@ -84,6 +85,39 @@ def test_a_manifest_has_every_field_that_an_app_needs(
         assert artifact["inputs"][0]["name"] == "image"
         assert artifact["outputs"][0]["name"] == "probs"
         assert artifact["latency_ms"] is None  # not measured in this export
+        assert artifact["session"] == SESSIONS[artifact["format"]]
+    assert manifest["rejected"] == []
+
+
+@each_folder
+def test_an_entry_names_the_checkpoint_that_its_file_is_made_from(
+    folder: str, exported: Exported, model: Model
+) -> None:
+    for artifact in manifest_of(exported, folder)["artifacts"]:
+        held = model.held_for(artifact["format"], artifact["precision"])
+        assert artifact["checkpoint_sha256"] == held.checkpoint_sha256
+
+
+@each_folder
+def test_an_entry_says_how_near_it_is_to_the_fp32_model_and_how_that_is_known(
+    folder: str, exported: Exported
+) -> None:
+    """Six validation images are too few to measure with."""
+    sources = {"fp32": None, "fp16": "parity", **dict.fromkeys(("int8", "w4", "w3"), "recorded")}
+    for artifact in manifest_of(exported, folder)["artifacts"]:
+        accuracy = artifact["accuracy"]
+        assert (accuracy and accuracy["source"]) == sources[artifact["precision"]]
+        if accuracy is not None:
+            assert accuracy["broken_limits"] == []
+            assert accuracy["limits"]["auroc_drop"] > 0
+        if accuracy is not None and accuracy["source"] == "recorded":
+            figures = {k: v for k, v in RECORD.items() if k != "broken_limits"}
+            assert figures.items() <= accuracy.items()
+
+
+def test_every_format_has_its_session_options() -> None:
+    assert SESSIONS.keys() == FORMATS.keys()
+    assert all(SESSIONS.values())
 
 
 @each_folder
@@ -176,12 +210,15 @@ REQUIRED = [
     ("schema",),
     ("model",),
     ("artifacts",),
+    ("rejected",),
     ("tools",),
     *(("model", key) for key in ("name", "version", "architecture", "labels", "threshold")),
     *(("model", key) for key in ("input", "checkpoint_sha256", "metrics")),
     *(("model", "input", k) for k in ("name", "dtype", "layout", "width", "height", "resize")),
     *(("artifacts", 0, key) for key in ("format", "precision", "path", "size_bytes", "files")),
     *(("artifacts", 0, k) for k in ("inputs", "outputs", "requires", "parity", "latency_ms")),
+    *(("artifacts", 0, k) for k in ("checkpoint_sha256", "accuracy", "session")),
+    *(("artifacts", 1, "accuracy", k) for k in ("source", "limits", "broken_limits")),
     *(("artifacts", 0, "files", 0, key) for key in ("path", "size_bytes", "sha256")),
     *(("artifacts", 0, "parity", key) for key in ("status", "reason", "images")),
     *(("artifacts", 0, "parity", k) for k in ("max_abs_diff", "label_flips", "tolerance")),
@@ -197,7 +234,22 @@ def test_a_manifest_without_a_required_field_is_refused(
         holder = holder[key]
     del holder[place[-1]]
     (tmp_path / MANIFEST_FILE).write_text(json.dumps(manifest))
-    with pytest.raises(BadInput, match=str(place[-1])):
+    said = "accuracy" if "accuracy" in place else str(place[-1])
+    with pytest.raises(BadInput, match=said):
+        read_manifest(tmp_path)
+
+
+def test_a_rejected_entry_without_its_reasons_is_refused(
+    manifest: dict[str, Any], tmp_path: Path
+) -> None:
+    accuracy = copy.deepcopy(manifest["artifacts"][1]["accuracy"])
+    entry = {"format": "onnx", "precision": "w3", "size_bytes": 1, "accuracy": accuracy}
+    manifest["rejected"] = [entry]
+    write_manifest(tmp_path, manifest)
+    assert read_manifest(tmp_path)["rejected"] == [entry]
+    del accuracy["broken_limits"]
+    (tmp_path / MANIFEST_FILE).write_text(json.dumps(manifest))
+    with pytest.raises(BadInput, match="broken_limits"):
         read_manifest(tmp_path)
 
 
@@ -216,17 +268,19 @@ def test_an_unknown_field_is_refused(manifest: dict[str, Any], tmp_path: Path) -
         read_manifest(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b'{"schema": 1,', b"\xff\xfe", b"<xml/>"])
+@pytest.mark.parametrize("content", [b"", b'{"schema": 2,', b"\xff\xfe", b"<xml/>"])
 def test_a_damaged_manifest_is_bad_input(content: bytes, tmp_path: Path) -> None:
     (tmp_path / MANIFEST_FILE).write_bytes(content)
     with pytest.raises(BadInput, match=r"manifest\.json is not JSON"):
         read_manifest(tmp_path)
 
 
-@pytest.mark.parametrize("content", ['{"schema": 2}', "{}", "[]", "null", '{"schema": "1"}'])
+@pytest.mark.parametrize(
+    "content", ['{"schema": 1}', '{"schema": 3}', "{}", "[]", "null", '{"schema": "2"}']
+)
 def test_a_manifest_of_another_schema_is_bad_input(content: str, tmp_path: Path) -> None:
     (tmp_path / MANIFEST_FILE).write_text(content)
-    with pytest.raises(BadInput, match="this version reads 1; export again"):
+    with pytest.raises(BadInput, match="this version reads 2; export again"):
         read_manifest(tmp_path)
 
 

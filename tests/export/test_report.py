@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from export.formats.base import Tolerance
 from export.parity import Agreement, ParityResult
+from export.promotion import Promotion
 from export.report import (
     Row,
     exit_code,
@@ -33,6 +35,14 @@ ROWS = {
     "not_run": Row("coreml", "fp16", "ios", NOT_RUN, 1_490_000),
 }
 ALL = list(ROWS.values())
+FIGURES = {
+    "auroc": 0.89,
+    "auroc_drop": {"value": 0.0123, "low": 0.001, "high": 0.02},
+    "label_flips": 7,
+}
+BROKEN = ("AUROC drops by 0.0123 (0.0010 to 0.0200), more than 0.005", "recall drops by 0.0400")
+REJECTED = Row("onnx", "w3", "", PASS, 290_000, None, Promotion("measured", FIGURES, BROKEN))
+PROMOTED = Row("onnx", "w4", "android ios", PASS, 390_000, None, Promotion("measured", FIGURES))
 
 
 def printed(rows: list[Row]) -> str:
@@ -61,6 +71,68 @@ def test_the_exit_code_is_1_for_a_failure_and_strictly_for_what_was_not_run(
     statuses: list[str], strict: bool, code: int
 ) -> None:
     assert exit_code([ROWS[status] for status in statuses], strict) == code
+
+
+def test_what_was_rejected_is_no_failure_but_strictly_not_good_enough() -> None:
+    assert (REJECTED.verdict, PROMOTED.verdict) == ("rejected", "pass")
+    assert exit_code([ROWS["pass"], REJECTED], strict=False) == 0
+    assert exit_code([ROWS["pass"], REJECTED], strict=True) == 1
+    assert exit_code([ROWS["pass"], PROMOTED], strict=True) == 0
+
+
+def test_a_failure_or_what_was_not_run_is_not_called_rejected() -> None:
+    for name in ("fail", "not_run"):
+        row = replace(ROWS[name], promotion=REJECTED.promotion)
+        assert row.verdict == name
+        assert row.reason == row.parity.reason
+
+
+def test_the_verdict_counts_what_was_rejected_where_something_was() -> None:
+    said = verdict_sentence([*ALL, REJECTED, PROMOTED])
+    assert said == "2 passed, 1 failed, 1 rejected, 1 not run of 5 artifacts"
+
+
+def test_people_see_what_was_rejected_with_its_reasons_and_figures() -> None:
+    text = printed([ROWS["pass"], REJECTED, PROMOTED])
+    (line,) = [line for line in text.splitlines() if line.split()[:2] == ["onnx", "w3"]]
+    words = line.split()
+    assert words[2] == "rejected"
+    assert words[words.index("+0.0123") - 1] == "7"
+    assert f"onnx w3: {'; '.join(BROKEN)}" in text
+    (line,) = [line for line in text.splitlines() if line.split()[:2] == ["onnx", "fp32"]]
+    assert "+0." not in line  # fp32 has nothing to be compared with
+
+
+def test_people_see_what_a_format_refuses_and_why_each_reason_once() -> None:
+    refused = {"ort": {"w4": "would be unpacked", "w3": "would be unpacked", "fp16": "no use"}}
+    screen = io.StringIO()
+    print_verdict(Console(file=screen, width=140), ALL, "13 hard images", refused)
+    assert "ort has no w4, w3: would be unpacked" in screen.getvalue()
+    assert "ort has no fp16: no use" in screen.getvalue()
+
+
+def test_the_document_has_verdict_and_accuracy_of_each_artifact() -> None:
+    found = document([*ALL, REJECTED])["artifacts"]
+    assert [a["verdict"] for a in found] == ["pass", "fail", "not_run", "rejected"]
+    assert [a["accuracy"] is None for a in found] == [True, True, True, False]
+    assert found[-1]["accuracy"]["broken_limits"] == list(BROKEN)
+    assert found[-1]["accuracy"]["auroc_drop"]["value"] == 0.0123
+    assert found[-1]["parity"]["status"] == "pass"
+    assert document([ROWS["pass"], REJECTED])["failed"] is False
+
+
+def test_a_figure_that_is_not_finite_is_null_in_the_accuracy_too() -> None:
+    lost = Promotion("measured", {**FIGURES, "auroc": math.nan}, BROKEN)
+    text = to_json(document([replace(REJECTED, promotion=lost)]))
+    assert json.loads(text)["artifacts"][0]["accuracy"]["auroc"] is None
+
+
+def test_junit_has_what_was_rejected_as_skipped_with_its_reasons() -> None:
+    suite = ElementTree.fromstring(to_junit(document([ROWS["pass"], REJECTED])))
+    assert [suite.get(key) for key in ("tests", "failures", "skipped")] == ["2", "0", "1"]
+    _, rejected = suite
+    assert rejected.find("skipped").get("message") == f"rejected: {'; '.join(BROKEN)}"
+    assert rejected.find("failure") is None
 
 
 def test_the_verdict_counts_all_three() -> None:
