@@ -22,6 +22,12 @@ from export.errors import ConversionFailed, Unreadable
 from export.formats.base import Description, Runner, Tolerance
 from export.formats.onnx_editor import LAYER_KINDS, constant_values
 from export.formats.onnx_integers import store_integers
+from export.formats.onnx_normalisation import (
+    NAMES,
+    Normalisation,
+    read_normalisation,
+    take_in_normalisation,
+)
 from export.formats.onnx_weights import store_grids, store_halves
 from export.formats.onnxruntime_session import load_session, run_session, session_ports
 from export.layers import Layer, LayerTrace
@@ -62,6 +68,7 @@ REFUSED: Final[Mapping[str, str]] = {}
 OPSET: Final = 17
 # The oldest that Python 3.11 can prove it with (export/foreign); 1.12 introduced opset 17.
 OLDEST_ONNXRUNTIME: Final = {17: "1.15"}
+INSIDE: Final = (NAMES[0], NAMES[-1])  # weight and bias of a layer that normalises as well
 SIMPLIFIER_CHECKS: Final = 3  # onnxsim's own default is none, and its "ok" then says nothing
 SIMPLIFIER_TOLERANCE: Final = 1e-6
 # Of one graph come several precisions, and the ORT files.
@@ -76,6 +83,14 @@ def convert(
     Raises:
         ConversionFailed: the simplifier changed the outputs, or a weight is not on its grid.
     """
+    model = build_model(graph, spec, precision)
+    if precision != "int8":  # integer kernels take rounded pixels
+        take_in_normalisation(model)
+    write_model(model, spec, metadata, path)
+
+
+def build_model(graph: DeployGraph, spec: ModelSpec, precision: str) -> Any:
+    """The graph in ONNX, its weights stored as the precision has them."""
     import onnx
 
     model = onnx.load_from_string(_simplified(graph, spec))
@@ -85,6 +100,13 @@ def convert(
         store_integers(model, graph.grids)
     elif graph.grids:
         store_grids(model, graph.grids)
+    return model
+
+
+def write_model(model: Any, spec: ModelSpec, metadata: Mapping[str, str], path: Path) -> None:
+    """Add what the model says of itself, check and write it."""
+    import onnx
+
     onnx.helper.set_model_props(model, dict(metadata))
     model.doc_string = f"{spec.name} {spec.version}. {spec.intended_use}"
     onnx.checker.check_model(model, full_check=True)
@@ -129,9 +151,14 @@ def stored_layers(path: Path) -> list[Layer]:
     try:
         model = onnx.load(path, load_external_data=False)
         nodes = [node for node in model.graph.node if node.op_type in LAYER_KINDS]
-        halves = {n.output[0]: n.input[0] for n in model.graph.node if n.op_type == "Cast"}
+        # As stored: before fp16 becomes fp32, and before the normalisation is taken in.
+        sources = {n.output[0]: n.input[0] for n in model.graph.node if n.op_type == "Cast"}
+        taken_in = read_normalisation(model)
+        before = (
+            dict(zip(INSIDE, (taken_in.weight, taken_in.bias), strict=True)) if taken_in else {}
+        )
         wanted = {
-            f"{i} {key}": halves.get(name, name)  # fp16 as stored, before it becomes fp32
+            f"{i} {key}": sources.get(before.get(name, name), before.get(name, name))
             for i, node in enumerate(nodes)
             for key, name in zip(("weight", "bias"), node.input[1:], strict=False)
         }
@@ -148,7 +175,15 @@ def stored_layers(path: Path) -> list[Layer]:
         )
         for i, node in enumerate(nodes)
     ]
-    return layers + _activations(model)
+    return [*_normalisation(taken_in), *layers, *_activations(model)]
+
+
+def _normalisation(taken_in: Normalisation | None) -> list[Layer]:
+    """As `export.network_layers.normalisation_layer`; none where it is arithmetic among others."""
+    if taken_in is None:
+        return []
+    tensors: dict[str, NDArray[Any]] = {"weight": taken_in.mean, "bias": 1 / taken_in.std}
+    return [Layer("normalise", "normalisation", tensors)]
 
 
 def _activations(model: Any) -> list[Layer]:
@@ -192,6 +227,11 @@ def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | Non
                 strict=True,
             )
         )
+    taken_in = read_normalisation(model)
+    if taken_in is not None:  # of that layer the input as PyTorch has it
+        first = next(n for n in nodes if n.input[1] == INSIDE[0]).input[0]
+        mean, std = (v.reshape(1, 3, 1, 1) for v in (taken_in.mean, taken_in.std))
+        values[first] = (values[first] - mean) / std
     return [
         LayerTrace(LAYER_KINDS[n.op_type], n.name, values[n.input[0]], values[n.output[0]])
         for n in nodes

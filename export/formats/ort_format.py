@@ -77,7 +77,10 @@ def convert(
         source = Path(folder) / "model.onnx"
         # One pair: onnxruntime writes several in an order that changes from run to run.
         one_pair = {METADATA_KEY: json.dumps(dict(metadata), sort_keys=True)}
-        onnx_format.convert(graph, spec, one_pair, precision, source)
+        # The normalisation stays apart: taken in, it would be folded into the weights for good.
+        onnx_format.write_model(
+            onnx_format.build_model(graph, spec, precision), spec, one_pair, source
+        )
         convert_onnx_models_to_ort(
             source, optimization_styles=[OptimizationStyle.Fixed], target_platform="arm"
         )
