@@ -31,9 +31,7 @@ Encoder = Callable[["Grid", Any, WeightFile], list[Any]]
 def encode_weights(
     package: Package, grids: Mapping[str, Grid], encoder: Encoder, file: WeightFile
 ) -> None:
-    """Replace each weight of a program by the codes of its grid.
-
-    A weight with a channel so small that fp16 cannot hold its scale stays fp16 numbers.
+    """Replace each weight of a program by the codes of its grid, whose scales fp16 holds exactly.
 
     Args:
         package: the program, changed in place, and its weight.bin so far.
@@ -58,11 +56,10 @@ def encode_weights(
         if operation.type == "const" and name in weights:
             found = _grids_of(name, read_value(operation.attributes["val"], package), grids)
             used.update(found)
-            if _fp16_holds_scale(grids[found[0]]):
-                made += encoder(grids[found[0]], operation.outputs[0], file)
-                continue
-        _move_constant(operation, package, file)
-        made.append(operation)
+            made += encoder(grids[found[0]], operation.outputs[0], file)
+        else:
+            _move_constant(operation, package, file)
+            made.append(operation)
     unused = sorted(grids.keys() - used)
     if unused:
         raise ConversionFailed(f"no weight of the program lies on the grid of {', '.join(unused)}")
@@ -118,12 +115,6 @@ def _grids_of(name: str, stored: NDArray[Any], grids: Mapping[str, Grid]) -> lis
     if not found:
         raise ConversionFailed(f"the weight {name} of shape {stored.shape} lies on no grid")
     return found
-
-
-def _fp16_holds_scale(grid: Grid) -> bool:
-    """Whether every scale that matters is exact in fp16: from 2^-17 on, as 8 bits are."""
-    channels = grid.codes.reshape(len(grid.scale), -1).any(axis=1)
-    return np.array_equal(grid.scale[channels].astype(np.float16), grid.scale[channels])
 
 
 def _move_constant(operation: Any, package: Package, file: WeightFile) -> None:

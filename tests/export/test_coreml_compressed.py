@@ -31,7 +31,7 @@ from export.parity import STRUCTURE_TOLERANCE, check_artifact
 from export.parity_images import ParityImages
 from export.reference import Reference
 from pipeline.checkpoint import ModelSpec, checkpoint_sha256, read_spec
-from pipeline.grid import Grid, short_scale
+from pipeline.grid import LEAST_SCALE, Grid, short_scale
 from tests.export.conftest import tree
 
 LEVELS = {"int8": 127, "w4": 7, "w3": 3}
@@ -393,7 +393,7 @@ def test_a_weight_that_is_on_no_grid_is_refused(
         )
 
 
-def test_a_channel_too_small_for_an_fp16_scale_stays_as_fp16_numbers(
+def test_the_scale_of_a_channel_that_fades_is_still_exact_in_fp16(
     plain: tuple[DeployGraph, ModelSpec, str], tmp_path: Path
 ) -> None:
     graph, spec, identity = plain
@@ -401,8 +401,9 @@ def test_a_channel_too_small_for_an_fp16_scale_stays_as_fp16_numbers(
     with torch.no_grad():
         fading.pixels.network.get_parameter("body.3.squeeze.weight")[0] *= 1e-4
     twin = rounded_graph(fading, spec, 127)
+    assert twin.grids["body.3.squeeze.weight"].scale[0] == LEAST_SCALE
     one = convert(twin, spec, identity, "int8", tmp_path / "fading.mlpackage")
-    assert len(stored_grids(read_package(one.path))) == 25
+    assert len(stored_grids(read_package(one.path))) == len(twin.grids)
     assert check_artifact("coreml", "int8", one.path, one.reference()).status == "pass"
 
 
