@@ -209,6 +209,7 @@ def _convert_and_prove(
         make_folder(request.build)
         saved = thread.submit(answer)
         for done in convert_all(request.checkpoint, wanted, request.build, request.jobs, saved):
+            saved.result()  # PyTorch's answers are there, or what went wrong is raised here
             outcome = _judge(done, references)
             outcomes.append(outcome)
             _tell(console, outcome, f"{len(outcomes)} of {count}")
