@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from export.assets import FOLDERS
 from export.cli import PRECISION_NAMES
@@ -542,3 +543,15 @@ def test_the_same_checkpoint_gives_the_same_bytes_in_another_process(
         assert tree(first) == tree(second)
     else:
         assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_lite_interpreter_is_given_the_strides_that_a_bitmap_has() -> None:
+    """With a stride of 0 for N, torch would take channels-last for another layout."""
+    seen = []
+
+    def session(image: torch.Tensor) -> torch.Tensor:
+        seen.append(image.stride())
+        return torch.zeros(1, 2)
+
+    FORMATS["torchscript"].run(session, np.zeros((2, 8, 8, 3), np.uint8))
+    assert seen == [(8 * 8 * 3, 8 * 3, 3, 1)] * 2
