@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pipeline.allocation import CHOICES, allocate_levels
-from pipeline.errors import BadInput
+from pipeline.errors import BadInput, require_between
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -59,10 +59,7 @@ class Recipe:
             "threads": (0, 1024),
             "calibration_images": (1, 100_000),
         }
-        for name, (low, high) in limits.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise BadInput(f"{name} {value} is not between {low} and {high}")
+        require_between(self, limits)
         if self.levels is None and self.mean_bits < min(CHOICES.values()):
             raise BadInput(f"mean_bits {self.mean_bits} is less than the coarsest grid takes")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pipeline.errors import BadInput
+from pipeline.errors import BadInput, require_between
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,7 @@ class TrainConfig:
             "seed": (0, 2**32 - 1),
             "threads": (0, 1024),
         }
-        for name, (low, high) in limits.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise BadInput(f"{name} {value} is not between {low} and {high}")
+        require_between(self, limits)
         if self.frozen_epochs + self.finetune_epochs == 0:
             raise BadInput("no epochs to train: frozen_epochs and finetune_epochs are both 0")
 

@@ -12,6 +12,7 @@ traceback.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 
 # Top-level module -> the extra of this project that brings it; others come with the project.
@@ -37,6 +38,17 @@ class BadInput(UserError):
 
 class MissingDependency(UserError):
     """An optional package is not installed."""
+
+
+def require_between(record: object, limits: Mapping[str, tuple[float, float]]) -> None:
+    """Raise `BadInput` for the first field of `record` outside its limits, both included.
+
+    It names the field, its value and what is allowed.
+    """
+    for name, (low, high) in limits.items():
+        value = getattr(record, name)
+        if not low <= value <= high:
+            raise BadInput(f"{name} {value} is not between {low} and {high}")
 
 
 def missing_modules(modules: tuple[str, ...]) -> list[str]:

@@ -1,7 +1,7 @@
 """Rewriting an ONNX graph: constants and nodes in, initializers out, short names at the end.
 
-Beside the four integers of a packed weight, a graph's own long names are what a small file is made
-of: they take a third of the bytes that are not weights.
+Of what is not weights in a small file, half are the long names that torch's exporter gives: 10 KB
+of the 19 KB in a 3-bit SqueezeNet.
 """
 
 from __future__ import annotations
