@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import BadInput
+from pipeline.networks import BODIES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,7 +73,8 @@ def initialise_body(network: nn.Module, architecture: str, wish: str) -> str:
             continue
         body = network.body
         assert isinstance(body, nn.Module)
-        body.load_state_dict(state)
+        names = body.state_dict().keys()  # the classifier of a ResNet has no prefix to tell it by
+        body.load_state_dict({k: tensor for k, tensor in state.items() if k in names})
         return origin
     reasons = "; ".join(failures)
     if wish == "imagenet":
@@ -98,11 +100,8 @@ def _torchvision_body(architecture: str) -> tuple[dict[str, Tensor], str]:
         state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
     finally:
         socket.setdefaulttimeout(before)
-    body = {
-        name.removeprefix("features."): tensor
-        for name, tensor in state.items()
-        if name.startswith("features.")
-    }
+    prefix = BODIES[architecture].prefix
+    body = {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
     return body, f"ImageNet, torchvision {architecture} IMAGENET1K_V1"
 
 

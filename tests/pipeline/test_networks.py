@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torchvision.models import squeezenet1_1
+from torchvision.models import get_model, squeezenet1_1
 
 from pipeline.checkpoint import read_spec
 from pipeline.errors import BadInput
-from pipeline.networks import NETWORKS, build_network, load_network
+from pipeline.networks import BODIES, NETWORKS, build_network, load_network
 from tests.conftest import SIDE, make_spec, write_network
 
 
@@ -65,6 +65,39 @@ def test_squeezenet_is_torchvisions_but_for_the_last_relu():
     pixels = torch.randn(2, 3, SIDE, SIDE)
     with torch.no_grad():
         assert torch.allclose(network(pixels), original(pixels), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "classifier"), [("resnet34", "fc"), ("densenet169", "classifier")]
+)
+def test_a_convolution_before_the_pool_is_torchvisions_linear_layer_after_it(
+    architecture, classifier
+):
+    original = get_model(architecture, weights=None, num_classes=4).eval()
+    network = build_network(architecture, 4).eval()
+    prefix = BODIES[architecture].prefix
+    names = network.body.state_dict()
+    state = original.state_dict()
+    network.body.load_state_dict({name: state[prefix + name] for name in names})
+    linear = getattr(original, classifier)
+    with torch.no_grad():
+        network.head[1].weight.copy_(linear.weight[:, :, None, None])
+        network.head[1].bias.copy_(linear.bias)
+        pixels = torch.randn(2, 3, SIDE, SIDE)
+        logits = network(pixels)
+        assert torch.allclose(logits, original(pixels), atol=1e-5 * logits.abs().max().item())
+        assert torch.allclose(network.evidence(pixels).mean((2, 3)), logits)
+
+
+@pytest.mark.parametrize("architecture", NETWORKS)
+def test_the_body_is_that_of_torchvisions_file(architecture):
+    with torch.device("meta"):
+        names = build_network(architecture, 2).body.state_dict()
+        whole = get_model(architecture, weights=None).state_dict()
+    prefix = BODIES[architecture].prefix
+    assert {prefix + name: t.shape for name, t in names.items()}.items() <= {
+        name: t.shape for name, t in whole.items()
+    }.items()
 
 
 def test_dropout_works_while_training_and_not_after():
