@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from pipeline.config import PRESETS, TrainConfig
+from pipeline.half_precision import ARITHMETICS
 from pipeline.terminal import serve
 
 DESCRIPTION = """\
@@ -111,6 +112,11 @@ def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
         default=default.weights,
         help="initial weights of the body (default: auto: ImageNet if to be had)",
     )
+    parser.add_argument(
+        "--arithmetic",
+        choices=ARITHMETICS,
+        help="of training; bf16 halves its time where the CPU has it (default: auto: if it has)",
+    )
     for option, kind, meaning in (
         ("side", int, "width and height of the input in pixels"),
         ("batch-size", int, "images per step"),
@@ -120,6 +126,12 @@ def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
         ("finetune-epochs", int, "epochs in which everything learns"),
         ("frozen-lr", float, "peak learning rate, first stage"),
         ("finetune-lr", float, "peak learning rate, second stage"),
+        ("body-lr-factor", float, "share of it that the body learns with"),
+        ("averaging", float, "decay of the moving average of the weights, 0 for none"),
+        ("mixup", float, "alpha of the blending of images, 0 for none"),
+        ("label-smoothing", float, "share of the target spread over all labels"),
+        ("crop", float, "least share of an image that a random crop keeps, 1 for no crop"),
+        ("least-recall", float, "recall that the threshold must reach, 0 for Youden's threshold"),
     ):
         value = getattr(default, option.replace("-", "_"))
         parser.add_argument(

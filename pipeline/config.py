@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pipeline.errors import BadInput, require_between
+from pipeline.half_precision import ARITHMETICS
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,16 @@ class TrainConfig:
         frozen_lr: peak learning rate of the first stage (one-cycle schedule, Smith 2018).
         finetune_lr: peak of the second stage for the head; the body's is `body_lr_factor` of it.
         weight_decay: decoupled (AdamW, fastai's Adam).
+        averaging: decay of the moving average of the weights (`pipeline.averaging`), 0 for none.
+        mixup: alpha of the blending of images (Zhang et al., arXiv:1710.09412), 0 for none.
+        label_smoothing: share of the target that is spread over all classes.
         rotate_deg, zoom, lighting, flip: augmentation, each applied with probability 0.75
             (flip 0.5), on top of the one resize rule.
+        crop: least share of the image that a random crop keeps, 1 for no crop.
+        calibrate: divide the logits by the temperature that fits the validation images.
+        least_recall: the threshold is the highest that finds this share of the positive validation
+            images; 0: Youden's.
+        arithmetic: of training, ``fp32``, ``bf16``, or ``auto``: bf16 where the CPU has it.
         valid_fraction: share that is valid, where the data bring no split.
         threads: of torch on the CPU, 0 for all cores; sums depend on it in the last digits.
     """
@@ -43,10 +52,17 @@ class TrainConfig:
     finetune_lr: float = 1e-3
     body_lr_factor: float = 0.3
     weight_decay: float = 0.01
+    averaging: float = 0.0
+    mixup: float = 0.0
+    label_smoothing: float = 0.0
     rotate_deg: float = 10.0
     zoom: float = 1.15
     lighting: float = 0.2
     flip: bool = True
+    crop: float = 1.0
+    calibrate: bool = True
+    least_recall: float = 0.0
+    arithmetic: str = "auto"
     valid_fraction: float = 0.25
     threads: int = 0
 
@@ -64,10 +80,17 @@ class TrainConfig:
             "finetune_epochs": (0, 10_000),
             "frozen_lr": (0, 10),
             "finetune_lr": (0, 10),
+            "averaging": (0, 0.9999),
+            "mixup": (0, 10),
+            "label_smoothing": (0, 0.9),
+            "crop": (0.05, 1),
+            "least_recall": (0, 1),
             "seed": (0, 2**32 - 1),
             "threads": (0, 1024),
         }
         require_between(self, limits)
+        if self.arithmetic not in ARITHMETICS:
+            raise BadInput(f"arithmetic {self.arithmetic!r} is not one of {', '.join(ARITHMETICS)}")
         if self.frozen_epochs + self.finetune_epochs == 0:
             raise BadInput("no epochs to train: frozen_epochs and finetune_epochs are both 0")
 

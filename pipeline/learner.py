@@ -14,6 +14,10 @@ import torch
 from torch import nn
 
 from pipeline import metrics
+from pipeline.averaging import weight_averaging
+from pipeline.body_features import HeadAlone, feature_loaders
+from pipeline.calibration import divide_logits, fit_temperature
+from pipeline.half_precision import chosen_arithmetic, half_precision
 from pipeline.loaders import build_loaders
 
 if TYPE_CHECKING:
@@ -44,56 +48,89 @@ class Fit:
     history: Sequence[Epoch]
     truth: NDArray[np.int64]  # (N,)
     probs: NDArray[np.float32]  # (N, K)
+    temperature: float = 1.0  # that the logits were divided by, in the network's last layer
 
 
 def fit(network: nn.Module, dataset: Dataset, positive: int | None, config: TrainConfig) -> Fit:
     """Train `network` in place, in two stages, with fastai's one-cycle schedule.
 
-    The random state is set from `config.seed` first: the same machine, thread count and versions
-    give the same numbers.
+    While the body is frozen its features are computed once and the head learns on those
+    (`pipeline.body_features`). The random state is set from `config.seed` first: the same machine,
+    thread count and versions give the same numbers.
     """
-    # Importing these two gives every Learner its schedules and its progress bar.
-    import fastai.callback.progress
-    import fastai.callback.schedule  # noqa: F401
     from fastai.basics import set_seed
-    from fastai.learner import Learner
-    from fastai.losses import CrossEntropyLossFlat
 
     set_seed(config.seed, reproducible=True)
     if config.threads:
         torch.set_num_threads(config.threads)
-    learner = Learner(
-        build_loaders(dataset, config),
-        # Channels-last: a training step in two thirds of the time on a CPU.
-        network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
-        loss_func=CrossEntropyLossFlat(),
-        metrics=_metrics(positive),
-        splitter=_body_and_head,
-        wd=config.weight_decay,
-    )
+    loaders = build_loaders(dataset, config)
+    # Channels-last: a training step in two thirds of the time on a CPU.
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     history: list[Epoch] = []
     if config.frozen_epochs:
-        learner.freeze()
-        learner.fit_one_cycle(config.frozen_epochs, config.frozen_lr)
-        history += _epochs("frozen", learner)
+        features = feature_loaders(network.body, loaders, config)  # type: ignore[arg-type]
+        head = _learner(features, HeadAlone(network.head), positive, config)  # type: ignore[arg-type]
+        head.fit_one_cycle(config.frozen_epochs, config.frozen_lr)
+        history += _epochs("frozen", head)
+    learner = _learner(loaders, network, positive, config, _callbacks(config))
     if config.finetune_epochs:
-        learner.unfreeze()
         peaks = slice(config.finetune_lr * config.body_lr_factor, config.finetune_lr)
         learner.fit_one_cycle(config.finetune_epochs, peaks)
         history += _epochs("fine-tuned", learner)
     network.eval()
     with learner.no_bar():
-        probs, truth = learner.get_preds(ds_idx=1)
-    return Fit(
-        history,
-        np.asarray(truth, dtype=np.int64),
-        np.asarray(probs, dtype=np.float32),
+        answers, classes = learner.get_preds(ds_idx=1, act=lambda logits: logits)
+    truth = np.asarray(classes, dtype=np.int64)
+    temperature = 1.0
+    if config.calibrate and torch.isfinite(answers).all():
+        temperature = fit_temperature(answers.numpy(), truth)
+        divide_logits(network, temperature)
+    probs = torch.softmax(answers / temperature, dim=1)
+    return Fit(history, truth, np.asarray(probs, dtype=np.float32), temperature)
+
+
+def _learner(
+    loaders: Any,
+    network: nn.Module,
+    positive: int | None,
+    config: TrainConfig,
+    callbacks: Sequence[Any] = (),
+) -> Any:
+    # Importing these two gives every Learner its schedules and its progress bar.
+    import fastai.callback.progress
+    import fastai.callback.schedule  # noqa: F401
+    from fastai.learner import Learner
+    from fastai.losses import LabelSmoothingCrossEntropyFlat
+
+    return Learner(
+        loaders,
+        network,
+        loss_func=LabelSmoothingCrossEntropyFlat(eps=config.label_smoothing),
+        metrics=_metrics(positive),
+        splitter=_body_and_head,
+        wd=config.weight_decay,
+        cbs=list(callbacks),
     )
 
 
+def _callbacks(config: TrainConfig) -> list[Any]:
+    """What the recipe adds to the second stage."""
+    callbacks = []
+    if config.mixup:
+        from fastai.callback.mixup import MixUp
+
+        callbacks.append(MixUp(config.mixup))
+    if config.averaging:
+        callbacks.append(weight_averaging(config.averaging))
+    if chosen_arithmetic(config.arithmetic) == "bf16":
+        callbacks.append(half_precision())
+    return callbacks
+
+
 def _body_and_head(network: Any) -> list[list[nn.Parameter]]:
-    """Fastai's parameter groups: `freeze()` keeps all but the last from learning."""
-    return [list(network.body.parameters()), list(network.head.parameters())]
+    """Fastai's parameter groups, each with a learning rate of its own; a head alone is one."""
+    parts = [getattr(network, name, None) for name in ("body", "head")]
+    return [list(part.parameters()) for part in parts if part is not None]
 
 
 def _metrics(positive: int | None) -> list[Any]:

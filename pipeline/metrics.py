@@ -75,9 +75,7 @@ def youden_threshold(truth: Classes, probs: Probs, positive: int) -> float:
     Between two neighbouring scores any threshold decides alike: the middle is taken, the furthest
     from both. Of several equally good ones the lowest, for its recall.
     """
-    scores = probs[:, positive].astype(np.float64)
-    edges = np.unique(scores)
-    candidates = (edges[1:] + edges[:-1]) / 2
+    scores, candidates = _thresholds(probs, positive)
     if not len(candidates):
         return 0.5
     is_positive = truth == positive
@@ -85,6 +83,24 @@ def youden_threshold(truth: Classes, probs: Probs, positive: int) -> float:
         np.mean(scores[is_positive] >= t) - np.mean(scores[~is_positive] >= t) for t in candidates
     ]
     return float(np.clip(candidates[int(np.argmax(youden))], 0.01, 0.99))
+
+
+def recall_threshold(truth: Classes, probs: Probs, positive: int, least: float) -> float:
+    """The highest threshold that still finds the share `least` of the positive images.
+
+    It lies in the middle between two neighbouring scores, as in `youden_threshold`.
+    """
+    scores, candidates = _thresholds(probs, positive)
+    is_positive = truth == positive
+    reaching = [t for t in candidates if np.mean(scores[is_positive] >= t) >= least]
+    return float(np.clip(max(reaching, default=0.01), 0.01, 0.99))
+
+
+def _thresholds(probs: Probs, positive: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The scores of the positive class, and the middles between neighbouring ones, ascending."""
+    scores = probs[:, positive].astype(np.float64)
+    edges = np.unique(scores)
+    return scores, (edges[1:] + edges[:-1]) / 2
 
 
 def evaluate(

@@ -18,6 +18,7 @@ import numpy as np
 
 from pipeline.checkpoint import SPEC_FILE, ModelSpec, write_checkpoint
 from pipeline.errors import BadInput, require
+from pipeline.half_precision import chosen_arithmetic
 from pipeline.placement import staged_folder
 from pipeline.training_images import training_images
 
@@ -127,7 +128,7 @@ def _describe(
     name: str,
     model_version: str,
 ) -> ModelSpec:
-    from pipeline.metrics import evaluate, youden_threshold
+    from pipeline.metrics import evaluate
 
     if not np.isfinite(result.probs).all():
         raise BadInput(
@@ -137,7 +138,7 @@ def _describe(
     index = None if positive is None else dataset.labels.index(positive)
     threshold = None
     if index is not None:
-        threshold = round(youden_threshold(result.truth, result.probs, index), 4)
+        threshold = round(_threshold(result, index, config), 4)
     patients = [sample.patient or sample.file for sample in dataset.valid]
     figures = evaluate(result.truth, result.probs, index, threshold, patients)
     # A classifier can score by recognising the hospital. Within one source it cannot.
@@ -165,10 +166,23 @@ def _describe(
         mean=config.mean,
         std=config.std,
         metrics={key: asdict(value) for key, value in sorted(figures.items())},
-        training={**_plain(config), "initial_weights": origin},
+        training={
+            **_plain(config),
+            "arithmetic": chosen_arithmetic(config.arithmetic),
+            "initial_weights": origin,
+            "temperature": result.temperature,
+        },
         data=data,
         tools={"python": platform.python_version(), **{tool: version(tool) for tool in TOOLS}},
     )
+
+
+def _threshold(result: Fit, positive: int, config: TrainConfig) -> float:
+    from pipeline.metrics import recall_threshold, youden_threshold
+
+    if config.least_recall:
+        return recall_threshold(result.truth, result.probs, positive, config.least_recall)
+    return youden_threshold(result.truth, result.probs, positive)
 
 
 def _plain(config: TrainConfig) -> dict[str, object]:

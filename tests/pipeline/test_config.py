@@ -8,6 +8,11 @@ from pipeline.config import PRESETS, TrainConfig
 from pipeline.errors import BadInput
 
 LIMITS = {
+    "averaging": (0, 0.9999),
+    "mixup": (0, 10),
+    "label_smoothing": (0, 0.9),
+    "crop": (0.05, 1),
+    "least_recall": (0, 1),
     "side": (32, 1024),
     "batch_size": (1, 4096),
     "valid_fraction": (0.05, 0.5),
@@ -72,3 +77,8 @@ def test_quick_is_quicker_than_the_default():
     assert quick.frozen_epochs + quick.finetune_epochs < (
         default.frozen_epochs + default.finetune_epochs
     )
+
+
+def test_an_unknown_arithmetic_is_refused_with_the_known_ones():
+    with pytest.raises(BadInput, match="'fp8' is not one of auto, fp32, bf16"):
+        TrainConfig(arithmetic="fp8")

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score, roc_auc_score
 
-from pipeline.metrics import accuracy, auroc, decide, evaluate, recall, youden_threshold
+from pipeline.metrics import (
+    accuracy,
+    auroc,
+    decide,
+    evaluate,
+    recall,
+    recall_threshold,
+    youden_threshold,
+)
 
 
 def answers(images: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -209,3 +217,20 @@ def test_the_callers_random_state_is_left_alone():
     before = np.random.get_state()[1].tolist()
     evaluate(*answers(20, 2), 1, 0.5, resamples=5)
     assert np.random.get_state()[1].tolist() == before
+
+
+# --- a threshold for recall
+
+
+def test_the_threshold_for_recall_is_the_highest_that_reaches_it():
+    truth = np.array([1, 1, 1, 1, 0, 0])
+    scores = np.array([0.9, 0.8, 0.6, 0.2, 0.7, 0.1])
+    probs = np.stack([1 - scores, scores], axis=1)
+    assert recall_threshold(truth, probs, 1, 0.75) == pytest.approx(0.4)
+    assert recall_threshold(truth, probs, 1, 0.5) == pytest.approx(0.75)
+    assert recall_threshold(truth, probs, 1, 1.0) == pytest.approx(0.15)
+
+
+def test_a_recall_that_the_lowest_score_alone_reaches_takes_the_least_threshold():
+    probs = np.array([[0.5, 0.5], [0.4, 0.6]])
+    assert recall_threshold(np.array([1, 0]), probs, 1, 1.0) == 0.01
