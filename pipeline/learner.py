@@ -51,12 +51,19 @@ class Fit:
     temperature: float = 1.0  # that the logits were divided by, in the network's last layer
 
 
-def fit(network: nn.Module, dataset: Dataset, positive: int | None, config: TrainConfig) -> Fit:
+def fit(
+    network: nn.Module,
+    dataset: Dataset,
+    positive: int | None,
+    config: TrainConfig,
+    *callbacks: Any,
+) -> Fit:
     """Train `network` in place, in two stages, with fastai's one-cycle schedule.
 
     While the body is frozen its features are computed once and the head learns on those
     (`pipeline.body_features`). The random state is set from `config.seed` first: the same machine,
-    thread count and versions give the same numbers.
+    thread count and versions give the same numbers. `callbacks` are fastai's; they watch both
+    stages.
     """
     from fastai.basics import set_seed
 
@@ -69,10 +76,10 @@ def fit(network: nn.Module, dataset: Dataset, positive: int | None, config: Trai
     history: list[Epoch] = []
     if config.frozen_epochs:
         features = feature_loaders(network.body, loaders, config)  # type: ignore[arg-type]
-        head = _learner(features, HeadAlone(network.head), positive, config)  # type: ignore[arg-type]
+        head = _learner(features, HeadAlone(network.head), positive, config, callbacks)  # type: ignore[arg-type]
         head.fit_one_cycle(config.frozen_epochs, config.frozen_lr)
         history += _epochs("frozen", head)
-    learner = _learner(loaders, network, positive, config, _callbacks(config))
+    learner = _learner(loaders, network, positive, config, [*_callbacks(config), *callbacks])
     if config.finetune_epochs:
         peaks = slice(config.finetune_lr * config.body_lr_factor, config.finetune_lr)
         learner.fit_one_cycle(config.finetune_epochs, peaks)
