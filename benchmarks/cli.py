@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +25,12 @@ without figures. Every row's probabilities are held against PyTorch's before it 
 A timed call takes the bitmap, uint8 (1, H, W, 3), and gives probabilities: normalisation and
 softmax are inside. The tutorials' recipes take float32 NCHW pixels that were normalised outside the
 timed call, which favours them.
+"""
+TRAINING_DESCRIPTION = """\
+Train SqueezeNet 1.1 with this project's default recipe and with plain fastai, as in its tutorials
+(`vision_learner(...).fine_tune(...)`), on the same images from the same weights, until the
+validation AUROC reaches a target. Both take turns, a process each; the ratio is taken within a
+seed. The validation images decide when to stop, so the times say nothing about quality.
 """
 
 
@@ -65,6 +72,32 @@ def _parser() -> argparse.ArgumentParser:
         help="some of the peers, with commas: openvino,ncnn (default: all); ours are always timed",
     )
     peers.set_defaults(command=_run_peers)
+    training = commands.add_parser(
+        "training",
+        help="time to a validation AUROC, beside plain fastai",
+        description=TRAINING_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    training.add_argument(
+        "--data", type=Path, required=True, help="folder or .csv table of images, two labels"
+    )
+    training.add_argument(
+        "--target", type=float, default=0.9, metavar="A", help="AUROC to reach (default: 0.9)"
+    )
+    training.add_argument(
+        "--seeds", type=int, nargs="+", default=[2, 3, 4], metavar="N", help="(default: 2 3 4)"
+    )
+    training.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="of torch (default: 1)"
+    )
+    training.add_argument(
+        "--out",
+        type=Path,
+        default=Path("build/benchmarks"),
+        metavar="DIR",
+        help="for training.json (default: build/benchmarks)",
+    )
+    training.set_defaults(command=_run_training)
     return parser
 
 
@@ -181,3 +214,24 @@ def _run_peers(options: argparse.Namespace) -> int:
     print_peers_table(console, document)
     console.print(f"{options.out / 'peers.json'}, {options.out / 'peers.png'}")
     return int(any(row["status"] == "failed" for row in document.rows))
+
+
+def _run_training(options: argparse.Namespace) -> int:
+    from benchmarks.training.run import measure_training, print_training_table
+    from pipeline.errors import require
+    from pipeline.placement import write_text
+    from pipeline.terminal import open_console
+
+    require("fastai", "sklearn", what="timing a training")
+    if options.threads < 1 or len(set(options.seeds)) < len(options.seeds):
+        raise BadInput("--threads needs at least 1, --seeds each number once")
+    console = open_console()
+    with console.status("starting") as status:
+        document = measure_training(
+            options.data, options.seeds, options.threads, options.target, status.update
+        )
+    text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    write_text(options.out / "training.json", text)
+    print_training_table(console, document)
+    console.print(str(options.out / "training.json"))
+    return int(any(row["status"] == "failed" for row in document["rows"]))
