@@ -180,7 +180,11 @@ def metrics_table() -> None:
     print("| figure | value | 95 % interval |")
     print("| --- | ---: | --- |")
     for name, figure in spec["metrics"].items():
-        print(f"| {name} | {figure['value']:.3f} | {figure['low']:.3f} to {figure['high']:.3f} |")
+        if isinstance(figure, dict):
+            value, span = figure["value"], f"{figure['low']:.3f} to {figure['high']:.3f}"
+        else:
+            value, span = figure, ""
+        print(f"| {name} | {value:.3f} | {span} |")
 
 
 def released_facts() -> None:

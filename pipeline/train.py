@@ -147,7 +147,7 @@ def _describe(
     name: str,
     model_version: str,
 ) -> ModelSpec:
-    from pipeline.metrics import evaluate
+    from pipeline.metrics import evaluate, expected_calibration_error
 
     if not np.isfinite(result.probs).all():
         raise BadInput(
@@ -184,7 +184,10 @@ def _describe(
         side=config.side,
         mean=config.mean,
         std=config.std,
-        metrics={key: asdict(value) for key, value in sorted(figures.items())},
+        metrics={
+            **{key: asdict(value) for key, value in sorted(figures.items())},
+            "calibration_error": expected_calibration_error(result.truth, result.probs),
+        },
         training={
             **_plain(config),
             "arithmetic": chosen_arithmetic(config.arithmetic),

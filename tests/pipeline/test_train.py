@@ -170,8 +170,11 @@ def test_threshold_and_figures_are_those_of_the_predictions(trained):
     index = spec.positive_index
     assert spec.threshold == pytest.approx(metrics.youden_threshold(truth, probs, index), abs=1e-4)
     expected = metrics.evaluate(truth, probs, index, spec.threshold, resamples=2)
-    assert spec.metrics.keys() == expected.keys()
-    for name, figure in spec.metrics.items():
+    assert spec.metrics.keys() == expected.keys() | {"calibration_error"}
+    error = metrics.expected_calibration_error(truth, probs)
+    assert spec.metrics["calibration_error"] == pytest.approx(error, abs=1e-6)
+    for name in expected:
+        figure = spec.metrics[name]
         assert figure["value"] == pytest.approx(expected[name].value), name
         assert figure["low"] <= figure["value"] <= figure["high"], name
 
@@ -367,7 +370,7 @@ def test_three_labels_are_trained_without_a_positive_one(make_folder, tmp_path):
     spec = read_spec(train(RECIPE, make_folder(a=4, b=4, covid19=4), tmp_path / "out"))
     assert spec.labels == ("a", "b", "covid19")
     assert (spec.positive, spec.threshold) == (None, None)
-    assert spec.metrics.keys() == {"accuracy", "auroc", "recall"}
+    assert spec.metrics.keys() == {"accuracy", "auroc", "calibration_error", "recall"}
     assert len(read_weights(tmp_path / "out")["head.1.bias"]) == 3
     for row in rows(tmp_path / "out" / "predictions.csv"):
         assert sum(float(row[label]) for label in spec.labels) == pytest.approx(1, abs=1e-5)
@@ -428,7 +431,8 @@ def test_the_intervals_are_drawn_by_patient_where_the_table_names_them(tmp_path)
     question = truth, probs, spec.positive_index, spec.threshold
     by_patient = metrics.evaluate(*question, patients)
     by_image = metrics.evaluate(*question)
-    for name, figure in spec.metrics.items():
+    for name in by_patient:
+        figure = spec.metrics[name]
         assert figure["low"] == pytest.approx(by_patient[name].low), name
         assert figure["high"] == pytest.approx(by_patient[name].high), name
         assert figure["low"] != pytest.approx(by_image[name].low), name
