@@ -7,7 +7,7 @@ average commute. The images are taken as they are, without augmentation.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -17,16 +17,38 @@ if TYPE_CHECKING:
 
     from pipeline.config import TrainConfig
 
+LEAST_STD: Final = 1e-3  # of a channel that never answers
+
 
 class HeadAlone(nn.Module):
-    """A network's head on features that are there already: (N, C, 1, 1) -> logits (N, K)."""
+    """A network's head on features that are there already: (N, C, 1, 1) -> logits (N, K).
 
-    def __init__(self, head: nn.Module) -> None:
+    While it learns each channel is standardised, so that all learn alike; `fold` then moves that
+    into the head's convolution, which sees the body's own output from there on.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, head: nn.Sequential, features: Tensor) -> None:
         super().__init__()
         self.head = head
+        self.register_buffer("mean", features.mean(0, keepdim=True))
+        self.register_buffer("std", features.std(0, keepdim=True) + LEAST_STD)
 
     def forward(self, features: Tensor) -> Tensor:
-        return torch.mean(self.head(features), dim=(2, 3))
+        return torch.mean(self.head((features - self.mean) / self.std), dim=(2, 3))
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Change the last convolution (1x1) of the head: same answers, no standardisation."""
+        classifier = self.head[-1]
+        assert isinstance(classifier, nn.Conv2d)
+        assert classifier.bias is not None
+        classifier.weight.div_(self.std)
+        classifier.bias.sub_((classifier.weight * self.mean).sum((1, 2, 3)))
+        self.mean.zero_()
+        self.std.fill_(1.0)
 
 
 def feature_loaders(body: nn.Module, loaders: Any, config: TrainConfig) -> Any:

@@ -76,8 +76,10 @@ def fit(
     history: list[Epoch] = []
     if config.frozen_epochs:
         features = feature_loaders(network.body, loaders, config)  # type: ignore[arg-type]
-        head = _learner(features, HeadAlone(network.head), positive, config, callbacks)  # type: ignore[arg-type]
+        alone = HeadAlone(network.head, features.train_ds.tensors[0])  # type: ignore[arg-type]
+        head = _learner(features, alone, positive, config, callbacks)
         head.fit_one_cycle(config.frozen_epochs, config.frozen_lr)
+        alone.fold()
         history += _epochs("frozen", head)
     learner = _learner(loaders, network, positive, config, [*_callbacks(config), *callbacks])
     if config.finetune_epochs:

