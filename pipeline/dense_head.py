@@ -45,7 +45,8 @@ def fold_head(head: nn.Module) -> tuple[Head, dict[str, Tensor]]:
     Raises:
         BadInput: another kind of head; the message names the layer that does not belong.
     """
-    modules = list(head.children()) if isinstance(head, nn.Sequential) else [head]
+    # Not `children()`, which names fastai's one ReLU, used several times over, once.
+    modules = list(head) if isinstance(head, nn.Sequential) else [head]
     pool = _pool(modules[:2])
     layers = _dense_layers(modules[2:])
     tensors = {}
