@@ -123,6 +123,8 @@ def own_pipeline(
 
     On its tensors they must agree: None if they do not. On ours they differ by the resize.
     """
+    import fastai.callback.progress  # noqa: F401 - gives every Learner its `no_bar`
+
     from pipeline.learner_pixels import learner_batches
     from pipeline.metrics import decide
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -84,22 +83,24 @@ def read_learner(path: Path) -> Any:
     Raises:
         BadInput: it is none, or needs something that is not installed here.
     """
-    from fastai.learner import Learner, load_learner
+    from fastai.learner import Learner
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            learner = load_learner(path)
-    except (AttributeError, ImportError, RuntimeError) as error:
+    try:  # fastai's own `load_learner` hides which module is missing
+        learner: Any = torch.load(path, map_location="cpu", weights_only=False)
+    except (AttributeError, ImportError) as error:
         reason = " ".join(str(error).split())
         raise BadInput(
             f"{path} cannot be opened here: {reason}. Adopt its weights instead: "
             "`learn.save('weights')` where it was made, then `python -m pipeline adopt weights.pth`"
         ) from error
     except Exception as error:  # a damaged pickle raises anything
-        raise BadInput(f"{path} is no exported learner: {type(error).__name__}: {error}") from error
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise BadInput(f"{path} is damaged or no exported learner: {reason}") from error
     if not isinstance(learner, Learner):
         raise BadInput(f"{path} holds a {type(learner).__name__}, not a learner of fastai")
+    learner.dls.cpu()
+    if hasattr(learner, "mixed_precision"):
+        learner.to_fp32()
     return learner
 
 

@@ -101,6 +101,9 @@ def check_request(request: Adoption) -> None:
         raise BadInput(f"--architecture {request.architecture}: there are {', '.join(NETWORKS)}")
     if not request.labels:
         raise BadInput("weights bring no labels: give --labels A,B in the order of the outputs")
+    for value in [*(request.mean or ()), *(request.std or ())]:
+        if not np.isfinite(value):
+            raise BadInput(f"--mean and --std: {value} is not a finite number")
     if request.std is not None and min(request.std) <= 0:
         raise BadInput(f"--std {request.std}: every value must be above 0")
     _check_labels(request.labels)
