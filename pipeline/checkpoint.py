@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 SCHEMA: Final = 1
 COMPRESSED_SCHEMA: Final = 2  # what a compressed checkpoint adds, no earlier version can read
+HEAD_SCHEMA: Final = 3  # another head than that of `pipeline train`, compressed or not
 SPEC_FILE: Final = "checkpoint.json"
 SCHEMA_FILE: Final = Path(__file__).parent / "checkpoint.schema.json"
 WEIGHTS_FILE: Final = "model.safetensors"
@@ -38,6 +39,20 @@ SCALE: Final = ".scale"
 INTENDED_USE: Final = "Research only. Not a medical device; never use it for diagnosis."
 
 RELEASED: Final = Path(__file__).parent / "released" / "squeezenet_cxr"
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head of dense layers behind pools, as fastai's `vision_learner` makes them.
+
+    Attributes:
+        pool: ``concat_pool``: the body's global maxima, then its global averages;
+            ``average_pool``: the averages alone.
+        hidden: outputs of each dense layer before the last, a ReLU behind each.
+    """
+
+    pool: str
+    hidden: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -80,6 +95,7 @@ class ModelSpec:
         tools: versions of the packages that made it.
         intended_use: goes into every artifact.
         compression: of a compressed checkpoint; None: weights are as trained.
+        head: of an adopted fastai learner; None: the head of `pipeline.networks.Network`.
     """
 
     name: str
@@ -98,6 +114,7 @@ class ModelSpec:
     tools: Mapping[str, str] = field(default_factory=dict)
     intended_use: str = INTENDED_USE
     compression: Compression | None = None
+    head: Head | None = None
 
     @property
     def positive_index(self) -> int | None:
@@ -129,10 +146,11 @@ def write_checkpoint(
             tensors[name] = tensor.detach().cpu()
     content = save({name: tensor.contiguous() for name, tensor in tensors.items()})
     values = asdict(spec)
-    if spec.compression is None:
-        del values["compression"]
+    for name in ("compression", "head"):
+        if values[name] is None:
+            del values[name]
     document = {
-        "schema": SCHEMA if spec.compression is None else COMPRESSED_SCHEMA,
+        "schema": _schema(spec),
         **values,
         "weights": {
             "file": WEIGHTS_FILE,
@@ -147,6 +165,13 @@ def write_checkpoint(
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _schema(spec: ModelSpec) -> int:
+    """The earliest schema that can say what the spec says."""
+    if spec.head is not None:
+        return HEAD_SCHEMA
+    return SCHEMA if spec.compression is None else COMPRESSED_SCHEMA
+
+
 def read_spec(folder: Path) -> ModelSpec:
     """Read what `folder` says of its model; the weights are not touched.
 
@@ -159,6 +184,8 @@ def read_spec(folder: Path) -> ModelSpec:
         values[name] = tuple(values[name])
     if values["compression"] is not None:
         values["compression"] = _compression(values["compression"])
+    if (head := values["head"]) is not None:
+        values["head"] = Head(head["pool"], tuple(int(outputs) for outputs in head["hidden"]))
     spec = ModelSpec(**values)
     _check_spec(spec, folder / SPEC_FILE)
     return spec
@@ -258,9 +285,9 @@ def _read_document(folder: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{path} is not JSON: {error}") from error
     found = document.get("schema") if isinstance(document, dict) else None
-    if found not in (SCHEMA, COMPRESSED_SCHEMA):
+    if found not in (SCHEMA, COMPRESSED_SCHEMA, HEAD_SCHEMA):
         raise BadInput(
-            f"{path} has schema {found!r}, this version reads {SCHEMA} and {COMPRESSED_SCHEMA}; "
+            f"{path} has schema {found!r}, this version reads {SCHEMA} to {HEAD_SCHEMA}; "
             "train again, or use the project version that wrote it"
         )
     try:

@@ -21,9 +21,11 @@ examples:
   python -m pipeline train --data xrays/                  train/<label>/ and valid/<label>/
   python -m pipeline train --data xrays/metadata.csv      columns file,label[,split,patient,source]
   python -m pipeline compress build/checkpoints/squeezenet1_1_xrays --data xrays/
+  python -m pipeline adopt export.pkl --trust-pickle      a fastai learner that you already have
   python -m pipeline show build/checkpoints/squeezenet1_1_xrays
 
-exit codes: 0 done, 2 the request cannot be served (the message says why)
+exit codes: 0 done, 1 an adopted network does not answer as the learner's own,
+2 the request cannot be served (the message says why)
 """
 TRAIN_EPILOG = """\
 data: a folder with train/<label>/ and valid/<label>/, a folder with <label>/ alone (a quarter
@@ -41,6 +43,19 @@ fine-tuned with the model itself as teacher; labels are not used. Several times 
 Each becomes a folder inside the checkpoint's (CHECKPOINT/int8, ...), where `python -m export all`
 finds it. How it compares with the checkpoint on the validation images is printed and kept; what
 loses too much is not published.
+"""
+ADOPT_EPILOG = """\
+weights of `learn.save` (.pth) or .safetensors: say what they do not, first of all --labels. They
+are read without running anything in the file. `vision_learner` normalises by ImageNet's mean and
+std if it was pretrained; if not, it leaves pixels / 255: --mean 0,0,0 --std 1,1,1.
+
+an exported learner of `learn.export` (.pkl): labels, side and normalisation are read from it. It is
+a pickle, and opening a pickle runs the code in it: only with --trust-pickle, for a file from
+somebody you trust.
+
+The head may be fastai's own (create_head) or this project's; the body one of the five topologies.
+Nothing is written unless the adopted network and the learner's model give the same probabilities
+(to 1e-5) for the same tensors. With --data there are figures on its validation images.
 """
 
 
@@ -82,6 +97,15 @@ def _parser() -> argparse.ArgumentParser:
     compress.set_defaults(
         command=_compress, on_interrupt="what was told of is kept, nothing else was changed"
     )
+    adopt = commands.add_parser(
+        "adopt",
+        help="a fastai learner's file in, checkpoint out",
+        description="Make a checkpoint of a fastai learner that is trained already.",
+        epilog=ADOPT_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_adopt_options(adopt)
+    adopt.set_defaults(command=_adopt, on_interrupt="nothing was changed")
     show = commands.add_parser("show", help="what a checkpoint says of itself")
     show.add_argument("checkpoint", type=Path, nargs="?", help="its folder (default: the released)")
     show.set_defaults(command=_show, on_interrupt="nothing was changed")
@@ -169,6 +193,57 @@ def _add_compress_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_adopt_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="FILE", help=".pth, .safetensors or .pkl")
+    parser.add_argument(
+        "--trust-pickle",
+        action="store_true",
+        help="open an exported learner, which runs the code that is in the file",
+    )
+    parser.add_argument("--architecture", help="of weights (default: as recognised)")
+    parser.add_argument(
+        "--labels",
+        type=_names,
+        default=(),
+        metavar="A,B",
+        help="of weights: class names in the order of the outputs (fastai: dls.vocab)",
+    )
+    parser.add_argument("--side", type=int, metavar="N", help="of weights (default: 224)")
+    for option, meaning in (("mean", "mean per channel"), ("std", "standard deviation")):
+        parser.add_argument(
+            f"--{option}",
+            type=_triple,
+            metavar="R,G,B",
+            help=f"of weights: {meaning} of pixels / 255 (default: ImageNet's)",
+        )
+    parser.add_argument(
+        "--positive", metavar="LABEL", help="label that recall speaks of (default: as in train)"
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="P",
+        help="probability of the positive label that decides (default: Youden's with --data, "
+        "else 0.5)",
+    )
+    parser.add_argument("--data", type=Path, help="folder or .csv table of images to measure on")
+    parser.add_argument("--name", help="of the model; files are named by it")
+    parser.add_argument("--model-version", default="0.0.0", metavar="V", help="(default: 0.0.0)")
+    parser.add_argument(
+        "--out", type=Path, help="folder of the checkpoint (default: build/checkpoints/NAME)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
+
+
+def _triple(text: str) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in text.split(","))
+    return red, green, blue
+
+
 def _recipe(options: argparse.Namespace) -> TrainConfig:
     """The configuration that the options ask for: defaults, then preset, then what was given."""
     given = {
@@ -211,6 +286,19 @@ def _compress(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
     )
     print(f"\nnext: python -m export all --checkpoint {options.checkpoint}")
+    return 0
+
+
+def _adopt(options: argparse.Namespace) -> int:
+    from pipeline.adopt import adopt
+    from pipeline.original import Adoption
+
+    folder = adopt(Adoption(**{f.name: getattr(options, f.name) for f in fields(Adoption)}))
+    if folder is None:
+        return 1
+    print(f"\ncheckpoint: {folder}")
+    _print_spec(folder)
+    print(f"\nnext: python -m export all --checkpoint {folder}")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 In: an architecture's name and K. Out: a module, float32 (N, 3, H, W) normalised -> logits (N, K).
 Each has `body` (pretrained features) and `head` (trained from scratch): the two stages of training.
+An adopted fastai learner comes with a head of its own kind, `PooledNetwork`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import torch
@@ -20,7 +22,10 @@ from pipeline.errors import BadInput
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.checkpoint import ModelSpec
+    from pipeline.checkpoint import Head, ModelSpec
+
+
+POOLS: Final = {"concat_pool": 2, "average_pool": 1}  # how many numbers each channel gives
 
 
 class Network(nn.Module):
@@ -52,8 +57,35 @@ class Network(nn.Module):
         return torch.mean(self.evidence(pixels), dim=(2, 3))  # (N, K)
 
 
+class PooledNetwork(nn.Module):
+    """A body of torchvision and fastai's head: global pools, then dense layers with ReLU between.
+
+    What `fastai.vision.learner.create_head` makes, its batch norms folded into the dense layers and
+    its dropout gone: for an adopted learner that is done learning.
+    """
+
+    def __init__(self, body: nn.Module, features: int, head: Head, classes: int) -> None:
+        super().__init__()
+        self.body = body
+        self.pool = head.pool
+        sizes = [features * POOLS[head.pool], *head.hidden, classes]
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(sizes):
+            layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        self.head = nn.Sequential(*layers[:-1])
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """float32 (N, 3, H, W) normalised -> logits (N, K)."""
+        features = self.body(pixels)  # (N, C, h, w)
+        pooled = torch.mean(features, dim=(2, 3))
+        if self.pool == "concat_pool":
+            pooled = torch.cat([torch.amax(features, dim=(2, 3)), pooled], dim=1)  # (N, 2 C)
+        logits: Tensor = self.head(pooled)
+        return logits
+
+
 def _features(model: nn.Module) -> nn.Module:
-    """The body of SqueezeNet and VGG."""
+    """The body of SqueezeNet, VGG and DenseNet."""
     body = model.features
     assert isinstance(body, nn.Module)
     return body
@@ -74,11 +106,6 @@ def _resnet(model: nn.Module) -> nn.Module:
     return nn.Sequential(OrderedDict(list(model.named_children())[:-2]))  # less pool and classifier
 
 
-def _densenet(model: nn.Module) -> nn.Module:
-    features = OrderedDict(_features(model).named_children())
-    return nn.Sequential(features | {"relu": nn.ReLU(inplace=True)})  # in torchvision's `forward`
-
-
 @dataclass(frozen=True)
 class Body:
     """How a body is made of torchvision's model.
@@ -88,12 +115,15 @@ class Body:
         take: the body out of the whole model.
         channels: of its output.
         prefix: of its tensors' names in the state of the whole model.
+        relu: in torchvision's `forward` a ReLU follows, which is no module of its own. It belongs
+            to the body of `Network`; fastai leaves it out.
     """
 
     model: str
     take: Callable[[nn.Module], nn.Module]
     channels: int
     prefix: str
+    relu: bool = False
 
 
 BODIES: Final[Mapping[str, Body]] = {
@@ -101,14 +131,17 @@ BODIES: Final[Mapping[str, Body]] = {
     "squeezenet1_1_fire6": Body("squeezenet1_1", _until_fire6, 384, "features."),
     "resnet34": Body("resnet34", _resnet, 512, ""),
     "resnet152": Body("resnet152", _resnet, 2048, ""),
-    "densenet169": Body("densenet169", _densenet, 1664, "features."),
+    "densenet169": Body("densenet169", _features, 1664, "features.", relu=True),
     "vgg19_bn": Body("vgg19_bn", _features, 512, "features."),
 }
 NETWORKS: Final = tuple(BODIES)
+TOPOLOGIES: Final = tuple(name for name in NETWORKS if BODIES[name].model == name)  # whole ones
 
 
-def build_network(architecture: str, classes: int) -> Network:
-    """A freshly initialised network with `classes` outputs.
+def build_network(
+    architecture: str, classes: int, head: Head | None = None
+) -> Network | PooledNetwork:
+    """A freshly initialised network with `classes` outputs; without `head` a `Network`.
 
     Raises:
         BadInput: no such architecture.
@@ -117,8 +150,13 @@ def build_network(architecture: str, classes: int) -> Network:
         raise BadInput(f"unknown architecture {architecture!r}; there are: {', '.join(NETWORKS)}")
     from torchvision.models import get_model
 
-    body = BODIES[architecture]
-    return Network(body.take(get_model(body.model, weights=None)), body.channels, classes)
+    made = BODIES[architecture]
+    body = made.take(get_model(made.model, weights=None))
+    if head is not None:
+        return PooledNetwork(body, made.channels, head, classes)
+    if made.relu:
+        body = nn.Sequential(OrderedDict(body.named_children()) | {"relu": nn.ReLU(inplace=True)})
+    return Network(body, made.channels, classes)
 
 
 def load_network(folder: Path, spec: ModelSpec) -> nn.Module:
@@ -128,7 +166,7 @@ def load_network(folder: Path, spec: ModelSpec) -> nn.Module:
         BadInput: the weights are damaged or do not fit architecture and label count.
     """
     with torch.device("meta"):  # no random weights are drawn that would be overwritten at once
-        network = build_network(spec.architecture, len(spec.labels))
+        network = build_network(spec.architecture, len(spec.labels), spec.head)
     try:
         network.load_state_dict(read_weights(folder), assign=True)
     except RuntimeError as error:

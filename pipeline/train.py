@@ -64,12 +64,12 @@ def train(
     if name is not None and not (name.isidentifier() and name.isascii()):
         raise BadInput(f"--name {name!r}: letters, digits and underscores, please")
     if out is not None:
-        _check_place(out, data, overwrite)  # before the data are read, if it is known by then
+        check_place(out, data, overwrite)  # before the data are read, if it is known by then
     dataset = training_images(data, config.seed, config.valid_fraction)
     name = name or f"{config.architecture}_{dataset.name}"
     if out is None:
         out = Path("build") / "checkpoints" / name
-        _check_place(out, data, overwrite)
+        check_place(out, data, overwrite)
     return train_on(dataset, config, out, name=name, model_version=model_version, positive=positive)
 
 
@@ -106,7 +106,7 @@ def train_on(
     return out
 
 
-def _check_place(out: Path, data: Path | None, overwrite: bool) -> None:
+def check_place(out: Path, data: Path | None, overwrite: bool) -> None:
     """Refuse to replace anything but a checkpoint."""
     if not out.exists():
         return

