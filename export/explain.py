@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import torch
 
+from export.batch_norms import folded_network
 from export.formats import FORMATS
-from export.network_layers import folded_network, network_holding, trace_layers
+from export.network_layers import network_holding, trace_layers
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,11 +17,12 @@ class Layer:
     """One weighted layer.
 
     Attributes:
-        kind: ``conv``, ``linear``, ``batch_norm``, ``normalise`` or ``activation``.
+        kind: ``conv``, ``linear``, ``batch_norm``, ``scale`` (a batch norm as what it multiplies
+            by and adds), ``normalise`` or ``activation``.
         name: for people: of the module, node or constant.
         tensors: float32 or float16. conv and linear: ``weight`` (O, I, h, w) or (O, I), and
-            ``bias`` (O,) if there is one; batch norm: ``weight``, ``bias``, ``mean``,
-            ``variance``, (C,) each.
+            ``bias`` (O,) if there is one; scale: ``weight``, ``bias``, (C,) each; batch norm:
+            ``weight``, ``bias``, ``mean``, ``variance``, (C,) each, and ``epsilon`` ().
     """
 
     kind: str

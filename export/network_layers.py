@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from export.batch_norms import folded_network
 from export.errors import Unreadable
 from export.layers import Layer, LayerTrace
 from pipeline.activations import PLACE
@@ -34,20 +35,9 @@ ATTRIBUTES: Final = {
         "bias": "bias",
         "mean": "running_mean",
         "variance": "running_var",
+        "epsilon": "eps",
     },
 }
-
-
-def folded_network(network: nn.Module) -> nn.Module:
-    """The network with each batch norm folded into the convolution before it, as converters do.
-
-    A network without batch norm is returned as it is.
-    """
-    if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
-        return network
-    from torch.fx.experimental.optimization import fuse
-
-    return fuse(copy.deepcopy(network).eval())
 
 
 def called_modules(network: nn.Module, side: int) -> list[tuple[str, nn.Module]]:
@@ -116,6 +106,9 @@ def network_holding(network: nn.Module, layers: Sequence[Layer], side: int) -> n
 def _give(module: nn.Module, tensors: Mapping[str, Any]) -> None:
     for key, attribute in ATTRIBUTES[_kind(module)].items():
         target = getattr(module, attribute)
+        if isinstance(target, float):
+            setattr(module, attribute, float(tensors[key]))
+            continue
         with torch.no_grad():
             if key not in tensors:
                 if target is not None:
@@ -162,7 +155,7 @@ def layer_of_activations(pairs: Iterable[tuple[float, int]]) -> list[Layer]:
 def _layer(name: str, module: nn.Module) -> Layer:
     tensors = {key: getattr(module, a) for key, a in ATTRIBUTES[_kind(module)].items()}
     arrays = {
-        key: tensor.detach().to(torch.float32).numpy()
+        key: torch.as_tensor(tensor).detach().to(torch.float32).numpy()
         for key, tensor in tensors.items()
         if tensor is not None
     }

@@ -143,7 +143,7 @@ def _weights(module: Format, path: Path, reference: Reference) -> str:
         layers = module.stored_layers(path)
     except Exception as error:  # a reader of a damaged file may raise anything
         return _told(error, "reading weights")
-    return _part(weight_violations(layers, reference.layers, reference.folded))
+    return _part(weight_violations(layers, reference.layers))
 
 
 def _structure(module: Format, path: Path, reference: Reference) -> dict[str, str]:

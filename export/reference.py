@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import nn
 
 from export.graph import DeployGraph, reference_probs
 from export.layers import Layer
@@ -50,11 +49,6 @@ class Reference:
             *network_layers(pixels, self.spec.side),
             *activation_layer(pixels.network),
         ]
-
-    @property
-    def folded(self) -> bool:
-        """Whether converters fold batch norms, so that last digits of weights may differ."""
-        return any(isinstance(module, nn.BatchNorm2d) for module in self.graph.modules())
 
 
 @dataclass

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from export.batch_norms import as_scale
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -20,33 +22,31 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
+NAMED: Final = 5  # of the layers that are missing
 UNSEEN: Final = ("normalise", "activation")  # kinds that a format may hide
-# Folding a batch norm into a convolution is done by each converter in an order of its own.
-FOLDED_RELATIVE: Final = 2e-6
 
 
-def weight_violations(
-    stored: Sequence[Layer], expected: Sequence[Layer], folded: bool
-) -> list[str]:
+def weight_violations(stored: Sequence[Layer], expected: Sequence[Layer]) -> list[str]:
     """Sentences, one for each stored tensor that is not the checkpoint's; empty: all well.
 
     Layers of one kind and shape are matched in their order. Between shapes the order is free, since
     a runtime may call the branches of a block in either order.
 
     A file in which the normalisation cannot be told from other arithmetic leaves it to the outputs,
-    and so does one that hides the scales of its activations.
+    and so does one that hides the scales of its activations. One that holds batch norms as scales
+    and shifts is held against those.
 
     Args:
         stored: as read from the file, float16 or float32.
         expected: of the checkpoint, float32.
-        folded: batch norms were folded, so that last digits may differ.
     """
     waiting = defaultdict(list)
     kinds = {layer.kind for layer in stored}
     for layer in expected:
         if layer.kind in UNSEEN and layer.kind not in kinds:
             continue
-        waiting[layer.kind, layer.shape].append(layer)
+        wanted = as_scale(layer) if layer.kind == "batch_norm" and "scale" in kinds else layer
+        waiting[wanted.kind, wanted.shape].append(wanted)
     violations = []
     for layer in stored:
         candidates = waiting[layer.kind, layer.shape]
@@ -55,32 +55,30 @@ def weight_violations(
                 f"{layer.name}: the checkpoint has no such {layer.kind} {layer.shape}"
             )
             continue
-        violations += _compare_layer(layer, candidates.pop(0), folded)
+        violations += _compare_layer(layer, candidates.pop(0))
     missing = [layer.name for layers in waiting.values() for layer in layers]
     if missing:
-        violations.append(f"layers not in the file: {', '.join(missing)}")
+        more = f" (and {len(missing) - NAMED} more)" if len(missing) > NAMED else ""
+        violations.append(f"layers not in the file: {', '.join(missing[:NAMED])}{more}")
     return violations
 
 
-def _compare_layer(layer: Layer, wanted: Layer, folded: bool) -> list[str]:
+def _compare_layer(layer: Layer, wanted: Layer) -> list[str]:
     """Tensor by tensor; a bias that one side lacks counts as zeros."""
     violations = []
     for key in sorted(layer.tensors.keys() | wanted.tensors.keys()):
         zeros = np.zeros(layer.shape[0], layer.tensors["weight"].dtype)
         found, right = layer.tensors.get(key, zeros), wanted.tensors.get(key, zeros)
-        violations += _compare(layer.kind, f"{wanted.name}.{key}", found, right, folded)
+        violations += _compare(layer.kind, f"{wanted.name}.{key}", found, right)
     return violations
 
 
-def _compare(kind: str, name: str, found: Array, wanted: Array, folded: bool) -> list[str]:
+def _compare(kind: str, name: str, found: Array, wanted: Array) -> list[str]:
     if found.shape != wanted.shape:
         return [f"{name} has shape {found.shape}, not {wanted.shape}"]
     rounded = wanted.astype(found.dtype)
     allowed = np.zeros(wanted.shape)
-    if folded:
-        unit = np.spacing(np.abs(rounded)) if found.dtype == np.float16 else 0.0
-        allowed = FOLDED_RELATIVE * np.abs(wanted).max() + unit
-    elif kind == "normalise":  # a reciprocal may be rounded twice
+    if kind == "normalise":  # a reciprocal may be rounded twice
         allowed = np.spacing(np.abs(rounded)).astype(np.float64)
     off = np.abs(found.astype(np.float64) - rounded.astype(np.float64))
     wrong = ~(off <= allowed)  # NaN is wrong too

@@ -28,7 +28,13 @@ if TYPE_CHECKING:
 KINDS: Final = {
     "conv": {"weight": "weight", "bias": "bias"},
     "linear": {"weight": "weight", "bias": "bias"},
-    "batch_norm": {"weight": "gamma", "bias": "beta", "mean": "mean", "variance": "variance"},
+    "batch_norm": {
+        "weight": "gamma",
+        "bias": "beta",
+        "mean": "mean",
+        "variance": "variance",
+        "epsilon": "epsilon",
+    },
 }
 
 

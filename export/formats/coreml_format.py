@@ -88,13 +88,14 @@ def convert(
     import coremltools as ct
     import torch
 
+    from export.batch_norms import folded_graph
     from export.graph import INPUT_NAME, OUTPUT_NAME
 
     size = (1, 3, spec.side, spec.side)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript, known and chosen
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]
-            graph.pixels,
+            folded_graph(graph).pixels,
             torch.zeros(size),
             check_trace=False,  # parity checks the file itself
         )

@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 from export.errors import Unreadable
-from export.formats.lite_packing import Packed, unpack_layers
+from export.formats.lite_packing import Packed, told_apart, unpack_layers
 from export.formats.lite_unpickler import Record, read_pickle
 from export.layers import Layer
 
 CONV: Final = "conv"
 LINEAR: Final = "linear"
+GROUPS: Final = 5  # weight, bias, stride, padding, dilation, groups, minimum, maximum
 PACKED_LAYERS: Final = ".PackedLayers"
 
 
@@ -76,9 +77,12 @@ def _prepacked(constant: Record, place: str) -> Layer:
     kind = constant.name.rsplit(".", 1)[-1]
     if kind in ("Conv2dOpContext", "LinearOpContext", "LinearPackedParamsBase"):
         weight, bias = constant.state[:2]
+        groups = constant.state[GROUPS] if kind == "Conv2dOpContext" else 1
     elif kind == "Conv2dPackedParamsBase":  # version, [settings, weight], [bias]
         weight, bias = constant.state[1][1], constant.state[2][0]
+        groups = 1
     else:
         raise ValueError(f"{constant.name} is not expected in a lite file")
     tensors = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
-    return Layer(CONV if kind.startswith("Conv") else LINEAR, place, tensors)
+    layer = Layer(CONV if kind.startswith("Conv") else LINEAR, place, tensors)
+    return told_apart(layer, groups)

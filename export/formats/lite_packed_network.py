@@ -38,7 +38,7 @@ def packed_network(graph: DeployGraph, half: bool) -> Any:
     """The graph as a scripted module with packed weights.
 
     Args:
-        graph: its batch norms folded.
+        graph: without batch norms (`export.batch_norms`).
         half: weights as half floats; otherwise as the codes of the graph's grids.
 
     Raises:

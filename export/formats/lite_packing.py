@@ -130,10 +130,18 @@ def unpack_layers(packed: Packed, table: Iterable[Sequence[int]]) -> list[Layer]
         else:
             tensors["weight"] = halves.take(count).reshape(row.shape)
             tensors["bias"] = halves.take(row.outputs)
-        layers.append(Layer("conv" if row.is_conv else "linear", f"packed layer {number}", tensors))
+        layer = Layer("conv" if row.is_conv else "linear", f"packed layer {number}", tensors)
+        layers.append(told_apart(layer, row.groups))
     if words.rest.size or scales.rest.size or halves.rest.size:
         raise ValueError("the arrays hold more than their table says")
     return layers
+
+
+def told_apart(layer: Layer, groups: int) -> Layer:
+    """A depthwise 1x1 convolution as what it stands for here: the scale of a batch norm."""
+    if layer.kind != "conv" or groups == 1 or layer.shape != (groups, 1, 1, 1):
+        return layer
+    return Layer("scale", layer.name, {k: v.reshape(-1) for k, v in layer.tensors.items()})
 
 
 def join(parts: Sequence[Packed]) -> Packed:

@@ -15,7 +15,10 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LAYER_KINDS: Final = {"Conv": "conv", "Gemm": "linear"}
+LAYER_KINDS: Final = {"Conv": "conv", "Gemm": "linear"}  # whose weights can be stored small
+# A batch norm stays in fp32: its variance may be more than a half holds, or far less.
+KINDS: Final = {**LAYER_KINDS, "BatchNormalization": "batch_norm"}
+EPSILON: Final = 1e-5  # where the node does not say another; ONNX, Operators.md
 PREFIX: Final = "pixels.network."  # what torch's exporter puts before the weights' names
 
 
@@ -103,7 +106,7 @@ class Editor:
     def finish(self) -> None:
         """Write all that was asked for into the model."""
         graph = self.model.graph
-        _name_layers(self.layers())
+        _name_layers([node for node in graph.node if node.op_type in KINDS])
         for node in graph.node:
             for i, name in enumerate(node.input):
                 place = (node.output[0], i)
@@ -116,6 +119,14 @@ class Editor:
         graph.initializer.extend(kept)
         graph.node.extend(nodes)
         _shorten(graph)
+
+
+def epsilon_of(node: Any) -> dict[str, NDArray[np.float32]]:
+    """The tensor of a `Layer` that a batch norm has as an attribute; of other nodes none."""
+    if node.op_type not in KINDS or KINDS[node.op_type] != "batch_norm":
+        return {}
+    given = [attribute.f for attribute in node.attribute if attribute.name == "epsilon"]
+    return {"epsilon": np.array([*given, EPSILON][0], np.float32)}
 
 
 def _name_layers(layers: list[Any]) -> None:
@@ -136,7 +147,7 @@ def _shorten(graph: Any) -> None:
     for node in graph.node:
         _rename(node.input, short)
         _rename(node.output, short)
-        if node.op_type not in LAYER_KINDS:
+        if node.op_type not in KINDS:
             node.name = ""
     for tensor in graph.initializer:
         tensor.name = short(tensor.name)

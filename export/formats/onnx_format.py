@@ -20,7 +20,7 @@ import numpy as np
 
 from export.errors import ConversionFailed, Unreadable
 from export.formats.base import Description, Runner, Tolerance
-from export.formats.onnx_editor import LAYER_KINDS, constant_values
+from export.formats.onnx_editor import KINDS, constant_values, epsilon_of
 from export.formats.onnx_integers import store_integers
 from export.formats.onnx_normalisation import (
     NAMES,
@@ -68,6 +68,7 @@ REFUSED: Final[Mapping[str, str]] = {}
 OPSET: Final = 17
 # The oldest that Python 3.11 can prove it with (export/foreign); 1.12 introduced opset 17.
 OLDEST_ONNXRUNTIME: Final = {17: "1.15"}
+TENSORS: Final = ("weight", "bias", "mean", "variance")  # inputs of a layer, after the first
 INSIDE: Final = (NAMES[0], NAMES[-1])  # weight and bias of a layer that normalises as well
 SIMPLIFIER_CHECKS: Final = 3  # onnxsim's own default is none, and its "ok" then says nothing
 SIMPLIFIER_TOLERANCE: Final = 1e-6
@@ -150,7 +151,7 @@ def stored_layers(path: Path) -> list[Layer]:
 
     try:
         model = onnx.load(path, load_external_data=False)
-        nodes = [node for node in model.graph.node if node.op_type in LAYER_KINDS]
+        nodes = [node for node in model.graph.node if node.op_type in KINDS]
         # As stored: before fp16 becomes fp32, and before the normalisation is taken in.
         sources = {n.output[0]: n.input[0] for n in model.graph.node if n.op_type == "Cast"}
         taken_in = read_normalisation(model)
@@ -160,7 +161,7 @@ def stored_layers(path: Path) -> list[Layer]:
         wanted = {
             f"{i} {key}": sources.get(before.get(name, name), before.get(name, name))
             for i, node in enumerate(nodes)
-            for key, name in zip(("weight", "bias"), node.input[1:], strict=False)
+            for key, name in zip(TENSORS, node.input[1:], strict=False)
         }
         values = constant_values(model, wanted)
     except KeyError as error:
@@ -169,9 +170,9 @@ def stored_layers(path: Path) -> list[Layer]:
         raise Unreadable(f"onnx cannot read {path.name}: {error}") from error
     layers = [
         Layer(
-            LAYER_KINDS[node.op_type],
+            KINDS[node.op_type],
             node.name,
-            {key: values[k] for key in ("weight", "bias") if (k := f"{i} {key}") in values},
+            {key: values[k] for key in TENSORS if (k := f"{i} {key}") in values} | epsilon_of(node),
         )
         for i, node in enumerate(nodes)
     ]
@@ -212,7 +213,7 @@ def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | Non
         model = onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf's errors share no base with onnx's
         raise Unreadable(f"onnx cannot read {path.name}: {error}") from error
-    nodes = [node for node in model.graph.node if node.op_type in LAYER_KINDS]
+    nodes = [node for node in model.graph.node if node.op_type in KINDS]
     wanted = list(dict.fromkeys(name for n in nodes for name in (n.input[0], n.output[0])))
     del model.graph.output[:]
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
@@ -233,8 +234,7 @@ def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | Non
         mean, std = (v.reshape(1, 3, 1, 1) for v in (taken_in.mean, taken_in.std))
         values[first] = (values[first] - mean) / std
     return [
-        LayerTrace(LAYER_KINDS[n.op_type], n.name, values[n.input[0]], values[n.output[0]])
-        for n in nodes
+        LayerTrace(KINDS[n.op_type], n.name, values[n.input[0]], values[n.output[0]]) for n in nodes
     ]
 
 
@@ -263,12 +263,13 @@ def _simplified(graph: DeployGraph, spec: ModelSpec) -> bytes:
 def _export(graph: DeployGraph, spec: ModelSpec, path: Path) -> None:
     import torch
 
+    from export.batch_norms import folded_graph
     from export.graph import INPUT_NAME, OUTPUT_NAME, example_input
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of the exporter that we chose
         torch.onnx.export(
-            graph,
+            folded_graph(graph),
             (example_input(spec),),
             path,
             opset_version=OPSET,

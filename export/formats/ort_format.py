@@ -19,6 +19,7 @@ from export.errors import ConversionFailed, Unreadable
 from export.formats import onnx_format
 from export.formats.base import Description, Runner, Tolerance
 from export.formats.onnxruntime_session import load_session, run_session, session_ports
+from export.formats.ort_call_order import in_call_order
 from export.layers import Layer, LayerTrace
 from export.metadata import labels_in
 
@@ -32,7 +33,14 @@ NAME: Final = "ort"
 SUFFIX: Final = ".ort"
 PLATFORMS: Final = ("android",)
 METADATA_KEY: Final = "metadata"
-LAYER_KINDS: Final = {"Conv": "conv", "FusedConv": "conv", "Gemm": "linear", "FusedGemm": "linear"}
+LAYER_KINDS: Final = {
+    "Conv": "conv",
+    "FusedConv": "conv",
+    "Gemm": "linear",
+    "FusedGemm": "linear",
+    "BatchNormalization": "batch_norm",
+}
+TENSORS: Final = ("weight", "bias", "mean", "variance")  # inputs of a layer, after the first
 # Operation -> the inputs that are scale and zero point of an activation.
 ROUNDINGS: Final = {
     "QuantizeLinear": ((1, 2),),
@@ -127,14 +135,16 @@ def stored_layers(path: Path) -> list[Layer]:
                 shape = tensor.DimsAsNumpy() if tensor.DimsLength() else ()
                 stored[tensor.Name()] = values.view(DTYPES[tensor.DataType()]).reshape(shape)
     layers, rounded = [], set()
-    for node in _in_call_order(graph):
+    for node in in_call_order(graph):
         operation = node.OpType().decode()
         values = [stored.get(node.Inputs(j)) for j in range(node.InputsLength())]
         for place in ROUNDINGS.get(operation, ()):
             rounded.add(tuple(values[j].item() for j in place))
         if operation in LAYER_KINDS:
-            tensors = dict(zip(("weight", "bias"), values[1:], strict=False))
             kind = LAYER_KINDS[operation]
+            count = 4 if kind == "batch_norm" else 2  # a fused convolution may have a summand
+            tensors = dict(zip(TENSORS[:count], values[1:], strict=False))
+            tensors |= _epsilon(node) if kind == "batch_norm" else {}
         elif operation in INTEGER_KINDS:
             tensors, kind = _integer_tensors(values), INTEGER_KINDS[operation]
         else:
@@ -160,19 +170,12 @@ def _integer_tensors(values: list[Any]) -> dict[str, Any]:
     }
 
 
-def _in_call_order(graph: Any) -> list[Any]:
-    """The nodes, each after those that it needs, which the file does not keep to."""
-    waiting = [graph.Nodes(i) for i in range(graph.NodesLength())]
-    made = {node.Outputs(j) for node in waiting for j in range(node.OutputsLength())}
-    ordered: list[Any] = []
-    while waiting:
-        ready = [n for n in waiting if not made & {n.Inputs(j) for j in range(n.InputsLength())}]
-        if not ready:
-            raise Unreadable("the nodes of the ORT file need each other in a circle")
-        ordered += ready
-        waiting = [node for node in waiting if node not in ready]
-        made -= {node.Outputs(j) for node in ready for j in range(node.OutputsLength())}
-    return ordered
+def _epsilon(node: Any) -> dict[str, NDArray[np.float32]]:
+    """Of a batch norm; the file spells out what the ONNX node left to the default."""
+    for i in range(node.AttributesLength()):
+        if node.Attributes(i).Name() == b"epsilon":
+            return {"epsilon": np.array(node.Attributes(i).F(), np.float32)}
+    return {}
 
 
 def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | None:

@@ -185,21 +185,21 @@ def _module(graph: DeployGraph, spec: ModelSpec, precision: str) -> Any:
     import torch
     from torch.utils.mobile_optimizer import optimize_for_mobile
 
+    from export.batch_norms import folded_graph, norms_as_convolutions, with_network
     from export.formats.lite_int8 import integer_network
     from export.formats.lite_packed_network import packed_network
     from export.formats.lite_rows import in_rows
-    from export.graph import DeployGraph, example_input
-    from export.network_layers import folded_network
+    from export.graph import example_input
 
+    if precision == "int8":
+        return optimize_for_mobile(integer_network(graph, spec))
+    folded = folded_graph(graph)
+    graph = with_network(folded, norms_as_convolutions(folded.pixels.network))
     if precision == "fp32":
         rows = in_rows(graph, spec.side)
         traced = torch.jit.trace(rows, example_input(spec))  # type: ignore[no-untyped-call]
         return optimize_for_mobile(traced)
-    if precision == "int8":
-        return optimize_for_mobile(integer_network(graph, spec))
-    folded = DeployGraph(folded_network(graph.pixels.network), spec, graph.grids).eval()
-    folded.pixels.mean, folded.pixels.std = graph.pixels.mean, graph.pixels.std
-    return packed_network(folded, half=precision == "fp16")
+    return packed_network(graph, half=precision == "fp16")
 
 
 def _ports(spec: ModelSpec) -> dict[str, Any]:

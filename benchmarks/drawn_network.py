@@ -1,0 +1,123 @@
+"""A checkpoint of any topology without training: drawn weights, calibrated until answers vary.
+
+In: a spec and a seed. Out: a checkpoint folder. Costs of converting and proving depend on the
+topology and the side alone, not on what was learnt; faults show only where answers vary.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from export.graph import PixelGraph
+from export.hard_images import hard_images
+from pipeline.checkpoint import write_checkpoint
+from pipeline.networks import build_network
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.checkpoint import ModelSpec
+
+SMOOTH_IMAGES: Final = 11  # 24 with the hard set
+# Of a residual branch: trained networks, which start from 0 (Goyal et al., arXiv:1706.02677), keep
+# near it. At 1 a random ResNet-152 is chaotic: fp16 weights alone move probabilities by 0.16.
+BRANCH_SCALE: Final = 0.3
+LOGIT_SPREAD: Final = 2.0  # probabilities from 0.1 to 0.9: neither saturated nor all alike
+
+
+def write_drawn_checkpoint(folder: Path, spec: ModelSpec, seed: int = 0) -> Path:
+    """Draw a network of the spec's architecture, calibrate it, write it to `folder`."""
+    network = drawn_network(spec, seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_checkpoint(folder, spec, network.state_dict())
+    return folder
+
+
+def drawn_network(spec: ModelSpec, seed: int = 0) -> nn.Module:
+    """A network with He initialisation (arXiv:1502.01852), in evaluation mode.
+
+    Batch norms get scales and shifts that differ, and the statistics of one batch that went through
+    them, so that activations neither vanish nor explode at any depth. The last layer is scaled and
+    shifted until the logits of each class spread by `LOGIT_SPREAD` around 0.
+    """
+    torch.manual_seed(seed)
+    network = build_network(spec.architecture, len(spec.labels))
+    bare = PixelGraph(network, spec)
+    pixels = (_calibration_images(spec.side, seed) - bare.mean) / bare.std
+    with torch.no_grad():
+        for module in network.body.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.normal_(module.bias, std=0.1)
+            elif isinstance(module, nn.BatchNorm2d):
+                nn.init.uniform_(module.weight, 0.5, 1.5)
+                nn.init.normal_(module.bias, std=0.1)
+        for module in network.body.modules():
+            if isinstance(module, BasicBlock | Bottleneck):
+                _last_norm(module).weight.mul_(BRANCH_SCALE)
+        _take_statistics(network, pixels)
+        _spread_logits(network, pixels)
+    return network.eval()
+
+
+def _last_norm(block: BasicBlock | Bottleneck) -> nn.BatchNorm2d:
+    norm = block.bn3 if isinstance(block, Bottleneck) else block.bn2
+    assert isinstance(norm, nn.BatchNorm2d)
+    return norm
+
+
+def _calibration_images(side: int, seed: int) -> Tensor:
+    """The hard set and smooth random images, float32 (N, 3, side, side), 0..255."""
+    hard = np.stack(list(hard_images(side).values())).transpose(0, 3, 1, 2)
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(SMOOTH_IMAGES, 3, 7, 7, generator=generator)
+    smooth = F.interpolate(coarse, size=(side, side), mode="bicubic").clamp(0, 1) * 255
+    return torch.cat([torch.from_numpy(hard).float(), smooth])
+
+
+def _take_statistics(network: nn.Module, pixels: Tensor) -> None:
+    """Each batch norm's running statistics become those of this batch."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
+        return
+    kept = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    network.train()
+    network(pixels)
+    for norm, momentum in zip(norms, kept, strict=True):
+        norm.momentum = momentum
+
+
+def _spread_logits(network: nn.Module, pixels: Tensor) -> None:
+    """Give the last weighted layer, a convolution or a linear layer, the weights of a trained one.
+
+    It reads its inputs along their principal directions, in which images differ most; along random
+    ones it would read little but what all images share, and rounding errors with it.
+    """
+    last = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)][-1]
+    assert last.bias is not None
+    rows: list[Tensor] = []
+    watch = last.register_forward_pre_hook(lambda _, inputs: rows.append(_pooled(inputs[0])))
+    network.eval()
+    for image in pixels:
+        network(image[None])
+    watch.remove()
+    features = torch.cat(rows).double()  # (N, C)
+    middle = features.mean(dim=0)
+    directions = torch.linalg.svd(features - middle, full_matrices=False).Vh[: len(last.weight)]
+    weight = directions * (LOGIT_SPREAD / (features @ directions.T).std(dim=0))[:, None]
+    last.weight.copy_(weight.reshape(last.weight.shape))
+    last.bias.copy_(-(features @ weight.T).median(dim=0).values)
+
+
+def _pooled(features: Tensor) -> Tensor:
+    """(N, C, h, w) or (N, C) -> (N, C)."""
+    return features.flatten(2).mean(dim=2) if features.ndim == 4 else features
