@@ -69,6 +69,37 @@ def auroc(truth: Classes, probs: Probs, positive: int | None = None) -> float:
     return float(np.mean(areas)) if areas else float("nan")
 
 
+def expected_calibration_error(
+    truth: Classes, probs: Probs, positive: int | None = None, bins: int = 10
+) -> float:
+    """How far stated probabilities are from what happens, in 0..1; no images: NaN.
+
+    Images are sorted into `bins` of equal width by a probability p; in each the mean of p is held
+    against the share of images in which the event came about, and the absolute gaps are averaged,
+    weighted by the images in the bin (Guo et al., arXiv:1706.04599, equation 3). A bin holds its
+    upper edge and not its lower one, as there; p = 0 is in the first.
+
+    Args:
+        truth: (N,) classes.
+        probs: (N, K).
+        positive: None: p is of the most probable class (the first on a tie), the event that it is
+            the true one. A class: p is of that class, the event that the image is of it.
+        bins: how many.
+    """
+    if not len(truth):
+        return float("nan")
+    if positive is None:
+        stated = probs.max(axis=1).astype(np.float64)
+        happened = probs.argmax(axis=1) == truth
+    else:
+        stated, happened = probs[:, positive].astype(np.float64), truth == positive
+    upper_edges = np.arange(1, bins) / bins  # of all bins but the last
+    bin_of = np.searchsorted(upper_edges, stated, side="left")
+    # In each bin: images x |share - mean p| = |sum of events - sum of p|.
+    excess = np.bincount(bin_of, weights=happened - stated, minlength=bins)
+    return float(np.abs(excess).sum() / len(truth))
+
+
 def youden_threshold(truth: Classes, probs: Probs, positive: int) -> float:
     """The threshold with the largest sensitivity + specificity - 1 (Youden, Cancer 1950).
 

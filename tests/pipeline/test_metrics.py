@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score, roc_auc_score
 
-from pipeline.metrics import accuracy, auroc, decide, evaluate, recall, youden_threshold
+from pipeline.metrics import (
+    accuracy,
+    auroc,
+    decide,
+    evaluate,
+    expected_calibration_error,
+    recall,
+    youden_threshold,
+)
 
 
 def answers(images: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -78,6 +86,54 @@ def test_with_a_threshold_the_positive_class_is_decided_from_it_on(dtype):
     assert decide(as_one, 1, 0.3).tolist() == [0, 1, 1, 1]
     assert decide(as_zero, 0, 0.3).tolist() == [1, 0, 0, 0]
     assert decide(as_zero, 0, 0.3).dtype == np.int64
+
+
+def test_the_calibration_error_by_hand():
+    # Class 1 is right at .95, .92 (bin 10: share 1/2, mean .935) and wrong, right at .65, .61
+    # (bin 7: share 1/2, mean .63); one image of class 0 at .85 is right (bin 9: share 1).
+    probs = np.vstack([two_columns([0.95, 0.92, 0.65, 0.61]), [[0.85, 0.15]]])
+    truth = np.array([1, 0, 0, 1, 0])
+    by_hand = (2 * (0.935 - 0.5) + 2 * (0.63 - 0.5) + 1 * (1 - 0.85)) / 5
+    assert expected_calibration_error(truth, probs) == pytest.approx(by_hand)
+
+
+def test_the_calibration_error_of_the_positive_class_by_hand():
+    # .05 and .08: share 1/2, mean .065. .65: share 0. .95: share 1.
+    probs = two_columns([0.05, 0.08, 0.65, 0.95])
+    by_hand = (2 * (0.5 - 0.065) + 0.65 + 0.05) / 4
+    truth = np.array([1, 0, 0, 1])
+    assert expected_calibration_error(truth, probs, 1) == pytest.approx(by_hand)
+    swapped = np.ascontiguousarray(probs[:, ::-1])
+    assert expected_calibration_error(1 - truth, swapped, 0) == pytest.approx(by_hand)
+
+
+def test_a_calibration_bin_holds_its_upper_edge_and_not_its_lower_one():
+    # .6 is with .55, not with .65: (|.55 + .6 - 1| + |.65 - 1|) / 3.
+    probs = two_columns([0.55, 0.6, 0.65])
+    assert expected_calibration_error(np.array([1, 0, 1]), probs, 1) == pytest.approx(0.5 / 3)
+    ends = two_columns([0.0, 1.0])
+    assert expected_calibration_error(np.array([0, 1]), ends, 1) == 0
+    assert expected_calibration_error(np.array([1, 0]), ends, 1) == 1
+
+
+def test_with_one_calibration_bin_the_error_is_the_gap_of_the_means():
+    truth, probs = answers(80, 3)
+    gap = abs(np.mean(probs.argmax(1) == truth) - probs.max(1).mean())
+    assert expected_calibration_error(truth, probs, bins=1) == pytest.approx(gap)
+    assert expected_calibration_error(truth, probs) > gap
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_answers_that_happen_as_often_as_they_say_are_calibrated(dtype):
+    probs = two_columns([0.75] * 4 + [0.25] * 4).astype(dtype)
+    truth = np.array([1, 1, 1, 0, 1, 0, 0, 0])
+    assert expected_calibration_error(truth, probs) == pytest.approx(0, abs=1e-7)
+    assert expected_calibration_error(truth, probs, 1) == pytest.approx(0, abs=1e-7)
+    assert expected_calibration_error(truth, 1 - (1 - probs) / 2) > 0.1
+
+
+def test_no_images_have_no_calibration_error():
+    assert np.isnan(expected_calibration_error(np.array([], int), np.empty((0, 2))))
 
 
 def test_youdens_threshold_separates_separable_scores_in_the_middle():
