@@ -20,6 +20,7 @@ examples:
   python -m pipeline train --data xrays/                  train/<label>/ and valid/<label>/
   python -m pipeline train --data xrays/metadata.csv      columns file,label[,split,patient,source]
   python -m pipeline compress build/checkpoints/squeezenet1_1_xrays --data xrays/
+  python -m pipeline shortcuts build/checkpoints/squeezenet1_1_xrays --data xrays/metadata.csv
   python -m pipeline show build/checkpoints/squeezenet1_1_xrays
 
 exit codes: 0 done, 2 the request cannot be served (the message says why)
@@ -30,7 +31,9 @@ becomes valid, by seed), or a CSV table with the columns file, label and optiona
 (train or valid), patient (never on both sides) and source. Files are relative to the table.
 
 The result is a folder: checkpoint.json, model.safetensors, curves.png, history.csv,
-predictions.csv. The same seed on the same machine and versions gives the same numbers.
+predictions.csv, and what the model could score by beside the disease: shortcuts.md,
+shortcuts.json, evidence.png (it shows images of the data: keep it out of repositories).
+The same seed on the same machine and versions gives the same numbers.
 """
 COMPRESS_EPILOG = """\
 int8: weights and activations in 8 bits, calibrated on training images; about half a minute.
@@ -40,6 +43,15 @@ fine-tuned with the model itself as teacher; labels are not used. Several times 
 Each becomes a folder inside the checkpoint's (CHECKPOINT/int8, ...), where `python -m export all`
 finds it. How it compares with the checkpoint on the validation images is printed and kept; what
 loses too much is not published.
+"""
+SHORTCUTS_EPILOG = """\
+Where the table has a column source: the model's AUROC within each source, and how well the source
+can be told from the model's features, among all images and within each label. For all data: where
+in the images the evidence lies, and how much of it at the edge.
+
+The result is a folder: shortcuts.md (read this), shortcuts.json, evidence.png. The picture shows
+images of the data: keep it out of repositories. `train` writes the same into its checkpoint's
+folder.
 """
 
 
@@ -81,6 +93,15 @@ def _parser() -> argparse.ArgumentParser:
     compress.set_defaults(
         command=_compress, on_interrupt="what was told of is kept, nothing else was changed"
     )
+    shortcuts = commands.add_parser(
+        "shortcuts",
+        help="what a checkpoint could score by beside the disease: the source, the edge",
+        description="Look for shortcuts: can the model tell the hospital, where does it look?",
+        epilog=SHORTCUTS_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_shortcuts_options(shortcuts)
+    shortcuts.set_defaults(command=_shortcuts, on_interrupt="nothing was changed")
     show = commands.add_parser("show", help="what a checkpoint says of itself")
     show.add_argument("checkpoint", type=Path, nargs="?", help="its folder (default: the released)")
     show.set_defaults(command=_show, on_interrupt="nothing was changed")
@@ -157,6 +178,24 @@ def _add_compress_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_shortcuts_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", type=Path, nargs="?", help="its folder (default: released)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="the images it was trained on, folder or .csv (default: synthetic phantoms)",
+    )
+    parser.add_argument("--out", type=Path, help="folder (default: build/shortcuts/NAME)")
+    for option, default, meaning in (
+        ("seed", 2, "of the images that are shown"),
+        ("threads", 0, "CPU threads of torch, 0 for all cores"),
+    ):
+        parser.add_argument(
+            f"--{option}", type=int, default=default, metavar="N", help=f"{meaning} ({default})"
+        )
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+
+
 def _recipe(options: argparse.Namespace) -> TrainConfig:
     """The configuration that the options ask for: defaults, then preset, then what was given."""
     given = {
@@ -199,6 +238,23 @@ def _compress(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
     )
     print(f"\nnext: python -m export all --checkpoint {options.checkpoint}")
+    return 0
+
+
+def _shortcuts(options: argparse.Namespace) -> int:
+    from pipeline.checkpoint import RELEASED
+    from pipeline.shortcuts import PAGE_FILE, report_shortcuts
+
+    folder = report_shortcuts(
+        options.checkpoint or RELEASED,
+        options.data,
+        options.out,
+        seed=options.seed,
+        threads=options.threads,
+        overwrite=options.overwrite,
+    )
+    print((folder / PAGE_FILE).read_text(encoding="utf-8"))
+    print(f"written to {folder}")
     return 0
 
 

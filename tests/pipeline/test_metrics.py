@@ -12,6 +12,7 @@ from pipeline.metrics import (
     decide,
     evaluate,
     expected_calibration_error,
+    mean_interval,
     recall,
     youden_threshold,
 )
@@ -265,3 +266,16 @@ def test_the_callers_random_state_is_left_alone():
     before = np.random.get_state()[1].tolist()
     evaluate(*answers(20, 2), 1, 0.5, resamples=5)
     assert np.random.get_state()[1].tolist() == before
+
+
+def test_the_interval_of_a_mean_of_rights_and_wrongs_is_the_binomial_one():
+    figure = mean_interval(np.arange(400) < 320)
+    half = 1.96 * np.sqrt(0.8 * 0.2 / 400)
+    assert figure.value == pytest.approx(0.8)
+    assert figure.low == pytest.approx(0.8 - half, abs=0.006)
+    assert figure.high == pytest.approx(0.8 + half, abs=0.006)
+
+
+def test_the_mean_of_nothing_known_is_not_a_number():
+    assert np.isnan(mean_interval(np.array([np.nan, np.nan])).value)
+    assert mean_interval(np.array([np.nan, 3.0])).value == 3
