@@ -207,20 +207,24 @@ def _recipe(options: argparse.Namespace) -> TrainConfig:
 
 
 def _train(options: argparse.Namespace) -> int:
+    from pipeline.distributed import check_launch, process_group
     from pipeline.train import train
 
-    folder = train(
-        _recipe(options),
-        options.data,
-        options.out,
-        name=options.name,
-        model_version=options.model_version,
-        positive=options.positive,
-        overwrite=options.overwrite,
-    )
-    print(f"\ncheckpoint: {folder}")
-    _print_spec(folder)
-    print(f"\nnext: python -m export all --checkpoint {folder}")
+    recipe = _recipe(options)
+    check_launch(recipe.batch_size)
+    with process_group():
+        folder = train(
+            recipe,
+            options.data,
+            options.out,
+            name=options.name,
+            model_version=options.model_version,
+            positive=options.positive,
+            overwrite=options.overwrite,
+        )
+        print(f"\ncheckpoint: {folder}")
+        _print_spec(folder)
+        print(f"\nnext: python -m export all --checkpoint {folder}")
     return 0
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from pipeline import metrics
+from pipeline.distributed import alone, shared_training
 from pipeline.loaders import build_loaders
 
 if TYPE_CHECKING:
@@ -72,17 +73,18 @@ def fit(network: nn.Module, dataset: Dataset, positive: int | None, config: Trai
         wd=config.weight_decay,
     )
     history: list[Epoch] = []
-    if config.frozen_epochs:
-        learner.freeze()
-        learner.fit_one_cycle(config.frozen_epochs, config.frozen_lr)
-        history += _epochs("frozen", learner)
-    if config.finetune_epochs:
-        learner.unfreeze()
-        peaks = slice(config.finetune_lr * config.body_lr_factor, config.finetune_lr)
-        learner.fit_one_cycle(config.finetune_epochs, peaks)
-        history += _epochs("fine-tuned", learner)
+    with shared_training(learner, config.seed):
+        if config.frozen_epochs:
+            learner.freeze()
+            learner.fit_one_cycle(config.frozen_epochs, config.frozen_lr)
+            history += _epochs("frozen", learner)
+        if config.finetune_epochs:
+            learner.unfreeze()
+            peaks = slice(config.finetune_lr * config.body_lr_factor, config.finetune_lr)
+            learner.fit_one_cycle(config.finetune_epochs, peaks)
+            history += _epochs("fine-tuned", learner)
     network.eval()
-    with learner.no_bar():
+    with learner.no_bar(), alone():
         probs, truth = learner.get_preds(ds_idx=1)
     return Fit(
         history,

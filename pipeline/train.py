@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.checkpoint import SPEC_FILE, ModelSpec, write_checkpoint
+from pipeline.distributed import check_launch, first_alone, first_until_done
 from pipeline.errors import BadInput, require
 from pipeline.placement import staged_folder
 from pipeline.training_images import training_images
@@ -60,11 +61,13 @@ def train(
         MissingDependency: fastai is not installed.
     """
     require("fastai", "sklearn", "matplotlib", what="training")
+    check_launch(config.batch_size)
     if name is not None and not (name.isidentifier() and name.isascii()):
         raise BadInput(f"--name {name!r}: letters, digits and underscores, please")
     if out is not None:
         _check_place(out, data, overwrite)  # before the data are read, if it is known by then
-    dataset = training_images(data, config.seed, config.valid_fraction)
+    with first_alone():  # or each process would draw the phantoms
+        dataset = training_images(data, config.seed, config.valid_fraction)
     name = name or f"{config.architecture}_{dataset.name}"
     if out is None:
         out = Path("build") / "checkpoints" / name
@@ -83,8 +86,10 @@ def train(
     _announce(dataset, positive, origin)
     positive_index = None if positive is None else dataset.labels.index(positive)
     result = fit(network, dataset, positive_index, config)
-    spec = _describe(config, dataset, positive, result, origin, name, model_version)
-    _write(out, spec, network, dataset, result)
+    with first_until_done() as is_first:
+        if is_first:
+            spec = _describe(config, dataset, positive, result, origin, name, model_version)
+            _write(out, spec, network, dataset, result)
     return out
 
 
