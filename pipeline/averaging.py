@@ -29,13 +29,14 @@ def weight_averaging(decay: float) -> Any:
         order = 90  # after whatever else changes the weights in a step
 
         def before_fit(self) -> None:
+            self.network = getattr(self.learn.model, "module", self.learn.model)  # one of several
             self.average = AveragedModel(
-                self.learn.model, multi_avg_fn=moving_average(decay), use_buffers=True
+                self.network, multi_avg_fn=moving_average(decay), use_buffers=True
             )
             self.average.eval()
 
         def after_step(self) -> None:
-            self.average.update_parameters(self.learn.model)
+            self.average.update_parameters(self.network)
 
         def before_validate(self) -> None:
             self.latest = self.learn.model
@@ -45,7 +46,7 @@ def weight_averaging(decay: float) -> Any:
             self.learn.model = self.latest
 
         def after_fit(self) -> None:
-            self.learn.model.load_state_dict(self.average.module.state_dict())
+            self.network.load_state_dict(self.average.module.state_dict())
 
     return WeightAveraging()
 

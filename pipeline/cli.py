@@ -22,6 +22,7 @@ examples:
   python -m pipeline train --data xrays/metadata.csv      columns file,label[,split,patient,source]
   python -m pipeline compress build/checkpoints/squeezenet1_1_xrays --data xrays/
   python -m pipeline adopt export.pkl --trust-pickle      a fastai learner that you already have
+  python -m pipeline shortcuts build/checkpoints/squeezenet1_1_xrays --data xrays/metadata.csv
   python -m pipeline show build/checkpoints/squeezenet1_1_xrays
 
 exit codes: 0 done, 1 an adopted network does not answer as the learner's own,
@@ -33,7 +34,9 @@ becomes valid, by seed), or a CSV table with the columns file, label and optiona
 (train or valid), patient (never on both sides) and source. Files are relative to the table.
 
 The result is a folder: checkpoint.json, model.safetensors, curves.png, history.csv,
-predictions.csv. The same seed on the same machine and versions gives the same numbers.
+predictions.csv, and what the model could score by beside the disease: shortcuts.md,
+shortcuts.json, evidence.png (it shows images of the data: keep it out of repositories).
+The same seed on the same machine and versions gives the same numbers.
 """
 COMPRESS_EPILOG = """\
 int8: weights and activations in 8 bits, calibrated on training images; about half a minute.
@@ -56,6 +59,15 @@ somebody you trust.
 The head may be fastai's own (create_head) or this project's; the body one of the five topologies.
 Nothing is written unless the adopted network and the learner's model give the same probabilities
 (to 1e-5) for the same tensors. With --data there are figures on its validation images.
+"""
+SHORTCUTS_EPILOG = """\
+Where the table has a column source: the model's AUROC within each source, and how well the source
+can be told from the model's features, among all images and within each label. For all data: where
+in the images the evidence lies, and how much of it at the edge.
+
+The result is a folder: shortcuts.md (read this), shortcuts.json, evidence.png. The picture shows
+images of the data: keep it out of repositories. `train` writes the same into its checkpoint's
+folder.
 """
 
 
@@ -106,6 +118,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_adopt_options(adopt)
     adopt.set_defaults(command=_adopt, on_interrupt="nothing was changed")
+    shortcuts = commands.add_parser(
+        "shortcuts",
+        help="what a checkpoint could score by beside the disease: the source, the edge",
+        description="Look for shortcuts: can the model tell the hospital, where does it look?",
+        epilog=SHORTCUTS_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_shortcuts_options(shortcuts)
+    shortcuts.set_defaults(command=_shortcuts, on_interrupt="nothing was changed")
     show = commands.add_parser("show", help="what a checkpoint says of itself")
     show.add_argument("checkpoint", type=Path, nargs="?", help="its folder (default: the released)")
     show.set_defaults(command=_show, on_interrupt="nothing was changed")
@@ -244,6 +265,24 @@ def _triple(text: str) -> tuple[float, float, float]:
     return red, green, blue
 
 
+def _add_shortcuts_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", type=Path, nargs="?", help="its folder (default: released)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="the images it was trained on, folder or .csv (default: synthetic phantoms)",
+    )
+    parser.add_argument("--out", type=Path, help="folder (default: build/shortcuts/NAME)")
+    for option, default, meaning in (
+        ("seed", 2, "of the images that are shown"),
+        ("threads", 0, "CPU threads of torch, 0 for all cores"),
+    ):
+        parser.add_argument(
+            f"--{option}", type=int, default=default, metavar="N", help=f"{meaning} ({default})"
+        )
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+
+
 def _recipe(options: argparse.Namespace) -> TrainConfig:
     """The configuration that the options ask for: defaults, then preset, then what was given."""
     given = {
@@ -255,20 +294,24 @@ def _recipe(options: argparse.Namespace) -> TrainConfig:
 
 
 def _train(options: argparse.Namespace) -> int:
+    from pipeline.distributed import check_launch, process_group
     from pipeline.train import train
 
-    folder = train(
-        _recipe(options),
-        options.data,
-        options.out,
-        name=options.name,
-        model_version=options.model_version,
-        positive=options.positive,
-        overwrite=options.overwrite,
-    )
-    print(f"\ncheckpoint: {folder}")
-    _print_spec(folder)
-    print(f"\nnext: python -m export all --checkpoint {folder}")
+    recipe = _recipe(options)
+    check_launch(recipe.batch_size)
+    with process_group():
+        folder = train(
+            recipe,
+            options.data,
+            options.out,
+            name=options.name,
+            model_version=options.model_version,
+            positive=options.positive,
+            overwrite=options.overwrite,
+        )
+        print(f"\ncheckpoint: {folder}")
+        _print_spec(folder)
+        print(f"\nnext: python -m export all --checkpoint {folder}")
     return 0
 
 
@@ -299,6 +342,23 @@ def _adopt(options: argparse.Namespace) -> int:
     print(f"\ncheckpoint: {folder}")
     _print_spec(folder)
     print(f"\nnext: python -m export all --checkpoint {folder}")
+    return 0
+
+
+def _shortcuts(options: argparse.Namespace) -> int:
+    from pipeline.checkpoint import RELEASED
+    from pipeline.shortcuts import PAGE_FILE, report_shortcuts
+
+    folder = report_shortcuts(
+        options.checkpoint or RELEASED,
+        options.data,
+        options.out,
+        seed=options.seed,
+        threads=options.threads,
+        overwrite=options.overwrite,
+    )
+    print((folder / PAGE_FILE).read_text(encoding="utf-8"))
+    print(f"written to {folder}")
     return 0
 
 

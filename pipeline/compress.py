@@ -29,9 +29,8 @@ from pipeline.compression import PRECISIONS, Recipe, levels_of
 from pipeline.config import TrainConfig
 from pipeline.errors import BadInput, require
 from pipeline.images import read_image
-from pipeline.phantom import LABELS
 from pipeline.placement import staged_folder
-from pipeline.training_images import training_images
+from pipeline.training_images import checkpoint_images
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,7 +74,7 @@ def compress(
         raise BadInput(f"{checkpoint} is compressed already; name the checkpoint it came from")
     for precision in recipes:
         _check_place(checkpoint / precision, overwrite)
-    dataset = _images(data, spec)
+    dataset = checkpoint_images(data, spec)
 
     import torch
 
@@ -127,29 +126,6 @@ def _check_place(folder: Path, overwrite: bool) -> None:
             raise BadInput(f"{folder} holds something else than a checkpoint; move it away")
         if not overwrite:
             raise BadInput(f"{folder} exists; give --overwrite to compress again")
-
-
-def _images(data: Path | None, spec: ModelSpec) -> Dataset:
-    """The images of the checkpoint, split as they were for its training."""
-    if data is None and spec.labels != LABELS:
-        raise BadInput(
-            f"the checkpoint has the labels {', '.join(spec.labels)}, the synthetic phantoms "
-            f"{', '.join(LABELS)}; give the images it was trained on with --data"
-        )
-    default = TrainConfig()
-    dataset = training_images(
-        data,
-        int(spec.training.get("seed", default.seed)),
-        float(spec.training.get("valid_fraction", default.valid_fraction)),
-    )
-    if dataset.labels != spec.labels:
-        raise BadInput(
-            f"the images have the labels {', '.join(dataset.labels)}, the checkpoint "
-            f"{', '.join(spec.labels)}; give the images it was trained on with --data"
-        )
-    if dataset.fingerprint() != spec.data.get("fingerprint"):
-        print("note: these are not the very images that the checkpoint was trained on")
-    return dataset
 
 
 def _compress(

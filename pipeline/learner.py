@@ -17,6 +17,7 @@ from pipeline import metrics
 from pipeline.averaging import weight_averaging
 from pipeline.body_features import HeadAlone, feature_loaders
 from pipeline.calibration import divide_logits, fit_temperature
+from pipeline.distributed import alone, shared_training
 from pipeline.half_precision import chosen_arithmetic, half_precision
 from pipeline.loaders import build_loaders
 
@@ -76,18 +77,20 @@ def fit(
     history: list[Epoch] = []
     if config.frozen_epochs:
         features = feature_loaders(network.body, loaders, config)  # type: ignore[arg-type]
-        alone = HeadAlone(network.head, features.train_ds.tensors[0])  # type: ignore[arg-type]
-        head = _learner(features, alone, positive, config, callbacks)
-        head.fit_one_cycle(config.frozen_epochs, config.frozen_lr)
-        alone.fold()
+        head_alone = HeadAlone(network.head, features.train_ds.tensors[0])  # type: ignore[arg-type]
+        head = _learner(features, head_alone, positive, config, callbacks)
+        with alone():  # a matter of seconds, and the same in every process
+            head.fit_one_cycle(config.frozen_epochs, config.frozen_lr)
+        head_alone.fold()
         history += _epochs("frozen", head)
     learner = _learner(loaders, network, positive, config, [*_callbacks(config), *callbacks])
     if config.finetune_epochs:
         peaks = slice(config.finetune_lr * config.body_lr_factor, config.finetune_lr)
-        learner.fit_one_cycle(config.finetune_epochs, peaks)
+        with shared_training(learner, config.seed):
+            learner.fit_one_cycle(config.finetune_epochs, peaks)
         history += _epochs("fine-tuned", learner)
     network.eval()
-    with learner.no_bar():
+    with learner.no_bar(), alone():
         answers, classes = learner.get_preds(ds_idx=1, act=lambda logits: logits)
     truth = np.asarray(classes, dtype=np.int64)
     temperature = 1.0

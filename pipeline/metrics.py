@@ -184,3 +184,24 @@ def evaluate(
         )
         for name, figure in figures.items()
     }
+
+
+def mean_interval(
+    values: NDArray[np.floating],
+    groups: Sequence[str] | None = None,
+    resamples: int = 1000,
+    seed: int = 2,
+) -> Interval:
+    """The mean of (N,) values with its bootstrap interval, as in `evaluate`; NaN are left out."""
+    known = np.isfinite(values)
+    if not known.any():
+        return Interval(*(float("nan"),) * 3)
+    names = np.arange(len(values)) if groups is None else np.asarray(groups)
+    _, members = np.unique(names[known], return_inverse=True)
+    count = int(members.max()) + 1
+    sums = np.bincount(members, weights=values[known], minlength=count)
+    sizes = np.bincount(members, minlength=count)
+    chosen = np.random.default_rng(seed).integers(count, size=(resamples, count))
+    means = sums[chosen].sum(axis=1) / sizes[chosen].sum(axis=1)
+    low, high = (float(q) for q in np.percentile(means, [2.5, 97.5]))
+    return Interval(float(values[known].mean()), low, high)

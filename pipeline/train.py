@@ -1,13 +1,15 @@
 """One training run: data in, checkpoint folder out.
 
-Beside the checkpoint's two files the folder holds ``curves.png``, ``history.csv`` (a row an epoch)
-and ``predictions.csv`` (a row a validation image: file, label, probabilities).
+Beside the checkpoint's two files the folder holds ``curves.png``, ``history.csv`` (a row an epoch),
+``predictions.csv`` (a row a validation image: file, label, probabilities) and what the model could
+score by beside the disease (`pipeline.shortcuts`).
 """
 
 from __future__ import annotations
 
 import csv
 import platform
+import traceback
 from collections import Counter
 from dataclasses import asdict, astuple, fields
 from importlib.metadata import version
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.checkpoint import SPEC_FILE, ModelSpec, write_checkpoint
+from pipeline.distributed import check_launch, first_alone, first_until_done
 from pipeline.errors import BadInput, require
 from pipeline.half_precision import chosen_arithmetic
 from pipeline.placement import staged_folder
@@ -61,11 +64,13 @@ def train(
         MissingDependency: fastai is not installed.
     """
     require("fastai", "sklearn", "matplotlib", what="training")
+    check_launch(config.batch_size)
     if name is not None and not (name.isidentifier() and name.isascii()):
         raise BadInput(f"--name {name!r}: letters, digits and underscores, please")
     if out is not None:
         check_place(out, data, overwrite)  # before the data are read, if it is known by then
-    dataset = training_images(data, config.seed, config.valid_fraction)
+    with first_alone():  # or each process would draw the phantoms
+        dataset = training_images(data, config.seed, config.valid_fraction)
     name = name or f"{config.architecture}_{dataset.name}"
     if out is None:
         out = Path("build") / "checkpoints" / name
@@ -101,8 +106,10 @@ def train_on(
     _announce(dataset, positive, origin)
     positive_index = None if positive is None else dataset.labels.index(positive)
     result = fit(network, dataset, positive_index, config, *callbacks)
-    spec = _describe(config, dataset, positive, result, origin, name, model_version)
-    _write(out, spec, network, dataset, result)
+    with first_until_done() as is_first:
+        if is_first:
+            spec = _describe(config, dataset, positive, result, origin, name, model_version)
+            _write(out, spec, network, dataset, result)
     return out
 
 
@@ -219,7 +226,7 @@ def _write(out: Path, spec: ModelSpec, network: nn.Module, dataset: Dataset, res
     from pipeline.plots import plot_curves
 
     with staged_folder(out) as staging:
-        write_checkpoint(staging, spec, network.state_dict())
+        sha256 = write_checkpoint(staging, spec, network.state_dict())
         plot_curves(result.history, f"{spec.name} on {dataset.name}", staging / "curves.png")
         with (staging / "history.csv").open("w", newline="", encoding="utf-8") as lines:
             history = csv.writer(lines)
@@ -230,3 +237,23 @@ def _write(out: Path, spec: ModelSpec, network: nn.Module, dataset: Dataset, res
             predictions.writerow(["file", "label", *spec.labels])
             for sample, probs in zip(dataset.valid, result.probs, strict=True):
                 predictions.writerow([sample.file, sample.label, *(f"{p:.7g}" for p in probs)])
+        _add_shortcuts(staging, spec, network, dataset, sha256)
+
+
+def _add_shortcuts(
+    staging: Path, spec: ModelSpec, network: nn.Module, dataset: Dataset, sha256: str
+) -> None:
+    """What the model could score by, beside its checkpoint; a failure must not cost the model."""
+    try:
+        from pipeline.shortcuts import find_shortcuts, write_shortcuts
+        from pipeline.shortcuts_page import verdicts
+
+        found, valid, readout = find_shortcuts(network, dataset, spec)
+        write_shortcuts(staging, found, valid, readout, spec, sha256)
+    except Exception:
+        traceback.print_exc()
+        print("shortcuts: failed, as told above; `python -m pipeline shortcuts` tries again")
+        return
+    print("\nwhat it could score by:")
+    for sentence in verdicts(found):
+        print(f"- {sentence}")

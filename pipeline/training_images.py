@@ -1,4 +1,4 @@
-"""The images that a run of training or compressing works on: the user's, or synthetic phantoms."""
+"""The images that a run works on, of training or on a checkpoint: the user's, or phantoms."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pipeline import phantom
+from pipeline.config import TrainConfig
 from pipeline.dataset import check_images, read_dataset
+from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
+    from pipeline.checkpoint import ModelSpec
     from pipeline.dataset import Dataset
 
 PHANTOMS: Final = (480, 240)  # train, valid: about the size of the X-ray study this comes from
@@ -24,6 +27,33 @@ def training_images(data: Path | None, seed: int, valid_fraction: float) -> Data
         return _phantoms(seed)
     dataset = read_dataset(data, seed=seed, valid_fraction=valid_fraction)
     check_images([*dataset.train, *dataset.valid])
+    return dataset
+
+
+def checkpoint_images(data: Path | None, spec: ModelSpec) -> Dataset:
+    """The images of a checkpoint, split as they were for its training; notes if they are others.
+
+    Raises:
+        BadInput: as `training_images`, or the labels are not the checkpoint's.
+    """
+    if data is None and spec.labels != phantom.LABELS:
+        raise BadInput(
+            f"the checkpoint has the labels {', '.join(spec.labels)}, the synthetic phantoms "
+            f"{', '.join(phantom.LABELS)}; give the images it was trained on with --data"
+        )
+    default = TrainConfig()
+    dataset = training_images(
+        data,
+        int(spec.training.get("seed", default.seed)),
+        float(spec.training.get("valid_fraction", default.valid_fraction)),
+    )
+    if dataset.labels != spec.labels:
+        raise BadInput(
+            f"the images have the labels {', '.join(dataset.labels)}, the checkpoint "
+            f"{', '.join(spec.labels)}; give the images it was trained on with --data"
+        )
+    if dataset.fingerprint() != spec.data.get("fingerprint"):
+        print("note: these are not the very images that the checkpoint was trained on")
     return dataset
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline import cli
-from pipeline.checkpoint import checkpoint_sha256
+from pipeline.checkpoint import RELEASED, checkpoint_sha256
 from pipeline.compression import PRECISIONS
 from pipeline.config import PRESETS, TrainConfig
 from pipeline.errors import MissingDependency
@@ -65,7 +65,14 @@ def compress_asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["train", "--help"], ["compress", "--help"], ["show", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["compress", "--help"],
+        ["shortcuts", "--help"],
+        ["show", "--help"],
+    ],
 )
 def test_help_imports_nothing_heavy(arguments):
     imported, done = imported_by(*arguments)
@@ -121,6 +128,8 @@ def test_help_tells_what_each_precision_does_by_default(capsys):
         (["train", "--side", "8"], "side 8 is not between 32 and 1024"),
         (["train", "--frozen-epochs", "0", "--finetune-epochs", "0"], "no epochs to train"),
         (["show", "nowhere"], "no checkpoint at nowhere"),
+        (["shortcuts", "nowhere"], "no checkpoint at nowhere"),
+        (["shortcuts"], "give the images it was trained on with --data"),
         (["compress", "nowhere"], "no checkpoint at nowhere"),
         (["compress", "c", "--precisions", "int8,w5"], "are int8, w4, w3; 'w5' is not one"),
         (["compress", "c", "--precisions", ","], "none is asked for"),
@@ -376,3 +385,48 @@ def test_a_whole_compression_from_the_command_line(checkpoint, image_folder, tmp
 def test_show_says_nothing_of_compression_where_there_is_none(checkpoint, capsys):
     cli.main(["show", str(checkpoint)])
     assert "compressed" not in capsys.readouterr().out
+
+
+# --- shortcuts
+
+
+@pytest.fixture
+def shortcuts_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
+    """In place of looking for shortcuts: what it was asked for."""
+    kept: dict[str, Any] = {}
+
+    def report(checkpoint: Path, data: Path | None, out: Path | None, **options: Any) -> Path:
+        kept.update(checkpoint=checkpoint, data=data, out=out, **options)
+        (tmp_path / "shortcuts.md").write_text("# Shortcuts: tiny")
+        return tmp_path
+
+    monkeypatch.setattr("pipeline.shortcuts.report_shortcuts", report)
+    return kept
+
+
+def test_shortcuts_without_options_are_those_of_the_release(shortcuts_asked, tmp_path, capsys):
+    assert cli.main(["shortcuts"]) == 0
+    assert shortcuts_asked == {
+        "checkpoint": RELEASED,
+        "data": None,
+        "out": None,
+        "seed": 2,
+        "threads": 0,
+        "overwrite": False,
+    }
+    out = capsys.readouterr().out
+    assert "# Shortcuts: tiny" in out
+    assert f"written to {tmp_path}" in out
+
+
+def test_every_option_of_shortcuts_arrives(shortcuts_asked):
+    command = "shortcuts model --data xrays --out there --seed 7 --threads 1 --overwrite"
+    assert cli.main(shlex.split(command)) == 0
+    assert shortcuts_asked == {
+        "checkpoint": Path("model"),
+        "data": Path("xrays"),
+        "out": Path("there"),
+        "seed": 7,
+        "threads": 1,
+        "overwrite": True,
+    }

@@ -12,6 +12,7 @@ from pipeline.metrics import (
     decide,
     evaluate,
     expected_calibration_error,
+    mean_interval,
     recall,
     recall_threshold,
     youden_threshold,
@@ -283,3 +284,16 @@ def test_the_threshold_for_recall_is_the_highest_that_reaches_it():
 def test_a_recall_that_the_lowest_score_alone_reaches_takes_the_least_threshold():
     probs = np.array([[0.5, 0.5], [0.4, 0.6]])
     assert recall_threshold(np.array([1, 0]), probs, 1, 1.0) == 0.01
+
+
+def test_the_interval_of_a_mean_of_rights_and_wrongs_is_the_binomial_one():
+    figure = mean_interval(np.arange(400) < 320)
+    half = 1.96 * np.sqrt(0.8 * 0.2 / 400)
+    assert figure.value == pytest.approx(0.8)
+    assert figure.low == pytest.approx(0.8 - half, abs=0.006)
+    assert figure.high == pytest.approx(0.8 + half, abs=0.006)
+
+
+def test_the_mean_of_nothing_known_is_not_a_number():
+    assert np.isnan(mean_interval(np.array([np.nan, np.nan])).value)
+    assert mean_interval(np.array([np.nan, 3.0])).value == 3

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 
 from pipeline import errors, metrics
-from pipeline.checkpoint import read_spec, read_weights
+from pipeline.checkpoint import checkpoint_sha256, read_spec, read_weights
 from pipeline.config import TrainConfig
 from pipeline.dataset import read_dataset
 from pipeline.errors import BadInput, MissingDependency
@@ -25,7 +26,8 @@ from tests.conftest import LABELS, SIDE, write_images
 RECIPE = TrainConfig(
     side=SIDE, batch_size=8, frozen_epochs=1, finetune_epochs=1, weights="none", threads=1
 )
-FILES = ["checkpoint.json", "curves.png", "history.csv", "model.safetensors", "predictions.csv"]
+OWN_FILES = ["checkpoint.json", "curves.png", "history.csv", "model.safetensors", "predictions.csv"]
+FILES = sorted([*OWN_FILES, "evidence.png", "shortcuts.json", "shortcuts.md"])
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +54,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def quick_fit(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[TrainConfig]]:
-    """In place of fastai: nothing is learned; the recipes that were asked for are kept."""
+    """Nothing is learned and nothing looked into; the recipes that were asked for are kept."""
     asked: list[TrainConfig] = []
 
     def fit(network: torch.nn.Module, dataset, positive: int | None, config: TrainConfig) -> Fit:
@@ -64,6 +66,7 @@ def quick_fit(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[TrainConfig]]:
         return Fit([epoch], truth, probs.astype(np.float32))
 
     monkeypatch.setattr("pipeline.learner.fit", fit)
+    monkeypatch.setattr("pipeline.train._add_shortcuts", lambda *_: None)
     return asked
 
 
@@ -89,10 +92,37 @@ def before_training(seed: int) -> dict[str, torch.Tensor]:
 # --- what a training leaves behind
 
 
-def test_a_training_writes_five_files_and_nothing_else(trained):
+def test_a_training_writes_its_files_and_nothing_else(trained):
     assert sorted(path.name for path in trained.iterdir()) == FILES
     assert list(trained.parent.iterdir()) == [trained]
     assert list(Path.cwd().iterdir()) == []
+
+
+def test_a_training_says_what_its_model_could_score_by(trained, data):
+    document = json.loads((trained / "shortcuts.json").read_text())
+    assert document["checkpoint_sha256"] == checkpoint_sha256(trained)
+    assert document["same_images"] is True
+    assert document["no_sources"].startswith("the data name no source")
+    predictions = {row["file"]: row for row in rows(trained / "predictions.csv")}
+    assert len(document["tiles"]) == 6
+    for tile in document["tiles"]:
+        expected = float(predictions[tile["file"]][read_spec(trained).positive])
+        assert tile["prob"] == pytest.approx(expected, abs=1e-5)
+    assert document["auroc"]["value"] == pytest.approx(read_spec(trained).metrics["auroc"]["value"])
+
+
+def test_a_failure_to_look_for_shortcuts_does_not_cost_the_model(
+    data, tmp_path, monkeypatch, capsys
+):
+    def fail(*_: object) -> None:
+        raise MemoryError("no room for features")
+
+    monkeypatch.setattr("pipeline.shortcuts.find_shortcuts", fail)
+    out = train(RECIPE, data, tmp_path / "out")
+    assert sorted(path.name for path in out.iterdir()) == OWN_FILES
+    said = capsys.readouterr()
+    assert "MemoryError: no room for features" in said.err
+    assert "shortcuts: failed" in said.out
 
 
 def test_a_training_leaves_no_pickle_anywhere(data, tmp_path):
@@ -230,7 +260,7 @@ def test_an_existing_folder_is_refused_without_overwrite(data, trained, tmp_path
     assert (out / "checkpoint.json").read_bytes() == (trained / "checkpoint.json").read_bytes()
     train(RECIPE, data, out, overwrite=True, model_version="9.9.9")
     assert read_spec(out).version == "9.9.9"
-    assert sorted(path.name for path in out.iterdir()) == FILES
+    assert sorted(path.name for path in out.iterdir()) == OWN_FILES
 
 
 @pytest.mark.parametrize("step", ["pipeline.learner.fit", "pipeline.plots.plot_curves"])

@@ -1,0 +1,239 @@
+"""One model trained by several processes, each with its share of every batch (data parallel).
+
+The processes are started by a launcher (`LAUNCH`), which gives each a number, its rank. The batch
+is that of one process: with 2 processes and a batch of 16 each computes 8 images a step, and the
+gradients are averaged (Li et al., VLDB 2020). So the recipe is the same, whatever their number.
+Validation is done whole by every process, with the figures that one alone would have. The first
+process, rank 0, writes and speaks.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline.errors import BadInput, UserError, require
+
+LAUNCH: Final = "accelerate launch --multi_gpu --num_processes 2 -m pipeline train ..."
+PATIENCE: Final = timedelta(hours=12)  # a lost process is noticed at once, a slow one waited for
+HIDDEN: Final = ("WORLD_SIZE", "RANK")
+
+
+class ProcessLost(UserError):
+    """Another process of this training has ended."""
+
+
+def process_count() -> int:
+    """How many processes train this model."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def rank() -> int:
+    """The number of this process among them, from 0 on."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def check_launch(batch_size: int) -> None:
+    """Refuse what cannot be trained by these processes, before any image is read.
+
+    Raises:
+        BadInput: the batch cannot be shared evenly, or the launcher started one process where it
+            was asked for several.
+        MissingDependency: accelerate is not installed.
+    """
+    by_accelerate = {"ACCELERATE_MIXED_PRECISION", "MASTER_ADDR"} <= os.environ.keys()
+    if by_accelerate and "WORLD_SIZE" not in os.environ:
+        # `accelerate launch --cpu --num_processes 2` leaves the second process to MPI.
+        raise BadInput(
+            "accelerate was asked for several processes and has started one (with --cpu it always "
+            f"does); use: {LAUNCH} (on a machine without a GPU it trains on CPUs)"
+        )
+    count = process_count()
+    if count == 1:
+        return
+    require("accelerate", what="training by several processes")
+    if batch_size % count:
+        raise BadInput(
+            f"a batch of {batch_size} cannot be shared evenly by {count} processes; "
+            f"give --batch-size {max(1, round(batch_size / count)) * count}"
+        )
+
+
+@contextmanager
+def process_group() -> Iterator[None]:
+    """Join the processes that the launcher started; only the first one prints. One: nothing.
+
+    Raises:
+        ProcessLost: another one has ended; its own message says why.
+    """
+    count = process_count()
+    if count == 1:
+        yield
+        return
+    import torch
+    from torch import distributed
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt  # so that nothing half-written is left when the launcher ends us
+
+    signal.signal(signal.SIGTERM, stop)
+    on_gpu = torch.cuda.is_available()
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            if rank():
+                with redirect_stdout(nowhere):
+                    yield
+            else:
+                yield
+    except UserError as error:
+        if not rank():
+            raise
+        raise type(error)(f"process {rank()} of {count}: {error}") from error
+    except RuntimeError as error:
+        if not isinstance(error, distributed.DistError) and "gloo" not in str(error):
+            raise
+        raise ProcessLost(
+            f"process {rank()} of {count}: another process has ended; its message says why"
+        ) from error
+    distributed.destroy_process_group()
+
+
+@contextmanager
+def first_alone() -> Iterator[None]:
+    """The first process does the block, then all others do, which find what it left."""
+    if rank():
+        _wait_for_all()
+    yield
+    if not rank():
+        _wait_for_all()
+
+
+@contextmanager
+def first_until_done() -> Iterator[bool]:
+    """Yield whether this is the first process; the others wait at the end until it is through."""
+    yield rank() == 0
+    _wait_for_all()
+
+
+def _wait_for_all() -> None:
+    from torch import distributed
+
+    if process_count() > 1:
+        distributed.barrier()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Within, fastai believes that there is one process, and does not gather what all have.
+
+    It asks the environment at every turn; with the same images in all processes it would count
+    each several times.
+    """
+    hidden = {name: os.environ.pop(name) for name in HIDDEN if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+@contextmanager
+def shared_training(learner: Any, seed: int) -> Iterator[None]:
+    """Within, `learner` (fastai) trains with its share of every batch. One process: nothing.
+
+    All start from the weights of the first one and see the images in its order; augmentation and
+    dropout differ, by `seed` and rank.
+    """
+    if process_count() == 1:
+        yield
+        return
+    from fastai.basics import set_seed
+    from fastai.callback.progress import ProgressCallback
+
+    trainer = _shared_trainer()
+    learner.add_cb(trainer)
+    if rank():
+        learner.remove_cb(ProgressCallback)
+        set_seed((seed + rank()) % 2**32, reproducible=True)
+    try:
+        yield
+    finally:
+        learner.remove_cb(trainer)
+
+
+def _shared_trainer() -> Any:
+    """Fastai's `DistributedTrainer`, sharing batches instead of the data set."""
+    import torch
+    from fastai.distributed import DistributedDL, DistributedTrainer
+
+    on_gpu = torch.cuda.is_available()
+
+    class SharedLoader(DistributedDL):  # type: ignore[misc]
+        """Of every batch of a loader, the share of this process.
+
+        Fastai's own divides the images among the processes first: other batches, of as many images
+        each as one process would take for all.
+        """
+
+        def __init__(self, loader: Any, device: Any) -> None:
+            share = copy.copy(loader)
+            share.bs = loader.bs // process_count()
+            super().__init__(share, rank=rank(), world_size=process_count(), device=device)
+            self.batch_size = loader.bs
+
+        def __len__(self) -> int:
+            return int(-(-len(self.dataset) // self.batch_size))
+
+        def get_idxs(self) -> list[int]:
+            """The first process's order, cut into batches, of each our share.
+
+            The last batch is filled up with its own first images if it cannot be shared evenly.
+            """
+            order = self._broadcast(list(self.dl.get_idxs()), 0)
+            ours: list[int] = []
+            for start in range(0, len(order), self.batch_size):
+                batch = order[start : start + self.batch_size]
+                size = -(-len(batch) // self.world_size)
+                batch = (batch * self.world_size)[: size * self.world_size]
+                ours += batch[self.rank * size : (self.rank + 1) * size]
+            return ours
+
+        def _broadcast(self, order: list[int], source: int) -> list[int]:
+            sent = torch.tensor(order, device="cuda" if on_gpu else "cpu")
+            torch.distributed.broadcast(sent, source)
+            return list(sent.tolist())
+
+        def to_detach(self, batch: Any, cpu: bool = True, gather: bool = True) -> Any:
+            return self._to_detach(batch, cpu, gather)
+
+    class SharedTrainer(DistributedTrainer):  # type: ignore[misc]
+        """Validation loaders, which do not shuffle, stay whole."""
+
+        def __init__(self) -> None:
+            # Batch statistics over all processes: torch has it for GPUs alone.
+            super().__init__(sync_bn=on_gpu, cpu=not on_gpu)
+            self.shared: dict[int, Any] = {}  # kept: a loader's order goes on from fit to fit
+
+        def _wrap_dl(self, loader: Any) -> Any:
+            if isinstance(loader, SharedLoader) or not loader.shuffle:
+                return loader
+            if id(loader) not in self.shared:
+                self.shared[id(loader)] = SharedLoader(loader, self.learn.model.device)
+            return self.shared[id(loader)]
+
+        def before_validate(self) -> None:
+            self.by_itself = alone()
+            self.by_itself.__enter__()
+
+        def after_validate(self) -> None:
+            self.by_itself.__exit__(None, None, None)
+
+    return SharedTrainer()

@@ -1,0 +1,52 @@
+"""``python -m tests.pipeline.shared_fit DATA OUT``: a training without anything random in it.
+
+Alone or under a launcher; what each process has at the end goes to OUT, named by its rank.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from pipeline.config import TrainConfig
+from pipeline.dataset import read_dataset
+from pipeline.distributed import process_group, rank
+from pipeline.learner import fit
+from pipeline.networks import build_network
+from tests.conftest import SIDE
+
+PLAIN = TrainConfig(
+    side=SIDE,
+    batch_size=8,
+    frozen_epochs=1,
+    finetune_epochs=2,
+    weights="none",
+    threads=1,
+    rotate_deg=0.0,
+    zoom=1.0,
+    lighting=0.0,
+    flip=False,
+)
+
+
+def main(data: Path, out: Path) -> None:
+    torch.manual_seed(rank())  # the first one's weights are what counts
+    network = build_network("squeezenet1_1", 2)
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    with process_group():
+        result = fit(network, read_dataset(data), 0, PLAIN)
+        weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+        save_file(weights, out / f"{rank()}.safetensors")
+        losses = [[epoch.train_loss, epoch.valid_loss] for epoch in result.history]
+        np.savez(out / f"{rank()}.npz", probs=result.probs, truth=result.truth, losses=losses)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
