@@ -119,7 +119,7 @@ def _from_folder(place: Path, seed: int, valid_fraction: float) -> Dataset:
         labels = _labels([*train, *valid])
         return Dataset(name, labels, tuple(train), tuple(valid), "by folder")
     samples = _labelled_images(place, place)
-    return _split(name, samples, seed, valid_fraction)
+    return split_at_random(name, samples, seed, valid_fraction)
 
 
 def _labelled_images(folder: Path, root: Path) -> list[Sample]:
@@ -160,7 +160,7 @@ def _from_table(place: Path, seed: int, valid_fraction: float) -> Dataset:
         splits.append(row.get("split"))
     name = _identifier(place.resolve().parent.name if place.stem == "metadata" else place.stem)
     if "split" not in columns:
-        return _split(name, samples, seed, valid_fraction)
+        return split_at_random(name, samples, seed, valid_fraction)
     for (line, _), split in zip(rows, splits, strict=True):
         if split not in SPLITS:
             raise BadInput(f"{place}, line {line}: split is {split!r}, not train or valid")
@@ -171,25 +171,39 @@ def _from_table(place: Path, seed: int, valid_fraction: float) -> Dataset:
     return Dataset(name, _labels(samples), train, valid, rule)
 
 
-def _split(name: str, samples: Sequence[Sample], seed: int, valid_fraction: float) -> Dataset:
-    """A seeded split with the labels' shares alike; whole patients where the patient is known."""
+def split_at_random(
+    name: str,
+    samples: Sequence[Sample],
+    seed: int,
+    valid_fraction: float,
+    *,
+    keep_patients_whole: bool = True,
+) -> Dataset:
+    """A seeded split with the labels' shares alike; whole patients where the patient is known.
+
+    With `keep_patients_whole` False images are drawn one by one, whoever they are of. Too few
+    images to split leave `valid` empty.
+
+    Raises:
+        BadInput: a share out of range, or too few patients to have every label on both sides.
+    """
     if not 0.05 <= valid_fraction <= 0.5:
         raise BadInput(f"valid fraction {valid_fraction} is not between 0.05 and 0.5")
     labels = _labels(samples)
     counts = Counter(sample.label for sample in samples)
     folds = round(1 / valid_fraction)
+    by_patient = keep_patients_whole and any(sample.patient for sample in samples)
     if len(counts) > 1 and min(counts.values()) >= folds:
         require("sklearn", what="splitting images that bring no split")
         from sklearn.model_selection import StratifiedGroupKFold
 
         # Without a patient every image is its own group, which makes it a plain stratified split.
-        groups = [sample.patient or sample.file for sample in samples]
+        groups = [(by_patient and sample.patient) or sample.file for sample in samples]
         folder = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
         given = [sample.label for sample in samples]
         train, valid = _first_fold_with_every_label(folder.split(samples, given, groups), given)
     else:
         train, valid = range(len(samples)), ()
-    by_patient = any(sample.patient for sample in samples)
     return Dataset(
         name,
         labels,

@@ -46,8 +46,16 @@ class Fit:
     probs: NDArray[np.float32]  # (N, K)
 
 
-def fit(network: nn.Module, dataset: Dataset, positive: int | None, config: TrainConfig) -> Fit:
+def fit(
+    network: nn.Module,
+    dataset: Dataset,
+    positive: int | None,
+    config: TrainConfig,
+    *callbacks: Any,
+) -> Fit:
     """Train `network` in place, in two stages, with fastai's one-cycle schedule.
+
+    `callbacks` are fastai's; they watch both stages.
 
     The random state is set from `config.seed` first: the same machine, thread count and versions
     give the same numbers.
@@ -70,6 +78,7 @@ def fit(network: nn.Module, dataset: Dataset, positive: int | None, config: Trai
         metrics=_metrics(positive),
         splitter=_body_and_head,
         wd=config.weight_decay,
+        cbs=list(callbacks),
     )
     history: list[Epoch] = []
     if config.frozen_epochs:

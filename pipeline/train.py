@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import asdict, astuple, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from pipeline.placement import staged_folder
 from pipeline.training_images import training_images
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import nn
 
     from pipeline.config import TrainConfig
@@ -67,6 +69,23 @@ def train(
     if out is None:
         out = Path("build") / "checkpoints" / name
         _check_place(out, data, overwrite)
+    return train_on(dataset, config, out, name=name, model_version=model_version, positive=positive)
+
+
+def train_on(
+    dataset: Dataset,
+    config: TrainConfig,
+    out: Path,
+    *,
+    name: str,
+    model_version: str = "0.0.0",
+    positive: str | None = None,
+    callbacks: Sequence[Any] = (),
+) -> Path:
+    """Train on images that are read and split already; what stands at `out` is replaced.
+
+    `callbacks` are fastai's, for who wants to watch. The rest is as for `train`.
+    """
     positive = _positive_label(dataset, positive)
 
     import torch
@@ -80,7 +99,7 @@ def train(
     origin = initialise_body(network, config.architecture, config.weights)
     _announce(dataset, positive, origin)
     positive_index = None if positive is None else dataset.labels.index(positive)
-    result = fit(network, dataset, positive_index, config)
+    result = fit(network, dataset, positive_index, config, *callbacks)
     spec = _describe(config, dataset, positive, result, origin, name, model_version)
     _write(out, spec, network, dataset, result)
     return out
