@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from pipeline import compare_options
 from pipeline.config import PRESETS, TrainConfig
 from pipeline.terminal import serve
 
@@ -20,6 +21,7 @@ examples:
   python -m pipeline train --data xrays/                  train/<label>/ and valid/<label>/
   python -m pipeline train --data xrays/metadata.csv      columns file,label[,split,patient,source]
   python -m pipeline compress build/checkpoints/squeezenet1_1_xrays --data xrays/
+  python -m pipeline compare --data xrays/                five topologies, two protocols
   python -m pipeline show build/checkpoints/squeezenet1_1_xrays
 
 exit codes: 0 done, 2 the request cannot be served (the message says why)
@@ -81,6 +83,16 @@ def _parser() -> argparse.ArgumentParser:
     compress.set_defaults(
         command=_compress, on_interrupt="what was told of is kept, nothing else was changed"
     )
+    compare = commands.add_parser(
+        "compare",
+        help="which topology? the paper's comparison, on your images",
+        description=compare_options.DESCRIPTION,
+        epilog=compare_options.EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_recipe_options(compare)
+    compare_options.add_options(compare)
+    compare.set_defaults(command=_compare, on_interrupt=compare_options.INTERRUPTED)
     show = commands.add_parser("show", help="what a checkpoint says of itself")
     show.add_argument("checkpoint", type=Path, nargs="?", help="its folder (default: the released)")
     show.set_defaults(command=_show, on_interrupt="nothing was changed")
@@ -200,6 +212,10 @@ def _compress(options: argparse.Namespace) -> int:
     )
     print(f"\nnext: python -m export all --checkpoint {options.checkpoint}")
     return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    return compare_options.compare(options, _recipe(options))
 
 
 def _show(options: argparse.Namespace) -> int:
