@@ -170,7 +170,7 @@ def _dask_client(engine: Engine) -> Generator[Client]:
             yield client
         return
     try:
-        client = Client(engine.scheduler, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
+        client = Client(engine.scheduler, timeout=CONNECT_TIMEOUT_S)
     except (OSError, ValueError) as error:
         raise BadInput(
             f"--scheduler {engine.scheduler}: no Dask scheduler answers there ({error})"

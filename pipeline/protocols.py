@@ -193,12 +193,11 @@ def _strict(pool: Pool, seed: int, valid_fraction: float) -> Ruling:
             return Ruling(None, reason=str(error))
         if not dataset.valid:
             return Ruling(None, reason="too few images to have every label on both sides")
-    notes = ("the same split for every seed, the table's own",) if pool.own_split else ()
-    return Ruling(dataset, notes=(*notes, *_cautions(dataset)))
+    return Ruling(dataset, notes=_cautions(dataset))
 
 
 def _cautions(dataset: Dataset) -> tuple[str, ...]:
-    """Where no source holds two labels, the hospital gives the answer away."""
+    """Where no source holds two labels, the source gives the answer away."""
     labels_of: dict[str, set[str]] = {}
     for sample in (*dataset.train, *dataset.valid):
         if sample.source:

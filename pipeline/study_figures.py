@@ -89,7 +89,7 @@ def write_figures(
         ),
         "samples.png": (
             "What the networks see",
-            lambda: draw_samples(trials[0].dataset, trials[0].config),
+            lambda: draw_samples(trials[0].dataset, trials[0].config, trials[0].protocol),
         ),
         "losses.png": ("Training and validation loss", lambda: draw_losses(document)),
         "roc.png": ("ROC curves", lambda: draw_roc(answers)),
@@ -167,7 +167,7 @@ def draw_composition(datasets: Mapping[str, Dataset]) -> Figure:
     return _finished(figure, "Composition of the data set")
 
 
-def draw_samples(dataset: Dataset, config: TrainConfig) -> Figure:
+def draw_samples(dataset: Dataset, config: TrainConfig, protocol: str) -> Figure:
     """Training images of each label: after the resize rule, and below as augmented for training."""
     plain, augmented, labels = sample_pixels(dataset, config)
     columns = max(labels.count(label) for label in labels)
@@ -396,7 +396,7 @@ def _legend(figure: Figure, panels: Mapping[tuple[str, str], Axes]) -> None:
     for axes in panels.values():
         for handle, text in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(text, handle)
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=8)
+    figure.legend(handles.values(), handles.keys(), loc="outside right upper", fontsize=8)
 
 
 def _finished(figure: Figure, title: str) -> Figure:

@@ -60,15 +60,15 @@ def to_markdown(document: Mapping[str, Any], pictures: Mapping[str, str]) -> str
     """The comparison to be read; `pictures` are titles by path, relative to the text."""
     data, request = document["data"], document["request"]
     config = request["config"]
-    epochs = f"{config['frozen_epochs']} epochs frozen, {config['finetune_epochs']} fine-tuned"
+    epochs = f"Epochs: {config['frozen_epochs']} frozen, {config['finetune_epochs']} fine-tuned"
     lines = [
         f"# Topologies compared on {data['name']}",
         "",
         f"**{document['intended_use']}**",
         "",
         f"{data['images']} images, labels {', '.join(data['labels'])}; positive: "
-        f"{data['positive'] or 'none (more than two)'}. {epochs}, batch size "
-        f"{config['batch_size']}, {config['side']} px, seeds {_list(request['seeds'])}.",
+        f"{data['positive'] or 'none (more than two)'}. {epochs}; batch size "
+        f"{config['batch_size']}; {config['side']} px; seeds: {_list(request['seeds'])}.",
         "",
     ]
     if document["cautions"]:
@@ -131,14 +131,14 @@ def print_report(document: Mapping[str, Any], out: Path) -> None:
         rows = [row for row in document["rows"] if row["protocol"] == protocol]
         table = Table(title=f"protocol {protocol}", title_justify="left", pad_edge=False)
         for column in ("topology", "start", "stage", "target", "accuracy", "recall", "AUROC", "s"):
-            table.add_column(column, justify="right" if column == "s" else "left")
+            table.add_column(column, no_wrap=column == "topology")
         for row in rows:
             table.add_row(
                 row["topology"],
                 row["initial_weights"],
                 row["stage"],
                 _target(row["target_epochs"]),
-                *(_cell(row, name) for name in ("accuracy", "recall", "auroc")),
+                *(_short_cell(row, name) for name in ("accuracy", "recall", "auroc")),
                 f"{row['training_s']:.0f}",
             )
         if rows:
@@ -250,6 +250,14 @@ def _cell(row: Mapping[str, Any], name: str) -> str:
     if figure["spread"] == "seeds":
         return f"{figure['value']:.3f} ± {figure['sd']:.3f} (seeds {between})"
     return f"{figure['value']:.3f} ({between})"
+
+
+def _short_cell(row: Mapping[str, Any], name: str) -> str:
+    """For the terminal, which has no room for more."""
+    figure = row["figures"].get(name)
+    if figure is None or figure["value"] is None:
+        return "none"
+    return f"{figure['value']:.2f} ({figure['low']:.2f}-{figure['high']:.2f})"
 
 
 def _target(values: Sequence[int | None]) -> str:
