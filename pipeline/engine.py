@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from pipeline.errors import BadInput, require
 
@@ -133,23 +133,28 @@ def _with_dask(
 ) -> Generator[tuple[int, Result | Lost]]:
     from distributed import as_completed
 
+    from pipeline.task_process import run_in_process
+
     with _dask_client(engine) as client:
         futures = {
-            client.submit(function, task, pure=False): number for number, task in enumerate(tasks)
+            client.submit(run_in_process, function, task, pure=False): number
+            for number, task in enumerate(tasks)
         }
         for future in as_completed(list(futures)):
             error = future.exception()
             if error is None:
                 yield futures[future], future.result()
-            elif type(error).__name__ == "KilledWorker":
-                yield futures[future], Lost(DIED)
+            elif type(error).__name__ in ("ProcessEnded", "KilledWorker"):
+                said = (
+                    str(error).splitlines()[-1:] if type(error).__name__ == "ProcessEnded" else []
+                )
+                yield futures[future], Lost(": ".join([DIED, *said]))
             else:
                 yield futures[future], Lost(f"{type(error).__name__}: {error}".splitlines()[0])
 
 
 @contextlib.contextmanager
 def _dask_client(engine: Engine) -> Generator[Client]:
-    """A training sets random state of its whole process, so it needs a process of its own."""
     import dask
     from distributed import Client, LocalCluster
 
@@ -176,12 +181,6 @@ def _dask_client(engine: Engine) -> Generator[Client]:
             f"--scheduler {engine.scheduler}: no Dask scheduler answers there ({error})"
         ) from error
     with client:
-        workers: dict[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
-        if not workers:
+        if not client.scheduler_info(n_workers=-1)["workers"]:
             raise BadInput(f"--scheduler {engine.scheduler}: the cluster has no workers")
-        if any(worker["nthreads"] != 1 for worker in workers.values()):
-            raise BadInput(
-                f"--scheduler {engine.scheduler}: start its workers with --nthreads 1; "
-                "a training needs a process of its own"
-            )
         yield client

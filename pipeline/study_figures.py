@@ -185,10 +185,8 @@ def draw_samples(dataset: Dataset, config: TrainConfig, protocol: str) -> Figure
                 if column == 0:
                     word = "augmented" if below else "resized"
                     axes.set_title(f"{label}, {word}", loc="left", fontsize=9)
-    n = len(dataset.train)
-    title = (
-        f"As the network sees them: {config.side} x {config.side} px, of n = {n} training images"
-    )
+    title = f"As the network sees them, {config.side} x {config.side} px\n"
+    title += f"protocol {protocol}, {len(labels)} of n = {len(dataset.train)} training images"
     return _finished(figure, title)
 
 

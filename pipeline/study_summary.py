@@ -68,6 +68,7 @@ def summarise(
     outcomes: Mapping[str, Outcome],
 ) -> dict[str, Any]:
     """The whole comparison; see ``study.schema.json``."""
+    fingerprints = {(trial.protocol, trial.seed): trial.fingerprint for trial in trials}
     entries = [_entry(study, trial, outcomes[trial.name]) for trial in trials]
     rows = [
         row
@@ -99,7 +100,9 @@ def summarise(
                 if key not in ("architecture", "seed")
             },
         },
-        "protocols": [_protocol(key, ruling) for key, ruling in rulings.items()],
+        "protocols": [
+            _protocol(key, ruling, fingerprints.get(key)) for key, ruling in rulings.items()
+        ],
         "trials": entries,
         "rows": rows,
         "selection": {
@@ -207,7 +210,7 @@ def _over_seeds(figures: Sequence[Mapping[str, float | None]]) -> dict[str, Any]
     }
 
 
-def _protocol(key: tuple[str, int], ruling: Ruling) -> dict[str, Any]:
+def _protocol(key: tuple[str, int], ruling: Ruling, fingerprint: str | None) -> dict[str, Any]:
     protocol, seed = key
     dataset = ruling.dataset
     return {
@@ -217,7 +220,7 @@ def _protocol(key: tuple[str, int], ruling: Ruling) -> dict[str, Any]:
         "reason": ruling.reason,
         "images": None if dataset is None else dataset.counts(),
         "split": None if dataset is None else dataset.split_rule,
-        "fingerprint": None if dataset is None else dataset.fingerprint(),
+        "fingerprint": fingerprint,
         "left_out": [
             {"label": label, "source": source, "images": count}
             for label, source, count in ruling.left_out
