@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from pipeline.config import PRESETS, TrainConfig
+from pipeline import compare_options
+from pipeline.config import ARCHITECTURES, PRESETS, TrainConfig
 from pipeline.half_precision import ARITHMETICS
 from pipeline.terminal import serve
 
@@ -23,6 +24,7 @@ examples:
   python -m pipeline compress build/checkpoints/squeezenet1_1_xrays --data xrays/
   python -m pipeline adopt export.pkl --trust-pickle      a fastai learner that you already have
   python -m pipeline shortcuts build/checkpoints/squeezenet1_1_xrays --data xrays/metadata.csv
+  python -m pipeline compare --data xrays/                five topologies, two protocols
   python -m pipeline show build/checkpoints/squeezenet1_1_xrays
 
 exit codes: 0 done, 1 an adopted network does not answer as the learner's own,
@@ -94,6 +96,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_recipe_options(train)
     train.add_argument(
+        "--architecture",
+        metavar="A",
+        help=f"{', '.join(ARCHITECTURES)} (default: {TrainConfig().architecture})",
+    )
+    train.add_argument(
         "--out", type=Path, help="folder of the checkpoint (default: build/checkpoints/NAME)"
     )
     train.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
@@ -127,6 +134,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_shortcuts_options(shortcuts)
     shortcuts.set_defaults(command=_shortcuts, on_interrupt="nothing was changed")
+    compare = commands.add_parser(
+        "compare",
+        help="which topology? the paper's comparison, on your images",
+        description=compare_options.DESCRIPTION,
+        epilog=compare_options.EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_recipe_options(compare)
+    compare_options.add_options(compare)
+    compare.set_defaults(command=_compare, on_interrupt=compare_options.INTERRUPTED)
     show = commands.add_parser("show", help="what a checkpoint says of itself")
     show.add_argument("checkpoint", type=Path, nargs="?", help="its folder (default: the released)")
     show.set_defaults(command=_show, on_interrupt="nothing was changed")
@@ -149,7 +166,8 @@ def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
         "--preset",
         choices=PRESETS,
         default="paper",
-        help="paper: 3 + 8 epochs; quick: 1 + 2, to try things (default: paper)",
+        help="paper: 3 + 8 epochs; quick: 1 + 2, to try things; released: 30 + 20, slow and "
+        "averaged, as the released model was trained (default: paper)",
     )
     parser.add_argument(
         "--weights",
@@ -181,6 +199,7 @@ def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
         value = getattr(default, option.replace("-", "_"))
         parser.add_argument(
             f"--{option}",
+            *(["--epochs"] if option == "finetune-epochs" else []),
             type=kind,
             metavar="N",
             help=f"{meaning} (default: {value}, or the preset's)",
@@ -360,6 +379,10 @@ def _shortcuts(options: argparse.Namespace) -> int:
     print((folder / PAGE_FILE).read_text(encoding="utf-8"))
     print(f"written to {folder}")
     return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    return compare_options.compare(options, _recipe(options))
 
 
 def _show(options: argparse.Namespace) -> int:

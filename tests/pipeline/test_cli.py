@@ -174,7 +174,7 @@ def test_a_missing_package_is_one_line_on_stderr_and_exit_2(monkeypatch, capsys)
 
 @pytest.mark.parametrize(
     "line",
-    ["", "trian", "train --epochs 3", "train --side x", "compress", "compress c --side 64"],
+    ["", "trian", "train --steps 3", "train --side x", "compress", "compress c --side 64"],
 )
 def test_an_unknown_request_is_exit_2_with_the_usage(line, capsys):
     with pytest.raises(SystemExit) as ended:
@@ -266,7 +266,9 @@ def test_every_option_of_the_recipe_arrives(asked):
     cli.main(
         shlex.split(
             "train --weights none --side 64 --batch-size 4 --seed 0 --threads 1 --frozen-epochs 0 "
-            "--finetune-epochs 5 --frozen-lr 0.5 --finetune-lr 0.25"
+            "--epochs 5 --frozen-lr 0.5 --finetune-lr 0.25 --architecture resnet34 "
+            "--body-lr-factor 0.5 --averaging 0.9 --mixup 0.4 --label-smoothing 0.1 --crop 0.5 "
+            "--least-recall 0.8 --arithmetic fp32"
         )
     )
     assert asked["config"] == TrainConfig(
@@ -279,6 +281,14 @@ def test_every_option_of_the_recipe_arrives(asked):
         finetune_epochs=5,
         frozen_lr=0.5,
         finetune_lr=0.25,
+        architecture="resnet34",
+        body_lr_factor=0.5,
+        averaging=0.9,
+        mixup=0.4,
+        label_smoothing=0.1,
+        crop=0.5,
+        least_recall=0.8,
+        arithmetic="fp32",
     )
 
 

@@ -4,8 +4,9 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
-from pipeline.config import PRESETS, TrainConfig
+from pipeline.config import ARCHITECTURES, PRESETS, TrainConfig
 from pipeline.errors import BadInput
+from pipeline.networks import NETWORKS
 
 LIMITS = {
     "averaging": (0, 0.9999),
@@ -82,3 +83,9 @@ def test_quick_is_quicker_than_the_default():
 def test_an_unknown_arithmetic_is_refused_with_the_known_ones():
     with pytest.raises(BadInput, match="'fp8' is not one of auto, fp32, bf16"):
         TrainConfig(arithmetic="fp8")
+
+
+def test_the_architectures_are_those_that_can_be_built():
+    assert ARCHITECTURES == NETWORKS
+    with pytest.raises(BadInput, match="unknown architecture 'resnet9000'"):
+        TrainConfig(architecture="resnet9000")
