@@ -144,6 +144,28 @@ def _parser() -> argparse.ArgumentParser:
     _add_recipe_options(compare)
     compare_options.add_options(compare)
     compare.set_defaults(command=_compare, on_interrupt=compare_options.INTERRUPTED)
+    ablate = commands.add_parser(
+        "ablate",
+        help="what each part of the released recipe brings, on your images",
+        description="Train the released recipe, and the same with one thing changed at a time. "
+        "What is trained already is not trained again.",
+    )
+    ablate.add_argument("--data", type=Path, required=True, help="folder or .csv table of images")
+    ablate.add_argument(
+        "--seeds", type=int, nargs="+", default=[2, 3, 4], metavar="N", help="(default: 2 3 4)"
+    )
+    ablate.add_argument(
+        "--only", action="append", default=[], metavar="VARIANT", help="some (default: all)"
+    )
+    ablate.add_argument(
+        "--threads", type=int, default=0, metavar="N", help="of torch, 0: all cores"
+    )
+    ablate.add_argument(
+        "--out", type=Path, default=Path("build/ablation"), help="(default: build/ablation)"
+    )
+    ablate.set_defaults(
+        command=_ablate, on_interrupt="finished trainings are kept; the same command goes on"
+    )
     show = commands.add_parser("show", help="what a checkpoint says of itself")
     show.add_argument("checkpoint", type=Path, nargs="?", help="its folder (default: the released)")
     show.set_defaults(command=_show, on_interrupt="nothing was changed")
@@ -383,6 +405,21 @@ def _shortcuts(options: argparse.Namespace) -> int:
 
 def _compare(options: argparse.Namespace) -> int:
     return compare_options.compare(options, _recipe(options))
+
+
+def _ablate(options: argparse.Namespace) -> int:
+    from pipeline.ablation import RESULTS_FILE, ablate
+
+    document = ablate(options.data, options.seeds, options.out, options.only, options.threads)
+    for row in document["rows"]:
+        figures = row["figures"]
+        print(
+            f"{row['variant']:36} AUROC {figures['auroc']['mean']:.3f} "
+            f"({', '.join(f'{v:.3f}' for v in figures['auroc']['values'])}), "
+            f"calibration error {figures['calibration_error']['mean']:.3f}"
+        )
+    print(f"written to {options.out / RESULTS_FILE}")
+    return 0
 
 
 def _show(options: argparse.Namespace) -> int:
