@@ -19,6 +19,7 @@ pytest.importorskip("fastai")
 pytest.importorskip("sklearn")
 
 import fastai.callback.progress  # noqa: F401 - gives every Learner its `no_bar`
+from fastai.callback.core import Callback
 from fastai.learner import Learner
 from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, LabelSmoothingCrossEntropy
 from fastai.vision.augment import Resize, ResizeMethod, aug_transforms
@@ -525,6 +526,23 @@ def test_a_disagreement_on_the_users_images_alone_is_not_written(
     assert adopt(squeezenet.export, out, "--trust-pickle", "--data", photos) == 1
     assert calls == [2 * agreement.PROBES, 6]
     assert not out.exists()
+
+
+class Doubt(Callback):
+    """Changes what the model answers; a part of the learner that no checkpoint can hold."""
+
+    def after_pred(self) -> None:
+        if not self.training:
+            self.learn.pred = self.learn.pred * 0.9
+
+
+def test_a_learner_whose_predictions_are_not_its_models_is_not_written(tmp_path, photos, capsys):
+    learner = learn(photos, tmp_path, cbs=Doubt())
+    learner.export("learner.pkl")
+    out = tmp_path / "a"
+    assert adopt(tmp_path / "learner.pkl", out, "--trust-pickle", "--data", photos) == 1
+    assert not out.exists()
+    assert "was not written" in capsys.readouterr().out
 
 
 def test_a_saturated_answer_hides_no_difference():
