@@ -125,7 +125,7 @@ def own_pipeline(
     """
     import fastai.callback.progress  # noqa: F401 - gives every Learner its `no_bar`
 
-    from pipeline.learner_pixels import learner_batches
+    from pipeline.learner_pixels import learner_batches, learner_loader
     from pipeline.metrics import decide
 
     if original.learner is None:
@@ -136,7 +136,7 @@ def own_pipeline(
     learner = original.learner
     activation = None if hasattr(learner.loss_func, "activation") else _activation
     with learner.no_bar(), learner.no_logging():
-        loader = learner.dls.test_dl(paths, bs=BATCH, num_workers=0)
+        loader = learner_loader(learner, paths, BATCH)
         theirs = np.asarray(learner.get_preds(dl=loader, act=activation)[0], dtype=np.float32)
     ours = softmax(logits(network, learner_batches(learner, paths, BATCH)))
     on_same = float(np.abs(ours - theirs).max())

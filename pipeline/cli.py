@@ -302,7 +302,10 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _triple(text: str) -> tuple[float, float, float]:
-    red, green, blue = (float(value) for value in text.split(","))
+    try:
+        red, green, blue = (float(value) for value in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not three numbers R,G,B") from error
     return red, green, blue
 
 

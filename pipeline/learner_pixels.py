@@ -77,9 +77,27 @@ def read_pixels(learner: Any) -> LearnerPixels:
     return LearnerPixels(side, mean, std, steps, same)
 
 
+def learner_loader(learner: Any, paths: Sequence[Path], size: int) -> Any:
+    """Fastai's loader of image files, with the learner's own transforms of validation images.
+
+    A learner whose items are rows of a table cannot open a path with its own functions; there its
+    transforms begin with the opened image.
+    """
+    loader = learner.dls.test_dl(list(paths), bs=size, num_workers=0)
+    try:
+        loader.dataset[0]
+    except Exception:  # its functions are of the user's own making
+        from fastai.data.core import Datasets
+        from fastai.vision.core import PILImage
+
+        opened = Datasets(list(paths), tfms=[[PILImage.create]])
+        return learner.dls.valid.new(opened, bs=size, num_workers=0)
+    return loader
+
+
 def learner_batches(learner: Any, paths: Sequence[Path], size: int) -> Iterator[Tensor]:
     """What the model gets for `paths`, as the learner prepares it: float32 (N, 3, H, W)."""
-    for batch in learner.dls.test_dl(list(paths), bs=size, num_workers=0):
+    for batch in learner_loader(learner, paths, size):
         yield batch[0].as_subclass(torch.Tensor)
 
 

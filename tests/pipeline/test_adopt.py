@@ -19,11 +19,16 @@ pytest.importorskip("fastai")
 pytest.importorskip("sklearn")
 
 import fastai.callback.progress  # noqa: F401 - gives every Learner its `no_bar`
+from fastai.callback.core import Callback
+from fastai.data.block import CategoryBlock, DataBlock
+from fastai.data.transforms import IndexSplitter
 from fastai.learner import Learner
 from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, LabelSmoothingCrossEntropy
 from fastai.vision.augment import Resize, ResizeMethod, aug_transforms
-from fastai.vision.data import ImageDataLoaders
+from fastai.vision.core import PILImage
+from fastai.vision.data import ImageBlock, ImageDataLoaders
 from fastai.vision.learner import create_head, create_vision_model, vision_learner
+from fasttransform import Transform
 
 from pipeline import agreement, fastai_model
 from pipeline.checkpoint import SPEC_FILE, WEIGHTS_FILE, Head, read_spec, read_weights
@@ -280,6 +285,56 @@ def test_a_presized_learner_has_the_side_that_its_batches_have(tmp_path, photos)
     assert read_spec(tmp_path / "a").side == 48
 
 
+def of_rows(photos: Path, **options: object) -> object:
+    """Loaders of a table's rows, as people with a CSV file have them."""
+    paths = sorted(photos.rglob("*.png"))
+    rows = [{"file": path, "label": path.parent.name} for path in paths]
+    block = DataBlock(
+        blocks=(ImageBlock, CategoryBlock),
+        get_x=lambda row: row["file"],
+        get_y=lambda row: row["label"],
+        splitter=IndexSplitter([i for i, path in enumerate(paths) if "valid" in path.parts]),
+        **options,
+    )
+    return block.dataloaders(rows, bs=2, num_workers=0)
+
+
+def test_a_learner_of_a_tables_rows_is_adopted_with_its_transforms(tmp_path, photos, capsys):
+    dls = of_rows(photos, item_tfms=Resize(SIDE, method="squish"))
+    learner = learn(photos, tmp_path, dls=dls)
+    rows = [{"file": path} for path in valid_images(photos)]
+    wanted = get_preds(learner, rows)
+    learner.export("learner.pkl")
+    out = tmp_path / "a"
+    assert adopt(tmp_path / "learner.pkl", out, "--trust-pickle", "--data", photos) == 0
+    assert read_spec(out).training["learner_resize_is_ours"] is True
+    assert read_spec(out).training["own_predictions"]["max_abs_diff"] <= 1e-5
+    assert np.abs(probs_of(out, valid_images(photos)) - wanted).max() <= 1e-5
+
+
+def refuse_images(_: PILImage) -> PILImage:
+    raise RuntimeError("only for the images of our archive")
+
+
+def test_a_learner_whose_transforms_refuse_a_file_needs_a_side_and_is_not_compared(
+    tmp_path, photos, capsys
+):
+    learner = learn(photos, tmp_path)
+    learner.dls.valid.after_item.fs.insert(0, Transform(refuse_images))
+    learner.export("learner.pkl")
+    source, out = tmp_path / "learner.pkl", tmp_path / "a"
+    told = refused(capsys, source, out, "--trust-pickle")
+    assert "only for the images of our archive" in told
+    assert "give --side" in told
+    assert adopt(source, out, "--trust-pickle", "--side", SIDE, "--data", photos) == 0
+    told = capsys.readouterr().out
+    assert "the learner's resize was not compared with ours" in told
+    assert "the learner's own predictions: not run" in told
+    training = read_spec(out).training
+    assert training["learner_resize_is_ours"] is None
+    assert training["own_predictions"].startswith("not run: ")
+
+
 def test_three_labels_have_no_positive_one(tmp_path, photos):
     root = shutil.copytree(photos, tmp_path / "three")
     for split in ("train", "valid"):
@@ -527,6 +582,23 @@ def test_a_disagreement_on_the_users_images_alone_is_not_written(
     assert not out.exists()
 
 
+class Doubt(Callback):
+    """Changes what the model answers; a part of the learner that no checkpoint can hold."""
+
+    def after_pred(self) -> None:
+        if not self.training:
+            self.learn.pred = self.learn.pred * 0.9
+
+
+def test_a_learner_whose_predictions_are_not_its_models_is_not_written(tmp_path, photos, capsys):
+    learner = learn(photos, tmp_path, cbs=Doubt())
+    learner.export("learner.pkl")
+    out = tmp_path / "a"
+    assert adopt(tmp_path / "learner.pkl", out, "--trust-pickle", "--data", photos) == 1
+    assert not out.exists()
+    assert "was not written" in capsys.readouterr().out
+
+
 def test_a_saturated_answer_hides_no_difference():
     one = np.array([[40.0, -40.0]], np.float32)
     found = agreement.compare(one, one * np.float32(1.01))
@@ -563,6 +635,20 @@ def test_an_architecture_that_is_not_the_files_is_refused(squeezenet, tmp_path, 
 )
 def test_a_wrong_option_is_refused(squeezenet, tmp_path, capsys, options, message):
     assert message in refused(capsys, squeezenet.weights, tmp_path / "a", *options)
+
+
+@pytest.mark.parametrize("value", ["0.5", "1,2", "a,b,c", "1,2,3,4"])
+def test_a_mean_that_is_not_three_numbers_is_refused(capsys, value):
+    with pytest.raises(SystemExit) as stopped:
+        main(["adopt", "w.pth", "--labels", "a,b", "--mean", value])
+    assert stopped.value.code == 2
+    assert f"'{value}' is not three numbers R,G,B" in capsys.readouterr().err
+
+
+def test_the_help_says_that_a_pickle_runs_code(capsys):
+    with pytest.raises(SystemExit):
+        main(["adopt", "--help"])
+    assert "opening a pickle runs the code in it" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("option", ["--labels=a,b", "--mean=0,0,0", "--architecture=resnet34"])

@@ -230,6 +230,14 @@ def test_a_server_that_does_not_go_on_is_given_up(server, small, monkeypatch, wa
     assert time.monotonic() - start < 0.2
 
 
+def test_a_name_that_is_looked_up_for_ever_is_given_up(server, small, monkeypatch):
+    monkeypatch.setattr(torchvision_weights, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: server.stop_waiting.wait(20))
+    start = time.monotonic()
+    expect_failure("no answer in", small, ConnectionError)
+    assert time.monotonic() - start < 5
+
+
 def test_a_harmful_file_with_the_right_hash_is_not_run(server, monkeypatch, tmp_path):
     import os
 
