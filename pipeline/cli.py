@@ -34,6 +34,14 @@ The result is a folder: checkpoint.json, model.safetensors, curves.png, history.
 predictions.csv, and what the model could score by beside the disease: shortcuts.md,
 shortcuts.json, evidence.png (it shows images of the data: keep it out of repositories).
 The same seed on the same machine and versions gives the same numbers.
+
+one model by several processes, on CPUs (pip install -c constraints.txt -e '.[distributed]'):
+  OMP_NUM_THREADS=4 accelerate launch --multi_gpu --num_processes 2 -m pipeline train ...
+  OMP_NUM_THREADS=4 torchrun --nproc-per-node 2 -m pipeline train ...
+The batch stays as it is, each process computes its share of it: the same training, to rounding,
+but for augmentation and dropout, which differ by process, and batch normalisation, which sees the
+share. Validation is done whole by each. The first process writes and prints; if one fails, all end.
+(accelerate's --cpu starts one process only, which is refused; --multi_gpu serves CPUs as well.)
 """
 COMPRESS_EPILOG = """\
 int8: weights and activations in 8 bits, calibrated on training images; about half a minute.

