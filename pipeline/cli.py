@@ -89,6 +89,12 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, help="folder of the checkpoint (default: build/checkpoints/NAME)"
     )
     train.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    train.add_argument(
+        "--no-shortcuts",
+        dest="shortcuts",
+        action="store_false",
+        help="do not look for shortcuts afterwards; `shortcuts` does it later",
+    )
     train.set_defaults(command=_train, on_interrupt="nothing was changed")
     compress = commands.add_parser(
         "compress",
@@ -229,6 +235,7 @@ def _train(options: argparse.Namespace) -> int:
             model_version=options.model_version,
             positive=options.positive,
             overwrite=options.overwrite,
+            shortcuts=options.shortcuts,
         )
         print(f"\ncheckpoint: {folder}")
         _print_spec(folder)
