@@ -39,6 +39,14 @@ The result is a folder: checkpoint.json, model.safetensors, curves.png, history.
 predictions.csv, and what the model could score by beside the disease: shortcuts.md,
 shortcuts.json, evidence.png (it shows images of the data: keep it out of repositories).
 The same seed on the same machine and versions gives the same numbers.
+
+one model by several processes, on CPUs (pip install -c constraints.txt -e '.[distributed]'):
+  OMP_NUM_THREADS=4 accelerate launch --multi_gpu --num_processes 2 -m pipeline train ...
+  OMP_NUM_THREADS=4 torchrun --nproc-per-node 2 -m pipeline train ...
+The batch stays as it is, each process computes its share of it: the same training, to rounding,
+but for augmentation and dropout, which differ by process, and batch normalisation, which sees the
+share. Validation is done whole by each. The first process writes and prints; if one fails, all end.
+(accelerate's --cpu starts one process only, which is refused; --multi_gpu serves CPUs as well.)
 """
 COMPRESS_EPILOG = """\
 int8: weights and activations in 8 bits, calibrated on training images; about half a minute.
@@ -104,6 +112,12 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, help="folder of the checkpoint (default: build/checkpoints/NAME)"
     )
     train.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    train.add_argument(
+        "--no-shortcuts",
+        dest="shortcuts",
+        action="store_false",
+        help="do not look for shortcuts afterwards; `shortcuts` does it later",
+    )
     train.set_defaults(command=_train, on_interrupt="nothing was changed")
     compress = commands.add_parser(
         "compress",
@@ -352,6 +366,7 @@ def _train(options: argparse.Namespace) -> int:
             model_version=options.model_version,
             positive=options.positive,
             overwrite=options.overwrite,
+            shortcuts=options.shortcuts,
         )
         print(f"\ncheckpoint: {folder}")
         _print_spec(folder)

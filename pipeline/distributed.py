@@ -12,7 +12,8 @@ from __future__ import annotations
 import copy
 import os
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from datetime import timedelta
 from pathlib import Path
@@ -52,7 +53,7 @@ def check_launch(batch_size: int) -> None:
         # `accelerate launch --cpu --num_processes 2` leaves the second process to MPI.
         raise BadInput(
             "accelerate was asked for several processes and has started one (with --cpu it always "
-            f"does); use: {LAUNCH} (on a machine without a GPU it trains on CPUs)"
+            f"does); use: {LAUNCH} (despite its name it starts them on CPUs too)"
         )
     count = process_count()
     if count == 1:
@@ -82,27 +83,25 @@ def process_group() -> Iterator[None]:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt  # so that nothing half-written is left when the launcher ends us
 
+    number = rank()
     signal.signal(signal.SIGTERM, stop)
-    on_gpu = torch.cuda.is_available()
-    if on_gpu:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    distributed.init_process_group(backend, timeout=PATIENCE)
     try:
-        with Path(os.devnull).open("w") as nowhere:
-            if rank():
-                with redirect_stdout(nowhere):
-                    yield
-            else:
-                yield
+        with (
+            Path(os.devnull).open("w") as nowhere,
+            redirect_stdout(nowhere if number else sys.stdout),
+        ):
+            yield
     except UserError as error:
-        if not rank():
+        if not number:
             raise
-        raise type(error)(f"process {rank()} of {count}: {error}") from error
+        raise type(error)(f"process {number} of {count}: {error}") from error
     except RuntimeError as error:
         if not isinstance(error, distributed.DistError) and "gloo" not in str(error):
             raise
         raise ProcessLost(
-            f"process {rank()} of {count}: another process has ended; its message says why"
+            f"process {number} of {count}: another process has ended; its message says why"
         ) from error
     distributed.destroy_process_group()
 
@@ -125,10 +124,10 @@ def first_until_done() -> Iterator[bool]:
 
 
 def _wait_for_all() -> None:
-    from torch import distributed
+    import torch
 
     if process_count() > 1:
-        distributed.barrier()
+        torch.distributed.all_reduce(torch.zeros(1))  # on the CPU, by gloo, GPU or not
 
 
 @contextmanager
@@ -158,7 +157,10 @@ def shared_training(learner: Any, seed: int) -> Iterator[None]:
     from fastai.basics import set_seed
     from fastai.callback.progress import ProgressCallback
 
-    trainer = _shared_trainer()
+    device = learner.dls.device
+    on_gpu = device is not None and device.type == "cuda"
+    _check_gpus(on_gpu)
+    trainer = _shared_trainer(on_gpu)
     learner.add_cb(trainer)
     if rank():
         learner.remove_cb(ProgressCallback)
@@ -169,12 +171,36 @@ def shared_training(learner: Any, seed: int) -> Iterator[None]:
         learner.remove_cb(trainer)
 
 
-def _shared_trainer() -> Any:
+def share_of(order: Sequence[int], batch_size: int, rank: int, count: int) -> list[int]:
+    """The images of process `rank` of `count`: of each batch of `order` an even part.
+
+    All parts of a batch are of one size, so that the mean of the processes' gradients is the
+    gradient of the batch. The last batch may have to be filled up for that, with its own images.
+    """
+    ours: list[int] = []
+    for start in range(0, len(order), batch_size):
+        batch = list(order[start : start + batch_size])
+        size = -(-len(batch) // count)
+        filled = (batch * count)[: size * count]
+        ours += filled[rank * size : (rank + 1) * size]
+    return ours
+
+
+def _check_gpus(on_gpu: bool) -> None:
+    import torch
+
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if on_gpu and torch.cuda.device_count() < here:
+        raise BadInput(
+            f"{here} processes on a machine with {torch.cuda.device_count()} GPUs; start as many "
+            "as there are, or train on CPUs with CUDA_VISIBLE_DEVICES= (empty)"
+        )
+
+
+def _shared_trainer(on_gpu: bool) -> Any:
     """Fastai's `DistributedTrainer`, sharing batches instead of the data set."""
     import torch
     from fastai.distributed import DistributedDL, DistributedTrainer
-
-    on_gpu = torch.cuda.is_available()
 
     class SharedLoader(DistributedDL):  # type: ignore[misc]
         """Of every batch of a loader, the share of this process.
@@ -193,21 +219,12 @@ def _shared_trainer() -> Any:
             return int(-(-len(self.dataset) // self.batch_size))
 
         def get_idxs(self) -> list[int]:
-            """The first process's order, cut into batches, of each our share.
-
-            The last batch is filled up with its own first images if it cannot be shared evenly.
-            """
+            """Our share of the order that the first process has drawn."""
             order = self._broadcast(list(self.dl.get_idxs()), 0)
-            ours: list[int] = []
-            for start in range(0, len(order), self.batch_size):
-                batch = order[start : start + self.batch_size]
-                size = -(-len(batch) // self.world_size)
-                batch = (batch * self.world_size)[: size * self.world_size]
-                ours += batch[self.rank * size : (self.rank + 1) * size]
-            return ours
+            return share_of(order, self.batch_size, self.rank, self.world_size)
 
         def _broadcast(self, order: list[int], source: int) -> list[int]:
-            sent = torch.tensor(order, device="cuda" if on_gpu else "cpu")
+            sent = torch.tensor(order)  # fastai's own takes it to a GPU, which may not be there
             torch.distributed.broadcast(sent, source)
             return list(sent.tolist())
 

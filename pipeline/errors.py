@@ -21,6 +21,7 @@ EXTRAS = {
     "sklearn": "train",
     "matplotlib": "train",
     "joblib": "train",
+    "accelerate": "distributed",
     "ndf": "offline-weights",
     "onnx": "onnx",
     "onnxruntime": "onnx",

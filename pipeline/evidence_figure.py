@@ -75,7 +75,7 @@ def plot_evidence(
     strongest = _strongest(contrast[[tile.row for tile in tiles]])
     rows = [
         *_tile_rows(tiles, samples, contrast, spec, strongest),
-        *_mean_rows(samples, contrast, spec),
+        *_mean_rows(tiles, samples, contrast, spec),
     ]
     width = 2 * MARGIN + PER_ROW * 2 * TILE + (PER_ROW - 1) * PAIR_GAP
     height = HEADER + len(rows) * (TILE + ROW_GAP) + FOOTER
@@ -138,14 +138,17 @@ def _tile_rows(
 
 
 def _mean_rows(
-    samples: Sequence[Sample], contrast: NDArray[np.float32], spec: ModelSpec
+    tiles: Sequence[Tile],
+    samples: Sequence[Sample],
+    contrast: NDArray[np.float32],
+    spec: ModelSpec,
 ) -> Iterator[tuple[str, list[Cell]]]:
-    """The mean image and the mean map of each label, the positive one first."""
+    """The mean image and the mean map of each label that has tiles, in their order."""
     rows_of = {
         label: [i for i, sample in enumerate(samples) if sample.label == label]
-        for label in sorted(spec.labels, key=lambda label: label != spec.positive)
+        for label in dict.fromkeys(tile.label for tile in tiles)
     }
-    maps = {label: contrast[rows].mean(axis=0) for label, rows in rows_of.items() if rows}
+    maps = {label: contrast[rows].mean(axis=0) for label, rows in rows_of.items()}
     strongest = _strongest(np.stack(list(maps.values())))
     cells = []
     for label, mean_map in maps.items():

@@ -157,9 +157,9 @@ def find_shortcuts(
     train, valid = (_draw(samples, seed) for samples in (dataset.train, dataset.valid))
     readout = read_out(network, valid, spec)
     sources = sorted({sample.source for sample in [*train, *valid] if sample.source})
-    no_sources = NO_SOURCE
-    if sources:
-        no_sources = f"all images come from one source, {sources[0]}" if len(sources) == 1 else ""
+    no_sources = None
+    if len(sources) < 2:
+        no_sources = f"all images come from one source, {sources[0]}" if sources else NO_SOURCE
     everything = [*dataset.train, *dataset.valid]
     border: Border | None = None
     tiles: list[Tile] = []
@@ -178,8 +178,8 @@ def find_shortcuts(
         },
         counts=_counts(everything),
         seed=seed,
-        no_sources=no_sources or None,
-        confounding=tuple(_confounding(everything)) if len(sources) > 1 else (),
+        no_sources=no_sources,
+        confounding=() if no_sources else tuple(_confounding(everything)),
         auroc=_auroc(valid, readout, spec),
         within=tuple(_within(source, valid, readout, spec) for source in sources),
         probes=_probes(network, train, valid, readout, spec, bool(no_sources)),

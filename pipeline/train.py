@@ -46,6 +46,7 @@ def train(
     model_version: str = "0.0.0",
     positive: str | None = None,
     overwrite: bool = False,
+    shortcuts: bool = True,
 ) -> Path:
     """Train as `config` says, write the checkpoint folder and return its path.
 
@@ -58,6 +59,7 @@ def train(
         positive: the label that recall speaks of; default the rarer of two in the training images,
             on a tie the last in alphabetical order. Must be None for more than two labels.
         overwrite: replace `out` if it exists.
+        shortcuts: look for shortcuts too (`pipeline.shortcuts`); takes about an epoch's time.
 
     Raises:
         BadInput: bad data, an unknown label, or `out` exists.
@@ -109,7 +111,7 @@ def train_on(
     with first_until_done() as is_first:
         if is_first:
             spec = _describe(config, dataset, positive, result, origin, name, model_version)
-            _write(out, spec, network, dataset, result)
+            _write(out, spec, network, dataset, result, shortcuts)
     return out
 
 
@@ -220,7 +222,14 @@ def _plain(config: TrainConfig) -> dict[str, object]:
     return {f.name: getattr(config, f.name) for f in fields(config) if f.name not in elsewhere}
 
 
-def _write(out: Path, spec: ModelSpec, network: nn.Module, dataset: Dataset, result: Fit) -> None:
+def _write(
+    out: Path,
+    spec: ModelSpec,
+    network: nn.Module,
+    dataset: Dataset,
+    result: Fit,
+    shortcuts: bool,
+) -> None:
     """The checkpoint and what a person wants to look at, put in place together."""
     from pipeline.learner import Epoch
     from pipeline.plots import plot_curves
@@ -237,7 +246,8 @@ def _write(out: Path, spec: ModelSpec, network: nn.Module, dataset: Dataset, res
             predictions.writerow(["file", "label", *spec.labels])
             for sample, probs in zip(dataset.valid, result.probs, strict=True):
                 predictions.writerow([sample.file, sample.label, *(f"{p:.7g}" for p in probs)])
-        _add_shortcuts(staging, spec, network, dataset, sha256)
+        if shortcuts:
+            _add_shortcuts(staging, spec, network, dataset, sha256)
 
 
 def _add_shortcuts(

@@ -44,6 +44,7 @@ def main(data: Path, out: Path) -> None:
         result = fit(network, read_dataset(data), 0, PLAIN)
         weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
         save_file(weights, out / f"{rank()}.safetensors")
+        (out / f"{rank()}.draw").write_text(str(torch.rand(1).item()))
         losses = [[epoch.train_loss, epoch.valid_loss] for epoch in result.history]
         np.savez(out / f"{rank()}.npz", probs=result.probs, truth=result.truth, losses=losses)
 

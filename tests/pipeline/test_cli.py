@@ -259,6 +259,7 @@ def test_no_option_at_all_is_the_default_recipe(asked):
         "model_version": "0.0.0",
         "positive": None,
         "overwrite": False,
+        "shortcuts": True,
     }
 
 
@@ -296,7 +297,7 @@ def test_every_other_option_arrives(asked):
     cli.main(
         shlex.split(
             "train --data xrays --out there --name lung --model-version 2.0.0 --positive flu "
-            "--overwrite"
+            "--overwrite --no-shortcuts"
         )
     )
     assert asked == {
@@ -307,6 +308,7 @@ def test_every_other_option_arrives(asked):
         "model_version": "2.0.0",
         "positive": "flu",
         "overwrite": True,
+        "shortcuts": False,
     }
 
 

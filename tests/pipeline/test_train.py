@@ -111,6 +111,12 @@ def test_a_training_says_what_its_model_could_score_by(trained, data):
     assert document["auroc"]["value"] == pytest.approx(read_spec(trained).metrics["auroc"]["value"])
 
 
+def test_shortcuts_are_left_alone_if_not_asked_for(data, tmp_path, capsys):
+    out = train(RECIPE, data, tmp_path / "out", shortcuts=False)
+    assert sorted(path.name for path in out.iterdir()) == OWN_FILES
+    assert "score by" not in capsys.readouterr().out
+
+
 def test_a_failure_to_look_for_shortcuts_does_not_cost_the_model(
     data, tmp_path, monkeypatch, capsys
 ):
