@@ -26,6 +26,11 @@ softmax are inside. The tutorials' recipes take float32 NCHW pixels that were no
 timed call, which favours them.
 """
 
+TOPOLOGIES_DESCRIPTION = """\
+Export every topology whole, one after the other, with drawn weights: wall time, peak memory of all
+processes, verdict and size of every artifact. Linux only, where the memory can be read.
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0: all done or not run with a reason, 1: one failed, 2: bad input."""
@@ -65,6 +70,40 @@ def _parser() -> argparse.ArgumentParser:
         help="some of the peers, with commas: openvino,ncnn (default: all); ours are always timed",
     )
     peers.set_defaults(command=_run_peers)
+    topologies = commands.add_parser(
+        "topologies",
+        help="what exporting each topology takes: time, memory, sizes",
+        description=TOPOLOGIES_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    topologies.add_argument(
+        "--only",
+        type=_names,
+        default=(),
+        metavar="NAMES",
+        help="some of the topologies, with commas: resnet34,vgg19_bn (default: all)",
+    )
+    topologies.add_argument(
+        "--side", type=int, default=224, metavar="N", help="of the images (default: 224 px)"
+    )
+    topologies.add_argument(
+        "--images",
+        type=int,
+        default=11,
+        metavar="N",
+        help="validation images for parity, beside the 13 hard ones (default: 11)",
+    )
+    topologies.add_argument(
+        "--jobs", type=int, default=2, metavar="N", help="converters at a time (default: 2)"
+    )
+    topologies.add_argument(
+        "--out",
+        type=Path,
+        default=argparse.SUPPRESS,
+        metavar="DIR",
+        help="for topologies.json and what was converted (default: build/benchmarks)",
+    )
+    topologies.set_defaults(command=_run_topologies)
     return parser
 
 
@@ -181,3 +220,25 @@ def _run_peers(options: argparse.Namespace) -> int:
     print_peers_table(console, document)
     console.print(f"{options.out / 'peers.json'}, {options.out / 'peers.png'}")
     return int(any(row["status"] == "failed" for row in document.rows))
+
+
+def _run_topologies(options: argparse.Namespace) -> int:
+    from benchmarks.topologies import TopologiesRequest, measure_topologies, summary, to_json
+    from pipeline.placement import write_text
+    from pipeline.terminal import open_console
+
+    request = TopologiesRequest(
+        architectures=options.only,
+        side=options.side,
+        images=options.images,
+        jobs=options.jobs,
+        build=options.out / "topologies",
+    )
+    console = open_console()
+    with console.status("starting") as status:
+        document = measure_topologies(request, status.update)
+    write_text(options.out / "topologies.json", to_json(document))
+    for row in document["rows"]:
+        console.print(summary(row), markup=False, soft_wrap=True)
+    console.print(options.out / "topologies.json")
+    return int(any(row["exit_code"] != 0 for row in document["rows"]))
