@@ -235,10 +235,12 @@ def _run_topologies(options: argparse.Namespace) -> int:
         build=options.out / "topologies",
     )
     console = open_console()
+    failed = False
     with console.status("starting") as status:
-        document = measure_topologies(request, status.update)
-    write_text(options.out / "topologies.json", to_json(document))
-    for row in document["rows"]:
-        console.print(summary(row), markup=False, soft_wrap=True)
+        for document in measure_topologies(request, status.update):
+            row = document["rows"][-1]
+            failed |= row["exit_code"] != 0
+            write_text(options.out / "topologies.json", to_json(document))
+            console.print(summary(row), markup=False, soft_wrap=True)
     console.print(options.out / "topologies.json")
-    return int(any(row["exit_code"] != 0 for row in document["rows"]))
+    return int(failed)

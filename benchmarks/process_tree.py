@@ -7,6 +7,7 @@ It is looked at every `POLL_S`; a peak between two looks is missed.
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 import time
@@ -29,12 +30,14 @@ class Used:
         code: its exit code.
         output: stdout and stderr together.
         seconds: wall time.
+        cpu_seconds: of all processors together; says more than wall time on a shared machine.
         peak_mib: largest sum of memory over the tree.
     """
 
     code: int
     output: str
     seconds: float
+    cpu_seconds: float
     peak_mib: float
 
 
@@ -51,7 +54,7 @@ def run_watched(command: Sequence[str | Path], log: Path, variables: Mapping[str
     """
     if sys.platform != "linux":
         raise BadInput("the memory of a process tree is read from /proc; run this on Linux")
-    start, peak = time.perf_counter(), 0.0
+    start, peak, cpu_before = time.perf_counter(), 0.0, _cpu_seconds()
     with log.open("w", encoding="utf-8") as lines:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=lines, stderr=subprocess.STDOUT, env=variables
@@ -64,7 +67,14 @@ def run_watched(command: Sequence[str | Path], log: Path, variables: Mapping[str
             process.kill()
             process.wait()
     seconds = time.perf_counter() - start
-    return Used(process.returncode, log.read_text(encoding="utf-8"), seconds, peak)
+    cpu_seconds = _cpu_seconds() - cpu_before
+    return Used(process.returncode, log.read_text(encoding="utf-8"), seconds, cpu_seconds, peak)
+
+
+def _cpu_seconds() -> float:
+    """Of all processes below this one that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def tree_mib(root: int) -> float:

@@ -1,7 +1,7 @@
 """Every topology through the whole of ``python -m export all``: what it takes, what comes out.
 
-In: names of architectures and a side. Out: a row for each: wall time, peak memory of all processes,
-and of every artifact its verdict, its size and how far it is from PyTorch. Weights are drawn
+In: names of architectures and a side. Out: a row for each: wall time, processor time and peak memory
+of all processes, and of every artifact its verdict, its size and how far it is from PyTorch. Weights are drawn
 (`benchmarks.drawn_network`): time, memory and size do not depend on what was learnt.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,7 @@ from pipeline.networks import NETWORKS
 SCHEMA: Final = 1
 MEAN: Final = (0.485, 0.456, 0.406)  # of ImageNet, as in training
 STD: Final = (0.229, 0.224, 0.225)
+SETTINGS: Final = ("side", "images", "jobs")
 THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -49,8 +50,8 @@ class TopologiesRequest:
 
 def measure_topologies(
     request: TopologiesRequest, progress: Callable[[str], None] = lambda text: None
-) -> dict[str, Any]:
-    """Export one topology after the other; the document, as in the JSON.
+) -> Iterator[dict[str, Any]]:
+    """Export one topology after the other; after each the document so far, as in the JSON.
 
     Raises:
         BadInput: an unknown architecture, or a side or a number of images below 1.
@@ -65,13 +66,13 @@ def measure_topologies(
     for name in request.architectures or NETWORKS:
         progress(f"{name}, {request.side} px")
         rows.append(_row(name, request, data))
-    return {
-        "schema": SCHEMA,
-        "machine": machine(),
-        "tools": tool_versions(),
-        "settings": {k: v for k, v in asdict(request).items() if k in ("side", "images", "jobs")},
-        "rows": rows,
-    }
+        yield {
+            "schema": SCHEMA,
+            "machine": machine(),
+            "tools": tool_versions(),
+            "settings": {key: value for key, value in asdict(request).items() if key in SETTINGS},
+            "rows": rows,
+        }
 
 
 def to_json(document: Mapping[str, Any]) -> str:
@@ -85,7 +86,7 @@ def summary(row: Mapping[str, Any]) -> str:
     if not counts:
         counts = f"no report, exit code {row['exit_code']}; see its export.log"
     return (
-        f"{row['architecture']}: {row['seconds']:.0f} s, {row['peak_mib']:.0f} MiB, "
+        f"{row['architecture']}: {row['seconds']:.0f} s ({row['cpu_seconds']:.0f} s of a core), {row['peak_mib']:.0f} MiB, "
         f"{row['parameters'] / 1e6:.1f} million parameters; {counts}"
     )
 
@@ -140,6 +141,7 @@ def _row(architecture: str, request: TopologiesRequest, data: Path) -> dict[str,
         "architecture": architecture,
         "parameters": parameters,
         "seconds": round(used.seconds, 1),
+        "cpu_seconds": round(used.cpu_seconds, 1),
         "peak_mib": round(used.peak_mib),
         "exit_code": used.code,
         "verdicts": {word: verdicts.count(word) for word in sorted(set(verdicts))},
