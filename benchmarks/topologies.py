@@ -1,8 +1,8 @@
 """Every topology through the whole of ``python -m export all``: what it takes, what comes out.
 
-In: names of architectures and a side. Out: a row for each: wall time, processor time and peak memory
-of all processes, and of every artifact its verdict, its size and how far it is from PyTorch. Weights are drawn
-(`benchmarks.drawn_network`): time, memory and size do not depend on what was learnt.
+In: names of architectures and a side. Out: a row for each: wall time, processor time and peak
+memory of all processes, and of every artifact its verdict, its size and how far it is from PyTorch.
+Weights are drawn (`benchmarks.drawn_network`): what it takes does not depend on what was learnt.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ def summary(row: Mapping[str, Any]) -> str:
     if not counts:
         counts = f"no report, exit code {row['exit_code']}; see its export.log"
     return (
-        f"{row['architecture']}: {row['seconds']:.0f} s ({row['cpu_seconds']:.0f} s of a core), {row['peak_mib']:.0f} MiB, "
-        f"{row['parameters'] / 1e6:.1f} million parameters; {counts}"
+        f"{row['architecture']}: {row['seconds']:.0f} s ({row['cpu_seconds']:.0f} s of a core), "
+        f"{row['peak_mib']:.0f} MiB, {row['parameters'] / 1e6:.1f} million parameters; {counts}"
     )
 
 

@@ -572,6 +572,12 @@ BY_HAND: dict[str, tuple[str, dict[str, Any], list[Any]]] = {
         {"x": X, "axes": array([0], np.int32), "keep_dims": array(True, np.bool_)},
         [[2, 1]],
     ),
+    "maximum of all": ("reduce_max", {"x": X, "keep_dims": array(False, np.bool_)}, 4),
+    "maximum, axis kept": (
+        "reduce_max",
+        {"x": X, "axes": array([1], np.int32), "keep_dims": array(True, np.bool_)},
+        [[1], [4]],
+    ),
     "mean of all": ("reduce_mean", {"x": X, "keep_dims": array(False, np.bool_)}, 1.5),
     "softmax": (
         "softmax",
