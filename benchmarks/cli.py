@@ -33,6 +33,11 @@ validation AUROC reaches a target. Both take turns, a process each; the ratio is
 seed. The validation images decide when to stop, so the times say nothing about quality.
 """
 
+TOPOLOGIES_DESCRIPTION = """\
+Export every topology whole, one after the other, with drawn weights: wall time, peak memory of all
+processes, verdict and size of every artifact. Linux only, where the memory can be read.
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0: all done or not run with a reason, 1: one failed, 2: bad input."""
@@ -98,6 +103,40 @@ def _parser() -> argparse.ArgumentParser:
         help="for training.json (default: build/benchmarks)",
     )
     training.set_defaults(command=_run_training)
+    topologies = commands.add_parser(
+        "topologies",
+        help="what exporting each topology takes: time, memory, sizes",
+        description=TOPOLOGIES_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    topologies.add_argument(
+        "--only",
+        type=_names,
+        default=(),
+        metavar="NAMES",
+        help="some of the topologies, with commas: resnet34,vgg19_bn (default: all)",
+    )
+    topologies.add_argument(
+        "--side", type=int, default=224, metavar="N", help="of the images (default: 224 px)"
+    )
+    topologies.add_argument(
+        "--images",
+        type=int,
+        default=11,
+        metavar="N",
+        help="validation images for parity, beside the 13 hard ones (default: 11)",
+    )
+    topologies.add_argument(
+        "--jobs", type=int, default=2, metavar="N", help="converters at a time (default: 2)"
+    )
+    topologies.add_argument(
+        "--out",
+        type=Path,
+        default=argparse.SUPPRESS,
+        metavar="DIR",
+        help="for topologies.json and what was converted (default: build/benchmarks)",
+    )
+    topologies.set_defaults(command=_run_topologies)
     return parser
 
 
@@ -235,3 +274,27 @@ def _run_training(options: argparse.Namespace) -> int:
     print_training_table(console, document)
     console.print(str(options.out / "training.json"))
     return int(any(row["status"] == "failed" for row in document["rows"]))
+
+
+def _run_topologies(options: argparse.Namespace) -> int:
+    from benchmarks.topologies import TopologiesRequest, measure_topologies, summary, to_json
+    from pipeline.placement import write_text
+    from pipeline.terminal import open_console
+
+    request = TopologiesRequest(
+        architectures=options.only,
+        side=options.side,
+        images=options.images,
+        jobs=options.jobs,
+        build=options.out / "topologies",
+    )
+    console = open_console()
+    failed = False
+    with console.status("starting") as status:
+        for document in measure_topologies(request, status.update):
+            row = document["rows"][-1]
+            failed |= row["exit_code"] != 0
+            write_text(options.out / "topologies.json", to_json(document))
+            console.print(summary(row), markup=False, soft_wrap=True)
+    console.print(options.out / "topologies.json")
+    return int(failed)

@@ -40,18 +40,22 @@ def write_drawn_checkpoint(folder: Path, spec: ModelSpec, seed: int = 0) -> Path
 
 
 def drawn_network(spec: ModelSpec, seed: int = 0) -> nn.Module:
-    """A network with He initialisation (arXiv:1502.01852), in evaluation mode.
+    """A calibrated network of the spec's architecture, in evaluation mode."""
+    torch.manual_seed(seed)
+    return calibrate(build_network(spec.architecture, len(spec.labels)), spec, seed)
+
+
+def calibrate(network: nn.Module, spec: ModelSpec, seed: int = 0) -> nn.Module:
+    """Draw a network's weights by He (arXiv:1502.01852); it is returned in evaluation mode.
 
     Batch norms get scales and shifts that differ, and the statistics of one batch that went through
     them, so that activations neither vanish nor explode at any depth. The last layer is scaled and
     shifted until the logits of each class spread by `LOGIT_SPREAD` around 0.
     """
-    torch.manual_seed(seed)
-    network = build_network(spec.architecture, len(spec.labels))
     bare = PixelGraph(network, spec)
     pixels = (_calibration_images(spec.side, seed) - bare.mean) / bare.std
     with torch.no_grad():
-        for module in network.body.modules():
+        for module in network.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 if module.bias is not None:
@@ -59,7 +63,7 @@ def drawn_network(spec: ModelSpec, seed: int = 0) -> nn.Module:
             elif isinstance(module, nn.BatchNorm2d):
                 nn.init.uniform_(module.weight, 0.5, 1.5)
                 nn.init.normal_(module.bias, std=0.1)
-        for module in network.body.modules():
+        for module in network.modules():
             if isinstance(module, BasicBlock | Bottleneck):
                 _last_norm(module).weight.mul_(BRANCH_SCALE)
         _take_statistics(network, pixels)

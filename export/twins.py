@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,8 @@ from export.graph import DeployGraph
 from pipeline.activations import int8_twin
 from pipeline.checkpoint import SPEC_FILE, ModelSpec, checkpoint_sha256, read_grids, read_spec
 from pipeline.errors import BadInput
-from pipeline.networks import load_network
+from pipeline.networks import build_network, load_network
+from pipeline.rounding import weighted_layers
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,25 @@ def missing_twin(checkpoint: Path, twin: str) -> str:
     """Why there is no such twin and what makes it; empty if there is one."""
     if (twin_folder(checkpoint, twin) / SPEC_FILE).is_file():
         return ""
-    return (
-        f"{checkpoint} is not compressed to {TWINS[twin].folder}; "
-        f"`python -m pipeline compress {checkpoint} --data PLACE` does it"
-    )
+    lacking = f"{checkpoint} is not compressed to {TWINS[twin].folder}"
+    refused = _refused(read_spec(checkpoint).architecture)
+    if refused:
+        return f"{lacking}, and cannot be: {refused}"
+    return f"{lacking}; `python -m pipeline compress {checkpoint} --data PLACE` does it"
+
+
+@cache
+def _refused(architecture: str) -> str:
+    """Why networks of this architecture cannot be compressed; empty if they can."""
+    import torch
+
+    with torch.device("meta"):  # shapes only
+        network = build_network(architecture, classes=2)
+    try:
+        weighted_layers(network)
+    except BadInput as error:
+        return str(error)
+    return ""
 
 
 def read_twin(checkpoint: Path, twin: str = "fp32") -> tuple[ModelSpec, DeployGraph]:

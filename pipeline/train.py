@@ -77,7 +77,15 @@ def train(
     if out is None:
         out = Path("build") / "checkpoints" / name
         check_place(out, data, overwrite)
-    return train_on(dataset, config, out, name=name, model_version=model_version, positive=positive)
+    return train_on(
+        dataset,
+        config,
+        out,
+        name=name,
+        model_version=model_version,
+        positive=positive,
+        shortcuts=shortcuts,
+    )
 
 
 def train_on(
@@ -89,6 +97,7 @@ def train_on(
     model_version: str = "0.0.0",
     positive: str | None = None,
     callbacks: Sequence[Any] = (),
+    shortcuts: bool = False,
 ) -> Path:
     """Train on images that are read and split already; what stands at `out` is replaced.
 

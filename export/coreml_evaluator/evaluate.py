@@ -26,7 +26,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RGB, BGR = 20, 30  # FeatureTypes.proto, ImageFeatureType.ColorSpace
-SELECTING: Final = {"concat", "max_pool", "relu", "reshape"}  # each output is an input, or 0
+SELECTING: Final = {
+    "concat",
+    "max_pool",
+    "reduce_max",
+    "relu",
+    "reshape",
+}  # each output is an input, or 0
 Watch = Callable[[str, str, Tensor], None]
 
 

@@ -157,10 +157,11 @@ def _linear(arguments: Arguments) -> Tensor:
     return F.linear(tensor(arguments["x"]), tensor(arguments["weight"]), bias)
 
 
-def _reduce_mean(arguments: Arguments) -> Tensor:
+def _reduced(arguments: Arguments) -> tuple[Tensor, list[int], bool]:
+    """What a reduction takes: its input, its axes, whether they stay with size 1."""
     x = tensor(arguments["x"])
     axes = _ints(arguments["axes"]) if "axes" in arguments else list(range(x.ndim))
-    return torch.mean(x, dim=axes, keepdim=bool(arguments["keep_dims"]))
+    return x, axes, bool(arguments["keep_dims"])
 
 
 def _cast(arguments: Arguments) -> Tensor:
@@ -185,7 +186,8 @@ OPERATIONS: Final[Mapping[str, Callable[[Arguments], Tensor]]] = {
     "max_pool": _max_pool,
     "mul": lambda a: tensor(a["x"]) * tensor(a["y"]),
     "real_div": lambda a: tensor(a["x"]) / tensor(a["y"]),
-    "reduce_mean": _reduce_mean,
+    "reduce_max": lambda a: torch.amax(*_reduced(a)),
+    "reduce_mean": lambda a: torch.mean(*_reduced(a)),
     "relu": lambda a: torch.relu(tensor(a["x"])),
     "reshape": lambda a: tensor(a["x"]).reshape(_ints(a["shape"])),
     "softmax": lambda a: torch.softmax(tensor(a["x"]), dim=int(a["axis"])),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from export.errors import Unreadable
+from export.formats.lite_calls import called_records
 from export.formats.lite_packing import Packed, told_apart, unpack_layers
 from export.formats.lite_unpickler import Record, read_pickle
 from export.layers import Layer
@@ -35,10 +36,8 @@ def prepacked_layers(reader: Any, name: str) -> list[Layer]:
     try:
         functions = [dict(body) for _, body, *_ in document[1:]]
         for function in functions:
-            for operation, argument, *_ in function["instructions"]:
-                constant = function["constants"][argument] if operation == "LOADC" else None
-                if isinstance(constant, Record):
-                    layers.append(_prepacked(constant, f"constant {argument}"))
+            if any(isinstance(constant, Record) for constant in function["constants"]):
+                layers += [_prepacked(*found) for found in called_records(function)]
     except (TypeError, ValueError, KeyError, IndexError) as error:
         raise Unreadable(f"{name}: bytecode cannot be read: {error}") from error
     return layers

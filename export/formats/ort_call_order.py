@@ -1,17 +1,16 @@
 """The nodes of an ORT file in the order in which a program would call them.
 
-In: the graph of the file, which lists nodes as its optimiser left them. Out: the nodes. From the
-output backwards, inputs from first to last: the main path of a residual block before its shortcut,
-also where the sum of both was fused into a convolution of the main path.
+In: the graph of the file, which lists nodes as its optimiser left them. Out: the nodes by
+`call_order`, also where the sum of a residual block was fused into a convolution.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final
 
 from export.errors import Unreadable
+from export.formats.call_order import call_order
 
 SUMMAND: Final = {b"FusedConv": 3}  # operation -> the input that is added to what it computes
 
@@ -37,23 +36,4 @@ def in_call_order(graph: Any) -> list[Any]:
         raise Unreadable("the nodes of the ORT file need each other in a circle") from error
     results = [graph.Outputs(i) for i in range(graph.OutputsLength())]
     ends = [made_by[name] for name in results if name in made_by]
-    return [nodes[i] for i in _depth_first([*ends, *range(len(nodes))], before, beside)]
-
-
-def _depth_first(
-    ends: Sequence[int], before: Sequence[Sequence[int]], beside: Sequence[Sequence[int]]
-) -> list[int]:
-    """Without recursion: a chain may be longer than Python's stack is deep."""
-    ordered: list[int] = []
-    seen: set[int] = set()
-    stack = [(end, False) for end in reversed(ends)]
-    while stack:
-        number, is_next = stack.pop()
-        if is_next:
-            ordered.append(number)
-        elif number not in seen:
-            seen.add(number)
-            stack += [(i, False) for i in reversed(beside[number])]
-            stack.append((number, True))
-            stack += [(i, False) for i in reversed(before[number])]
-    return ordered
+    return [nodes[i] for i in call_order([*ends, *range(len(nodes))], before, beside)]

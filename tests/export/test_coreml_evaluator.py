@@ -5,6 +5,7 @@ Packages are written by coremltools' own converter; what they must compute is Py
 
 from __future__ import annotations
 
+import copy
 import shutil
 import struct
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from export.batch_norms import folded_network
 from export.coreml_evaluator.constants import decompress
 from export.coreml_evaluator.evaluate import BGR, RGB, Program, evaluate, load_program
 from export.coreml_evaluator.operations import operate
@@ -570,6 +572,12 @@ BY_HAND: dict[str, tuple[str, dict[str, Any], list[Any]]] = {
         {"x": X, "axes": array([0], np.int32), "keep_dims": array(True, np.bool_)},
         [[2, 1]],
     ),
+    "maximum of all": ("reduce_max", {"x": X, "keep_dims": array(False, np.bool_)}, 4),
+    "maximum, axis kept": (
+        "reduce_max",
+        {"x": X, "axes": array([1], np.int32), "keep_dims": array(True, np.bool_)},
+        [[1], [4]],
+    ),
     "mean of all": ("reduce_mean", {"x": X, "keep_dims": array(False, np.bool_)}, 1.5),
     "softmax": (
         "softmax",
@@ -892,9 +900,9 @@ def test_the_evaluator_computes_what_pytorch_does(
     """Logits of each topology against its twin and against the network itself, and its weights."""
     images = np.stack(list(hard_images(side).values()))[-count:]
     graph = build_calibrated(architecture, side, images)
-    folded = any(isinstance(module, nn.BatchNorm2d) for module in graph.modules())
     layers = [normalisation_layer(graph), *network_layers(graph, side)]
-    traced = trace(graph, side)
+    folded = copy.deepcopy(graph, {id(graph.network): folded_network(graph.network)})
+    traced = trace(folded, side)
     with torch.inference_mode():
         original = graph.network((as_pixels(images) - graph.mean) / graph.std)
     for target, precision in variants:
@@ -907,7 +915,7 @@ def test_the_evaluator_computes_what_pytorch_does(
             assert_close(found, build_twin(program, graph).logits(as_pixels(images)))
         if precision == "fp32":
             assert_close(found, original)
-        assert weight_violations(stored_layers(program), layers, folded) == []
+        assert weight_violations(stored_layers(program), layers) == []
         shutil.rmtree(path)
 
 
@@ -1011,6 +1019,6 @@ def test_a_compressed_package_computes_what_pytorch_does_with_its_weights(
     with torch.inference_mode():
         twin = build_twin(program, model.graph.pixels).logits(as_pixels(images))
     assert_close(logits_of(program, images), twin)
-    violations = weight_violations(stored_layers(program), model.held.layers, folded=False)
+    violations = weight_violations(stored_layers(program), model.held.layers)
     assert violations
     assert all("values are not the checkpoint's" in v for v in violations)

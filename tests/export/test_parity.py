@@ -201,7 +201,6 @@ def check(monkeypatch: pytest.MonkeyPatch, fake: FakeFormat) -> ParityResult:
         images=images,
         probs=REFERENCE,
         layers=[],
-        folded=False,
     )
     return check_artifact("fake", "fp32", Path("x"), reference)
 

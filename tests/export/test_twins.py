@@ -77,6 +77,15 @@ def test_a_missing_twin_says_what_makes_it(twin: str, plain: Path) -> None:
     assert f"`python -m pipeline compress {plain} --data PLACE`" in said
 
 
+@pytest.mark.parametrize("architecture", ["resnet34", "resnet152", "densenet169", "vgg19_bn"])
+def test_a_twin_that_cannot_be_made_says_why_and_not_how(architecture: str, tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, make_spec(architecture=architecture), {"x": torch.zeros(1)})
+    said = missing_twin(tmp_path, "w4")
+    assert "is not compressed to w4, and cannot be: body" in said
+    assert "is a batch norm" in said
+    assert "python -m" not in said
+
+
 def test_the_checkpoint_itself_is_never_a_missing_twin(plain: Path) -> None:
     assert missing_twin(plain, "fp32") == ""
     assert twin_folder(plain, "fp32") == plain

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from export.batch_norms import as_scale
 from export.layers import Layer
 from export.weight_check import weight_violations
 
@@ -16,8 +17,8 @@ def layer(weight: np.ndarray = WEIGHT, bias: np.ndarray | None = BIAS, kind: str
     return Layer(kind, "layer", tensors)
 
 
-def violations(stored: list[Layer], expected: list[Layer], folded: bool = False) -> list[str]:
-    return weight_violations(stored, expected, folded)
+def violations(stored: list[Layer], expected: list[Layer]) -> list[str]:
+    return weight_violations(stored, expected)
 
 
 def test_equal_weights_and_their_fp16_rounding_pass() -> None:
@@ -39,17 +40,25 @@ def test_not_a_number_is_never_equal() -> None:
     broken = WEIGHT.copy()
     broken[0, 0, 0, 0] = np.nan
     assert violations([layer(broken)], [layer()])
-    assert violations([layer(broken)], [layer()], folded=True)
 
 
-@pytest.mark.parametrize("sign", [1, -1])
-def test_a_folded_weight_may_be_one_unit_of_fp16_off_and_not_two(sign: int) -> None:
-    wanted = np.full((1, 1, 1, 1), sign * 0.0625, np.float32)  # a power of two, either sign
-    unit = np.spacing(np.float16(0.0625))
-    for units, clean in ((1, True), (2, False)):
-        stored = (wanted.astype(np.float16) + np.float16(units) * unit).astype(np.float16)
-        found = violations([layer(stored, None)], [layer(wanted, None)], folded=True)
-        assert (found == []) is clean
+def norm(**changes: float) -> Layer:
+    rng = np.random.default_rng(1)
+    tensors = {
+        key: rng.uniform(0.5, 2, 4).astype(np.float32)
+        for key in ("weight", "bias", "mean", "variance")
+    } | {"epsilon": np.array(1e-5, np.float32)}
+    moved = {key: tensors[key] + np.float32(change) for key, change in changes.items()}
+    return Layer("batch_norm", "norm", tensors | moved)
+
+
+@pytest.mark.parametrize("key", ["weight", "bias", "mean", "variance", "epsilon"])
+def test_no_tensor_of_a_batch_norm_may_differ_however_it_is_stored(key: str) -> None:
+    scale = as_scale(norm())
+    assert violations([norm()], [norm()]) == []
+    assert violations([scale], [norm()]) == []
+    assert violations([norm(**{key: 1e-3})], [norm()])
+    assert violations([as_scale(norm(**{key: 1e-3}))], [norm()])
 
 
 def test_a_missing_bias_counts_as_zeros() -> None:

@@ -1,0 +1,35 @@
+"""The order in which a program would call what a file only lists: runtimes move branches about.
+
+From the result backwards, inputs from first to last: the main path of a residual block before its
+shortcut. That is PyTorch's own order where a block's branches are written in the order of their
+sum or concatenation, as in torchvision's networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def call_order(
+    ends: Sequence[int], before: Sequence[Sequence[int]], beside: Sequence[Sequence[int]]
+) -> list[int]:
+    """Numbers of operations; without recursion, since a chain may be longer than Python's stack.
+
+    Args:
+        ends: the operations that give the results, then any others that must not be left out.
+        before: of each operation those that it needs, in the order of its inputs. No circles.
+        beside: likewise those whose result it merely adds to its own, called after it.
+    """
+    ordered: list[int] = []
+    seen: set[int] = set()
+    stack = [(end, False) for end in reversed(ends)]
+    while stack:
+        number, is_next = stack.pop()
+        if is_next:
+            ordered.append(number)
+        elif number not in seen:
+            seen.add(number)
+            stack += [(i, False) for i in reversed(beside[number])]
+            stack.append((number, True))
+            stack += [(i, False) for i in reversed(before[number])]
+    return ordered

@@ -1,0 +1,191 @@
+"""Every topology in every format: it converts, it is proven, and a fault in it is found.
+
+The five themselves are slow; what they are made of (residual and dense blocks with batch norms) is
+tried small and at once.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+from torchvision.models.densenet import DenseNet
+from torchvision.models.resnet import Bottleneck, ResNet
+
+from benchmarks.drawn_network import calibrate, drawn_network
+from export.coreml_evaluator.evaluate import load_program
+from export.formats import FORMATS
+from export.formats.lite_unpickler import read_pickle
+from export.graph import DeployGraph, reference_probs
+from export.hard_images import hard_images
+from export.metadata import model_metadata
+from export.network_layers import network_layers
+from export.parity import check_artifact
+from export.parity_images import ParityImages
+from export.reference import Reference
+from export.weight_check import weight_violations
+from pipeline.networks import NETWORKS, Network
+from tests.conftest import make_spec
+from tests.export.conftest import PLAIN
+
+IDENTITY = "ab" * 32
+SIDE = 64
+each_artifact = pytest.mark.parametrize(("name", "precision"), PLAIN)
+
+
+def residual() -> Network:
+    """Two stages of bottlenecks; the first block's shortcut has its third convolution's shape."""
+    whole = ResNet(Bottleneck, [2, 1, 0, 0])
+    layers = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2")
+    return Network(nn.Sequential(*[getattr(whole, layer) for layer in layers]), 512, 2)
+
+
+def dense() -> Network:
+    """Two dense blocks and a transition: batch norms behind convolutions and before ReLUs."""
+    whole = DenseNet(growth_rate=8, block_config=(2, 2), num_init_features=16, bn_size=2)
+    return Network(nn.Sequential(whole.features, nn.ReLU(inplace=True)), 32, 2)
+
+
+SMALL: dict[str, Callable[[], Network]] = {"residual": residual, "dense": dense}
+each_small = pytest.mark.parametrize("small", SMALL)
+
+
+@cache
+def reference(architecture: str) -> Reference:
+    """Of a topology or of a small network, with answers that vary."""
+    spec = make_spec(name="drawn", side=SIDE)
+    if architecture in SMALL:
+        torch.manual_seed(0)
+        network: nn.Module = calibrate(SMALL[architecture](), spec)
+    else:
+        spec = make_spec(name="drawn", side=SIDE, architecture=architecture)
+        network = drawn_network(spec)
+    graph = DeployGraph(network, spec).eval()
+    hard = hard_images(SIDE)
+    pixels = np.stack(list(hard.values()))
+    images = ParityImages(tuple(hard), ("hard",) * len(hard), pixels, "hard images")
+    answers = reference_probs(graph, pixels)
+    assert answers[:, 0].std() > 0.1
+    return Reference(spec, IDENTITY, graph, images, answers)
+
+
+def convert(held: Reference, name: str, precision: str, folder: Path) -> Path:
+    path = folder / f"{held.spec.name}_{precision}{FORMATS[name].SUFFIX}"
+    metadata = model_metadata(held.spec, IDENTITY)
+    FORMATS[name].convert(held.graph, held.spec, metadata, precision, path)
+    return path
+
+
+# --- faults -----------------------------------------------------------------------------------
+
+
+def moved_mean(network: nn.Module) -> None:
+    norms(network)[len(norms(network)) // 2].running_mean[1] += 0.01
+
+
+def other_epsilon(network: nn.Module) -> None:
+    norms(network)[-1].eps = 2e-5
+
+
+def moved_variance_before_a_relu(network: nn.Module) -> None:
+    norms(network)[0].running_var[0] *= 1.001
+
+
+def swapped_twins(network: nn.Module) -> None:
+    """Of the first two convolutions of one shape the weights are exchanged."""
+    seen: dict[torch.Size, nn.Conv2d] = {}
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            if module.weight.shape in seen:
+                other = seen[module.weight.shape]
+                module.weight, other.weight = other.weight, module.weight
+                return
+            seen[module.weight.shape] = module
+    raise AssertionError("no two convolutions of one shape")
+
+
+FAULTS = (moved_mean, other_epsilon, moved_variance_before_a_relu, swapped_twins)
+
+
+def norms(network: nn.Module) -> list[nn.BatchNorm2d]:
+    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+def faulty(held: Reference, fault: Callable[[nn.Module], None]) -> Reference:
+    """A file made of this is what the fault leaves."""
+    graph = copy.deepcopy(held.graph)
+    with torch.no_grad():
+        fault(graph.pixels.network)
+    return Reference(held.spec, IDENTITY, graph, held.images, held.probs)
+
+
+# --- small ------------------------------------------------------------------------------------
+
+
+@each_small
+@each_artifact
+def test_blocks_of_the_topologies_convert_and_are_proven(
+    name: str, precision: str, small: str, tmp_path: Path
+) -> None:
+    held = reference(small)
+    found = check_artifact(name, precision, convert(held, name, precision, tmp_path), held)
+    assert found.status == "pass", found.reason
+    assert set(found.parts) >= {"contract", "weights", "outputs"}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@each_small
+@each_artifact
+def test_a_fault_in_a_block_is_found_in_the_weights_of_its_file(
+    name: str, precision: str, small: str, fault: Callable[[nn.Module], None], tmp_path: Path
+) -> None:
+    held = reference(small)
+    path = convert(faulty(held, fault), name, precision, tmp_path)
+    found = check_artifact(name, precision, path, held)
+    assert found.status == "fail"
+    assert "are not the checkpoint's" in found.parts["weights"]
+
+
+@each_small
+def test_no_file_has_a_batch_norm_that_could_be_folded(small: str, tmp_path: Path) -> None:
+    """The dense network keeps 7: of 4 layers, the transition's, the last; the lite files none."""
+    held = reference(small)
+    left = 6 if small == "dense" else 0
+    model = onnx.load(convert(held, "onnx", "fp32", tmp_path))
+    assert Counter(n.op_type for n in model.graph.node)["BatchNormalization"] == left
+    program = load_program(convert(held, "coreml", "fp16", tmp_path))
+    assert Counter(step.operation for step in program.steps)["batch_norm"] == left
+    for precision in ("fp32", "fp16"):
+        path = convert(held, "torchscript", precision, tmp_path)
+        assert "batch_norm" not in str(FORMATS["torchscript"].describe(path).requires)
+        assert read_pickle(torch._C.PyTorchFileReader(str(path)), "bytecode.pkl", "x")
+
+
+# --- the five ---------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", NETWORKS)
+def test_a_topology_is_proven_in_every_format_and_faults_in_it_are_found(
+    architecture: str, tmp_path: Path
+) -> None:
+    """Faults are planted in what the file is held against: to read it once is enough."""
+    held = reference(architecture)
+    faults = FAULTS if norms(held.graph) else (swapped_twins,)
+    planted = {f: network_layers(faulty(held, f).graph.pixels, SIDE) for f in faults}
+    for name, precision in PLAIN:
+        path = convert(held, name, precision, tmp_path)
+        found = check_artifact(name, precision, path, held)
+        assert found.status == "pass", f"{name} {precision}: {found.reason}"
+        stored = [layer for layer in FORMATS[name].stored_layers(path) if layer.kind != "normalise"]
+        for fault, layers in planted.items():
+            assert weight_violations(stored, layers), f"{name} {precision} {fault.__name__}"
+    reference.cache_clear()
