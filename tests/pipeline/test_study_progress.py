@@ -2,15 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from pipeline.study_progress import Board
 from tests.pipeline.study_document import trial
 
 
-@pytest.fixture
-def board(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Board:
-    return Board([trial("small", "paper", seed, tmp_path) for seed in (2, 3)])
+def make_board(place: Path) -> Board:
+    return Board([trial("small", "paper", seed, place) for seed in (2, 3)])
 
 
 def all_done(board: Board) -> float:
@@ -19,7 +16,8 @@ def all_done(board: Board) -> float:
     return task.completed
 
 
-def test_the_board_says_what_begins_and_what_came_of_it(capsys, board):
+def test_the_board_says_what_begins_and_what_came_of_it(capsys, tmp_path):
+    board = make_board(tmp_path)
     board.look()
     assert capsys.readouterr().out == ""
     board.trials[0].progress.write_text("0")
@@ -30,7 +28,8 @@ def test_the_board_says_what_begins_and_what_came_of_it(capsys, board):
     assert capsys.readouterr().out == "small-paper-seed2: accuracy 0.9\n"
 
 
-def test_the_board_counts_the_batches_of_all_trials(board):
+def test_the_board_counts_the_batches_of_all_trials(tmp_path):
+    board = make_board(tmp_path)
     assert all_done(board) == 0
     for trial_, batches in zip(board.trials, ("4", "1"), strict=True):
         trial_.progress.write_text(batches)
@@ -42,7 +41,8 @@ def test_the_board_counts_the_batches_of_all_trials(board):
     assert len(board.progress.tasks) == 2
 
 
-def test_a_progress_file_that_is_half_written_is_no_error(board):
+def test_a_progress_file_that_is_half_written_is_no_error(tmp_path):
+    board = make_board(tmp_path)
     board.trials[0].progress.write_text("")
     board.look()
     assert all_done(board) == 0
