@@ -5,7 +5,7 @@ READY := .venv/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help setup export test test-fast check format train benchmark parity docs release clean arm64 oldest \
-        peers benchmark-peers compress
+        peers benchmark-peers compress compare
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -47,6 +47,9 @@ train: $(READY)  ## train on synthetic phantoms; DATA=folder for your own images
 
 compress: $(READY)  ## compress CHECKPOINT=folder to int8, w4 and w3; DATA=folder of its images
 	$(BIN)/python -m pipeline compress $(CHECKPOINT) $(if $(DATA),--data $(DATA))
+
+compare: $(READY)  ## which topology? five of them under two protocols; DATA=folder of your images
+	$(BIN)/python -m pipeline compare $(if $(DATA),--data $(DATA))
 
 benchmark: $(READY)  ## time the published artifacts
 	$(BIN)/python -m benchmarks

@@ -108,10 +108,14 @@ def explain(selection: Selection) -> list[str]:
     lowest = min(selection.sums.values())
     tied = [topology for topology, total in sums if total == lowest]
     parted = f" ({_and(tied)} have the same sum)" if len(tied) > len(selection.chosen) else ""
-    lines.append(f"The rule chooses {_and(selection.chosen)}{parted}.")
+    verb = "chooses" if len(selection.chosen) == 1 else "cannot part"
+    lines.append(f"The rule {verb} {_and(selection.chosen)}{parted}.")
     for name, chosen in selection.without.items():
-        change = "still" if chosen == selection.chosen else "it would be"
-        lines.append(f"Without {CRITERIA[name]}: {change} {_and(chosen)}.")
+        if len(chosen) > 1:
+            lines.append(f"Without {CRITERIA[name]}: it could not part {_and(chosen)}.")
+        else:
+            change = "still" if chosen == selection.chosen else "it would be"
+            lines.append(f"Without {CRITERIA[name]}: {change} {_and(chosen)}.")
     return lines
 
 
@@ -165,4 +169,4 @@ def _choose(
 
 
 def _and(names: Sequence[str]) -> str:
-    return " and ".join(names)
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

@@ -24,6 +24,7 @@ class StageWatch(Callback):  # type: ignore[misc]  # fastai has no types
     Attributes:
         batches_after: batches learned from at the end of each epoch, both stages counted on.
         stage_s: seconds of each stage, its validation passes included.
+        device_name: such as ``cpu``.
         stage_probs: float32 (N, K) of the validation images at the end of each stage.
     """
 
@@ -38,6 +39,7 @@ class StageWatch(Callback):  # type: ignore[misc]  # fastai has no types
     def before_fit(self) -> None:
         """A stage begins; fastai says so also before it asks a network for answers alone."""
         self.stage_start = perf_counter()
+        self.device_name = str(self.dls.device)
         self.batches_before = self.batches_seen
 
     def before_validate(self) -> None:

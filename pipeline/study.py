@@ -150,7 +150,8 @@ def _read(study: Study, data: Path | None) -> Pool:
 
 def _announce(study: Study, pool: Pool, rulings: Mapping[tuple[str, int], Ruling]) -> None:
     print(INTENDED_USE)
-    print(f"{len(pool.samples)} images of {pool.dataset.name}; positive label: {pool.positive}")
+    positive = pool.positive or "none (more than two)"
+    print(f"{len(pool.samples)} images of {pool.dataset.name}; positive label: {positive}")
     for (protocol, seed), ruling in rulings.items():
         if ruling.dataset is None:
             print(f"{protocol}, seed {seed}: not possible: {ruling.reason}")

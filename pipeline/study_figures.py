@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from pipeline.dataset import SPLITS
 from pipeline.placement import staged_folder
 from pipeline.trial import FINAL_FILE, FROZEN, read_predictions
 
@@ -238,6 +239,10 @@ def draw_losses(document: Mapping[str, Any]) -> Figure:
 
     done = [entry for entry in document["trials"] if entry["status"] == "done"]
     panels, figure = _panels([(entry["protocol"], entry["topology"]) for entry in done], 2.6)
+    # One scale for all panels, or they could not be compared.
+    every = [epoch[f"{side}_loss"] for e in done for epoch in e["history"] for side in SPLITS]
+    highest = max((loss for loss in every if loss is not None), default=1.0)
+    longest = max(len(entry["history"]) for entry in done)
     for (protocol, topology), axes in panels.items():
         members = [e for e in done if (e["protocol"], e["topology"]) == (protocol, topology)]
         for number, entry in enumerate(members):
@@ -259,8 +264,9 @@ def draw_losses(document: Mapping[str, Any]) -> Figure:
             f"{_seeds([entry['seed'] for entry in members])}",
             fontsize=8,
         )
-        axes.set(xlabel="epoch", ylabel="cross-entropy loss", ylim=(0, None))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set(xlabel="epoch", ylabel="cross-entropy loss", ylim=(0, 1.08 * highest))
+        axes.set_xlim(0.5, longest + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
     _legend(figure, panels)
     return _finished(figure, "Training and validation loss, frozen and fine-tuned stage")
@@ -284,7 +290,7 @@ def draw_roc(answers: Sequence[Answers]) -> Figure:
                     false, true, color=_colour(number), ls=LINES[number % len(LINES)], lw=1.6,
                     label=f"{its.topology}, AUROC {area:.3f}" if line == 0 else None,
                 )  # fmt: skip
-        axes.plot([0, 1], [0, 1], color="grey", lw=1, ls=":", label="chance")
+        axes.plot([0, 1], [0, 1], color="grey", lw=0.8, label="chance")
         axes.set(xlabel="1 - specificity", ylabel="recall", aspect="equal")
         n = len(members[0].truth[0])
         axes.set_title(f"protocol {protocol}, n = {n} valid{_seeds(members[0].seeds)}", fontsize=9)

@@ -133,8 +133,8 @@ def _entry(study: Study, trial: Trial, outcome: Outcome) -> dict[str, Any]:
         return entry
     kept = (
         "checkpoint_sha256", "initial_weights", "imagenet", "parameters", "size_bytes", "images",
-        "threads", "batches_per_epoch", "stage_s", "training_s", "total_s", "history", "figures",
-        "tools",
+        "threads", "device", "batches_per_epoch", "stage_s", "training_s", "total_s", "history",
+        "figures", "tools",
     )  # fmt: skip
     entry |= {name: outcome.document[name] for name in kept}
     history = outcome.document["history"]
@@ -283,17 +283,17 @@ def _cautions(
             "are those of the start as much as of the topology; with a network, --weights imagenet "
             "--again gives all of them the same start."
         )
-    perfect = [
+    alike = [
         f"{entry['name']} ({name})"
         for entry in done
         for name, figure in _final(entry).items()
-        if figure["value"] == figure["low"] == figure["high"] == 1
+        if figure["value"] == figure["low"] == figure["high"] and figure["value"] in (0, 1)
     ]
-    if perfect:
+    if alike:
         cautions.append(
-            f"An interval of 1 to 1 ({', '.join(perfect)}) says only that none of the n images was "
-            "wrong: an error rate of up to 3/n fits that as well (rule of three, Hanley & "
-            "Lippman-Hand, JAMA 1983)."
+            f"An interval without width ({', '.join(alike)}) says only that all n images came out "
+            "alike: a rate of up to 3/n of the other outcome fits that as well (rule of three, "
+            "Hanley & Lippman-Hand, JAMA 1983)."
         )
     for protocol in study.protocols:
         notes = [

@@ -46,9 +46,11 @@ FROZEN: Final = "frozen"
 FINE_TUNED: Final = "fine-tuned"
 # What decides a network's weights: another version or another text of these, another training.
 DECIDING_TOOLS: Final = ("torch", "torchvision", "fastai", "numpy", "pillow")
-DECIDING_MODULES: Final = (
-    "images", "learner", "loaders", "metrics", "networks", "stage_watch", "train", "weights",
-)  # fmt: skip
+DECIDING_MODULES: Final = ("train", "stage_watch")  # and what of this package they import
+# Recipe and images are compared themselves; the others write what is found.
+BYSTANDERS: Final = frozenset(
+    {"checkpoint", "config", "dataset", "errors", "placement", "plots", "training_images"}
+)
 TELL_EVERY_S: Final = 0.5
 
 
@@ -254,6 +256,7 @@ def _measure(trial: Trial, watch: StageWatch, folder: Path, start: float) -> Non
         "images": trial.dataset.counts(),
         "split": trial.dataset.split_rule,
         "threads": trial.threads,
+        "device": watch.device_name,
         "batch_size": trial.config.batch_size,
         "batches_per_epoch": watch.batches_after[0],
         "stage_s": dict(zip(stages, watch.stage_s, strict=True)),
@@ -358,16 +361,25 @@ def _parameters(topology: str, classes: int) -> int:
 @cache
 def _code_fingerprint() -> str:
     """SHA-256 over the deciding modules' syntax trees: comments and docstrings do not count."""
-    digest = hashlib.sha256()
-    for name in DECIDING_MODULES:
-        tree = ast.parse((Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8"))
+    trees: dict[str, str] = {}
+    waiting = list(DECIDING_MODULES)
+    while waiting:
+        name = waiting.pop()
+        path = Path(__file__).parent / f"{name}.py"
+        if name in trees or name in BYSTANDERS or not path.is_file():
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (
                 ast.get_docstring(node, clean=False) is not None
             ):
                 node.body = node.body[1:]
-        digest.update(f"{name}\n{ast.dump(tree)}\n".encode())
-    return digest.hexdigest()
+            if isinstance(node, ast.ImportFrom) and node.module == "pipeline":
+                waiting += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pipeline."):
+                waiting.append(str(node.module).removeprefix("pipeline."))
+        trees[name] = ast.dump(tree)
+    return hashlib.sha256(json.dumps(sorted(trees.items())).encode()).hexdigest()
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

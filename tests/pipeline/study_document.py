@@ -72,6 +72,7 @@ def outcome(
             "size_bytes": 4 * parameters,
             "images": dataset().counts(),
             "threads": 1,
+            "device": "cpu",
             "batches_per_epoch": 2,
             "stage_s": {"frozen": 1.0, "fine-tuned": 2.0},
             "training_s": 3.0,

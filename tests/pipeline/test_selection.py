@@ -51,13 +51,14 @@ def test_who_would_be_chosen_without_each_criterion_is_told():
     assert "The rule chooses calm." in text
     assert "Without variance of the validation loss: it would be small." in text
     assert "Without batches to the target accuracy: still calm." in text
-    assert "Without parameters: it would be calm and fast." in text
+    assert "Without parameters: it could not part calm and fast." in text
 
 
 def test_equal_values_share_the_better_rank():
     selection = select([candidate("a"), candidate("b"), candidate("c", variance=0.2)])
     assert ranks(selection, "variance") == {"a": 1, "b": 1, "c": 3}
     assert selection.chosen == ("a", "b")
+    assert "The rule cannot part a and b." in explain(selection)
 
 
 def test_equal_sums_are_parted_by_parameters():

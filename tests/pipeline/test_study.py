@@ -4,7 +4,7 @@ import csv
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -161,6 +161,7 @@ def test_a_trial_tells_its_epochs_times_and_batches(whole):
     )
     assert its["initial_weights"] == "random, as asked for"
     assert its["imagenet"] is False
+    assert its["device"] == "cpu"
     assert its["checkpoint_sha256"] == checkpoint_sha256(whole / "trials" / NAMES[0])
 
 
@@ -299,19 +300,51 @@ def collected(study: Study, data: Path, out: Path) -> list[trial.Trial]:
     return module._trials(study, pool, rulings, out.resolve())
 
 
-def test_comments_are_no_other_code(monkeypatch, tmp_path):
+@pytest.fixture
+def fingerprint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """The fingerprint of a package of one's own, whose deciding module is `train`."""
     monkeypatch.setattr(trial, "__file__", str(tmp_path / "trial.py"))
-    monkeypatch.setattr(trial, "DECIDING_MODULES", ("m",))
+    monkeypatch.setattr(trial, "DECIDING_MODULES", ("train",))
 
-    def fingerprint(text: str) -> str:
-        (tmp_path / "m.py").write_text(text)
+    def of(**modules: str) -> str:
+        for name, text in modules.items():
+            (tmp_path / f"{name}.py").write_text(text)
         trial._code_fingerprint.cache_clear()
         return trial._code_fingerprint()
 
-    plain = fingerprint("def f(x):\n    return x\n")
-    assert fingerprint('"""M."""\ndef f(x):  # why\n    """F."""\n\n    return x\n') == plain
-    assert fingerprint("def f(x):\n    return x + 1\n") != plain
+    yield of
     trial._code_fingerprint.cache_clear()
+
+
+def test_comments_are_no_other_code(fingerprint):
+    plain = fingerprint(train="def f(x):\n    return x\n")
+    assert fingerprint(train='"""M."""\ndef f(x):  # why\n    """F."""\n\n    return x\n') == plain
+    assert fingerprint(train="def f(x):\n    return x + 1\n") != plain
+
+
+def test_what_training_imports_is_code_of_training_but_for_bystanders(fingerprint):
+    train = (
+        "def f():\n    from pipeline.learner import fit\n    from pipeline import metrics, plots\n"
+    )
+    before = fingerprint(
+        train=train, learner="a = 1", metrics="a = 1", plots="a = 1", other="a = 1"
+    )
+    assert fingerprint(plots="a = 2", other="a = 2") == before
+    assert fingerprint(learner="a = 2") != before
+    assert fingerprint(learner="a = 1") == before
+    assert fingerprint(metrics="a = 2") != before
+
+
+def test_every_module_of_training_is_found():
+    trial._code_fingerprint.cache_clear()
+    read: list[str] = []
+    parse = trial.ast.parse
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trial.ast, "parse", lambda text: read.append(text) or parse(text))
+        trial._code_fingerprint()
+    expected = ("train", "learner", "loaders", "images", "networks", "weights", "metrics")
+    for name in expected:
+        assert (Path(trial.__file__).parent / f"{name}.py").read_text() in read, name
 
 
 # --- failures and Ctrl-C

@@ -102,6 +102,7 @@ def test_the_losses_of_both_stages_are_drawn_for_every_topology():
         assert list(line(axes, "train").get_ydata()) == pytest.approx([1, 1 / 2, 1 / 3])
         assert list(line(axes, "valid").get_ydata()) == pytest.approx([1.2, 0.6, 0.4])
         assert list(line(axes, "body unfrozen").get_xdata()) == [1.5, 1.5]
+        assert axes.get_ylim() == (0, pytest.approx(1.08 * 1.2))
         assert axes.get_title().startswith(f"{topology}, paper (from {start})\nn = 12 + 8, seed 2")
     assert INTENDED_USE in texts(figure)
 
