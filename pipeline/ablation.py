@@ -46,15 +46,22 @@ VARIANTS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 
 def ablate(
-    data: Path, seeds: Sequence[int], out: Path, variants: Sequence[str] = (), threads: int = 0
+    data: Path,
+    seeds: Sequence[int],
+    out: Path,
+    variants: Sequence[str] = (),
+    *,
+    variant_seeds: Sequence[int] = (),
+    threads: int = 0,
 ) -> dict[str, Any]:
     """Train what is missing below `out`; write and return the document.
 
     Args:
         data: folder or table of images.
-        seeds: a training each.
+        seeds: of the recipe as released, a training each.
         out: folder; a checkpoint folder per training, and ``ablation.json``.
         variants: keys of `VARIANTS`, none for all.
+        variant_seeds: of what differs from it; none for the first of `seeds`.
         threads: of torch.
 
     Raises:
@@ -66,15 +73,16 @@ def ablate(
         raise BadInput(f"no variant {unknown[0]!r}; there are: {', '.join(VARIANTS)}")
     rows = []
     for name in variants or VARIANTS:
+        its_seeds = (variant_seeds or seeds[:1]) if VARIANTS[name] else seeds
         specs = []
-        for seed in seeds:
+        for seed in its_seeds:
             config = replace(RELEASED, **VARIANTS[name], seed=seed, threads=threads)
             folder = out / f"{'_'.join(name.replace('.', ' ').split())}-seed{seed}"
             if not _is_of(folder, config):
                 print(f"\n{name}, seed {seed}", flush=True)
                 train(config, data, folder, name="ablation", overwrite=True)
             specs.append(read_spec(folder))
-        rows.append(_row(name, seeds, specs))
+        rows.append(_row(name, its_seeds, specs))
         document = {"schema": SCHEMA, "data": dict(specs[0].data), "rows": rows}
         text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n"
         write_text(out / RESULTS_FILE, text)

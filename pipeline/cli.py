@@ -166,7 +166,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     ablate.add_argument("--data", type=Path, required=True, help="folder or .csv table of images")
     ablate.add_argument(
-        "--seeds", type=int, nargs="+", default=[2, 3, 4], metavar="N", help="(default: 2 3 4)"
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[2, 3, 4],
+        metavar="N",
+        help="of the recipe itself (default: 2 3 4)",
+    )
+    ablate.add_argument(
+        "--variant-seeds",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="of what differs from the recipe (default: the first of --seeds)",
     )
     ablate.add_argument(
         "--only", action="append", default=[], metavar="VARIANT", help="some (default: all)"
@@ -428,7 +441,14 @@ def _compare(options: argparse.Namespace) -> int:
 def _ablate(options: argparse.Namespace) -> int:
     from pipeline.ablation import RESULTS_FILE, ablate
 
-    document = ablate(options.data, options.seeds, options.out, options.only, options.threads)
+    document = ablate(
+        options.data,
+        options.seeds,
+        options.out,
+        options.only,
+        variant_seeds=options.variant_seeds,
+        threads=options.threads,
+    )
     for row in document["rows"]:
         figures = row["figures"]
         print(
