@@ -28,6 +28,7 @@ from pipeline.comparison import broken_limits, compare_models
 from pipeline.compression import PRECISIONS, Recipe, levels_of
 from pipeline.config import TrainConfig
 from pipeline.errors import BadInput, require
+from pipeline.half_precision import chosen_arithmetic
 from pipeline.images import read_image
 from pipeline.placement import staged_folder
 from pipeline.training_images import checkpoint_images
@@ -223,12 +224,13 @@ def _describe(
     from pipeline.metrics import evaluate
 
     truth, patients = _truth(spec, dataset)
+    arithmetic = chosen_arithmetic(recipe.arithmetic)
     figures = evaluate(truth, probs, spec.positive_index, spec.threshold, patients)
     return replace(
         spec,
         compression=compression,
         metrics={key: asdict(value) for key, value in sorted(figures.items())},
-        training={**spec.training, "compression": asdict(recipe)},
+        training={**spec.training, "compression": {**asdict(recipe), "arithmetic": arithmetic}},
         data={
             "name": dataset.name,
             "fingerprint": dataset.fingerprint(),

@@ -33,6 +33,7 @@ class Recipe:
         lr: its peak learning rate (one cycle).
         batch_size, seed, threads: as in training.
         calibration_images: training images, evenly spaced, that layers and ranges are fitted on.
+        arithmetic: of fine-tuning, as in training; what is left after it is float32.
     """
 
     levels: int | None
@@ -44,6 +45,7 @@ class Recipe:
     seed: int = 2
     threads: int = 0
     calibration_images: int = 128
+    arithmetic: str = "auto"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be done, before any image is read.

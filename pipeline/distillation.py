@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from pipeline.grid import LEAST_SCALE, SCALE_BITS, Grid, short_scale
+from pipeline.half_precision import chosen_arithmetic, half_precision
 
 if TYPE_CHECKING:
     from pipeline.compression import Recipe
@@ -87,7 +88,7 @@ def finetune_on_grids(
             loaders,
             student,
             loss_func=lambda logits, target, **_: _loss(logits, target, found, wanted),
-            cbs=[_asking(teacher, wanted, found)],
+            cbs=[_asking(teacher, wanted, found), *_half_precision(recipe)],
             wd=0.0,
         )
         learner.fit_one_cycle(recipe.epochs, recipe.lr)
@@ -98,8 +99,11 @@ def finetune_on_grids(
 def _asking(teacher: nn.Module, wanted: list[Tensor], found: list[Tensor]) -> Any:
     """A fastai callback that puts the teacher's logits in the place of the labels."""
     from fastai.callback.core import Callback
+    from fastai.callback.fp16 import MixedPrecision
 
     class Asking(Callback):  # type: ignore[misc]
+        order = MixedPrecision.order + 1  # in the arithmetic of the student
+
         def before_batch(self) -> None:
             wanted.clear()
             found.clear()
@@ -107,6 +111,10 @@ def _asking(teacher: nn.Module, wanted: list[Tensor], found: list[Tensor]) -> An
                 self.learn.yb = (teacher(self.learn.xb[0].as_subclass(Tensor)),)
 
     return Asking()
+
+
+def _half_precision(recipe: Recipe) -> list[Any]:
+    return [half_precision()] if chosen_arithmetic(recipe.arithmetic) == "bf16" else []
 
 
 def _loss(logits: Tensor, target: Tensor, found: list[Tensor], wanted: list[Tensor]) -> Tensor:
@@ -126,6 +134,7 @@ def _centred(logits: Tensor) -> Tensor:
 
 
 def _relative_error(output: Tensor, wish: Tensor) -> Tensor:
+    output, wish = output.float(), wish.float()  # a difference of close numbers
     return ((output - wish) ** 2).mean() / ((wish**2).mean() + TINY)
 
 

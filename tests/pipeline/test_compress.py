@@ -29,6 +29,7 @@ from pipeline.compression import PRECISIONS, SMALL_LEVELS, SMALL_SHARE, Recipe, 
 from pipeline.config import TrainConfig
 from pipeline.dataset import read_dataset
 from pipeline.errors import BadInput, MissingDependency
+from pipeline.half_precision import chosen_arithmetic
 from pipeline.images import read_image
 from pipeline.networks import build_network, load_network
 from pipeline.rounding import weighted_layers
@@ -149,7 +150,8 @@ def test_a_compressed_checkpoint_says_where_it_came_from(compressed, trained, pr
     for name in (*unchanged, "mean", "std", "resize", "intended_use", "data"):
         assert getattr(spec, name) == getattr(parent, name), name
     recipe = replace(PRECISIONS[precision], **(ROUNDED if precision == "int8" else TUNED))
-    assert spec.training == {**parent.training, "compression": asdict(recipe)}
+    expected = {**asdict(recipe), "arithmetic": chosen_arithmetic(recipe.arithmetic)}
+    assert spec.training == {**parent.training, "compression": expected}
     assert torch.__version__.startswith(spec.tools["torch"])
 
 
