@@ -92,11 +92,11 @@ def moved_mean(network: nn.Module) -> None:
 
 
 def other_epsilon(network: nn.Module) -> None:
-    norms(network)[-1].eps = 2e-5
+    norms(network)[-1].eps = 1e-3  # another framework's default
 
 
-def moved_variance_before_a_relu(network: nn.Module) -> None:
-    norms(network)[0].running_var[0] *= 1.001
+def larger_variance(network: nn.Module) -> None:
+    norms(network)[0].running_var[0] *= 1.1
 
 
 def swapped_twins(network: nn.Module) -> None:
@@ -112,7 +112,7 @@ def swapped_twins(network: nn.Module) -> None:
     raise AssertionError("no two convolutions of one shape")
 
 
-FAULTS = (moved_mean, other_epsilon, moved_variance_before_a_relu, swapped_twins)
+FAULTS = (moved_mean, other_epsilon, larger_variance, swapped_twins)
 
 
 def norms(network: nn.Module) -> list[nn.BatchNorm2d]:
@@ -156,7 +156,7 @@ def test_a_fault_in_a_block_is_found_in_the_weights_of_its_file(
 
 @each_small
 def test_no_file_has_a_batch_norm_that_could_be_folded(small: str, tmp_path: Path) -> None:
-    """The dense network keeps 7: of 4 layers, the transition's, the last; the lite files none."""
+    """The dense network keeps 6: of 4 layers, the transition's, the last; the lite files none."""
     held = reference(small)
     left = 6 if small == "dense" else 0
     model = onnx.load(convert(held, "onnx", "fp32", tmp_path))

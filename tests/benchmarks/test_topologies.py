@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import topologies
+from benchmarks.cli import main
+from benchmarks.drawn_network import drawn_network
+from benchmarks.process_tree import run_watched, tree_mib
+from export.graph import DeployGraph, reference_probs
+from export.hard_images import hard_images
+from tests.conftest import make_spec
+
+ROOT = Path(__file__).parents[2]
+HOLD = "import time; held = bytearray(b'x' * (%d << 20)); time.sleep(%s)"
+linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+
+
+@linux
+def test_memory_of_a_child_and_its_child_adds_up(tmp_path: Path) -> None:
+    below = f"subprocess.run([sys.executable, '-c', {HOLD % (80, 1)!r}])"
+    child = f"import subprocess, sys; {HOLD % (60, 0)}; {below}"
+    used = run_watched([sys.executable, "-c", child], tmp_path / "log", dict(os.environ))
+    assert used.code == 0
+    assert 140 < used.peak_mib < 220
+    assert used.seconds > 1
+    assert used.cpu_seconds > 0
+
+
+@linux
+def test_what_a_command_prints_and_its_exit_code_are_kept(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "print('said'); raise SystemExit(3)"]
+    used = run_watched(command, tmp_path / "log", dict(os.environ))
+    assert (used.code, used.output) == (3, "said\n")
+
+
+@linux
+def test_a_process_that_is_gone_takes_nothing() -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    assert tree_mib(process.pid) == 0
+
+
+@pytest.mark.parametrize("architecture", ["squeezenet1_1", "resnet34"])
+def test_drawn_answers_vary_and_are_not_saturated(architecture: str) -> None:
+    spec = make_spec(architecture=architecture)
+    pixels = np.stack(list(hard_images(spec.side).values()))
+    probs = reference_probs(DeployGraph(drawn_network(spec), spec).eval(), pixels)[:, 0]
+    assert probs.std() > 0.1
+    assert np.median(np.abs(probs - 0.5)) < 0.45
+
+
+def test_one_seed_draws_one_network() -> None:
+    first, second, other = (drawn_network(make_spec(), seed).state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert not torch.equal(first["body.0.weight"], other["body.0.weight"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [(["--only", "resnet35"], "no architecture 'resnet35'"), (["--side", "0"], "at least 1")],
+)
+def test_a_bad_request_is_refused_before_anything_is_written(
+    arguments: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["topologies", *arguments, "--out", str(tmp_path / "out")]) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_export_without_a_report_is_a_failure_and_the_others_are_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran: list[str] = []
+
+    def run(command: Any, log: Path, variables: Any) -> Any:
+        ran.append(log.parent.name)
+        build = Path(command[command.index("--build") + 1])
+        if len(ran) > 1:
+            artifact = {
+                "format": "onnx",
+                "precision": "fp32",
+                "verdict": "pass",
+                "parity": {"reason": "", "max_abs_diff": 1e-6},
+                "size_bytes": 5,
+            }
+            build.mkdir()
+            (build / "report.json").write_text(json.dumps({"artifacts": [artifact]}))
+        return SimpleNamespace(code=int(len(ran) == 1), seconds=1.0, cpu_seconds=1.0, peak_mib=9.0)
+
+    monkeypatch.setattr(topologies, "run_watched", run)
+    monkeypatch.chdir(ROOT)
+    options = ["--only", "squeezenet1_1,resnet34", "--side", "32", "--images", "2"]
+    assert main(["topologies", *options, "--out", str(tmp_path)]) == 1
+    assert ran == ["squeezenet1_1", "resnet34"]
+    assert "no report, exit code 1" in capsys.readouterr().out
+    rows = json.loads((tmp_path / "topologies.json").read_text())["rows"]
+    assert [row["verdicts"] for row in rows] == [{}, {"pass": 1}]
+    assert rows[1]["artifacts"][0]["size_bytes"] == 5
