@@ -163,6 +163,12 @@ def _reduce_mean(arguments: Arguments) -> Tensor:
     return torch.mean(x, dim=axes, keepdim=bool(arguments["keep_dims"]))
 
 
+def _reduce_max(arguments: Arguments) -> Tensor:
+    x = tensor(arguments["x"])
+    axes = _ints(arguments["axes"]) if "axes" in arguments else list(range(x.ndim))
+    return torch.amax(x, dim=axes, keepdim=bool(arguments["keep_dims"]))
+
+
 def _cast(arguments: Arguments) -> Tensor:
     kind = arguments["dtype"]
     if kind not in ("fp16", "fp32"):
@@ -185,6 +191,7 @@ OPERATIONS: Final[Mapping[str, Callable[[Arguments], Tensor]]] = {
     "max_pool": _max_pool,
     "mul": lambda a: tensor(a["x"]) * tensor(a["y"]),
     "real_div": lambda a: tensor(a["x"]) / tensor(a["y"]),
+    "reduce_max": _reduce_max,
     "reduce_mean": _reduce_mean,
     "relu": lambda a: torch.relu(tensor(a["x"])),
     "reshape": lambda a: tensor(a["x"]).reshape(_ints(a["shape"])),
