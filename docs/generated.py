@@ -187,6 +187,116 @@ def metrics_table() -> None:
         print(f"| {name} | {value:.3f} | {span} |")
 
 
+def seeds_table() -> None:
+    """The released recipe with several seeds: how much of its figures is luck."""
+    recipe = _read("ablation.json")["rows"][0]
+    seeds = recipe["seeds"]
+    print("| figure | mean | standard deviation | " + " | ".join(f"seed {s}" for s in seeds) + " |")
+    print("| --- | ---: | ---: |" + " ---: |" * len(seeds))
+    for name, figure in recipe["figures"].items():
+        values = " | ".join(f"{value:.3f}" for value in figure["values"])
+        print(f"| {name} | {figure['mean']:.3f} | {figure['std']:.3f} | {values} |")
+
+
+def ablation_table() -> None:
+    """The released recipe, and the same with one thing changed."""
+    recipe, *variants = _read("ablation.json")["rows"]
+    (seed,) = {seed for row in variants for seed in row["seeds"]}
+    within = next(name for name in recipe["figures"] if name.startswith("auroc_within_"))
+    print(f"| recipe (seed {seed}) | AUROC | {within.replace('_', ' ')} | calibration error |")
+    print("| --- | ---: | ---: | ---: |")
+    for row in (recipe, *variants):
+        place = row["seeds"].index(seed)
+        auroc, source, error = (
+            f"{row['figures'][name]['values'][place]:.3f}"
+            for name in ("auroc", within, "calibration_error")
+        )
+        print(f"| {row['variant']} | {auroc} | {source} | {error} |")
+
+
+def comparison_table(name: str) -> None:
+    """Topologies under a protocol, as `python -m pipeline compare` found them."""
+    document = _read(name)
+    config = document["request"]["config"]
+    print(
+        "| topology | protocol | initial weights | parameters | epochs to the target | accuracy "
+        "| recall | specificity | AUROC | training s |"
+    )
+    print("| --- | --- | --- | ---: | --- | --- | --- | --- | --- | ---: |")
+    last = "fine-tuned" if config["finetune_epochs"] else "frozen"
+    for row in document["rows"]:
+        if row["stage"] != last:
+            continue
+        figures = " | ".join(
+            f"{f['value']:.3f} ({f['low']:.3f} to {f['high']:.3f})"
+            for f in (row["figures"][n] for n in ("accuracy", "recall", "specificity", "auroc"))
+        )
+        epochs = ", ".join("not reached" if n is None else str(n) for n in row["target_epochs"])
+        print(
+            f"| {row['topology']} | {row['protocol']} | {row['initial_weights']} "
+            f"| {row['parameters']:,} | {epochs} | {figures} | {row['training_s']:.0f} |"
+        )
+    seeds = ", ".join(map(str, document["request"]["seeds"]))
+    print(
+        f"\n{config['frozen_epochs']} epochs with the body frozen, {config['finetune_epochs']} "
+        f"with everything learning, {config['side']} px, batch size {config['batch_size']}, seed "
+        f"{seeds}; target: an accuracy of {document['request']['target_accuracy']:g}. Decided by "
+        "the most probable label; 95 % intervals, by patient."
+    )
+
+
+def topologies_table() -> None:
+    """What exporting each topology takes, and what comes out."""
+    document = _read("topologies.json")
+    names = list(
+        dict.fromkeys(
+            f"{a['format']} {a['precision']}"
+            for row in document["rows"]
+            for a in row["artifacts"]
+            if a["verdict"] == "pass"
+        )
+    )
+    print("| topology | parameters | s | peak MiB | passed | " + " | ".join(names) + " |")
+    print("| --- | ---: | ---: | ---: | ---: |" + " ---: |" * len(names))
+    for row in document["rows"]:
+        sizes = {f"{a['format']} {a['precision']}": a for a in row["artifacts"]}
+        cells = " | ".join(
+            f"{sizes[name]['size_bytes'] / 1e6:.1f}" if sizes[name]["verdict"] == "pass" else ""
+            for name in names
+        )
+        passed = row["verdicts"].get("pass", 0)
+        asked = passed + row["verdicts"].get("fail", 0)
+        print(
+            f"| {row['architecture']} | {row['parameters']:,} | {row['seconds']:.0f} "
+            f"| {row['peak_mib']:,} | {passed} of {asked} | {cells} |"
+        )
+    settings, where = document["settings"], document["machine"]
+    print(
+        f"\nSizes in MB. {settings['side']} px, {settings['images']} validation images and the "
+        f"hard set, {settings['jobs']} converter at a time, weights drawn at random; "
+        f"{where['processor']}, {where['cores']} cores."
+    )
+
+
+def training_table() -> None:
+    """Time to a validation AUROC, ours beside plain fastai."""
+    document = _read("training.json")
+    print("| training | seed | s | epochs | AUROC after each |")
+    print("| --- | ---: | ---: | ---: | --- |")
+    for row in document["rows"]:
+        seconds = row["reason"] if row["seconds"] is None else f"{row['seconds']:.1f}"
+        curve = row["curve"] if len(row["curve"]) < 7 else [*row["curve"][:5], row["curve"][-1]]
+        aurocs = ", ".join(f"{auroc:.3f}" for _, auroc in curve)
+        print(f"| {row['name']} | {row['seed']} | {seconds} | {row['epochs']} | {aurocs} |")
+    where = document["machine"]
+    print(
+        f"\nTo a validation AUROC of {document['target_auroc']:g}: ours takes "
+        f"{document['median_ratio']:.2f} x the time (median over the seeds of the ratio within a "
+        f"seed: {', '.join(map(str, document['ratios']))}). {document['threads']} thread(s), "
+        f"{where['processor']}, {where['cores']} cores."
+    )
+
+
 def released_facts() -> None:
     """Data, recipe and identity of the released checkpoint."""
     spec = _released()
@@ -200,6 +310,7 @@ def released_facts() -> None:
         f"- {training['frozen_epochs']} epochs with the body frozen, {training['finetune_epochs']} "
         f"with everything learning; batch size {training['batch_size']}, seed {training['seed']}"
     )
+    print(f"- logits divided by a temperature of {training['temperature']:.3f}")
     print(f"- decision: `{spec['positive']}` from a probability of {spec['threshold']} on")
     print(
         f"- {spec['weights']['parameters']:,} parameters, {spec['weights']['size_bytes']:,} bytes"

@@ -114,11 +114,16 @@ def _weighted_layers(program: Program) -> list[Layer]:
 def normalisation(program: Program) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """What the program subtracts from the pixels and multiplies them by: (3,) each, as stored.
 
+    A mean of zero is not subtracted: the converter leaves it out.
+
     Raises:
         Unreadable: the program does not begin with a subtraction and a multiplication.
     """
     arithmetic = [step for step in program.steps if step.operation not in ("cast",)][:2]
-    if [step.operation for step in arithmetic] not in (["sub", "mul"], ["sub", "real_div"]):
+    if arithmetic and arithmetic[0].operation in ("mul", "real_div"):
+        arithmetic = arithmetic[:1]
+    begins_with = [step.operation for step in arithmetic]
+    if begins_with[-1:] not in (["mul"], ["real_div"]) or begins_with[:-1] not in ([], ["sub"]):
         begins = ", ".join(step.operation for step in arithmetic)
         raise Unreadable(f"{program.name} begins with {begins}, not with the normalisation")
     values = []
@@ -127,6 +132,8 @@ def normalisation(program: Program) -> tuple[np.ndarray[Any, Any], np.ndarray[An
         if not isinstance(constant, np.ndarray) or constant.size not in (1, 3):
             raise Unreadable(f"{program.name}: {step.operation} is not by a constant per channel")
         values.append(np.broadcast_to(constant.reshape(-1), (3,)))
-    if arithmetic[1].operation == "real_div":
-        values[1] = np.reciprocal(values[1])
+    if arithmetic[-1].operation == "real_div":
+        values[-1] = np.reciprocal(values[-1])
+    if len(values) == 1:
+        values = [np.zeros_like(values[0]), values[0]]
     return values[0], values[1]

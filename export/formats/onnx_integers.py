@@ -58,7 +58,8 @@ def _hold_layout(editor: Editor) -> None:
     side takes it 15 times as long (measured); it does not move a layout through a reshape.
     """
     graph = editor.model.graph
-    first = next(node for node in graph.node if node.op_type == "Sub")
+    # A mean of zero is not subtracted: then the division comes first.
+    first = next(node for node in graph.node if node.op_type in ("Sub", "Div"))
     last = next(node for node in graph.node if node.op_type == "QuantizeLinear")
     shape = [d.dim_value for d in graph.input[0].type.tensor_type.shape.dim]  # (1, H, W, 3)
     planes = editor.constant(np.array([1, 3, shape[1] * shape[2], 1]))

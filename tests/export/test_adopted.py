@@ -15,20 +15,27 @@ from export.parity import check_artifact
 from pipeline.checkpoint import Head, write_checkpoint
 from pipeline.networks import build_network
 from tests.conftest import make_spec
-from tests.export.conftest import PLAIN, Model, convert, read_model
+from tests.export.conftest import ARTIFACTS, Model, convert, read_model, write_twins
 
-# Until the evaluator that runs a .mlpackage here knows the operation reduce_max.
-NOT_YET = pytest.mark.xfail(reason="operation reduce_max is not known here", strict=False)
+# Of a learner that was pretrained on ImageNet, and of one that was not.
+STATISTICS = {
+    "normalised": {},
+    "plain": {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)},
+}
+
+
+# The reader of an ORT file finds no integer matrix product in it (`QGemm`); its outputs are right.
+NOT_YET = pytest.mark.xfail(reason="layers not in the file: head.0.0", strict=False)
 CASES = [
-    pytest.param(name, precision, marks=[NOT_YET] if name == "coreml" else [])
-    for name, precision in PLAIN
+    pytest.param(*artifact, marks=[NOT_YET] if artifact == ("ort", "int8") else [])
+    for artifact in ARTIFACTS
 ]
 
 
-@pytest.fixture(scope="module")
-def adopted(tmp_path_factory: pytest.TempPathFactory) -> Model:
+@pytest.fixture(scope="module", params=STATISTICS)
+def adopted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
     """A checkpoint as `python -m pipeline adopt` writes it; its answers vary over the images."""
-    spec = make_spec(name="adopted", head=Head("concat_pool", (32,)))
+    spec = make_spec(name="adopted", head=Head("concat_pool", (32,)), **STATISTICS[request.param])
     torch.manual_seed(0)
     network = build_network(spec.architecture, 2, spec.head).eval()
     pixels = np.stack(list(hard_images(spec.side).values())).transpose(0, 3, 1, 2)
@@ -39,12 +46,13 @@ def adopted(tmp_path_factory: pytest.TempPathFactory) -> Model:
             if isinstance(module, nn.Conv2d):
                 module.bias.normal_(std=0.1)
         logits = network((torch.from_numpy(pixels).float() - bare.mean) / bare.std)
-        scale = 2 / logits.std(dim=0)
+        scale = 1 / logits.std(dim=0)
         last.weight *= scale[:, None]
         last.bias.copy_((last.bias - logits.median(dim=0).values) * scale)
     folder = tmp_path_factory.mktemp("adopted") / "checkpoint"
     folder.mkdir()
     write_checkpoint(folder, spec, network.state_dict())
+    write_twins(folder)
     return read_model(folder)
 
 
@@ -53,7 +61,7 @@ def adopted(tmp_path_factory: pytest.TempPathFactory) -> Model:
 def test_a_network_with_fastais_head_is_proven_in_every_format(name, precision, adopted, tmp_path):
     path = convert(adopted, name, precision, tmp_path)
     assert adopted.reference[:, 0].std() > 0.1
-    result = check_artifact(name, precision, path, adopted.held)
+    result = check_artifact(name, precision, path, adopted.held_for(name, precision))
     assert result.status == "pass", result
 
 
