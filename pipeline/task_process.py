@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
+from time import sleep
 from typing import Final, TypeVar
 
 Task = TypeVar("Task")
@@ -23,6 +26,7 @@ Result = TypeVar("Result")
 
 ASKED: Final = "asked.pickle"
 ANSWER: Final = "answer.pickle"
+LOOK_EVERY_S: Final = 0.5
 
 
 class ProcessEnded(Exception):
@@ -53,8 +57,18 @@ def run_in_process(function: Callable[[Task], Result], task: Task) -> Result:
 
 
 def _answer(folder: Path) -> None:
+    # A worker of Dask does not hear Ctrl-C, and what it starts inherits that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     function, task = pickle.loads((folder / ASKED).read_bytes())  # noqa: S301  as above
     (folder / ANSWER).write_bytes(pickle.dumps(function(task)))
+
+
+def _end_with(parent: int) -> None:
+    """As if by Ctrl-C when the worker is gone: no one waits for the answer."""
+    while os.getppid() == parent:
+        sleep(LOOK_EVERY_S)
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import os
 import random
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from time import sleep
 
 import pytest
 
@@ -144,6 +148,38 @@ def test_a_task_in_its_own_process_shares_nothing_with_this_one(tmp_path):
 def drawn(seed: int) -> float:
     random.seed(seed)
     return random.random()
+
+
+def stay(folder: Path) -> None:
+    """Until someone interrupts."""
+    (folder / "here").write_text(str(os.getpid()))
+    try:
+        sleep(60)
+    finally:
+        (folder / "gone").touch()
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGKILL])
+def test_a_task_ends_with_ctrl_c_and_with_the_worker_that_waits_for_it(tmp_path, signal_):
+    waiting = "import signal, sys\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    waiting += f"sys.path[:0] = {sys.path!r}\nfrom pathlib import Path\n"
+    waiting += "from pipeline.task_process import run_in_process\n"
+    waiting += "from tests.pipeline.test_engine import stay\n"
+    waiting += f"run_in_process(stay, Path({str(tmp_path)!r}))\n"
+    with subprocess.Popen([sys.executable, "-c", waiting], stderr=subprocess.DEVNULL) as worker:
+        while not (tmp_path / "here").exists() or not (tmp_path / "here").read_text():
+            assert worker.poll() is None
+            sleep(0.05)
+        if signal_ == signal.SIGINT:
+            os.kill(int((tmp_path / "here").read_text()), signal.SIGINT)
+        else:
+            worker.kill()
+        worker.wait()
+    for _ in range(200):
+        if (tmp_path / "gone").exists():
+            break
+        sleep(0.05)
+    assert (tmp_path / "gone").exists()
 
 
 def test_a_process_that_ends_early_says_what_it_said_last(tmp_path):
