@@ -17,7 +17,7 @@ from pipeline.errors import BadInput, require_between
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-SMALL_SHARE: Final = 0.005
+SMALL_SHARE: Final = 0.02
 SMALL_LEVELS: Final = 127
 
 
@@ -70,7 +70,7 @@ PRECISIONS: Final[Mapping[str, Recipe]] = {
     "int8": Recipe(levels=127, activations=True),
     "w4": Recipe(levels=7, epochs=20),
     # As much as leaves every format's file below 300,000 bytes.
-    "w3": Recipe(levels=None, mean_bits=2.94, epochs=30),
+    "w3": Recipe(levels=None, mean_bits=3.0, epochs=40),
 }
 
 
