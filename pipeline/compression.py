@@ -69,7 +69,6 @@ class Recipe:
 PRECISIONS: Final[Mapping[str, Recipe]] = {
     "int8": Recipe(levels=127, activations=True),
     "w4": Recipe(levels=7, epochs=20),
-    # As much as leaves every format's file below 300,000 bytes.
     "w3": Recipe(levels=None, mean_bits=3.0, epochs=40),
 }
 
