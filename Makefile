@@ -51,6 +51,9 @@ compress: $(READY)  ## compress CHECKPOINT=folder to int8, w4 and w3; DATA=folde
 compare: $(READY)  ## which topology? five of them under two protocols; DATA=folder of your images
 	$(BIN)/python -m pipeline compare $(if $(DATA),--data $(DATA))
 
+compare: $(READY)  ## five topologies, two protocols, the paper's rule and figures, on DATA=folder
+	$(BIN)/python -m pipeline compare $(if $(DATA),--data $(DATA))
+
 benchmark: $(READY)  ## time the published artifacts
 	$(BIN)/python -m benchmarks
 
@@ -81,6 +84,23 @@ release: $(READY)  ## publish assets proven on DATA, take the README's figures, 
 	cp build/export/report.json docs/results/export.json
 	cp build/benchmarks/results.json docs/results/benchmark.json
 	cp build/benchmarks/peers.json docs/results/peers.json
+	$(MAKE) docs
+
+# The four without ImageNet weights at hand learn little in few epochs: small images are enough there.
+FEW := --preset quick --epochs 1 --side 96 --threads 1
+STUDY := build/study
+study: $(READY)  ## what README and model card say of training: all of it on DATA (an hour and more)
+	$(BIN)/python -m pipeline compare --data $(DATA) $(FEW) --out $(STUDY)/five
+	$(BIN)/python -m pipeline compare --data $(DATA) --protocol paper --topologies \
+		squeezenet1_1,squeezenet1_1_fire6 --preset released --epochs 30 --finetune-lr 5e-4 \
+		--threads 1 --out $(STUDY)/squeezenet
+	$(BIN)/python -m pipeline ablate --data $(DATA) --threads 1 --out $(STUDY)/ablation
+	$(BIN)/python -m benchmarks training --data $(DATA)
+	$(BIN)/python -m benchmarks topologies
+	cp $(STUDY)/five/comparison.json docs/results/comparison.json
+	cp $(STUDY)/squeezenet/comparison.json docs/results/comparison_squeezenet.json
+	cp $(STUDY)/ablation/ablation.json docs/results/ablation.json
+	cp build/benchmarks/training.json build/benchmarks/topologies.json docs/results
 	$(MAKE) docs
 
 clean:  ## remove what was built, but not .venv
