@@ -39,7 +39,7 @@ class StageWatch(Callback):  # type: ignore[misc]  # fastai has no types
     def before_fit(self) -> None:
         """A stage begins; fastai says so also before it asks a network for answers alone."""
         self.stage_start = perf_counter()
-        self.device_name = str(self.dls.device)
+        self.device_name = str(next(self.model.parameters()).device)
         self.batches_before = self.batches_seen
 
     def before_validate(self) -> None:

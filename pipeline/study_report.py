@@ -131,7 +131,7 @@ def print_report(document: Mapping[str, Any], out: Path) -> None:
         rows = [row for row in document["rows"] if row["protocol"] == protocol]
         table = Table(title=f"protocol {protocol}", title_justify="left", pad_edge=False)
         for column in ("topology", "start", "stage", "target", "accuracy", "recall", "AUROC", "s"):
-            table.add_column(column, no_wrap=column == "topology")
+            table.add_column(column, no_wrap=column == "topology", overflow="fold")
         for row in rows:
             table.add_row(
                 row["topology"],

@@ -98,7 +98,7 @@ def test_the_seed_decides_the_split_and_nothing_else_does():
     turned = replace(forth.dataset, train=forth.dataset.valid, valid=forth.dataset.train)
     back = replace(forth, dataset=turned)
     first, again, other = (
-        {s.file for s in apply_protocol(its, "paper", seed, 0.25).dataset.valid}
+        [s.file for s in apply_protocol(its, "paper", seed, 0.25).dataset.train]
         for its, seed in ((forth, 2), (back, 2), (forth, 3))
     )
     assert first == again

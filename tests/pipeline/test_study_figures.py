@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -160,11 +161,13 @@ def test_the_reliability_diagram_draws_the_bins_beside_the_diagonal():
 
 
 def test_the_confusion_matrix_has_the_truth_in_rows():
-    matrix = study_figures.confusion(answers())
-    assert matrix.tolist() == [[2, 1], [1, 4]]
-    assert study_figures.confusion(answers(seeds=2)).tolist() == [[4, 2], [2, 8]]
-    (axes,) = study_figures.draw_confusion([answers()]).axes
-    assert [text.get_text() for text in axes.texts] == ["2\n67%", "1\n33%", "1\n20%", "4\n80%"]
+    probs = np.where(np.arange(8) == 4, 0.9, ILL)  # one more of the well is called ill
+    once = replace(answers(), probs=(np.stack([probs, 1 - probs], axis=1),))
+    twice = replace(once, truth=once.truth * 2, probs=once.probs * 2)
+    assert study_figures.confusion(once).tolist() == [[2, 1], [2, 3]]
+    assert study_figures.confusion(twice).tolist() == [[4, 2], [4, 6]]
+    (axes,) = study_figures.draw_confusion([once]).axes
+    assert [text.get_text() for text in axes.texts] == ["2\n67%", "1\n33%", "2\n40%", "3\n60%"]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["ill", "well"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("decided", "true")
 
@@ -195,8 +198,6 @@ def test_answers_are_read_from_the_trials(tmp_path):
 
 
 def test_every_picture_is_written_and_is_one(tmp_path, image_folder, monkeypatch):
-    from dataclasses import replace
-
     real = read_dataset(image_folder)
     its = replace(
         trial("small", "paper", 2, tmp_path),
