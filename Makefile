@@ -51,9 +51,6 @@ compress: $(READY)  ## compress CHECKPOINT=folder to int8, w4 and w3; DATA=folde
 compare: $(READY)  ## which topology? five of them under two protocols; DATA=folder of your images
 	$(BIN)/python -m pipeline compare $(if $(DATA),--data $(DATA))
 
-compare: $(READY)  ## five topologies, two protocols, the paper's rule and figures, on DATA=folder
-	$(BIN)/python -m pipeline compare $(if $(DATA),--data $(DATA))
-
 benchmark: $(READY)  ## time the published artifacts
 	$(BIN)/python -m benchmarks
 
