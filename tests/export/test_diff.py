@@ -229,7 +229,7 @@ def test_a_file_written_in_newer_versions_breaks_apps_only_if_no_least_runtime_i
 
 @pytest.mark.parametrize(
     ("before", "after", "breaks"),
-    [("1.9", "1.15", True), ("1.15", "1.9", False), ("16.0", "16", False), ("16.0", "18.0", True)],
+    [("1.9", "1.15", True), ("1.15", "1.9", False), ("16", "16.0", False), ("16.0", "18", True)],
 )
 def test_versions_are_ordered_as_numbers(
     before: str, after: str, breaks: bool, old: Manifest, new: Manifest
