@@ -19,11 +19,14 @@ examples:
   python -m export all --data xrays/                 parity on your own validation images
   python -m export all --train --data xrays/         train first (as python -m pipeline train)
   python -m export check --junit parity.xml          what CI runs: is the published still right?
+  python -m export verify android_assets             is a pulled folder whole? (no torch needed)
+  python -m export diff old/ android_assets          what a release changes, for a pull request
   python -m export explain coreml --precision fp16   the layer at which a file leaves PyTorch
   python -m export doctor                            what works here, and how to mend the rest
 
-exit codes: 0 nothing failed (what was not run is listed), 1 a conversion or check failed,
-2 the request cannot be served: bad input or a missing package (the message says which)
+exit codes: 0 nothing failed (what was not run is listed), 1 a conversion or check failed or a
+change breaks apps, 2 the request cannot be served: bad input or a missing package (the message
+says which)
 """
 BUILD = Path("build/export")
 IMAGES = 1000  # at most so many validation images
@@ -130,6 +133,8 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--junit", type=Path, metavar="FILE", help="write it as JUnit XML")
     check.set_defaults(command=_check)
 
+    _add_commands_on_folders(commands)
+
     explain = commands.add_parser(
         "explain",
         help="find the layer at which an artifact leaves PyTorch",
@@ -164,6 +169,34 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor.set_defaults(command=_doctor)
     return parser
+
+
+def _add_commands_on_folders(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """What mobile developers run on what they pull: the standard library is enough."""
+    from export import diff, verify
+
+    raw = argparse.RawDescriptionHelpFormatter
+    verifying = commands.add_parser(
+        "verify",
+        help="is a pulled asset folder whole and unchanged? needs no torch",
+        description=verify.DESCRIPTION,
+        epilog=verify.EPILOG,
+        formatter_class=raw,
+    )
+    verify.add_arguments(verifying)
+    verifying.set_defaults(command=verify.serve_verify)
+
+    comparing = commands.add_parser(
+        "diff",
+        help="what changes from one asset folder to another, and what breaks apps",
+        description=diff.DESCRIPTION,
+        epilog=diff.EPILOG,
+        formatter_class=raw,
+    )
+    comparing.add_argument("old", type=Path, metavar="OLD", help="asset folder or manifest.json")
+    comparing.add_argument("new", type=Path, metavar="NEW", help="likewise")
+    comparing.add_argument("--json", action="store_true", help="JSON on stdout, not Markdown")
+    comparing.set_defaults(command=_diff)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -304,6 +337,16 @@ def _explain(options: argparse.Namespace) -> int:
         raise BadInput(str(error)) from error
     print_explanation(open_console(), found)
     return int(any(place.differs for place in found.places))
+
+
+def _diff(options: argparse.Namespace) -> int:
+    from export.diff import compare, read
+    from export.diff_report import to_json, to_markdown
+
+    old, new = read(options.old), read(options.new)
+    changes = compare(old, new)
+    print((to_json if options.json else to_markdown)(old, new, changes), end="")
+    return int(any(change.breaking for change in changes))
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -52,11 +52,13 @@ def test_help_exits_0_and_names_the_commands() -> None:
     )
     assert done.returncode == 0
     assert done.stderr == ""
-    for word in ("all", "check", "doctor", "exit codes", "Research use only"):
+    for word in ("all", "check", "verify", "diff", "doctor", "exit codes", "Research use only"):
         assert word in done.stdout
 
 
-@pytest.mark.parametrize("command", [[], ["all"], ["check"], ["doctor"]], ids=str)
+@pytest.mark.parametrize(
+    "command", [[], ["all"], ["check"], ["verify"], ["diff"], ["doctor"]], ids=str
+)
 def test_help_imports_nothing_heavy(command: list[str]) -> None:
     code = (
         "import sys\nfrom export.cli import main\n"

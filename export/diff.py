@@ -1,0 +1,375 @@
+"""``python -m export diff OLD NEW``: what a release of the assets changes, and what breaks apps.
+
+In: two manifests, read from asset folders or given as files, of any known schema. Out: a `Change`
+for each thing that differs. Files are not looked at: `export.verify` holds them to their manifest.
+
+A change breaks apps if one that was written for OLD and takes NEW as it is would not load it, would
+feed it wrongly, or would read its answer wrongly.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from export.verify import MANIFEST_FILE, CannotCheck, load_manifest
+from pipeline.errors import BadInput
+
+DESCRIPTION: Final = """\
+Compare two asset folders, or two manifests, for a pull request: labels, input, output, decision,
+least runtimes, files, sizes, latency, accuracy, agreement, identity. Markdown on stdout, breaking
+changes first, each with what an app must do.
+"""
+EPILOG: Final = """\
+exit codes: 0 no change breaks apps, 1 one does, 2 one of the two cannot be read
+"""
+# Versions that a file is written in. Which runtime reads them is what the other keys of `requires`
+# say; these count only where none of those is there.
+FILE_VERSIONS: Final = ("opset", "ir_version", "ort_format", "bytecode", "specification_version")
+OPERATORS: Final = "operators"
+# Figures of `accuracy` and `parity` that are compared.
+ACCURACY: Final = ("source", "images", "auroc", "recall", "label_flips")
+AGREEMENT: Final = ("status", "images", "max_abs_diff", "label_flips")
+INPUT_ACTIONS: Final = {
+    "name": "Feed the input by its new name.",
+    "dtype": "Feed pixels of the new type.",
+    "layout": "Lay the pixels out anew.",
+    "channels": "Put the channels in the new order.",
+    "width": "Resize images to the new size.",
+    "height": "Resize images to the new size.",
+}
+Manifest = Mapping[str, Any]
+Artifact = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that differs.
+
+    Attributes:
+        subject: what it is about; one of `SUBJECTS`.
+        what: the field, or the artifacts and the field.
+        old, new: JSON values; None: not there, or not stated.
+        action: what an app must do; empty unless the change breaks apps.
+        note: what else to know.
+    """
+
+    subject: str
+    what: str
+    old: Any
+    new: Any
+    action: str = ""
+    note: str = ""
+
+    @property
+    def breaking(self) -> bool:
+        """Whether an app written for the old assets breaks."""
+        return bool(self.action)
+
+
+def read(path: Path) -> Manifest:
+    """The manifest of an asset folder, or the one in the file `path`.
+
+    Raises:
+        BadInput: none there, none of a known schema, or a format and precision listed twice.
+    """
+    try:
+        document, _ = load_manifest(path / MANIFEST_FILE if path.is_dir() else path)
+    except CannotCheck as error:
+        raise BadInput(str(error)) from error
+    keys = [_key(artifact) for artifact in document["artifacts"]]
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        raise BadInput(f"{path} lists {', '.join(twice)} twice; which one is compared is open")
+    return document
+
+
+def compare(old: Manifest, new: Manifest) -> tuple[Change, ...]:
+    """All changes, by subject in the order of `SUBJECTS`; empty: none."""
+    changes = tuple(change for compared in SUBJECTS.values() for change in compared(old, new))
+    if not changes and old != new:
+        return (Change("other", "fields that are not compared", "", ", ".join(_paths(old, new))),)
+    return changes
+
+
+def _layout(old: Manifest, new: Manifest) -> Iterator[Change]:
+    action = "Read manifest.json by its new schema (docs/manifest.md)."
+    yield from _differing("layout", "schema", old["schema"], new["schema"], action)
+
+
+def _labels(old: Manifest, new: Manifest) -> Iterator[Change]:
+    labels = old["model"]["labels"], new["model"]["labels"]
+    same = sorted(labels[0]) == sorted(labels[1])
+    action = (
+        "Read labels.txt anew: each output now belongs to another label."
+        if same
+        else "Read labels.txt anew, and decide what the app does with each label."
+    )
+    yield from _differing("labels", "labels, in the order of the outputs", *labels, action)
+
+
+def _input(old: Manifest, new: Manifest) -> Iterator[Change]:
+    before, after = dict(old["model"]["input"]), dict(new["model"]["input"])
+    resize = before.pop("resize"), after.pop("resize")
+    for name in _union(before, after):
+        action = INPUT_ACTIONS.get(name, "Prepare the input by the new rule.")
+        yield from _differing("input", name, before.get(name), after.get(name), action)
+    for name in _union(*resize):
+        action = "Resize by the new rule; the old one gives other answers."
+        what = f"resize, {name}"
+        yield from _differing("input", what, resize[0].get(name), resize[1].get(name), action)
+    for names, was, now in _by_artifact(old, new, lambda artifact: artifact["inputs"]):
+        yield Change("input", names, was, now, "Feed the file what it now takes.")
+
+
+def _output(old: Manifest, new: Manifest) -> Iterator[Change]:
+    for names, was, now in _by_artifact(old, new, lambda artifact: artifact["outputs"]):
+        yield Change("output", names, was, now, "Read the answer as the file now gives it.")
+
+
+def _decision(old: Manifest, new: Manifest) -> Iterator[Change]:
+    before, after = old["model"], new["model"]
+    action = "Compare the threshold with the probability of the new label."
+    yield from _differing("decision", "positive", before["positive"], after["positive"], action)
+    was, now = before["threshold"], after["threshold"]
+    if (was is None) != (now is None):
+        action = (
+            "Decide by the most probable label; there is no threshold any more."
+            if now is None
+            else "Decide by the threshold, no longer by the most probable label."
+        )
+        yield Change("decision", "threshold", was, now, action)
+    elif was != now:
+        note = "an app that holds the number itself must take the new one"
+        yield Change("decision", "threshold", was, now, note=note)
+
+
+def _requirements(old: Manifest, new: Manifest) -> Iterator[Change]:
+    shared = [(before["requires"], after["requires"]) for _, before, after in _shared(old, new)]
+    for name in _union(*(requires for pair in shared for requires in pair)):
+        if name == OPERATORS:
+            yield from _operators(old, new)
+            continue
+        for names, (was, _), (now, stated) in _by_artifact(old, new, _required(name)):
+            if was == now:
+                continue
+            action = ""
+            if now is None and not stated:
+                action = "Test on the oldest runtime that the app supports: none is stated now."
+            elif _is_newer(was, now) and (name not in FILE_VERSIONS or not stated):
+                action = f"Raise the app's least {name} to {now}, or stay with the old file."
+            yield Change("requirements", f"{names}: {name}", was, now, action)
+
+
+def _operators(old: Manifest, new: Manifest) -> Iterator[Change]:
+    for names, was, now in _by_artifact(old, new, lambda a: a["requires"].get(OPERATORS)):
+        before, after = (
+            {o.strip() for o in str(v or "").split(",") if o.strip()} for v in (was, now)
+        )
+        note = "matters to runtimes that were built with chosen operators alone"
+        what = f"{names}: operators no longer used, newly used"
+        yield Change(
+            "requirements", what, sorted(before - after), sorted(after - before), note=note
+        )
+
+
+def _files(old: Manifest, new: Manifest) -> Iterator[Change]:
+    before, after = _artifacts(old), _artifacts(new)
+    rejected = _rejections(new)
+    for key in [key for key in before if key not in after]:
+        note = f"not published: {rejected[key]}" if key in rejected else ""
+        path = before[key]["path"]
+        yield Change("files", key, path, None, "Load another file, or stay with the old.", note)
+    for key in [key for key in after if key not in before]:
+        yield Change("files", key, None, after[key]["path"])
+    for key in [k for k in rejected if k not in before and k not in _rejections(old)]:
+        yield Change("files", key, None, None, note=f"not published: {rejected[key]}")
+    for names, was, now in _by_artifact(old, new, lambda artifact: artifact["path"]):
+        yield Change("files", names, was, now, "Load the file by its new name.")
+    contents = [
+        key
+        for key, was, now in _shared(old, new)
+        if {f["sha256"] for f in was["files"]} != {f["sha256"] for f in now["files"]}
+    ]
+    if contents:
+        yield Change("files", "with new contents", "", ", ".join(contents))
+
+
+def _sizes(old: Manifest, new: Manifest) -> Iterator[Change]:
+    for key, before, after in _shared(old, new):
+        was, now = before["size_bytes"], after["size_bytes"]
+        if was != now:
+            yield Change("size", f"{key}: bytes", was, now, note=f"{now / was - 1:+.1%}")
+
+
+def _latency(old: Manifest, new: Manifest) -> Iterator[Change]:
+    for key, before, after in _shared(old, new):
+        times = before["latency_ms"] or {}, after["latency_ms"] or {}
+        machines = times[0].get("machine"), times[1].get("machine")
+        note = "on another machine" if None not in machines and machines[0] != machines[1] else ""
+        was, now = map(_medians, times)
+        for count in _union(was, now):
+            what = f"{key}: median ms, {count} thread{'s' * (count != '1')}"
+            yield from _differing("latency", what, was.get(count), now.get(count), note=note)
+
+
+def _accuracy(old: Manifest, new: Manifest) -> Iterator[Change]:
+    metrics = old["model"]["metrics"], new["model"]["metrics"]
+    for name in _union(*metrics):
+        what = f"model: {name}"
+        yield from _differing("accuracy", what, metrics[0].get(name), metrics[1].get(name))
+    for key, before, after in _shared(old, new):
+        figures = before.get("accuracy") or {}, after.get("accuracy") or {}
+        for name in ACCURACY:
+            was, now = (figure.get(name) for figure in figures)
+            yield from _differing("accuracy", f"{key}: {name}", was, now)
+
+
+def _agreement(old: Manifest, new: Manifest) -> Iterator[Change]:
+    for key, before, after in _shared(old, new):
+        was, now = before["parity"], after["parity"]
+        for name in AGREEMENT:
+            note = now["reason"] if name == "status" else ""
+            yield from _differing("agreement", f"{key}: {name}", was[name], now[name], note=note)
+        allowed = was["tolerance"] or {}, now["tolerance"] or {}
+        for name in _union(*allowed):
+            if name != "reason":
+                what = f"{key}: allowed {name}"
+                yield from _differing("agreement", what, allowed[0].get(name), allowed[1].get(name))
+
+
+def _session(old: Manifest, new: Manifest) -> Iterator[Change]:
+    for names, was, now in _by_artifact(old, new, lambda artifact: artifact.get("session")):
+        note = "set these in the runtime; the answers do not depend on them"
+        yield Change("session", names, was, now, note=note)
+
+
+def _identity(old: Manifest, new: Manifest) -> Iterator[Change]:
+    before, after = old["model"], new["model"]
+    for name in ("name", "version", "architecture", "intended_use"):
+        yield from _differing("identity", name, before[name], after[name])
+    same = "though the version is the same" if before["version"] == after["version"] else ""
+    name = "checkpoint_sha256"
+    yield from _differing("identity", name, before[name], after[name], note=same)
+    for names, was, now in _by_artifact(old, new, lambda artifact: artifact.get(name)):
+        if was and now and (was, now) != (before[name], after[name]):
+            yield Change("identity", f"{names}: {name}", was, now)
+    for tool in _union(old["tools"], new["tools"]):
+        yield from _differing("identity", tool, old["tools"].get(tool), new["tools"].get(tool))
+
+
+# In the order in which they are reported.
+SUBJECTS: Final[Mapping[str, Callable[[Manifest, Manifest], Iterator[Change]]]] = {
+    "labels": _labels,
+    "input": _input,
+    "output": _output,
+    "decision": _decision,
+    "requirements": _requirements,
+    "files": _files,
+    "layout": _layout,
+    "size": _sizes,
+    "latency": _latency,
+    "accuracy": _accuracy,
+    "agreement": _agreement,
+    "session": _session,
+    "identity": _identity,
+}
+
+
+def _differing(
+    subject: str, what: str, old: Any, new: Any, action: str = "", note: str = ""
+) -> Iterator[Change]:
+    if old != new:
+        yield Change(subject, what, old, new, action, note)
+
+
+def _key(artifact: Artifact) -> str:
+    return f"{artifact['format']} {artifact['precision']}"
+
+
+def _artifacts(manifest: Manifest) -> dict[str, Artifact]:
+    return {_key(artifact): artifact for artifact in manifest["artifacts"]}
+
+
+def _rejections(manifest: Manifest) -> dict[str, str]:
+    """What was made and not published -> why."""
+    listed = manifest.get("rejected", ())
+    return {_key(entry): "; ".join(entry["accuracy"]["broken_limits"]) for entry in listed}
+
+
+def _shared(old: Manifest, new: Manifest) -> list[tuple[str, Artifact, Artifact]]:
+    """The artifacts in both, in the order of the new."""
+    before = _artifacts(old)
+    return [(key, before[key], now) for key, now in _artifacts(new).items() if key in before]
+
+
+def _by_artifact(
+    old: Manifest, new: Manifest, value: Callable[[Artifact], Any]
+) -> Iterator[tuple[str, Any, Any]]:
+    """(artifacts, old, new) where a value of theirs differs: one for all that change alike."""
+    groups: dict[str, list[str]] = {}
+    pairs = {}
+    shared = _shared(old, new)
+    for key, before, after in shared:
+        was, now = value(before), value(after)
+        if was != now:
+            group = json.dumps([was, now], sort_keys=True)
+            groups.setdefault(group, []).append(key)
+            pairs[group] = (was, now)
+    for group, keys in groups.items():
+        names = "all files" if len(keys) == len(shared) > 1 else ", ".join(keys)
+        yield names, *pairs[group]
+
+
+def _medians(latency: Mapping[str, Any]) -> dict[str, Any]:
+    """Median by thread count, of those that are stated: the schema leaves this open."""
+    threads = latency.get("threads")
+    timed = threads.items() if isinstance(threads, dict) else ()
+    return {count: times.get("median") for count, times in timed if isinstance(times, dict)}
+
+
+def _required(name: str) -> Callable[[Artifact], tuple[Any, bool]]:
+    """A version that an artifact requires, and whether it states any least runtime."""
+
+    def required(artifact: Artifact) -> tuple[Any, bool]:
+        requires = artifact["requires"]
+        least = any(key not in (*FILE_VERSIONS, OPERATORS) for key in requires)
+        return requires.get(name), least
+
+    return required
+
+
+def _is_newer(old: str | int | None, new: str | int | None) -> bool:
+    """Whether a version is above another; one that cannot be ordered counts as above."""
+    if old is None or new is None:
+        return new is not None
+    versions = []
+    for value in (str(old), str(new)):
+        if re.fullmatch(r"\d+(\.\d+)*", value) is None:
+            return True
+        parts = [int(part) for part in value.split(".")]
+        while parts and parts[-1] == 0:  # 16.0 is 16
+            parts.pop()
+        versions.append(parts)
+    return versions[1] > versions[0]
+
+
+def _union(*mappings: Mapping[str, Any]) -> list[str]:
+    """The keys of all, each once, in the order in which they come."""
+    return list(dict.fromkeys(key for mapping in mappings for key in mapping))
+
+
+def _paths(old: Any, new: Any, where: str = "") -> Iterator[str]:
+    """The places where two JSON values differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in _union(old, new):
+            yield from _paths(old.get(key), new.get(key), f"{where}.{key}".lstrip("."))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, (was, now) in enumerate(zip(old, new, strict=True)):
+            yield from _paths(was, now, f"{where}[{index}]")
+    elif old != new:
+        yield where

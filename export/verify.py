@@ -1,0 +1,630 @@
+"""``python -m export verify DIR``: is a pulled asset folder what its manifest says?
+
+In: an asset folder and, where an app pins it, the SHA-256 of its ``manifest.json``. Out: every
+difference, not just the first: files missing, changed, extra or of the wrong kind, labels in
+another order, a manifest that points out of the folder.
+
+This file is whole by itself, for the CI of an app: Python 3.9 or newer and its standard library are
+all that ``python verify.py DIR`` needs, wherever the file lies. Nothing in the folder is imported,
+unpickled, run or written, and no symbolic link in it is followed.
+
+The manifest is what all else is held against, so a manifest that was changed together with its
+files shows by its own SHA-256 alone: pin it with ``--manifest-sha256``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import stat
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+MANIFEST_FILE = "manifest.json"
+LABELS_FILE = "labels.txt"
+# May be there and is not hashed by the manifest; .DS_Store is a desktop's and reaches no app.
+NOT_COVERED = ("README.md", ".DS_Store")
+BLOCK_BYTES = 1 << 20
+MANIFEST_LIMIT_BYTES = 16 << 20  # a thousand times what a manifest has
+TEXT_LIMIT_BYTES = 1 << 20  # larger files are not looked into for the cause of a difference
+DESCRIPTION = """\
+Hold a pulled asset folder against its manifest: every file there, unchanged, none extra, labels.txt
+in the order of the outputs, no path or symbolic link out of the folder. Needs the standard library
+alone: an app's CI can run the one file export/verify.py by Python 3.9 or newer.
+"""
+EPILOG = """\
+exit codes: 0 all as the manifest says, 1 something differs (all of it is listed), 2 cannot be
+checked: no manifest, or one of an unknown schema
+"""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not as the manifest says.
+
+    Attributes:
+        kind: ``missing``, ``extra``, ``changed``, ``not a file``, ``not a folder``, ``link``,
+            ``unreadable``, ``labels`` or ``manifest`` (it contradicts itself or leaves the folder).
+        path: relative to the asset folder, forward slashes.
+        message: what differs, with the numbers and, where it shows, the cause.
+    """
+
+    kind: str
+    path: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found in a folder that could be checked.
+
+    Attributes:
+        model: name, version and checkpoint_sha256 as the manifest says.
+        manifest_sha256: of manifest.json itself; what an app pins.
+        files: how many files the manifest lists.
+        size_bytes: their sum.
+        differences: sorted by path; empty: all as the manifest says.
+        not_covered: files that are there and that the manifest does not speak of by design.
+    """
+
+    schema: int
+    model: Mapping[str, str]
+    manifest_sha256: str
+    files: int
+    size_bytes: int
+    differences: tuple[Difference, ...]
+    not_covered: tuple[str, ...]
+
+
+class CannotCheck(Exception):
+    """There is no manifest, or none of a known schema. `reasons`: all that is wrong with it."""
+
+    def __init__(self, *reasons: str) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons = reasons
+
+
+# --- the shape of a manifest --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Items:
+    """An array of at least `least` values of one shape."""
+
+    of: Any
+    least: int = 0
+
+
+@dataclass(frozen=True)
+class Nullable:
+    """A value of a shape, or null."""
+
+    of: Any
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_object_of(value: Any, *kinds: type) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(v, kinds) and not isinstance(v, bool) for v in value.values()
+    )
+
+
+KINDS: Mapping[str, Callable[[Any], bool]] = {
+    "a string": lambda value: isinstance(value, str),
+    "true or false": lambda value: isinstance(value, bool),
+    "an integer": _is_integer,
+    "an integer of at least 0": lambda value: _is_integer(value) and value >= 0,
+    "an integer of at least 1": lambda value: _is_integer(value) and value >= 1,
+    "a number": _is_number,
+    "a number between 0 and 1": lambda value: _is_number(value) and 0 < value < 1,
+    "pass or not_run": lambda value: value in ("pass", "not_run"),
+    "measured, recorded or parity": lambda value: value in ("measured", "recorded", "parity"),
+    "an object": lambda value: isinstance(value, dict),
+    "an object of strings": lambda value: _is_object_of(value, str),
+    "an object of strings and integers": lambda value: _is_object_of(value, str, int),
+    "a SHA-256 in lower case": lambda value: (
+        isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+    ),
+    "two or more different strings": lambda value: (
+        isinstance(value, list)
+        and all(isinstance(item, str) for item in value)
+        and len(value) == len(set(value)) >= 2
+    ),
+}
+PORT = {"name": "a string", "dtype": "a string", "shape": Items("an integer")}
+ACCURACY = {
+    "source": "measured, recorded or parity",
+    "limits": "an object",
+    "broken_limits": Items("a string"),
+}
+MODEL = {
+    "name": "a string",
+    "version": "a string",
+    "architecture": "a string",
+    "labels": "two or more different strings",
+    "positive": Nullable("a string"),
+    "threshold": Nullable("a number between 0 and 1"),
+    "input": {
+        "name": "a string",
+        "dtype": "a string",
+        "layout": "a string",
+        "channels": "a string",
+        "width": "an integer of at least 1",
+        "height": "an integer of at least 1",
+        "resize": {"mode": "a string", "filter": "a string", "antialias": "true or false"},
+    },
+    "checkpoint_sha256": "a SHA-256 in lower case",
+    "metrics": "an object",
+    "intended_use": "a string",
+}
+ARTIFACT = {
+    "format": "a string",
+    "precision": "a string",
+    "path": "a string",
+    "size_bytes": "an integer of at least 1",
+    "files": Items(
+        {
+            "path": "a string",
+            "size_bytes": "an integer of at least 0",
+            "sha256": "a SHA-256 in lower case",
+        },
+        least=1,
+    ),
+    "inputs": Items(PORT),
+    "outputs": Items(PORT),
+    "requires": "an object of strings and integers",
+    "parity": {
+        "status": "pass or not_run",
+        "reason": "a string",
+        "images": "an integer of at least 0",
+        "max_abs_diff": Nullable("a number"),
+        "mean_abs_diff": Nullable("a number"),
+        "label_flips": Nullable("an integer"),
+        "how": "a string",
+        "parts": "an object of strings",
+        "worst_image": Nullable("a string"),
+        "sets": "an object",
+        "tolerance": Nullable("an object"),
+    },
+    "latency_ms": Nullable("an object"),
+}
+REJECTED = {
+    "format": "a string",
+    "precision": "a string",
+    "size_bytes": "an integer of at least 1",
+    "accuracy": ACCURACY,
+}
+# Schema number -> the fields it needs. Others may be there: a later release may add some without
+# raising the number, which says that a field has changed its meaning.
+FIELDS: Mapping[int, Mapping[str, Any]] = {
+    1: {
+        "schema": "an integer",
+        "model": MODEL,
+        "artifacts": Items(ARTIFACT, least=1),
+        "tools": "an object of strings",
+    },
+    2: {
+        "schema": "an integer",
+        "model": MODEL,
+        "artifacts": Items(
+            {
+                **ARTIFACT,
+                "checkpoint_sha256": "a SHA-256 in lower case",
+                "accuracy": Nullable(ACCURACY),
+                "session": "an object of strings and integers",
+            },
+            least=1,
+        ),
+        "rejected": Items(REJECTED),
+        "tools": "an object of strings",
+    },
+}
+# What an app is written for; a manifest that says otherwise would have another schema number.
+CONSTANTS: Mapping[str, Any] = {
+    "name": "image",
+    "dtype": "uint8",
+    "layout": "NHWC",
+    "channels": "RGB",
+    "resize": {"mode": "squish", "filter": "bilinear", "antialias": True},
+}
+
+
+def shape_faults(value: Any, shape: Any, where: str = "") -> list[str]:
+    """All places where a JSON value has not the shape that it should have, as sentences."""
+    if isinstance(shape, Nullable):
+        return [] if value is None else shape_faults(value, shape.of, where)
+    if isinstance(shape, Items):
+        if not isinstance(value, list) or len(value) < shape.least:
+            return [f"{where} is not an array of at least {shape.least}"]
+        return [
+            fault
+            for index, item in enumerate(value)
+            for fault in shape_faults(item, shape.of, f"{where}[{index}]")
+        ]
+    if isinstance(shape, Mapping):
+        if not isinstance(value, dict):
+            return [f"{where or 'the manifest'} is not an object"]
+        faults = []
+        for name, inner in shape.items():
+            place = f"{where}.{name}" if where else name
+            if name in value:
+                faults += shape_faults(value[name], inner, place)
+            else:
+                faults.append(f"{place} is missing")
+        return faults
+    return [] if KINDS[shape](value) else [f"{where} is not {shape}"]
+
+
+def load_manifest(path: Path) -> tuple[dict[str, Any], str]:
+    """Read a manifest of any known schema; return it and the SHA-256 of the file.
+
+    Raises:
+        CannotCheck: it is not there, not a regular file, not JSON (keys given twice and NaN count
+            as that), or not of a known schema: by its number, or by the fields it needs.
+    """
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise CannotCheck(f"{path} is not a regular file")
+        with path.open("rb") as file:
+            content = file.read(MANIFEST_LIMIT_BYTES + 1)
+    except OSError as error:
+        raise CannotCheck(f"no manifest at {path}: {error.strerror}{_nearby(path)}") from error
+    if len(content) > MANIFEST_LIMIT_BYTES:
+        raise CannotCheck(f"{path} has more than {MANIFEST_LIMIT_BYTES} bytes: not a manifest")
+    try:
+        document = json.loads(
+            content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant
+        )
+    except (ValueError, RecursionError) as error:
+        cause = _cause(content, "")
+        raise CannotCheck(f"{path} is not JSON{cause or f': {error}'}") from error
+    number = document.get("schema") if isinstance(document, dict) else None
+    if not isinstance(number, int) or isinstance(number, bool) or number not in FIELDS:
+        known = " and ".join(map(str, FIELDS))
+        raise CannotCheck(
+            f"{path} has schema {_shown(repr(number))}, known here: {known}; take the verify.py of "
+            "the release that the folder is from"
+        )
+    faults = shape_faults(document, FIELDS[number])
+    if faults:
+        raise CannotCheck(*(f"{path} is not of schema {number}: {fault}" for fault in faults))
+    return document, hashlib.sha256(content).hexdigest()
+
+
+def _nearby(path: Path) -> str:
+    """Where the folder given holds asset folders: which to give instead."""
+    below = sorted(found.parent.name for found in path.parent.glob(f"*/{MANIFEST_FILE}"))
+    return f"; did you mean {_shown(', '.join(below))} in it?" if below else ""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are given once: readers disagree on which of two counts."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is given twice")
+    return found
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+# --- the folder ---------------------------------------------------------------------------------
+
+
+def verify(folder: Path, manifest_sha256: str | None = None) -> Verdict:
+    """Hold a folder against its manifest; with `manifest_sha256`, the manifest against that.
+
+    Raises:
+        CannotCheck: no folder, no manifest, or one of an unknown schema.
+    """
+    if not folder.is_dir():
+        raise CannotCheck(f"no folder at {folder}")
+    document, digest = load_manifest(folder / MANIFEST_FILE)
+    wrong = _constant_faults(document)
+    if wrong:
+        raise CannotCheck(*(f"{folder / MANIFEST_FILE}: {fault}" for fault in wrong))
+    differences: list[Difference] = []
+    if manifest_sha256 is not None and digest != manifest_sha256.lower():
+        message = f"its SHA-256 is {digest}, pinned is {manifest_sha256.lower()}"
+        differences.append(Difference("changed", MANIFEST_FILE, message))
+    listed, faults = _listed_files(document)
+    differences += faults
+    differences += _label_faults(document["model"])
+    parents = {parent for path in listed for parent in _parents(path)}
+    found = set()
+    not_covered = []
+    for path, mode in _entries(folder, parents, differences):
+        found.add(path)
+        wanted_folder = path in parents and path not in listed
+        known = path in listed or path in (MANIFEST_FILE, LABELS_FILE, *NOT_COVERED)
+        if not (known or wanted_folder):
+            kind = "folder" if stat.S_ISDIR(mode) else "file"
+            differences.append(Difference("extra", path, f"{kind} that is not in the manifest"))
+        elif stat.S_ISLNK(mode):
+            message = "symbolic link; it is not followed"
+            differences.append(Difference("link", path, message))
+        elif wanted_folder:
+            if not stat.S_ISDIR(mode):
+                message = "not a folder, which the manifest has files in"
+                differences.append(Difference("not a folder", path, message))
+        elif not stat.S_ISREG(mode):
+            what = "a folder" if stat.S_ISDIR(mode) else "a device or pipe"
+            differences.append(Difference("not a file", path, f"{what} in place of a file"))
+        elif path in listed:
+            differences += _compared(folder, path, *listed[path])
+        elif path == LABELS_FILE:
+            differences += _compared_labels(folder, document["model"]["labels"])
+        elif path in NOT_COVERED:
+            not_covered.append(path)
+    for path in sorted({*listed, LABELS_FILE} - found):
+        differences.append(Difference("missing", path, "not in the folder"))
+    model = document["model"]
+    return Verdict(
+        schema=document["schema"],
+        model={key: model[key] for key in ("name", "version", "checkpoint_sha256")},
+        manifest_sha256=digest,
+        files=len(listed),
+        size_bytes=sum(size for size, _ in listed.values()),
+        differences=tuple(sorted(differences, key=lambda d: (d.path, d.kind, d.message))),
+        not_covered=tuple(sorted(not_covered)),
+    )
+
+
+def unsafe(path: str) -> str:
+    """Why a path of a manifest may not be opened below the asset folder; empty: it may."""
+    if not path.isprintable():
+        return "holds characters that do not print"
+    if "\\" in path or ":" in path:
+        return "holds a backslash or colon, which leave the folder on Windows"
+    if path.startswith("/"):
+        return "is absolute"
+    parts = path.split("/")
+    if ".." in parts:
+        return "leaves the folder by .."
+    if "" in parts or "." in parts:
+        return "has an empty part or ."
+    return ""
+
+
+def _constant_faults(document: Mapping[str, Any]) -> list[str]:
+    found = document["model"]["input"]
+    return [
+        f"model.input.{name} is not {json.dumps(value)}"
+        for name, value in CONSTANTS.items()
+        if found[name] != value
+    ]
+
+
+def _label_faults(model: Mapping[str, Any]) -> list[Difference]:
+    """Labels that labels.txt cannot hold, and a threshold that speaks of none of them."""
+    faults = [
+        f"label {_shown(label)} is empty or holds a line break"
+        for label in model["labels"]
+        if label.splitlines() != [label]
+    ]
+    if model["positive"] is not None and model["positive"] not in model["labels"]:
+        faults.append(f"positive {_shown(model['positive'])} is none of the labels")
+    return [Difference("manifest", MANIFEST_FILE, fault) for fault in faults]
+
+
+def _listed_files(
+    document: Mapping[str, Any],
+) -> tuple[dict[str, tuple[int, str]], list[Difference]]:
+    """Path -> (size, SHA-256) of what may be looked for, and what is wrong with the list itself."""
+    listed: dict[str, tuple[int, str]] = {}
+    faults = []
+    for artifact in document["artifacts"]:
+        root = artifact["path"]
+        reason = unsafe(root) or ("is not beside the manifest" if "/" in root else "")
+        if reason:
+            faults.append(Difference("manifest", root, f"path of an artifact {reason}"))
+        for entry in artifact["files"]:
+            path = entry["path"]
+            reason = unsafe(path)
+            if not reason and path != root and not path.startswith(f"{root}/"):
+                reason = f"is no part of the artifact {_shown(root)}"
+            if not reason and path in (MANIFEST_FILE, LABELS_FILE, *NOT_COVERED):
+                reason = "is a name that the folder itself needs"
+            if not reason and path in listed:
+                reason = "is listed twice"
+            if reason:
+                faults.append(Difference("manifest", path, f"path of a file {reason}"))
+            else:
+                listed[path] = (entry["size_bytes"], entry["sha256"])
+        total = sum(entry["size_bytes"] for entry in artifact["files"])
+        if total != artifact["size_bytes"]:
+            message = f"listed with {artifact['size_bytes']:,} bytes, its files have {total:,}"
+            faults.append(Difference("manifest", root, message))
+    return listed, faults
+
+
+def _parents(path: str) -> list[str]:
+    """``a/b/c`` -> ``a``, ``a/b``."""
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def _entries(
+    folder: Path, parents: set[str], differences: list[Difference]
+) -> Iterator[tuple[str, int]]:
+    """Path and mode of all that lies in the folder and in those of its folders in `parents`.
+
+    Symbolic links are neither followed nor gone into; a folder that cannot be listed is added to
+    `differences`.
+    """
+    waiting = [""]
+    while waiting:
+        below = waiting.pop()
+        try:
+            with os.scandir(folder / below) as entries:
+                found = [(e.name, e.stat(follow_symlinks=False).st_mode) for e in entries]
+        except OSError as error:
+            differences.append(Difference("unreadable", below or ".", str(error.strerror)))
+            continue
+        for name, mode in found:
+            path = f"{below}/{name}" if below else name
+            yield path, mode
+            if stat.S_ISDIR(mode) and path in parents:
+                waiting.append(path)
+
+
+def _compared(folder: Path, path: str, size_bytes: int, sha256: str) -> list[Difference]:
+    """A regular file against its entry; what is not of its size is not hashed."""
+    try:
+        found = (folder / path).stat().st_size
+        if found != size_bytes:
+            message = f"{found:,} bytes, the manifest says {size_bytes:,}"
+        elif file_sha256(folder / path) != sha256:
+            message = "of the right size, but its SHA-256 is not the manifest's"
+        else:
+            return []
+        if found <= TEXT_LIMIT_BYTES:
+            message += _cause((folder / path).read_bytes(), sha256)
+    except OSError as error:
+        return [Difference("unreadable", path, str(error.strerror))]
+    return [Difference("changed", path, message)]
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, read in blocks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as content:
+        for block in iter(lambda: content.read(BLOCK_BYTES), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _cause(content: bytes, sha256: str) -> str:
+    """What Git does to files that it was not told to leave alone, if that is what happened."""
+    if content.startswith(b"version https://git-lfs.github.com/spec/"):
+        return " (it is a Git LFS pointer: `git lfs pull` fetches the file)"
+    if hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest() == sha256:
+        return " (its line ends became Windows': `* -text` in .gitattributes keeps them)"
+    return ""
+
+
+def _compared_labels(folder: Path, labels: Sequence[str]) -> list[Difference]:
+    """labels.txt, which has one label a line, in the order of the outputs."""
+    expected = "".join(f"{label}\n" for label in labels).encode("utf-8", "surrogatepass")
+    try:
+        with (folder / LABELS_FILE).open("rb") as file:
+            content = file.read(len(expected) + TEXT_LIMIT_BYTES)
+    except OSError as error:
+        return [Difference("unreadable", LABELS_FILE, str(error.strerror))]
+    if content == expected:
+        return []
+    said = content.decode("utf-8", "replace").splitlines()
+    order = ", ".join(labels)
+    if said == list(labels):
+        digest = hashlib.sha256(expected).hexdigest()
+        message = f"the labels, but not each with one line end{_cause(content, digest)}"
+    elif sorted(said) == sorted(labels):
+        message = f"in the order {', '.join(said)}; the outputs are in the order {order}"
+    else:
+        message = f"says {', '.join(said)[:200]}; the manifest says {order[:200]}"
+    return [Difference("labels", LABELS_FILE, message)]
+
+
+# --- the command line ---------------------------------------------------------------------------
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What ``python -m export verify`` and ``python verify.py`` both take."""
+    parser.add_argument("folder", type=Path, metavar="DIR", help="an asset folder")
+    parser.add_argument(
+        "--manifest-sha256",
+        type=_sha256,
+        metavar="HEX",
+        help="what the SHA-256 of manifest.json must be: pin it in the app",
+    )
+    parser.add_argument("--json", action="store_true", help="the verdict as JSON on stdout")
+
+
+def serve_verify(options: argparse.Namespace) -> int:
+    """Run the command and print its verdict; return the exit code."""
+    try:
+        verdict = verify(options.folder, options.manifest_sha256)
+    except CannotCheck as reason:
+        if options.json:
+            print(_json(options.folder, {"status": "cannot be checked", "reasons": reason.reasons}))
+        else:
+            for sentence in reason.reasons:
+                print(f"error: {_shown(sentence)}", file=sys.stderr)
+        return 2
+    if options.json:
+        status = "differs" if verdict.differences else "as it should be"
+        print(_json(options.folder, {"status": status, **asdict(verdict)}))
+    else:
+        _print_verdict(options.folder, verdict)
+    return 1 if verdict.differences else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """``python verify.py``; return the exit code."""
+    parser = argparse.ArgumentParser(
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arguments(parser)
+    return serve_verify(parser.parse_args(arguments))
+
+
+def _sha256(given: str) -> str:
+    if re.fullmatch("[0-9a-fA-F]{64}", given) is None:
+        raise argparse.ArgumentTypeError(f"{given!r} is not 64 hexadecimal digits")
+    return given
+
+
+def _print_verdict(folder: Path, verdict: Verdict) -> None:
+    """A line a difference, its kind first: what a folder holds cannot start a line of a log."""
+    for difference in verdict.differences:
+        _print(f"{difference.kind}: {difference.path}: {difference.message}")
+    what = f"{verdict.model['name']} {verdict.model['version']}"
+    if verdict.differences:
+        count = len(verdict.differences)
+        _print(
+            f"{folder}: not {what} as its manifest says, {count} difference{'s' * (count > 1)}; "
+            "pull the folder again, whole"
+        )
+    else:
+        _print(
+            f"{folder}: {what}, {verdict.files} files, {verdict.size_bytes:,} bytes, all as the "
+            "manifest says"
+        )
+    if verdict.not_covered:
+        _print(f"not covered by the manifest: {', '.join(verdict.not_covered)}")
+    _print(f"SHA-256 of {MANIFEST_FILE}: {verdict.manifest_sha256}")
+
+
+def _json(folder: Path, found: Mapping[str, Any]) -> str:
+    return json.dumps({"folder": str(folder), **found}, indent=2, sort_keys=True)
+
+
+def _print(text: str) -> None:
+    """Print one line on any console: what its encoding has not is escaped."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(_shown(text).encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _shown(text: str) -> str:
+    """Text from the folder as it may stand in a log: no control characters."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

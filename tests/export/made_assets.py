@@ -1,0 +1,65 @@
+"""Small asset folders by the project's own writer: the files are made up, all else is real."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+from export.assets import FOLDERS, publish
+from export.formats.base import Description, Port
+from export.manifest import Published
+from export.parity import Agreement, ParityResult
+from export.promotion import Promotion
+from tests.conftest import make_spec
+
+PASSED = ParityResult(
+    "pass", "", 13, 1e-7, 1e-8, 0, 0, "hard/red", {"hard": Agreement(13, 1e-7, 1e-8, 0)}
+)
+FIGURES = {"images": 150, "auroc": 0.9, "parent_auroc": 0.91, "recall": 0.8, "label_flips": 1}
+REQUIRES: dict[str, dict[str, str | int]] = {
+    "onnx": {"ir_version": 8, "opset": 17, "onnxruntime": "1.15"},
+    "ort": {"ort_format": 6, "onnxruntime": "1.16"},
+    "torchscript": {"bytecode": 8, "operators": "aten::add, aten::cat", "pytorch_lite": "2.1.0"},
+    "coreml": {"specification_version": 7, "ios": "16.0"},
+}
+SUFFIXES = {"onnx": ".onnx", "ort": ".ort", "torchscript": ".ptl", "coreml": ".mlpackage"}
+ANDROID = (("onnx", "fp32"), ("onnx", "w4"), ("ort", "fp32"), ("torchscript", "int8"))
+IOS = (("onnx", "fp32"), ("coreml", "fp16"), ("coreml", "w4"))
+PACKAGE = ("Data/com.apple.CoreML/model.mlmodel", "Data/com.apple.CoreML/weights/weight.bin")
+
+
+def write_assets(root: Path, seed: int = 0, **changes: object) -> dict[str, Path]:
+    """Platform -> asset folder below `root`; another `seed` gives other files of the same names."""
+    spec = make_spec(**changes)
+    build = root / "build"
+    build.mkdir(parents=True)
+    rng = random.Random(seed)
+    made = {}
+    for name, precision in dict.fromkeys((*ANDROID, *IOS)):
+        path = build / f"{spec.name}_{precision}{SUFFIXES[name]}"
+        if name == "coreml":
+            for part in PACKAGE:
+                (path / part).parent.mkdir(parents=True, exist_ok=True)
+                (path / part).write_bytes(rng.randbytes(300))
+            text = json.dumps({"identifier": str(seed)}, indent=2)
+            (path / "Manifest.json").write_text(text + "\n", encoding="utf-8")
+            image, shape, dtype = "image RGB", (spec.side, spec.side), "label -> float64"
+        else:
+            path.write_bytes(rng.randbytes(500))
+            image, shape, dtype = "uint8", (1, spec.side, spec.side, 3), "float32"
+        described = Description(
+            (Port("image", image, shape),),
+            (Port("probs", dtype, (1, len(spec.labels))),),
+            {},
+            spec.labels,
+            REQUIRES[name],
+        )
+        promotion = None if precision == "fp32" else Promotion("recorded", FIGURES)
+        latency = {"machine": {"cores": 2}, "threads": {"1": {"median": 2.5, "p90": 3.0}}}
+        made[name, precision] = Published(
+            name, precision, path, described, PASSED, "ab" * 32, promotion, latency
+        )
+    by_platform = {"android": [made[key] for key in ANDROID], "ios": [made[key] for key in IOS]}
+    publish(root, spec, "cd" * 32, by_platform)
+    return {platform: root / folder for platform, folder in FOLDERS.items()}
