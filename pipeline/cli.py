@@ -269,7 +269,7 @@ def _add_compress_options(parser: argparse.ArgumentParser) -> None:
         help="some of int8, w4, w3 (default: all)",
     )
     for option, kind, meaning in (
-        ("epochs", int, "epochs of fine-tuning; 0: rounding alone (default: w4 20, w3 30, int8 0)"),
+        ("epochs", int, "epochs of fine-tuning; 0: rounding alone (default: w4 20, w3 40, int8 0)"),
         ("lr", float, "its peak learning rate (default: 0.0005)"),
         ("batch-size", int, "images per step (default: 16)"),
         ("seed", int, "of everything random (default: 2)"),

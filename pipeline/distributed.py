@@ -130,6 +130,15 @@ def _wait_for_all() -> None:
         torch.distributed.all_reduce(torch.zeros(1))  # on the CPU, by gloo, GPU or not
 
 
+def share_weights(network: Any) -> None:
+    """Every process takes over the first one's weights and buffers."""
+    from torch import distributed
+
+    if process_count() > 1:
+        for tensor in network.state_dict().values():
+            distributed.broadcast(tensor, 0)
+
+
 @contextmanager
 def alone() -> Iterator[None]:
     """Within, fastai believes that there is one process, and does not gather what all have.

@@ -31,6 +31,7 @@ PLAIN = TrainConfig(
     zoom=1.0,
     lighting=0.0,
     flip=False,
+    arithmetic="fp32",  # halves of a batch are summed otherwise than the whole: bf16 would show it
 )
 
 

@@ -12,7 +12,7 @@ from pipeline.compare_options import seeds_of
 from pipeline.config import PRESETS
 from pipeline.engine import ENGINES, Engine
 from pipeline.errors import BadInput
-from pipeline.networks import NETWORKS
+from pipeline.networks import NETWORKS, TOPOLOGIES
 from pipeline.protocols import PROTOCOLS
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ def test_help_imports_nothing_heavy_and_says_what_it_is_not():
 def test_all_five_under_both_protocols_with_the_papers_seed_are_the_default(asked):
     assert cli.main(["compare"]) == 0
     study = asked["study"]
-    assert study.topologies == NETWORKS
+    assert study.topologies == TOPOLOGIES
     assert study.protocols == PROTOCOLS
     assert study.seeds == (2,)
     assert study.target_accuracy == 1.0
@@ -111,7 +111,10 @@ def test_a_failed_trial_reaches_the_exit_code(asked, status, code):
     ("arguments", "message"),
     [
         (["--data", "nowhere"], "nowhere does not exist"),
-        (["--topologies", "lenet"], "--topologies: there are squeezenet1_1, resnet34"),
+        (
+            ["--topologies", "lenet"],
+            "--topologies: there are squeezenet1_1, squeezenet1_1_fire6, resnet34",
+        ),
         (["--topologies", ","], "none is asked for"),
         (["--seeds", "x"], "--seeds 'x': a list such as 2,3 or a single number, how many"),
         (["--workers", "0"], "--workers 0: one at least"),

@@ -213,12 +213,12 @@ def test_figures_and_comparison_are_those_of_the_checkpoint_as_it_is_read_back(
     assert isinstance(comparison["broken_limits"], list)
 
 
-def test_fewer_bits_are_further_from_the_parent(rounded):
+def test_fewer_bits_of_the_weights_are_further_from_the_parent(rounded):
     distance = {
         precision: read_spec(folder).compression.comparison["mean_abs_diff"]
         for precision, folder in rounded.items()
     }
-    assert distance["int8"] < distance["w4"] < distance["w3"]
+    assert distance["w4"] < distance["w3"]  # int8 rounds activations too: another distance
 
 
 # --- what is said
@@ -466,7 +466,7 @@ def test_fine_tuning_that_diverged_is_refused_with_the_way_out(parent, data, tra
 @pytest.fixture
 def never_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        compress_module, "training_images", lambda *_: pytest.fail("images were read")
+        "pipeline.training_images.training_images", lambda *_: pytest.fail("images were read")
     )
 
 
