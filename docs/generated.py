@@ -256,7 +256,7 @@ def topologies_table() -> None:
             if a["verdict"] == "pass"
         )
     )
-    print("| topology | parameters | s | peak MiB | passed | " + " | ".join(names) + " |")
+    print("| topology | numbers stored | s | peak MiB | passed | " + " | ".join(names) + " |")
     print("| --- | ---: | ---: | ---: | ---: |" + " ---: |" * len(names))
     for row in document["rows"]:
         sizes = {f"{a['format']} {a['precision']}": a for a in row["artifacts"]}
