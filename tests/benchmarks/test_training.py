@@ -36,6 +36,7 @@ def test_a_training_that_does_not_get_there_is_a_row_without_a_ratio(image_folde
     assert (plain["status"], plain["seconds"], plain["epochs"]) == ("not_reached", None, 5)
     assert found["ratios"] == []
     assert found["median_ratio"] is None
+    assert found["ratio_below"] == {"4": 0.08}  # 3 s of the 40 s after which it gave up
 
 
 def test_a_training_that_dies_is_told_with_its_last_words(image_folder):
