@@ -46,9 +46,11 @@ ROUNDINGS: Final = {
     "QuantizeLinear": ((1, 2),),
     "DequantizeLinear": ((1, 2),),
     "QLinearConv": ((1, 2), (6, 7)),
+    "QGemm": ((1, 2), (7, 8)),
     "QLinearConcat": ((0, 1),),
 }
-INTEGER_KINDS: Final = {"QLinearConv": "conv"}
+INTEGER_KINDS: Final = {"QLinearConv": "conv", "QGemm": "linear"}
+INTEGER_BIAS: Final = {"QLinearConv": 8, "QGemm": 6}  # its place among the inputs
 # onnx.TensorProto.DataType
 DTYPES: Final = {1: np.float32, 2: np.uint8, 3: np.int8, 6: np.int32, 10: np.float16}
 OLDEST_ONNXRUNTIME: Final = {6: "1.16"}  # 1.15.1 refuses version 6
@@ -139,14 +141,15 @@ def stored_layers(path: Path) -> list[Layer]:
         operation = node.OpType().decode()
         values = [stored.get(node.Inputs(j)) for j in range(node.InputsLength())]
         for place in ROUNDINGS.get(operation, ()):
-            rounded.add(tuple(values[j].item() for j in place))
+            if place[-1] < len(values):  # a QGemm may give floating point
+                rounded.add(tuple(values[j].item() for j in place))
         if operation in LAYER_KINDS:
             kind = LAYER_KINDS[operation]
             count = 4 if kind == "batch_norm" else 2  # a fused convolution may have a summand
             tensors = dict(zip(TENSORS[:count], values[1:], strict=False))
             tensors |= _epsilon(node) if kind == "batch_norm" else {}
         elif operation in INTEGER_KINDS:
-            tensors, kind = _integer_tensors(values), INTEGER_KINDS[operation]
+            tensors, kind = _integer_tensors(node, values), INTEGER_KINDS[operation]
         else:
             continue
         present = {key: value for key, value in tensors.items() if value is not None}
@@ -156,18 +159,30 @@ def stored_layers(path: Path) -> list[Layer]:
     return layers + layer_of_activations(rounded)
 
 
-def _integer_tensors(values: list[Any]) -> dict[str, Any]:
-    """What the integers of a QLinearConv stand for; its inputs are those of the ONNX operator."""
+def _integer_tensors(node: Any, values: list[Any]) -> dict[str, Any]:
+    """What the integers of a QLinearConv or QGemm stand for; inputs are as ONNX or its runtime
+    documents them, a matrix may lie either way.
+    """
     _, input_scale, _, weight, scale, zero_point, *_ = values
     if weight is None or input_scale is None or np.any(zero_point):
         return {}
+    operation = node.OpType().decode()
+    if operation == "QGemm" and not _attribute(node, b"transB"):
+        weight = weight.T
     per_channel = scale.reshape(-1, *[1] * (weight.ndim - 1))
     step = (input_scale.astype(np.float64) * scale).astype(np.float32)
-    bias = values[8] if len(values) > 8 else None
+    place = INTEGER_BIAS[operation]
+    bias = values[place] if len(values) > place else None
     return {
         "weight": weight.astype(np.float32) * per_channel,
         "bias": None if bias is None else bias.astype(np.float32) * step,
     }
+
+
+def _attribute(node: Any, name: bytes) -> int:
+    """An integer attribute, 0 if it is not there."""
+    attributes = (node.Attributes(i) for i in range(node.AttributesLength()))
+    return next((int(a.I()) for a in attributes if a.Name() == name), 0)
 
 
 def _epsilon(node: Any) -> dict[str, NDArray[np.float32]]:

@@ -24,14 +24,6 @@ STATISTICS = {
 }
 
 
-# The reader of an ORT file finds no integer matrix product in it (`QGemm`); its outputs are right.
-NOT_YET = pytest.mark.xfail(reason="layers not in the file: head.0.0", strict=False)
-CASES = [
-    pytest.param(*artifact, marks=[NOT_YET] if artifact == ("ort", "int8") else [])
-    for artifact in ARTIFACTS
-]
-
-
 @pytest.fixture(scope="module", params=STATISTICS)
 def adopted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
     """A checkpoint as `python -m pipeline adopt` writes it; its answers vary over the images."""
@@ -57,7 +49,7 @@ def adopted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "precision"), CASES)
+@pytest.mark.parametrize(("name", "precision"), ARTIFACTS)
 def test_a_network_with_fastais_head_is_proven_in_every_format(name, precision, adopted, tmp_path):
     path = convert(adopted, name, precision, tmp_path)
     assert adopted.reference[:, 0].std() > 0.1
