@@ -17,6 +17,8 @@ from pipeline.networks import build_network
 from tests.conftest import make_spec
 from tests.export.conftest import ARTIFACTS, Model, convert, read_model, write_twins
 
+pytestmark = pytest.mark.slow
+
 # Of a learner that was pretrained on ImageNet, and of one that was not.
 STATISTICS = {
     "normalised": {},

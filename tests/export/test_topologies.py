@@ -36,6 +36,8 @@ from pipeline.networks import NETWORKS, Network
 from tests.conftest import make_spec
 from tests.export.conftest import PLAIN
 
+pytestmark = pytest.mark.slow
+
 IDENTITY = "ab" * 32
 SIDE = 64
 each_artifact = pytest.mark.parametrize(("name", "precision"), PLAIN)

@@ -15,6 +15,8 @@ from pipeline.engine import DIED, Engine, Lost, run_tasks
 from pipeline.errors import BadInput, MissingDependency
 from pipeline.task_process import ProcessEnded, run_in_process
 
+pytestmark = pytest.mark.slow
+
 DASK = pytest.mark.parametrize(
     "name",
     [
