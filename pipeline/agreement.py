@@ -74,10 +74,10 @@ def probe_images(side: int) -> NDArray[np.uint8]:
 
 def tensors(images: NDArray[np.uint8], original: Original) -> Iterator[Tensor]:
     """uint8 (N, side, side, 3) -> what the model gets, in batches: float32 (n, 3, side, side)."""
-    from pipeline.learner_pixels import normalised
+    from pipeline.network_input import normalise
 
     for start in range(0, len(images), BATCH):
-        yield normalised(images[start : start + BATCH], original.mean, original.std)
+        yield normalise(images[start : start + BATCH], original.mean, original.std)
 
 
 def logits(network: nn.Module, batches: Iterable[Tensor]) -> NDArray[np.float32]:

@@ -29,7 +29,7 @@ from pipeline.compression import PRECISIONS, Recipe, levels_of
 from pipeline.config import TrainConfig
 from pipeline.errors import BadInput, require
 from pipeline.half_precision import chosen_arithmetic
-from pipeline.images import read_image
+from pipeline.network_input import network_input
 from pipeline.placement import staged_folder
 from pipeline.training_images import checkpoint_images
 
@@ -86,7 +86,7 @@ def compress(
         torch.set_num_threads(threads)
     parent = load_network(checkpoint, spec)
     names = weighted_layers(parent)
-    valid = _normalised(dataset.valid, spec)
+    valid = _batches(dataset.valid, spec)
     parent_probs = _probs(parent, valid)
     folders = []
     for precision, recipe in recipes.items():
@@ -144,7 +144,7 @@ def _compress(
 
     count = min(recipe.calibration_images, len(dataset.train))
     chosen = np.linspace(0, len(dataset.train) - 1, count).round().astype(int)
-    batches = _normalised([dataset.train[i] for i in chosen], spec)
+    batches = _batches([dataset.train[i] for i in chosen], spec)
     network = copy.deepcopy(parent)
     levels = levels_of(parent, names, batches, recipe)
     grids = round_network(network, batches, levels, recipe.seed)
@@ -175,16 +175,11 @@ def _twin(
     return int8_twin(network, activations, grids) if activations else network
 
 
-def _normalised(samples: Sequence[Sample], spec: ModelSpec) -> list[Tensor]:
+def _batches(samples: Sequence[Sample], spec: ModelSpec) -> list[Tensor]:
     """The samples as the network sees them, float32 (N, 3, side, side), in batches."""
-    import torch
-
-    mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) * 255 for v in (spec.mean, spec.std))
-    batches = []
-    for i in range(0, len(samples), BATCH_SIZE):
-        pixels = np.stack([read_image(s.path, spec.side) for s in samples[i : i + BATCH_SIZE]])
-        batches.append((torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - mean) / std)
-    return batches
+    return [
+        network_input(samples[i : i + BATCH_SIZE], spec) for i in range(0, len(samples), BATCH_SIZE)
+    ]
 
 
 def _probs(network: nn.Module, batches: Sequence[Tensor]) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ import torch
 
 from pipeline.errors import BadInput
 from pipeline.images import read_image
+from pipeline.network_input import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -72,7 +73,7 @@ def read_pixels(learner: Any) -> LearnerPixels:
             return LearnerPixels(None, mean, std, steps, None, reason)
         side = _side({tuple(batch.shape) for batch in batches})
         _check_values(batches[:-1], mean, std, steps)
-        ours = normalised(read_image(paths[-1], side)[None], mean, std).numpy()
+        ours = normalise(read_image(paths[-1], side)[None], mean, std).numpy()
     same = bool(np.abs(ours - batches[-1]).max() <= SAME)
     return LearnerPixels(side, mean, std, steps, same)
 
@@ -99,13 +100,6 @@ def learner_batches(learner: Any, paths: Sequence[Path], size: int) -> Iterator[
     """What the model gets for `paths`, as the learner prepares it: float32 (N, 3, H, W)."""
     for batch in learner_loader(learner, paths, size):
         yield batch[0].as_subclass(torch.Tensor)
-
-
-def normalised(images: NDArray[np.uint8], mean: Triple, std: Triple) -> Tensor:
-    """uint8 (N, H, W, 3) -> float32 (N, 3, H, W), as the deploy graph does it."""
-    pixels = torch.from_numpy(images.copy()).permute(0, 3, 1, 2).to(torch.float32)
-    centre, spread = (torch.tensor(v, dtype=torch.float64).mul(255).float() for v in (mean, std))
-    return (pixels - centre.reshape(1, 3, 1, 1)) / spread.reshape(1, 3, 1, 1)
 
 
 def _normalisation(learner: Any) -> tuple[Triple, Triple]:
@@ -152,7 +146,7 @@ def _check_values(
 ) -> None:
     for colour, batch in zip(COLOURS, batches, strict=True):
         centre = batch[0, :, batch.shape[2] // 2, batch.shape[3] // 2]
-        wanted = normalised(np.array(colour, np.uint8).reshape(1, 1, 1, 3), mean, std).numpy()
+        wanted = normalise(np.array(colour, np.uint8).reshape(1, 1, 1, 3), mean, std).numpy()
         if np.abs(centre - wanted.reshape(3)).max() > SAME:
             raise BadInput(
                 f"the learner makes {[round(float(v), 4) for v in centre]} of the colour {colour}, "

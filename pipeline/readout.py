@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pipeline.images import read_image
+from pipeline.network_input import network_input
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,7 +64,7 @@ def read_out(network: nn.Module, samples: Sequence[Sample], spec: ModelSpec) -> 
     with torch.inference_mode(), _pooled_output(network, features):
         for i in range(0, len(samples), BATCH_SIZE):
             batch = samples[i : i + BATCH_SIZE]
-            pixels = _normalised(batch, spec).to(device)
+            pixels = network_input(batch, spec).to(device)
             if evidence is None:
                 probs.append(network(pixels).softmax(1).cpu().numpy())
                 continue
@@ -104,12 +104,3 @@ def _contrast(
     chosen = maps[np.arange(len(maps)), favoured]
     others = (maps.sum(axis=1) - chosen) / (maps.shape[1] - 1)
     return np.asarray(chosen - others, dtype=np.float32)
-
-
-def _normalised(samples: Sequence[Sample], spec: ModelSpec) -> Tensor:
-    """The samples as the network sees them, float32 (N, 3, side, side)."""
-    import torch
-
-    mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) * 255 for v in (spec.mean, spec.std))
-    pixels = np.stack([read_image(sample.path, spec.side) for sample in samples])
-    return (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - mean) / std

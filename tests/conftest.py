@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,17 @@ from pipeline.networks import build_network
 
 SIDE = 64
 LABELS = ("covid19", "non_covid19")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Temporary files go where pytest clears up: converters leave theirs to the interpreter's exit,
+    and a worker is ended without one."""
+    place = str(tmp_path_factory.mktemp("scratch"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(os.environ, "TMPDIR", place)
+        patch.setattr(tempfile, "tempdir", place)
+        yield
 
 
 def make_spec(**changes: object) -> ModelSpec:

@@ -313,7 +313,7 @@ def test_the_images_to_calibrate_with_are_spread_over_the_training_images(
     parent, data, monkeypatch, count
 ):
     asked: list[list[str]] = []
-    real = compress_module._normalised
+    real = compress_module._batches
 
     def look(samples: Any, spec: Any) -> Any:
         asked.append([sample.file for sample in samples])
@@ -321,7 +321,7 @@ def test_the_images_to_calibrate_with_are_spread_over_the_training_images(
             raise KeyboardInterrupt
         return real(samples, spec)
 
-    monkeypatch.setattr(compress_module, "_normalised", look)
+    monkeypatch.setattr(compress_module, "_batches", look)
     with pytest.raises(KeyboardInterrupt):
         compress(parent, data, ["int8"], changes={**ROUNDED, "calibration_images": count})
     dataset = read_dataset(data)
