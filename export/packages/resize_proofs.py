@@ -17,10 +17,11 @@ from pipeline.images import squish
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Smaller, larger, equal, by fractions, far from square; few pixels, so that publishing stays quick.
+# Smaller, larger, equal, by fractions, wide, and so tall that Pillow 13 squishes the columns first
+# (height - side > 2 * (width - side)); few pixels, so that publishing stays quick.
 SIZES: Final = (
     (1, 1), (2, 3), (7, 1), (63, 65), (224, 224), (223, 225), (225, 223), (448, 448), (640, 480),
-    (31, 1000), (1000, 31), (517, 389),
+    (31, 1000), (1000, 31), (517, 389), (389, 517), (300, 560),
 )  # fmt: skip
 MULTIPLIER: Final = (
     2654435761  # 2^32 over the golden ratio, which spreads consecutive numbers (Knuth)
