@@ -404,7 +404,7 @@ def verify(folder: Path, manifest_sha256: str | None = None, only: Sequence[str]
     left_out = [
         path
         for path in absent
-        if only and not _matches(path, only) and not (path in listed and listed[path].part in begun)
+        if only and not matches(path, only) and not (path in listed and listed[path].part in begun)
     ]
     missing = [path for path in absent if path not in left_out]
     differences += [Difference("missing", path, "not in the folder") for path in missing]
@@ -449,7 +449,7 @@ def _is_of_others(path: str, mode: int) -> bool:
 
 def _refuse_patterns_for_nothing(only: Sequence[str], paths: Iterable[str]) -> None:
     for pattern in only:
-        if not any(_matches(path, [pattern]) for path in paths):
+        if not any(matches(path, [pattern]) for path in paths):
             tops = sorted({path.split("/")[0] for path in paths})
             raise CannotCheck(
                 f"--only {_shown(pattern)}: nothing of that name belongs to the folder; there are "
@@ -457,7 +457,7 @@ def _refuse_patterns_for_nothing(only: Sequence[str], paths: Iterable[str]) -> N
             )
 
 
-def _matches(path: str, patterns: Sequence[str]) -> bool:
+def matches(path: str, patterns: Sequence[str]) -> bool:
     """Whether a pattern names the path or a folder that it lies in."""
     names = [path, *_parents(path)]
     return any(fnmatchcase(name, pattern.rstrip("/")) for name in names for pattern in patterns)
