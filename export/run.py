@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.assets import FOLDERS, publish, refuse_foreign
+from export.assets import FOLDERS, ExtraFiles, publish, refuse_foreign
 from export.conversion import Conversion, convert_all
 from export.formats import FORMATS
 from export.manifest import Published, file_entries, tool_versions
@@ -43,6 +43,7 @@ class ExportRequest:
         jobs: converters at a time.
         latency: measure it for the manifest.
         strict: not run counts as failed.
+        budget_bytes: every format must have a published file of at most so many; None: no limit.
     """
 
     checkpoint: Path
@@ -55,6 +56,7 @@ class ExportRequest:
     jobs: int
     latency: bool
     strict: bool
+    budget_bytes: int | None = None
 
 
 def export_all(request: ExportRequest, console: Console) -> int:
@@ -87,7 +89,8 @@ def export_all(request: ExportRequest, console: Console) -> int:
         Row(name, precision, "", ParityResult("not_run", why)) for name, precision, why in absent
     ]
     rows += [_left_out(name) for name in FORMATS if name not in wanted]
-    folders = publish(request.root, spec, identity, *_by_platform(done, latencies))
+    fit, rejected = _by_platform(done, latencies)
+    folders = publish(request.root, spec, identity, fit, rejected, [_operator_configs(fit)])
     refused = {name: dict(FORMATS[name].REFUSED) for name in wanted if FORMATS[name].REFUSED}
     print_verdict(console, rows, images.source, refused)
     _point_to_explain(console, rows)
@@ -107,7 +110,19 @@ def export_all(request: ExportRequest, console: Console) -> int:
         f"published: {', '.join(str(f) for f in folders) or 'nothing'}; "
         f"report: {request.build / 'report.json'}; {seconds:.0f} s"
     )
-    return exit_code(rows, request.strict)
+    over = _over_budget(folders, request.budget_bytes)
+    for sentence in over:
+        console.print(f"over the budget: {sentence}", markup=False, soft_wrap=True)
+    return max(exit_code(rows, request.strict), int(bool(over)))
+
+
+def _over_budget(folders: Sequence[Path], limit_bytes: int | None) -> list[str]:
+    """Which format has no published file within the limit, and by how much."""
+    if limit_bytes is None:
+        return []
+    from export.budget import weigh
+
+    return [f"{f.name}: {fault}" for f in folders for fault in weigh(f, limit_bytes).faults]
 
 
 @dataclass(frozen=True)
@@ -304,6 +319,18 @@ def _row(outcome: Outcome, latencies: Mapping[tuple[str, str], Mapping[str, Any]
 def _left_out(name: str) -> Row:
     """A format that was not asked for is in the report all the same."""
     return Row(name, "all", "", ParityResult("not_run", "left out by --formats"))
+
+
+def _operator_configs(fit: Mapping[str, Sequence[Published]]) -> ExtraFiles:
+    """For a build of onnxruntime with the published files' operators alone."""
+
+    def made(platform: str, manifest: Mapping[str, Any]) -> Mapping[str, bytes]:
+        from export.operators import FORMATS as RUN_BY_ONNXRUNTIME
+        from export.operators import operator_configs
+
+        return operator_configs([a.path for a in fit[platform] if a.format in RUN_BY_ONNXRUNTIME])
+
+    return made
 
 
 def _by_platform(
