@@ -1,4 +1,4 @@
-"""Preprocessing mistakes: the ways in which apps make other pixels of an image than the resize rule.
+"""Preprocessing mistakes: how apps make other pixels of an image than the resize rule does.
 
 In: an image as Pillow decodes it, and a side. Out: uint8 (side, side, 3), what the model would be
 given. Each mistake takes the place of one step of the right way (`Preprocessing`), so that several
@@ -99,7 +99,7 @@ def with_mistakes(mistakes: Iterable[Mistake]) -> Preprocessing:
 
 
 def taken_sideways(image: Image.Image) -> Image.Image:
-    """The same picture as a phone stores it: turned by 90 degrees, with the EXIF tag that says so."""
+    """The same picture as a phone stores it: turned by 90 degrees, and an EXIF tag says so."""
     turned = upright(image).transpose(Image.Transpose.ROTATE_90)
     turned.getexif()[ORIENTATION] = SIDEWAYS
     return turned

@@ -14,7 +14,7 @@ from export.conversion import Conversion, convert_all
 from export.formats import FORMATS
 from export.manifest import Published, file_entries, tool_versions
 from export.parity import ParityResult, check_artifact
-from export.promotion import Promotion, promote
+from export.promotion import FULL, Promotion, promote
 from export.report import Row, exit_code, print_verdict, report_document, to_json
 from pipeline.checkpoint import checkpoint_sha256, read_spec
 from pipeline.errors import BadInput, MissingDependency, install_command, missing_modules
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from benchmarks.measure import Measurement
     from export.reference import References
+    from export.robustness import Robustness
     from pipeline.checkpoint import ModelSpec
 
 
@@ -71,8 +72,10 @@ def export_all(request: ExportRequest, console: Console) -> int:
     possible, absent = split_by_twin(request.checkpoint, wanted)
 
     # Imported here: `plan` must be able to refuse before torch takes its two seconds.
+    from export.golden.pack import golden_files
     from export.parity_images import gather_images
     from export.reference import References
+    from export.robustness import print_robustness, robustness_document
 
     # What cannot be read is refused before the first converter starts.
     images = gather_images(spec, request.data, request.image_limit)
@@ -87,10 +90,18 @@ def export_all(request: ExportRequest, console: Console) -> int:
         Row(name, precision, "", ParityResult("not_run", why)) for name, precision, why in absent
     ]
     rows += [_left_out(name) for name in FORMATS if name not in wanted]
-    folders = publish(request.root, spec, identity, *_by_platform(done, latencies))
+    folders = publish(
+        request.root,
+        spec,
+        identity,
+        *_by_platform(done, latencies),
+        extras=[lambda platform, manifest: golden_files(manifest, references)],
+    )
     refused = {name: dict(FORMATS[name].REFUSED) for name in wanted if FORMATS[name].REFUSED}
     print_verdict(console, rows, images.source, refused)
     _point_to_explain(console, rows)
+    robustness, why_not = _robustness(request, spec, done)
+    print_robustness(console, robustness, why_not)
     seconds = time.perf_counter() - start
     document = report_document(
         "all",
@@ -99,6 +110,7 @@ def export_all(request: ExportRequest, console: Console) -> int:
         model={"name": spec.name, "version": spec.version, "checkpoint_sha256": identity},
         published=[folder.name for folder in folders],
         refused=refused,
+        robustness=robustness_document(robustness, why_not),
         seconds=round(seconds, 1),
         tools=tool_versions(),
     )
@@ -107,7 +119,8 @@ def export_all(request: ExportRequest, console: Console) -> int:
         f"published: {', '.join(str(f) for f in folders) or 'nothing'}; "
         f"report: {request.build / 'report.json'}; {seconds:.0f} s"
     )
-    return exit_code(rows, request.strict)
+    limit_broken = robustness is not None and bool(robustness.broken)
+    return int(exit_code(rows, request.strict) or (request.strict and limit_broken))
 
 
 @dataclass(frozen=True)
@@ -249,6 +262,23 @@ def _point_to_explain(console: Console, rows: Sequence[Row]) -> None:
                 markup=False,
                 soft_wrap=True,
             )
+
+
+def _robustness(
+    request: ExportRequest, spec: ModelSpec, done: Sequence[Outcome]
+) -> tuple[Robustness | None, str]:
+    """What preprocessing mistakes cost the first fp32 file; or None, and why it was not asked."""
+    from export.parity_images import validation_samples
+    from export.robustness import NO_DATA, measure_if_run
+
+    if request.data is None:
+        return None, NO_DATA
+    for outcome in done:
+        if outcome.key[1] == FULL and outcome.parity.status == "pass":
+            samples, source = validation_samples(spec, request.data, request.image_limit)
+            module, path = FORMATS[outcome.key[0]], outcome.conversion.path
+            return measure_if_run(spec, module, path, samples, source)
+    return None, f"no {FULL} file passed"
 
 
 def _latencies(

@@ -34,17 +34,23 @@ def read_image(path: Path, side: int) -> NDArray[np.uint8]:
     Raises:
         BadInput: the file is missing, is no image that Pillow reads, or is cut short.
     """
-    with opened(path) as image:
+    with _opened(path) as image:
         return squish(to_rgb(upright(image)), side)
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
-    """The image of a file, still to be decoded; decode it inside the block.
+def decode(path: Path) -> Image.Image:
+    """The image in a file, decoded, of any mode, not yet turned by its EXIF orientation.
 
     Raises:
         BadInput: the file is missing, is no image that Pillow reads, or is cut short.
     """
+    with _opened(path) as image:
+        image.load()
+        return image.copy()  # one that no longer hangs on the file
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     from PIL import Image, UnidentifiedImageError
 
     try:
