@@ -285,8 +285,8 @@ def _judge_answer(
         sentence = f"whether the model is at fault cannot be told, for it cannot be run: {error}"
         if found is None:
             return Diagnosis(case.name, "not given", "cannot be told", (), (wrong, sentence))
-        sentences = (*found.sentences, wrong, sentence)
-        return replace(found, model="cannot be told", sentences=sentences)
+        untold = (*found.sentences, wrong, sentence)
+        return replace(found, model="cannot be told", sentences=untold)
 
 
 def _by_both(
