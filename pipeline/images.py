@@ -34,8 +34,13 @@ def read_image(path: Path, side: int) -> NDArray[np.uint8]:
     Raises:
         BadInput: the file is missing, is no image that Pillow reads, or is cut short.
     """
+    return squish(read_upright(path), side)
+
+
+def read_upright(path: Path) -> Image.Image:
+    """Read one image file, turned upright, 8-bit RGB, in its own size. Raises BadInput likewise."""
     with _opened(path) as image:
-        return squish(to_rgb(upright(image)), side)
+        return to_rgb(upright(image))
 
 
 def decode(path: Path) -> Image.Image:
