@@ -356,8 +356,8 @@ def mistakes_table() -> None:
     same = [f"`{row['name']}`" for row in document["rows"] if not row["changed"]]
     print(
         f"\n{document['model']}, {document['artifact']}, on {document['source']}; flips: labels "
-        f"that change at the threshold of {document['threshold']}. Interval: Wilson's, images taken "
-        "as independent."
+        f"that change at the threshold of {document['threshold']}. Interval: Wilson's, images "
+        "taken as independent."
     )
     if same:
         print(f"Of images that are grey {', '.join(same)} makes the same pixels.")
