@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from export.packages.android_readme import gradle_module_section
+
 FORMAT_TITLES: Final = {
     "onnx": "ONNX",
     "ort": "ORT format",
@@ -26,7 +28,7 @@ weights unpacked.
     "torchscript": """\
 `pytorch_android_lite` {pytorch_lite} (`LiteModuleLoader`). That runtime is no longer developed:
 prefer ONNX in a new app. Input: a uint8 tensor `(1, {height}, {width}, 3)`; output: float32
-`(1, {classes})`. Set one thread: `PyTorchAndroid.setNumThreads({num_threads})`. int8 needs the
+`(1, {classes})`. Set one thread: `LitePyTorchAndroid.setNumThreads({num_threads})`. int8 needs the
 engine `qnnpack`, which is the one that Android has.
 """,
     "coreml": """\
@@ -103,6 +105,7 @@ def asset_readme(platform: str, manifest: Mapping[str, Any], beside: Collection[
         "softmax are inside the model: no division by 255, no mean, no second softmax.",
         f"3. Outputs follow `labels.txt`: {', '.join(model['labels'])}. Decide {rule}.",
         "",
+        *([gradle_module_section(manifest, "android_assets")] * (platform == "android")),
         "## Files",
         "",
         "| file | precision | bytes | least runtime | to PyTorch with the same weights "

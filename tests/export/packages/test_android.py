@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from export.packages.android import (
     package_files,
     package_name,
 )
+from export.packages.android_readme import gradle_module_section
 from export.packages.resize_proofs import formula_image, resize_proofs
 from tests.export.made_assets import write_assets
 
@@ -239,10 +241,47 @@ def test_a_release_without_one_of_the_runtimes_does_not_name_it(manifest: dict[s
     assert "org.pytorch:" not in package_files(document)["build.gradle.kts"]
 
 
-def test_a_release_without_a_model_for_android_is_refused(manifest: dict[str, Any]) -> None:
+def test_a_release_without_a_model_for_android_is_no_module(manifest: dict[str, Any]) -> None:
     document = {**manifest, "artifacts": []}
-    with pytest.raises(ValueError, match="no artifact of this manifest runs on Android"):
+    assert package_files(document) == {}
+    assert gradle_module_section(document, "android_assets") == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "called"), [("ORT_ENABLE_BASIC", "BASIC_OPT"), ("ORT_DISABLE_ALL", "NO_OPT")]
+)
+def test_the_session_is_made_as_the_manifest_says(
+    manifest: dict[str, Any], asked: str, called: str
+) -> None:
+    document = copy.deepcopy(manifest)
+    for artifact in document["artifacts"]:
+        if artifact["format"] == "onnx":
+            artifact["session"] = {"graph_optimization_level": asked, "intra_op_num_threads": 7}
+    files = package_files(document)
+    classifier = next(t for p, t in files.items() if p.endswith("TinyClassifier.kt"))
+    assert f"OptLevel.{called})" in classifier
+    assert model_file(files).count("threads = 7\n") == 2
+    document["artifacts"][0]["session"]["graph_optimization_level"] = "ORT_ENABLE_MAGIC"
+    with pytest.raises(ValueError, match="ORT_ENABLE_MAGIC"):
         package_files(document)
+
+
+def test_the_readme_names_what_is_in_the_module(manifest: dict[str, Any]) -> None:
+    section = gradle_module_section(manifest, "android_assets")
+    files = package_files(manifest)
+    code = "".join(text for path, text in files.items() if path.endswith(".kt"))
+    assert manifest["model"]["intended_use"] in section
+    assert "import mobilemodels.tiny.*" in section
+    assert "`tiny_w4.onnx` goes into the app. `tiny.models=...`" in section
+    for word in ("TinyClassifier(", "readImage(", "heatMapBitmap(", "Upright", "INTENDED_USE"):
+        assert word in section
+        assert word in code
+    for folder in re.findall(r"`(src/\w+)\*?`", section):
+        assert any(path.startswith(folder) for path in files), folder
+    blocks = re.findall(r"```kotlin\n(.*?) *```", section, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        assert list(broken(textwrap.dedent(block))) == []
 
 
 def test_names_are_names_in_kotlin() -> None:
