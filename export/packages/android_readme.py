@@ -31,7 +31,7 @@ tests that prove both on your device. {intended_use}
 
    val classifier = {class_name}Classifier(context)
    val prediction = classifier.classify(readImage(photoBytes))  // also a Bitmap, if it is upright
-   println("${{prediction.label}}: ${{prediction.probabilities.toList()}}")  // as in Model.LABELS
+   println(prediction.label + prediction.probabilities.toList())  // in the order of Model.LABELS
    val map = prediction.evidence?.heatMapBitmap(prediction.index, 512, 512)
    classifier.close()
    ```
