@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from export.formats import FORMATS
-from export.graph import DeployGraph, PixelGraph
+from export.graph import DeployGraph, Outputs, PixelGraph
 from export.metadata import model_metadata
 from export.parity import ParityResult, check_artifact
 from tests.conftest import make_spec
@@ -34,48 +34,50 @@ from tests.export.conftest import (
 
 
 class ChannelsSwapped(PixelGraph):
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor) -> Outputs:
         return super().forward(pixels.flip(1))
 
 
 class Mirrored(PixelGraph):
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor) -> Outputs:
         return super().forward(pixels.flip(3))
 
 
 class Transposed(PixelGraph):
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor) -> Outputs:
         return super().forward(pixels.transpose(2, 3))
 
 
 class NormalisationDropped(PixelGraph):
-    def forward(self, pixels: Tensor) -> Tensor:
-        return torch.softmax(self.network(pixels), dim=1)
+    def forward(self, pixels: Tensor) -> Outputs:
+        return self.answer(pixels)
 
 
 class MeanAndStdDropped(PixelGraph):
-    def forward(self, pixels: Tensor) -> Tensor:
-        return torch.softmax(self.network(pixels / 255), dim=1)
+    def forward(self, pixels: Tensor) -> Outputs:
+        return self.answer(pixels / 255)
 
 
 class NormalisationDoubled(PixelGraph):
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor) -> Outputs:
         once = (pixels - self.mean) / self.std
-        return torch.softmax(self.network((once - self.mean / 255) / (self.std / 255)), dim=1)
+        return self.answer((once - self.mean / 255) / (self.std / 255))
 
 
 class OutputsSwapped(PixelGraph):
-    def forward(self, pixels: Tensor) -> Tensor:
-        return super().forward(pixels).flip(1)
+    def forward(self, pixels: Tensor) -> Outputs:
+        probs, evidence = super().forward(pixels)
+        return probs.flip(1), evidence.flip(1)
 
 
 class SoftmaxDoubled(PixelGraph):
-    def forward(self, pixels: Tensor) -> Tensor:
-        return torch.softmax(super().forward(pixels), dim=1)
+    def forward(self, pixels: Tensor) -> Outputs:
+        probs, evidence = super().forward(pixels)
+        return torch.softmax(probs, dim=1), evidence
 
 
 class SoftmaxMissing(PixelGraph):
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor) -> Outputs:
         return self.network((pixels - self.mean) / self.std)
 
 
@@ -187,7 +189,7 @@ def test_the_clean_artifact_passes_in_every_part(
     name: str, precision: str, model: Model, artifacts: Artifacts
 ) -> None:
     result = check(model, name, artifacts[name, precision], precision)
-    assert set(result.parts) >= {"contract", "weights", "outputs"}
+    assert set(result.parts) >= {"contract", "weights", "outputs", "evidence"}
     assert set(result.parts.values()) == {"pass"}
     assert (result.status, result.reason) == ("pass", "")
     assert result.images == len(model.images.names)
