@@ -83,6 +83,7 @@ class EvidenceNetwork(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.body, self.head = network.body, network.head
+        self.train(network.training)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """float32 (N, 3, H, W) normalised -> logits (N, K), evidence (N, K, h, w)."""
@@ -99,6 +100,7 @@ class ProbsAlone(nn.Module):
     def __init__(self, graph: nn.Module) -> None:
         super().__init__()
         self.whole = graph  # coremltools takes an attribute `graph` for torch's own
+        self.train(graph.training)  # to which exporters set all of it back when they are done
 
     def forward(self, image: Tensor) -> Tensor:
         """Image or pixels -> probs, float32 (N, K)."""

@@ -300,14 +300,20 @@ def remembered() -> Callable[..., ParityResult]:
     """`check_artifact`, at once where file, reference and what is allowed are as they were."""
     answers: dict[object, ParityResult] = {}
 
-    def check(name: str, precision: str, path: Path, reference: Reference) -> ParityResult:
+    def check(
+        name: str,
+        precision: str,
+        path: Path,
+        reference: Reference,
+        needs_evidence: bool = True,
+    ) -> ParityResult:
         files = tree(path) if path.is_dir() else {path.name: path.read_bytes()}
         digests = [(file, hashlib.sha256(content).digest()) for file, content in files.items()]
         held = (reference.checkpoint_sha256, reference.images.pixels.tobytes())
         allowed = (FORMATS[name].TOLERANCES[precision], FORMATS[name].REQUIRES)
-        key = (name, precision, tuple(digests), held, allowed)
+        key = (name, precision, tuple(digests), held, allowed, needs_evidence)
         if key not in answers:
-            answers[key] = check_artifact(name, precision, path, reference)
+            answers[key] = check_artifact(name, precision, path, reference, needs_evidence)
         return answers[key]
 
     return check

@@ -81,6 +81,60 @@ class SoftmaxMissing(PixelGraph):
         return self.network((pixels - self.mean) / self.std)
 
 
+class EvidenceChanged(PixelGraph):
+    """The right probabilities beside other evidence."""
+
+    def forward(self, pixels: Tensor) -> Outputs:
+        probs, evidence = super().forward(pixels)
+        return probs, self.changed(evidence).contiguous()
+
+    def changed(self, evidence: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class EvidenceTransposed(EvidenceChanged):
+    def changed(self, evidence: Tensor) -> Tensor:
+        return evidence.transpose(2, 3)
+
+
+class EvidenceOfSwappedClasses(EvidenceChanged):
+    def changed(self, evidence: Tensor) -> Tensor:
+        return evidence.flip(1)
+
+
+class EvidenceMirrored(EvidenceChanged):
+    def changed(self, evidence: Tensor) -> Tensor:
+        return evidence.flip(3)
+
+
+class EvidenceUpsideDown(EvidenceChanged):
+    def changed(self, evidence: Tensor) -> Tensor:
+        return evidence.flip(2)
+
+
+class EvidenceMoved(EvidenceChanged):
+    """By a hundredth of a logit: it does not average to the logits any more."""
+
+    def changed(self, evidence: Tensor) -> Tensor:
+        return evidence + torch.tensor([0.01, 0.0]).reshape(1, 2, 1, 1)
+
+
+class EvidenceMissing(PixelGraph):
+    def forward(self, pixels: Tensor) -> Outputs:
+        probs, _ = super().forward(pixels)
+        return probs
+
+
+# Core ML's evidence is what its mean takes, whatever the graph gives out; its own ways to be wrong
+# are in the fault bench.
+EVIDENCES = {
+    "transposed": EvidenceTransposed,
+    "of swapped classes": EvidenceOfSwappedClasses,
+    "mirrored": EvidenceMirrored,
+    "upside down": EvidenceUpsideDown,
+    "not averaging to the logits": EvidenceMoved,
+}
+
 GRAPHS = {
     "colour channels swapped": ChannelsSwapped,
     "image mirrored": Mirrored,
@@ -218,6 +272,31 @@ def test_a_faulty_graph_fails(name: str, fault: str, model: Model, tmp_path: Pat
     if name == "coreml":  # the evaluator may refuse what no topology of ours has
         reason += r"|operation \w+ is not known here"
     assert_fails(check(model, name, path), reason)
+
+
+@pytest.mark.parametrize("fault", EVIDENCES)
+@pytest.mark.parametrize("name", ["onnx", "ort", "torchscript"])
+def test_wrong_evidence_fails_beside_the_right_probabilities(
+    name: str, fault: str, model: Model, tmp_path: Path
+) -> None:
+    path = convert(model, name, tmp_path, graph=faulty_graph(model, EVIDENCES[fault]))
+    result = check(model, name, path)
+    assert result.parts["outputs"] == result.parts["weights"] == "pass"
+    assert_fails(result, r"^evidence: differs by \S+ > 1e-04 of its largest value on hard/")
+    averaged = "does not average to the logits" not in result.reason
+    assert averaged == (fault not in ("of swapped classes", "not averaging to the logits"))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_missing_evidence_fails_in_what_the_file_says_and_in_what_it_gives(
+    name: str, model: Model, tmp_path: Path
+) -> None:
+    path = convert(model, name, tmp_path, graph=faulty_graph(model, EvidenceMissing))
+    result = check(model, name, path)
+    assert result.parts["contract"] == "outputs ['probs'], expected probs and evidence"
+    assert result.parts["evidence"] == "the file gives none, PyTorch does"
+    assert result.parts["outputs"] == "pass"
+    assert result.status == "fail"
 
 
 @pytest.mark.parametrize("name", FORMATS)
