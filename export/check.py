@@ -14,7 +14,7 @@ from export.assets import FOLDERS, LABELS_FILE, README_FILE
 from export.foreign.runners import foreign_runner
 from export.formats import FORMATS
 from export.golden.replay import published_faults
-from export.manifest import MANIFEST_FILE, file_sha256, read_manifest
+from export.manifest import MANIFEST_FILE, SUM_FILE, file_sha256, read_manifest
 from export.parity import ParityResult, check_artifact, check_outputs
 from export.promotion import promote
 from export.report import Row
@@ -177,7 +177,7 @@ def _damage_beside(folder: Path, manifest: Mapping[str, Any]) -> str:
     entries = manifest.get("files", [])
     listed = {entry["path"] for entry in entries}
     apart = {artifact["path"] for artifact in manifest["artifacts"]}
-    apart |= {MANIFEST_FILE} if "files" in manifest else BESIDE
+    apart |= {MANIFEST_FILE, SUM_FILE} if "files" in manifest else BESIDE
     beside = [path for path in folder.iterdir() if path.name not in apart]
     present = {path for place in beside for path in _files_below(place, folder) or {place.name}}
     # Hidden files are a desktop's (.DS_Store) and reach no app.

@@ -21,6 +21,7 @@ examples:
   python -m export check --junit parity.xml          what CI runs: is the published still right?
   python -m export verify android_assets             is a pulled folder whole? (no torch needed)
   python -m export diff old/ android_assets          what a release changes, for a pull request
+  python -m export budget android_assets --only w4   what it adds to an app, against 500 KB
   python -m export golden android_assets             do image and model behave here as they must?
   python -m export robustness --data xrays/          what each preprocessing mistake costs
   python -m export explain coreml --precision fp16   the layer at which a file leaves PyTorch
@@ -104,6 +105,12 @@ def _parser() -> argparse.ArgumentParser:
     export_all.add_argument(
         "--no-latency", action="store_true", help="do not time the artifacts for the manifest"
     )
+    export_all.add_argument(
+        "--budget",
+        type=_size,
+        metavar="SIZE",
+        help="exit 1 if a format has no published file within this, such as 500KB",
+    )
     export_all.set_defaults(command=_all)
 
     check = commands.add_parser(
@@ -177,7 +184,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_commands_on_folders(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """What mobile developers run on what they pull: the standard library is enough."""
-    from export import diff, verify
+    from export import budget, diff, verify
 
     raw = argparse.RawDescriptionHelpFormatter
     verifying = commands.add_parser(
@@ -202,6 +209,38 @@ def _add_commands_on_folders(commands: argparse._SubParsersAction[argparse.Argum
     comparing.add_argument("--json", action="store_true", help="JSON on stdout, not Markdown")
     comparing.set_defaults(command=_diff)
 
+    weighing = commands.add_parser(
+        "budget",
+        help="what the files add to an app's download, held against a limit",
+        description=budget.DESCRIPTION,
+        epilog=budget.EPILOG,
+        formatter_class=raw,
+    )
+    weighing.add_argument("folder", type=Path, metavar="DIR", help="an asset folder")
+    weighing.add_argument(
+        "--limit",
+        type=_size,
+        default=budget.MODEL_LIMIT_BYTES,
+        metavar="SIZE",
+        help="of a file or package (default: 500KB, which the paper promises)",
+    )
+    weighing.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="what the app ships: a format, precision, both ('onnx w4') or path (repeat it)",
+    )
+    weighing.add_argument(
+        "--total", type=_size, metavar="SIZE", help="limit of all that --only names, zipped"
+    )
+    weighing.add_argument(
+        "--runtime-bytes",
+        type=_size,
+        metavar="SIZE",
+        help="of the runtime in the download, from your own APK or IPA; counts towards --total",
+    )
+    weighing.set_defaults(command=_budget)
     golden = commands.add_parser(
         "golden",
         help="replay a folder's golden pack, or tell what an app gets wrong",
@@ -306,6 +345,7 @@ def _all(options: argparse.Namespace) -> int:
         jobs=options.jobs,
         latency=not options.no_latency,
         strict=options.strict,
+        budget_bytes=options.budget,
     )
     return export_all(request, open_console())
 
@@ -475,6 +515,23 @@ def _diff(options: argparse.Namespace) -> int:
     changes = compare(old, new)
     print((to_json if options.json else to_markdown)(old, new, changes), end="")
     return int(any(change.breaking for change in changes))
+
+
+def _budget(options: argparse.Namespace) -> int:
+    from export.budget import to_markdown, weigh
+
+    found = weigh(options.folder, options.limit, options.only, options.total, options.runtime_bytes)
+    print(to_markdown(found, options.only), end="")
+    return int(bool(found.faults))
+
+
+def _size(given: str) -> int:
+    from export.budget import parse_bytes
+
+    try:
+        return parse_bytes(given)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _doctor(options: argparse.Namespace) -> int:

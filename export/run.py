@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.assets import FOLDERS, publish, refuse_foreign
+from export.assets import FOLDERS, ExtraFiles, publish, refuse_foreign
 from export.conversion import Conversion, convert_all
 from export.formats import FORMATS
 from export.manifest import Published, file_entries, tool_versions
@@ -44,6 +44,7 @@ class ExportRequest:
         jobs: converters at a time.
         latency: measure it for the manifest.
         strict: not run counts as failed.
+        budget_bytes: every format must have a published file of at most so many; None: no limit.
     """
 
     checkpoint: Path
@@ -56,6 +57,7 @@ class ExportRequest:
     jobs: int
     latency: bool
     strict: bool
+    budget_bytes: int | None = None
 
 
 def export_all(request: ExportRequest, console: Console) -> int:
@@ -90,13 +92,9 @@ def export_all(request: ExportRequest, console: Console) -> int:
         Row(name, precision, "", ParityResult("not_run", why)) for name, precision, why in absent
     ]
     rows += [_left_out(name) for name in FORMATS if name not in wanted]
-    folders = publish(
-        request.root,
-        spec,
-        identity,
-        *_by_platform(done, latencies),
-        extras=[lambda platform, manifest: golden_files(manifest, references)],
-    )
+    fit, rejected = _by_platform(done, latencies)
+    extras = [_operator_configs(fit), lambda _, manifest: golden_files(manifest, references)]
+    folders = publish(request.root, spec, identity, fit, rejected, extras)
     refused = {name: dict(FORMATS[name].REFUSED) for name in wanted if FORMATS[name].REFUSED}
     print_verdict(console, rows, images.source, refused)
     _point_to_explain(console, rows)
@@ -119,8 +117,20 @@ def export_all(request: ExportRequest, console: Console) -> int:
         f"published: {', '.join(str(f) for f in folders) or 'nothing'}; "
         f"report: {request.build / 'report.json'}; {seconds:.0f} s"
     )
-    limit_broken = robustness is not None and bool(robustness.broken)
-    return int(exit_code(rows, request.strict) or (request.strict and limit_broken))
+    over = _over_budget(folders, request.budget_bytes)
+    for sentence in over:
+        console.print(f"over the budget: {sentence}", markup=False, soft_wrap=True)
+    limit_broken = request.strict and robustness is not None and bool(robustness.broken)
+    return max(exit_code(rows, request.strict), int(bool(over) or limit_broken))
+
+
+def _over_budget(folders: Sequence[Path], limit_bytes: int | None) -> list[str]:
+    """Which format has no published file within the limit, and by how much."""
+    if limit_bytes is None:
+        return []
+    from export.budget import weigh
+
+    return [f"{f.name}: {fault}" for f in folders for fault in weigh(f, limit_bytes).faults]
 
 
 @dataclass(frozen=True)
@@ -334,6 +344,18 @@ def _row(outcome: Outcome, latencies: Mapping[tuple[str, str], Mapping[str, Any]
 def _left_out(name: str) -> Row:
     """A format that was not asked for is in the report all the same."""
     return Row(name, "all", "", ParityResult("not_run", "left out by --formats"))
+
+
+def _operator_configs(fit: Mapping[str, Sequence[Published]]) -> ExtraFiles:
+    """For a build of onnxruntime with the published files' operators alone."""
+
+    def made(platform: str, manifest: Mapping[str, Any]) -> Mapping[str, bytes]:
+        from export.operators import FORMATS as RUN_BY_ONNXRUNTIME
+        from export.operators import operator_configs
+
+        return operator_configs([a.path for a in fit[platform] if a.format in RUN_BY_ONNXRUNTIME])
+
+    return made
 
 
 def _by_platform(
