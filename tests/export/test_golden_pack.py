@@ -130,7 +130,8 @@ def test_both_folders_hold_the_pack_and_their_manifests_list_it(
         assert f"golden/tensors/{case.name}.png" in listed
         assert case.image.read_bytes() == golden(case.name).content
     files = [path for path in (folder / "golden").rglob("*") if path.is_file()]
-    assert len(files) == 2 * len(NAMES) + 1
+    assert len(files) == 2 * len(NAMES) + 2
+    assert "golden/README.md" in listed
 
 
 def test_it_answers_for_every_artifact_with_its_twins_probabilities(
