@@ -87,7 +87,7 @@ arm64: $(READY)  ## fetch the Arm builds of the runtimes (about 730 MB; emulated
 oldest: $(READY)  ## fetch the oldest onnxruntime that the manifest promises (about 200 MB)
 	$(BIN)/python -m export.foreign install oldest
 
-GENERATED := README.md MODEL_CARD.md docs/manifest.md docs/commands.md docs/faults.md
+GENERATED := README.md MODEL_CARD.md docs/manifest.md docs/commands.md docs/faults.md docs/preprocessing.md
 docs: $(READY)  ## write the generated parts of README and docs again
 	$(BIN)/cog -r -P -I . $(GENERATED)
 
@@ -99,6 +99,8 @@ release: $(READY)  ## publish assets proven on DATA, take the README's figures, 
 	cp build/export/report.json docs/results/export.json
 	cp build/benchmarks/results.json docs/results/benchmark.json
 	cp build/benchmarks/peers.json docs/results/peers.json
+	$(if $(DATA),$(BIN)/python -m export robustness --data $(DATA) \
+		--out docs/results/robustness.json || test $$? = 1)
 	$(MAKE) docs
 
 # The four without ImageNet weights at hand learn little in few epochs: small images are enough there.
@@ -107,8 +109,7 @@ STUDY := build/study
 study: $(READY)  ## what README and model card say of training: all of it on DATA (an hour and more)
 	$(BIN)/python -m pipeline compare --data $(DATA) $(FEW) --out $(STUDY)/five
 	$(BIN)/python -m pipeline compare --data $(DATA) --protocol paper --topologies \
-		squeezenet1_1,squeezenet1_1_fire6 --preset released --epochs 30 --finetune-lr 5e-4 \
-		--threads 1 --out $(STUDY)/squeezenet
+		squeezenet1_1,squeezenet1_1_fire6 --preset released --epochs 30 --threads 1 --out $(STUDY)/squeezenet
 	$(BIN)/python -m pipeline ablate --data $(DATA) --threads 1 --out $(STUDY)/ablation
 	$(BIN)/python -m benchmarks training --data $(DATA)
 	$(BIN)/python -m benchmarks topologies

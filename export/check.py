@@ -10,13 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from export.answers import EVIDENCE
 from export.assets import FOLDERS, LABELS_FILE, README_FILE
 from export.foreign.runners import foreign_runner
 from export.formats import FORMATS
+from export.golden.replay import published_faults
 from export.manifest import MANIFEST_FILE, SUM_FILE, file_sha256, read_manifest
 from export.parity import ParityResult, check_artifact, check_outputs
 from export.promotion import promote
 from export.report import Row
+from export.verify import FOLDERS_OF_BUILDS
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
@@ -53,8 +56,13 @@ def check_published(
     for platform, manifest in manifests.items():
         folder = root / FOLDERS[platform]
         stale = _stale(folder, manifest, baseline.spec, baseline.checkpoint_sha256)
-        for artifact in manifest["artifacts"]:
-            rows.append(_check(platform, folder, artifact, stale, references, target))
+        found = {
+            artifact["path"]: _check(platform, folder, artifact, stale, references, target)
+            for artifact in manifest["artifacts"]
+        }
+        answers = {path: row.parity.probs for path, row in found.items()}
+        golden = published_faults(manifest, folder, references, answers)
+        rows += [_with_golden(row, golden.get(path)) for path, row in found.items()]
     return rows, references.images.source
 
 
@@ -83,13 +91,15 @@ def _check(
         parity = ParityResult("not_run", absent, tolerance=tolerance)
         return Row(*key, platform, parity, size_bytes=artifact["size_bytes"])
     reference = references.of(twin)
+    # A file is held to what its manifest says; those of before there was evidence say none.
+    needs_evidence = any(port["name"] == EVIDENCE for port in artifact["outputs"])
     if target is None:
-        parity = check_artifact(*key, path, reference)
+        parity = check_artifact(*key, path, reference, needs_evidence)
     else:
         runner = foreign_runner(target, key[0])
         reason = f"there is no {target} build of its runtime to run it by"
         parity = (
-            check_outputs([runner], path, reference, tolerance)
+            check_outputs([runner], path, reference, tolerance, needs_evidence)
             if runner
             else ParityResult("not_run", reason, tolerance=tolerance)
         )
@@ -105,6 +115,17 @@ def _check(
         latency=artifact["latency_ms"],
         promotion=promotion,
     )
+
+
+def _with_golden(row: Row, fault: str | None) -> Row:
+    """The golden pack as one more part of the check; None: the folder has no pack."""
+    if fault is None or row.parity.status != "pass":
+        return row
+    parts = {**row.parity.parts, "golden": fault or "pass"}
+    if not fault:
+        return replace(row, parity=replace(row.parity, parts=parts))
+    reason = f"golden pack: {fault}"
+    return replace(row, parity=replace(row.parity, status="fail", reason=reason, parts=parts))
 
 
 def damaged_files(folder: Path, artifact: Mapping[str, Any]) -> str:
@@ -161,7 +182,7 @@ def _damage_beside(folder: Path, manifest: Mapping[str, Any]) -> str:
     listed = {entry["path"] for entry in entries}
     apart = {artifact["path"] for artifact in manifest["artifacts"]}
     apart |= {MANIFEST_FILE, SUM_FILE} if "files" in manifest else BESIDE
-    beside = [path for path in folder.iterdir() if path.name not in apart]
+    beside = [p for p in folder.iterdir() if p.name not in {*apart, *FOLDERS_OF_BUILDS}]
     present = {path for place in beside for path in _files_below(place, folder) or {place.name}}
     # Hidden files are a desktop's (.DS_Store) and reach no app.
     present = {path for path in present if path in listed or not path.startswith(".")}

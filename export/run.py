@@ -14,7 +14,7 @@ from export.conversion import Conversion, convert_all
 from export.formats import FORMATS
 from export.manifest import Published, file_entries, tool_versions
 from export.parity import ParityResult, check_artifact
-from export.promotion import Promotion, promote
+from export.promotion import FULL, Promotion, promote
 from export.report import Row, exit_code, print_verdict, report_document, to_json
 from pipeline.checkpoint import checkpoint_sha256, read_spec
 from pipeline.errors import BadInput, MissingDependency, install_command, missing_modules
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from benchmarks.measure import Measurement
     from export.reference import References
+    from export.robustness import Robustness
     from pipeline.checkpoint import ModelSpec
 
 
@@ -73,8 +74,10 @@ def export_all(request: ExportRequest, console: Console) -> int:
     possible, absent = split_by_twin(request.checkpoint, wanted)
 
     # Imported here: `plan` must be able to refuse before torch takes its two seconds.
+    from export.golden.pack import golden_files
     from export.parity_images import gather_images
     from export.reference import References
+    from export.robustness import print_robustness, robustness_document
 
     # What cannot be read is refused before the first converter starts.
     images = gather_images(spec, request.data, request.image_limit)
@@ -90,10 +93,13 @@ def export_all(request: ExportRequest, console: Console) -> int:
     ]
     rows += [_left_out(name) for name in FORMATS if name not in wanted]
     fit, rejected = _by_platform(done, latencies)
-    folders = publish(request.root, spec, identity, fit, rejected, [_operator_configs(fit)])
+    extras = [_operator_configs(fit), lambda _, manifest: golden_files(manifest, references)]
+    folders = publish(request.root, spec, identity, fit, rejected, extras)
     refused = {name: dict(FORMATS[name].REFUSED) for name in wanted if FORMATS[name].REFUSED}
     print_verdict(console, rows, images.source, refused)
     _point_to_explain(console, rows)
+    robustness, why_not = _robustness(request, spec, done)
+    print_robustness(console, robustness, why_not)
     seconds = time.perf_counter() - start
     document = report_document(
         "all",
@@ -102,6 +108,7 @@ def export_all(request: ExportRequest, console: Console) -> int:
         model={"name": spec.name, "version": spec.version, "checkpoint_sha256": identity},
         published=[folder.name for folder in folders],
         refused=refused,
+        robustness=robustness_document(robustness, why_not),
         seconds=round(seconds, 1),
         tools=tool_versions(),
     )
@@ -113,7 +120,8 @@ def export_all(request: ExportRequest, console: Console) -> int:
     over = _over_budget(folders, request.budget_bytes)
     for sentence in over:
         console.print(f"over the budget: {sentence}", markup=False, soft_wrap=True)
-    return max(exit_code(rows, request.strict), int(bool(over)))
+    limit_broken = request.strict and robustness is not None and bool(robustness.broken)
+    return max(exit_code(rows, request.strict), int(bool(over) or limit_broken))
 
 
 def _over_budget(folders: Sequence[Path], limit_bytes: int | None) -> list[str]:
@@ -264,6 +272,23 @@ def _point_to_explain(console: Console, rows: Sequence[Row]) -> None:
                 markup=False,
                 soft_wrap=True,
             )
+
+
+def _robustness(
+    request: ExportRequest, spec: ModelSpec, done: Sequence[Outcome]
+) -> tuple[Robustness | None, str]:
+    """What preprocessing mistakes cost the first fp32 file; or None, and why it was not asked."""
+    from export.parity_images import validation_samples
+    from export.robustness import NO_DATA, measure_if_run
+
+    if request.data is None:
+        return None, NO_DATA
+    for outcome in done:
+        if outcome.key[1] == FULL and outcome.parity.status == "pass":
+            samples, source = validation_samples(spec, request.data, request.image_limit)
+            module, path = FORMATS[outcome.key[0]], outcome.conversion.path
+            return measure_if_run(spec, module, path, samples, source)
+    return None, f"no {FULL} file passed"
 
 
 def _latencies(

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from export.asset_readme import INTEGRATION
+from export.asset_readme import INTEGRATION, asset_readme
 from export.assets import FOLDERS, LABELS_FILE, publish
 from export.formats import FORMATS
 from export.manifest import Published, read_manifest
@@ -151,6 +151,35 @@ def test_without_the_operators_the_readme_does_not_speak_of_them(
     publish_tiny(tmp_path, model, by_platform)
     text = (tmp_path / "ios_assets" / "README.md").read_text(encoding="utf-8")
     assert "smaller onnxruntime" not in text
+
+
+@pytest.mark.parametrize("platform", FOLDERS)
+def test_the_readme_says_what_evidence_is_and_what_it_is_not(
+    platform: str, exported: Exported
+) -> None:
+    text = (exported.root / FOLDERS[platform] / "README.md").read_text(encoding="utf-8")
+    flowing = " ".join(text.split())
+    assert "a map of 3 rows and 3 columns" in flowing
+    assert "It is **not** a map of lesions" in flowing
+    assert "Research only, never diagnosis" in flowing
+    assert "`evidence`: float32 `(1, 2, 3, 3)`" in flowing  # ONNX
+    if platform == "android":
+        assert "a tuple (`IValue.toTuple()`) of probs, float32 `(1, 2)`, and evidence" in flowing
+    else:
+        assert "`evidence`, a multi-array, float32 `(1, 2, 3, 3)`" in flowing
+
+
+def test_the_readme_of_a_network_without_evidence_does_not_speak_of_it(exported: Exported) -> None:
+    for platform, folder in FOLDERS.items():
+        manifest = read_manifest(exported.root / folder)
+        for artifact in manifest["artifacts"]:
+            artifact["outputs"] = artifact["outputs"][:1]
+            artifact["parity"]["evidence"] = None
+        text = asset_readme(platform, manifest)
+        assert "evidence" not in text
+        assert "tuple" not in text
+        assert "{" not in text
+        assert "float32 `(1, 2)`" in text
 
 
 def test_the_readme_has_a_paragraph_for_every_format() -> None:
@@ -381,6 +410,7 @@ def test_extra_files_are_published_and_listed(
         ("README.md", "is there already"),
         ("labels.txt", "is there already"),
         ("manifest.json", "is there already"),
+        ("manifest.json.sha256", "is there already"),
         ("tiny_fp32.onnx", "is there already"),
         ("tiny_fp32.mlpackage/more.txt", "lies in an artifact"),
     ],

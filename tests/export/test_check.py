@@ -11,11 +11,13 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from export.assets import FOLDERS
 from export.check import check_published
 from export.cli import main
 from export.formats import FORMATS
+from export.graph import DeployGraph, Outputs, PixelGraph
 from export.manifest import file_entries
 from export.parity import ParityResult
 from export.promotion import Promotion, promote
@@ -32,6 +34,7 @@ from tests.export.conftest import (
     write_sensitive_network,
     write_twins,
 )
+from tests.export.made_assets import age
 
 ANDROID, IOS = FOLDERS["android"], FOLDERS["ios"]
 PACKAGE = f"{IOS}/tiny_fp32.mlpackage"
@@ -111,7 +114,7 @@ def test_clean_assets_have_a_row_for_each_artifact_and_nothing_fails(
     assert {(row.place, row.name): row.parity.status for row in rows} == CLEAN
     assert len(rows) == len(CLEAN)
     assert exit_code(rows, strict=False) == 0
-    assert images == "6 validation images of xrays and 13 hard images"
+    assert images == "6 validation images of xrays, 17 golden and 13 hard images"
 
 
 def test_a_check_writes_nothing(assets: Path, model: Model, data: Path) -> None:
@@ -172,6 +175,8 @@ def test_an_extra_folder_and_an_extra_hidden_one_are_told_apart(
 ) -> None:
     (assets / ANDROID / ".gradle").mkdir()
     (assets / ANDROID / ".gradle" / "cache").touch()
+    (assets / ANDROID / "build").mkdir()
+    (assets / ANDROID / "build" / "app.aar").touch()
     assert statuses(checked(assets, model, data)) == CLEAN
     (assets / ANDROID / "old").mkdir()
     rows = checked(assets, model, data)
@@ -190,14 +195,8 @@ def test_a_changed_file_beside_the_artifacts_fails_the_platform(
 def test_assets_of_schema_2_are_checked_as_far_as_their_manifest_goes(
     assets: Path, model: Model, data: Path
 ) -> None:
-    def age(document: dict[str, Any]) -> None:
-        document["schema"] = 2
-        del document["files"]
-        for artifact in document["artifacts"]:
-            del artifact["zipped_bytes"]
-
     for folder in (ANDROID, IOS):
-        edit_manifest(assets / folder, age)
+        age(assets / folder, 2)
     change_one_byte(assets / IOS / "README.md")  # no manifest of that schema lists it
     assert statuses(checked(assets, model, data)) == CLEAN
     (assets / ANDROID / "old_model.onnx").touch()
@@ -464,3 +463,64 @@ def test_json_and_junit_agree_with_the_exit_code(
     (failed,) = [case for case in cases if case.find("failure") is not None]
     assert (failed.get("classname"), failed.get("name")) == ("android", "ort fp32")
     assert "SHA-256" in failed.find("failure").get("message")
+
+
+# --- files of before there was evidence ---------------------------------------------------------
+
+
+class ProbsOnly(PixelGraph):
+    def forward(self, pixels: Tensor) -> Outputs:
+        probs, _ = super().forward(pixels)
+        return probs
+
+
+def publish_without_evidence(assets: Path, model: Model, name: str) -> None:
+    """In place of the fp32 file one with a single output, under a manifest that lists its hash."""
+    folder = assets / FOLDERS[FORMATS[name].PLATFORMS[0]]
+    path = folder / f"tiny_fp32{FORMATS[name].SUFFIX}"
+    if path.is_dir():
+        shutil.rmtree(path)
+    graph = DeployGraph(model.graph.pixels.network, model.spec)
+    graph.pixels = ProbsOnly(model.graph.pixels.network, model.spec)
+    FORMATS[name].convert(graph.eval(), model.spec, model.metadata, "fp32", path)
+
+    def list_again(document: dict[str, Any]) -> None:
+        (entry,) = [a for a in document["artifacts"] if a["path"] == path.name]
+        files = [vars(file) for file in file_entries(folder, path.name)]
+        entry.update(files=files, size_bytes=sum(file["size_bytes"] for file in files))
+
+    edit_manifest(folder, list_again)
+
+
+def declare_probs_alone(document: dict[str, Any]) -> None:
+    """As manifests were written then."""
+    for artifact in document["artifacts"]:
+        if artifact["precision"] == "fp32":
+            artifact["outputs"] = artifact["outputs"][:1]
+            del artifact["parity"]["evidence"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_file_is_held_to_the_outputs_that_its_manifest_declares(
+    name: str, assets: Path, model: Model, data: Path
+) -> None:
+    place = FORMATS[name].PLATFORMS[0]
+    key = (place, f"{name} fp32")
+    publish_without_evidence(assets, model, name)
+    rows = checked(assets, model, data)
+    assert_one_fails(rows, key, "outputs ['probs'], expected probs and evidence")
+    edit_manifest(assets / FOLDERS[place], declare_probs_alone)
+    rows = checked(assets, model, data)
+    assert statuses(rows) == CLEAN
+    assert rows[key].parity.evidence is None
+    assert "evidence" not in rows[key].parity.parts
+
+
+def test_what_a_file_gives_is_compared_even_if_its_manifest_does_not_declare_it(
+    assets: Path, model: Model, data: Path
+) -> None:
+    for folder in (ANDROID, IOS):
+        edit_manifest(assets / folder, declare_probs_alone)
+    rows = checked(assets, model, data)
+    assert statuses(rows) == CLEAN
+    assert all(row.parity.evidence is not None for row in rows.values())
