@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup export test test-fast check format train benchmark parity docs release clean arm64 oldest \
+.PHONY: help setup export test test-fast check format train benchmark parity docs release clean arm64 oldest swift \
         peers benchmark-peers compress compare
 
 help:  ## this list
@@ -65,6 +65,9 @@ parity: $(READY)  ## the parity check of CI on what is published; DATA=folder fo
 
 arm64: $(READY)  ## fetch the Arm builds of the runtimes (about 730 MB; emulated off Arm)
 	$(BIN)/python -m export.foreign install arm64
+
+swift: $(READY)  ## fetch a Swift compiler for the tests of ios_assets (about 550 MB; none on a Mac)
+	$(BIN)/python -m export.foreign install swift
 
 oldest: $(READY)  ## fetch the oldest onnxruntime that the manifest promises (about 200 MB)
 	$(BIN)/python -m export.foreign install oldest
