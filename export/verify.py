@@ -28,8 +28,11 @@ from typing import Any
 
 MANIFEST_FILE = "manifest.json"
 LABELS_FILE = "labels.txt"
-# May be there and is not hashed by the manifest; .DS_Store is a desktop's and reaches no app.
-NOT_COVERED = ("README.md", ".DS_Store")
+# What a manifest before schema 3, which has `files`, did not list.
+BEFORE_FILES = (LABELS_FILE, "README.md")
+# May be there and is in no manifest: itself, and a desktop's file, which reaches no app.
+NOT_LISTED = (MANIFEST_FILE, ".DS_Store")
+NO_ARTIFACTS = (*BEFORE_FILES, *NOT_LISTED)
 BLOCK_BYTES = 1 << 20
 MANIFEST_LIMIT_BYTES = 16 << 20  # a thousand times what a manifest has
 TEXT_LIMIT_BYTES = 1 << 20  # larger files are not looked into for the cause of a difference
@@ -170,19 +173,17 @@ MODEL = {
     "metrics": "an object",
     "intended_use": "a string",
 }
+FILE = {
+    "path": "a string",
+    "size_bytes": "an integer of at least 0",
+    "sha256": "a SHA-256 in lower case",
+}
 ARTIFACT = {
     "format": "a string",
     "precision": "a string",
     "path": "a string",
     "size_bytes": "an integer of at least 1",
-    "files": Items(
-        {
-            "path": "a string",
-            "size_bytes": "an integer of at least 0",
-            "sha256": "a SHA-256 in lower case",
-        },
-        least=1,
-    ),
+    "files": Items(FILE, least=1),
     "inputs": Items(PORT),
     "outputs": Items(PORT),
     "requires": "an object of strings and integers",
@@ -207,6 +208,12 @@ REJECTED = {
     "size_bytes": "an integer of at least 1",
     "accuracy": ACCURACY,
 }
+ARTIFACT_2 = {
+    **ARTIFACT,
+    "checkpoint_sha256": "a SHA-256 in lower case",
+    "accuracy": Nullable(ACCURACY),
+    "session": "an object of strings and integers",
+}
 # Schema number -> the fields it needs. Others may be there: a later release may add some without
 # raising the number, which says that a field has changed its meaning.
 FIELDS: Mapping[int, Mapping[str, Any]] = {
@@ -219,15 +226,15 @@ FIELDS: Mapping[int, Mapping[str, Any]] = {
     2: {
         "schema": "an integer",
         "model": MODEL,
-        "artifacts": Items(
-            {
-                **ARTIFACT,
-                "checkpoint_sha256": "a SHA-256 in lower case",
-                "accuracy": Nullable(ACCURACY),
-                "session": "an object of strings and integers",
-            },
-            least=1,
-        ),
+        "artifacts": Items(ARTIFACT_2, least=1),
+        "rejected": Items(REJECTED),
+        "tools": "an object of strings",
+    },
+    3: {
+        "schema": "an integer",
+        "model": MODEL,
+        "artifacts": Items({**ARTIFACT_2, "zipped_bytes": "an integer of at least 1"}, least=1),
+        "files": Items(FILE),
         "rejected": Items(REJECTED),
         "tools": "an object of strings",
     },
@@ -293,7 +300,8 @@ def load_manifest(path: Path) -> tuple[dict[str, Any], str]:
         raise CannotCheck(f"{path} is not JSON{cause or f': {error}'}") from error
     number = document.get("schema") if isinstance(document, dict) else None
     if not isinstance(number, int) or isinstance(number, bool) or number not in FIELDS:
-        known = " and ".join(map(str, FIELDS))
+        *others, newest = FIELDS
+        known = f"{', '.join(map(str, others))} and {newest}"
         raise CannotCheck(
             f"{path} has schema {_shown(repr(number))}, known here: {known}; take the verify.py of "
             "the release that the folder is from"
@@ -345,12 +353,13 @@ def verify(folder: Path, manifest_sha256: str | None = None) -> Verdict:
     differences += faults
     differences += _label_faults(document["model"])
     parents = {parent for path in listed for parent in _parents(path)}
+    unlisted = () if "files" in FIELDS[document["schema"]] else BEFORE_FILES
     found = set()
     not_covered = []
     for path, mode in _entries(folder, parents, differences):
         found.add(path)
         wanted_folder = path in parents and path not in listed
-        known = path in listed or path in (MANIFEST_FILE, LABELS_FILE, *NOT_COVERED)
+        known = path in listed or path in NOT_LISTED or path in unlisted
         if not (known or wanted_folder):
             kind = "folder" if stat.S_ISDIR(mode) else "file"
             differences.append(Difference("extra", path, f"{kind} that is not in the manifest"))
@@ -364,11 +373,13 @@ def verify(folder: Path, manifest_sha256: str | None = None) -> Verdict:
         elif not stat.S_ISREG(mode):
             what = "a folder" if stat.S_ISDIR(mode) else "a device or pipe"
             differences.append(Difference("not a file", path, f"{what} in place of a file"))
+        elif path == LABELS_FILE:
+            entry = listed.get(path)
+            said = _compared_labels(folder, document["model"]["labels"])
+            differences += said or (_compared(folder, path, *entry) if entry else [])
         elif path in listed:
             differences += _compared(folder, path, *listed[path])
-        elif path == LABELS_FILE:
-            differences += _compared_labels(folder, document["model"]["labels"])
-        elif path in NOT_COVERED:
+        elif path != MANIFEST_FILE:
             not_covered.append(path)
     for path in sorted({*listed, LABELS_FILE} - found):
         differences.append(Difference("missing", path, "not in the folder"))
@@ -427,29 +438,40 @@ def _listed_files(
     """Path -> (size, SHA-256) of what may be looked for, and what is wrong with the list itself."""
     listed: dict[str, tuple[int, str]] = {}
     faults = []
+
+    def take(entry: Mapping[str, Any], reason: str) -> None:
+        path = entry["path"]
+        reason = unsafe(path) or reason or ("is listed twice" if path in listed else "")
+        if reason:
+            faults.append(Difference("manifest", path, f"path of a file {reason}"))
+        else:
+            listed[path] = (entry["size_bytes"], entry["sha256"])
+
+    roots = [artifact["path"] for artifact in document["artifacts"]]
     for artifact in document["artifacts"]:
         root = artifact["path"]
         reason = unsafe(root) or ("is not beside the manifest" if "/" in root else "")
         if reason:
             faults.append(Difference("manifest", root, f"path of an artifact {reason}"))
         for entry in artifact["files"]:
-            path = entry["path"]
-            reason = unsafe(path)
-            if not reason and path != root and not path.startswith(f"{root}/"):
+            reason = "is a name that the folder itself needs" * (entry["path"] in NO_ARTIFACTS)
+            if not _is_within(entry["path"], root):
                 reason = f"is no part of the artifact {_shown(root)}"
-            if not reason and path in (MANIFEST_FILE, LABELS_FILE, *NOT_COVERED):
-                reason = "is a name that the folder itself needs"
-            if not reason and path in listed:
-                reason = "is listed twice"
-            if reason:
-                faults.append(Difference("manifest", path, f"path of a file {reason}"))
-            else:
-                listed[path] = (entry["size_bytes"], entry["sha256"])
+            take(entry, reason)
         total = sum(entry["size_bytes"] for entry in artifact["files"])
         if total != artifact["size_bytes"]:
             message = f"listed with {artifact['size_bytes']:,} bytes, its files have {total:,}"
             faults.append(Difference("manifest", root, message))
+    for entry in document.get("files", ()):
+        reason = "is a name that no file may have" * (entry["path"] in NOT_LISTED)
+        if any(_is_within(entry["path"], root) for root in roots):
+            reason = "is a part of an artifact"
+        take(entry, reason)
     return listed, faults
+
+
+def _is_within(path: str, root: str) -> bool:
+    return path == root or path.startswith(f"{root}/")
 
 
 def _parents(path: str) -> list[str]:

@@ -32,12 +32,17 @@ def read_image(path: Path, side: int) -> NDArray[np.uint8]:
     Raises:
         BadInput: the file is missing, is no image that Pillow reads, or is cut short.
     """
+    return squish(read_upright(path), side)
+
+
+def read_upright(path: Path) -> Image.Image:
+    """Read one image file, turned upright, 8-bit RGB, in its own size. Raises BadInput likewise."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(path) as image:
             upright = ImageOps.exif_transpose(image)
-            return squish(_to_rgb(upright), side)
+            return _to_rgb(upright)
     except UnidentifiedImageError as error:
         raise BadInput(f"{path} is not an image that Pillow can read") from error
     except Image.DecompressionBombError as error:

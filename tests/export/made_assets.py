@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from export.assets import FOLDERS, publish
 from export.formats.base import Description, Port
@@ -27,6 +29,12 @@ SUFFIXES = {"onnx": ".onnx", "ort": ".ort", "torchscript": ".ptl", "coreml": ".m
 ANDROID = (("onnx", "fp32"), ("onnx", "w4"), ("ort", "fp32"), ("torchscript", "int8"))
 IOS = (("onnx", "fp32"), ("coreml", "fp16"), ("coreml", "w4"))
 PACKAGE = ("Data/com.apple.CoreML/model.mlmodel", "Data/com.apple.CoreML/weights/weight.bin")
+BESIDE = {"golden/golden.json": b'{"cases": []}\n', "src/main/Classifier.kt": b"class Classifier\n"}
+
+
+def beside(platform: str, manifest: Mapping[str, Any]) -> dict[str, bytes]:
+    """Files of the package: some known before, one made from the manifest."""
+    return {**BESIDE, "made.txt": f"{platform} {manifest['model']['name']}\n".encode()}
 
 
 def write_assets(root: Path, seed: int = 0, **changes: object) -> dict[str, Path]:
@@ -61,5 +69,5 @@ def write_assets(root: Path, seed: int = 0, **changes: object) -> dict[str, Path
             name, precision, path, described, PASSED, "ab" * 32, promotion, latency
         )
     by_platform = {"android": [made[key] for key in ANDROID], "ios": [made[key] for key in IOS]}
-    publish(root, spec, "cd" * 32, by_platform)
+    publish(root, spec, "cd" * 32, by_platform, extras=[beside])
     return {platform: root / folder for platform, folder in FOLDERS.items()}

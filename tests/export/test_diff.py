@@ -193,7 +193,7 @@ BREAKING: dict[str, tuple[Edit, tuple[str, str, Any, Any]]] = {
         lambda m: artifact(m, "onnx w4").update(path="tiny2_w4.onnx"),
         ("files", "onnx w4", "tiny_w4.onnx", "tiny2_w4.onnx"),
     ),
-    "the layout of the manifest": (age, ("layout", "schema", 2, 1)),
+    "the layout of the manifest": (age, ("layout", "schema", 3, 1)),
 }
 
 
@@ -441,19 +441,19 @@ def test_assets_of_the_first_schema_are_compared(
     subjects = {change.subject for change in found}
     assert subjects == {"layout", "accuracy", "session"}
     (first,) = [change for change in found if change.breaking]
-    assert (first.what, first.old, first.new) == ("schema", 1, 2)
+    assert (first.what, first.old, first.new) == ("schema", 1, 3)
 
 
 def test_what_cannot_be_read_exits_2_with_one_line(
     old: Manifest, written: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    old["schema"] = 3
+    old["schema"] = 4
     unknown = document_of(old, tmp_path / "unknown")
     old.update(schema=2, artifacts=old["artifacts"] * 2)
     twice = document_of(old, tmp_path / "twice")
     (tmp_path / "text").write_text("no JSON")
     for place, part in (
-        (unknown, "schema 3, known here: 1 and 2"),
+        (unknown, "schema 4, known here: 1, 2 and 3"),
         (twice, "lists onnx fp32, onnx w4, ort fp32, torchscript int8 twice"),
         (tmp_path / "text", "is not JSON"),
         (tmp_path / "nothing", "No such file"),

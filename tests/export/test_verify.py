@@ -18,10 +18,10 @@ import pytest
 
 from export import cli, verify
 from export.assets import FOLDERS
-from export.manifest import SCHEMA, SCHEMA_FILE
+from export.manifest import SCHEMA, SCHEMA_FILE, file_entries
 from export.verify import CannotCheck, Difference, main
 from tests.export.conftest import tree
-from tests.export.made_assets import write_assets
+from tests.export.made_assets import ANDROID, write_assets
 
 HERE = Path(__file__).resolve().parents[2]
 FILE = HERE / "export" / "verify.py"
@@ -73,8 +73,10 @@ def flip(path: Path, place: str) -> None:
 
 
 def covered(folder: Path) -> list[str]:
-    """All files but the manifest itself, and the README, which no app reads."""
-    return sorted(tree(folder).keys() - {"manifest.json", "README.md"})
+    """All files but the manifest itself, and what schema 2 had no place for."""
+    document = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    uncovered = {"README.md"} if document["schema"] < 3 else set()
+    return sorted(tree(folder).keys() - {"manifest.json"} - uncovered)
 
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -97,8 +99,9 @@ def test_what_this_repository_publishes_is_as_its_manifest_says(platform: str) -
     folder = HERE / FOLDERS[platform]
     verdict = verify.verify(folder)
     assert verdict.differences == ()
-    assert verdict.not_covered == ("README.md",)
-    assert verdict.files == len(covered(folder)) - 1  # labels.txt is held by the labels
+    assert verdict.not_covered == (("README.md",) if verdict.schema == 2 else ())
+    by_hash = {*covered(folder)} - ({"labels.txt"} if verdict.schema == 2 else set())
+    assert verdict.files == len(by_hash)
     assert verdict.size_bytes > 1e6
 
 
@@ -175,7 +178,7 @@ def test_a_desktops_file_is_told_and_not_a_difference_but_within_a_package_it_is
     ios: Path,
 ) -> None:
     (ios / ".DS_Store").touch()
-    assert verify.verify(ios).not_covered == (".DS_Store", "README.md")
+    assert verify.verify(ios).not_covered == (".DS_Store",)
     assert found(ios) == []
     (ios / "tiny_w4.mlpackage" / ".DS_Store").touch()
     assert found(ios) == [("extra", "tiny_w4.mlpackage/.DS_Store")]
@@ -196,7 +199,8 @@ def test_all_differences_are_listed_not_just_the_first(android: Path) -> None:
 
 def test_files_of_two_releases_in_one_folder_are_told_apart(android: Path, tmp_path: Path) -> None:
     other = write_assets(tmp_path / "other", seed=1)["android"]
-    names = [path for path in covered(android) if path != "labels.txt"]
+    names = [p for p in covered(android) if (other / p).read_bytes() != (android / p).read_bytes()]
+    assert len(names) == len(ANDROID)
     for path in names:
         content = (android / path).read_bytes()
         shutil.copy(other / path, android / path)
@@ -208,8 +212,8 @@ def test_files_of_two_releases_in_one_folder_are_told_apart(android: Path, tmp_p
 
 def test_the_manifest_of_the_other_platform_shows(folders: dict[str, Path]) -> None:
     shutil.copy(folders["ios"] / "manifest.json", folders["android"] / "manifest.json")
-    kinds = dict(found(folders["android"]))
-    assert set(kinds) == {"missing", "extra"}
+    kinds = {kind for kind, _ in found(folders["android"])}
+    assert kinds == {"missing", "extra", "changed"}
 
 
 def test_a_folder_in_place_of_a_file_and_the_reverse(ios: Path) -> None:
@@ -329,8 +333,15 @@ def test_labels_of_any_script_are_compared(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("label", ["", "two\nlines"])
 def test_a_label_that_labels_txt_cannot_hold_is_a_difference(label: str, android: Path) -> None:
-    edit(android, lambda document: document["model"]["labels"].append(label))
     (android / "labels.txt").write_text(f"covid19\nnon_covid19\n{label}\n")
+
+    def add(document: dict[str, Any]) -> None:
+        document["model"]["labels"].append(label)
+        for entry in document["files"]:
+            if entry["path"] == "labels.txt":
+                entry.update(vars(file_entries(android, "labels.txt")[0]))
+
+    edit(android, add)
     assert found(android) == [("manifest", "manifest.json")]
 
 
@@ -371,8 +382,7 @@ def test_a_path_that_leaves_the_folder_is_a_difference_and_is_not_opened(
     hashed = verify.file_sha256
     monkeypatch.setattr(verify, "file_sha256", lambda path: opened.append(path) or hashed(path))
     assert ("manifest", path) in found(android)
-    assert {path.parent for path in opened} == {android}
-    assert {path.name for path in opened} <= set(covered(android))
+    assert {path.relative_to(android).as_posix() for path in opened} <= set(covered(android))
 
 
 @pytest.mark.parametrize("path", ["tiny_fp32.ort", "other.onnx", "tiny_fp32.onnx.x/y"])
@@ -463,16 +473,16 @@ def test_a_manifest_that_is_no_regular_file_cannot_be_checked(place: str, androi
     assert "is not a regular file" in cannot(android)
 
 
-@pytest.mark.parametrize("schema", [0, 3, "2", 2.0, True, None, [2]], ids=str)
+@pytest.mark.parametrize("schema", [0, 4, "3", 3.0, True, None, [3]], ids=str)
 def test_an_unknown_schema_cannot_be_checked(schema: object, android: Path) -> None:
     edit(android, lambda document: document.update(schema=schema))
-    assert "known here: 1 and 2" in cannot(android)
+    assert "known here: 1, 2 and 3" in cannot(android)
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", "null", "7", '"2"'])
 def test_json_that_is_no_manifest_cannot_be_checked(text: str, android: Path) -> None:
     (android / "manifest.json").write_text(text)
-    assert "known here: 1 and 2" in cannot(android)
+    assert "known here: 1, 2 and 3" in cannot(android)
 
 
 def test_all_that_is_wrong_with_a_manifest_is_named(android: Path) -> None:
@@ -596,9 +606,10 @@ def test_the_exit_code_is_0_where_all_is_as_it_should_be(
 ) -> None:
     assert main([str(android)]) == 0
     digest = hashlib.sha256((android / "manifest.json").read_bytes()).hexdigest()
+    paths = covered(android)
+    size = sum((android / path).stat().st_size for path in paths)
     assert capsys.readouterr().out.splitlines() == [
-        f"{android}: tiny 1.2.3, 4 files, 2,000 bytes, all as the manifest says",
-        "not covered by the manifest: README.md",
+        f"{android}: tiny 1.2.3, {len(paths)} files, {size:,} bytes, all as the manifest says",
         f"SHA-256 of manifest.json: {digest}",
     ]
 
@@ -620,7 +631,7 @@ def test_the_exit_code_is_1_where_something_differs(
 def test_the_exit_code_is_2_where_nothing_can_be_checked(
     android: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    edit(android, lambda document: document.update(schema=3))
+    edit(android, lambda document: document.update(schema=4))
     assert cli.main(["verify", str(android)]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -654,7 +665,7 @@ def test_a_name_in_the_folder_cannot_write_lines_of_its_own_into_a_log(
     (android / os.fsdecode(b"\xff")).touch()
     assert main([str(android)]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 4
     assert lines[0].startswith("extra: x\\n::error::all lost\\x1b[2J: ")
 
 
