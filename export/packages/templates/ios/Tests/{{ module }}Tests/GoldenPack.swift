@@ -11,6 +11,7 @@ struct GoldenPack: Decodable {
     let cases: [Case]
     /// By the model's path: how far a probability may be off.
     let tolerances: [String: Float]
+    /// Of the case that is furthest off.
     let pixelTolerance: PixelTolerance
 
     struct Model: Decodable {
@@ -29,10 +30,13 @@ struct GoldenPack: Decodable {
         let tensorSHA256: String
         /// By the model's path, in the order of `labels`.
         let probs: [String: [Float]]
+        /// Its own, where the pack has one.
+        let pixelTolerance: PixelTolerance?
 
         enum CodingKeys: String, CodingKey {
             case name, why, image, tensor, probs
             case tensorSHA256 = "tensor_sha256"
+            case pixelTolerance = "pixel_tolerance"
         }
     }
 
