@@ -57,7 +57,7 @@ def literals(text: str) -> list[str]:
             assert node.text is not None
             found.append(node.text.decode())
         else:
-            nodes += node.children
+            nodes += reversed(node.children)
     return found
 
 
@@ -72,7 +72,7 @@ def test_every_source_parses(case: str, tmp_path: Path) -> None:
         "name": "_9_lives", "side": 33, "labels": WEIRD, "positive": WEIRD[1], "threshold": 1e-7
     }  # fmt: skip
     manifest = published() if case == "published" else made(tmp_path, **odd)
-    sources = {path: text for path, text in package_files(manifest).items()}
+    sources = package_files(manifest)
     assert len(sources) >= 20
     for path, text in sources.items():
         assert path.endswith(".swift")
@@ -204,7 +204,7 @@ def test_members_that_are_used_are_declared(files: dict[str, str]) -> None:
     declared = {name for text in files.values() for name in NAMED.findall(text)}
     used = {member for text in files.values() for _, member in MEMBER.findall(text)}
     assert len(used) > 15
-    assert used - declared == {"self", "Case"} & (used - declared)
+    assert used - declared <= {"self"}
 
 
 @pytest.mark.parametrize(
