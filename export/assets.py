@@ -79,18 +79,21 @@ def publish(
             kept_back = (rejected or {}).get(platform, ())
             document = build_manifest(spec, checkpoint_sha256, artifacts, kept_back)
             names = {artifact.path.name for artifact in artifacts}
-            _add(staging, _own_files(platform, spec, document), names)
             for extra in extras:
                 _add(staging, extra(platform, document), names)
+            beside = [entry["path"] for entry in _beside(staging, names)]
+            _add(staging, _own_files(platform, spec, document, beside), names)
             document["files"] = _beside(staging, names)
             write_manifest(staging, document)
             folders.append(folder)
     return folders
 
 
-def _own_files(platform: str, spec: ModelSpec, document: Mapping[str, Any]) -> dict[str, bytes]:
+def _own_files(
+    platform: str, spec: ModelSpec, document: Mapping[str, Any], beside: Sequence[str]
+) -> dict[str, bytes]:
     labels = "".join(f"{label}\n" for label in spec.labels)
-    readme = asset_readme(platform, document)
+    readme = asset_readme(platform, document, beside)
     return {LABELS_FILE: labels.encode(), README_FILE: readme.encode()}
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from export.assets import FOLDERS, LABELS_FILE, README_FILE
 from export.foreign.runners import foreign_runner
 from export.formats import FORMATS
-from export.manifest import MANIFEST_FILE, file_sha256, read_manifest
+from export.golden.replay import published_faults
+from export.manifest import MANIFEST_FILE, SUM_FILE, file_sha256, read_manifest
 from export.parity import ParityResult, check_artifact, check_outputs
 from export.promotion import promote
 from export.report import Row
@@ -53,8 +54,13 @@ def check_published(
     for platform, manifest in manifests.items():
         folder = root / FOLDERS[platform]
         stale = _stale(folder, manifest, baseline.spec, baseline.checkpoint_sha256)
-        for artifact in manifest["artifacts"]:
-            rows.append(_check(platform, folder, artifact, stale, references, target))
+        found = {
+            artifact["path"]: _check(platform, folder, artifact, stale, references, target)
+            for artifact in manifest["artifacts"]
+        }
+        answers = {path: row.parity.probs for path, row in found.items()}
+        golden = published_faults(manifest, folder, references, answers)
+        rows += [_with_golden(row, golden.get(path)) for path, row in found.items()]
     return rows, references.images.source
 
 
@@ -105,6 +111,17 @@ def _check(
         latency=artifact["latency_ms"],
         promotion=promotion,
     )
+
+
+def _with_golden(row: Row, fault: str | None) -> Row:
+    """The golden pack as one more part of the check; None: the folder has no pack."""
+    if fault is None or row.parity.status != "pass":
+        return row
+    parts = {**row.parity.parts, "golden": fault or "pass"}
+    if not fault:
+        return replace(row, parity=replace(row.parity, parts=parts))
+    reason = f"golden pack: {fault}"
+    return replace(row, parity=replace(row.parity, status="fail", reason=reason, parts=parts))
 
 
 def damaged_files(folder: Path, artifact: Mapping[str, Any]) -> str:
@@ -160,7 +177,7 @@ def _damage_beside(folder: Path, manifest: Mapping[str, Any]) -> str:
     entries = manifest.get("files", [])
     listed = {entry["path"] for entry in entries}
     apart = {artifact["path"] for artifact in manifest["artifacts"]}
-    apart |= {MANIFEST_FILE} if "files" in manifest else BESIDE
+    apart |= {MANIFEST_FILE, SUM_FILE} if "files" in manifest else BESIDE
     beside = [path for path in folder.iterdir() if path.name not in apart]
     present = {path for place in beside for path in _files_below(place, folder) or {place.name}}
     # Hidden files are a desktop's (.DS_Store) and reach no app.

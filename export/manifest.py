@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SCHEMA: Final = 3
 READABLE: Final = (2, SCHEMA)
 MANIFEST_FILE: Final = "manifest.json"
+SUM_FILE: Final = f"{MANIFEST_FILE}.sha256"
 SCHEMA_FILE: Final = Path(__file__).parent / "manifest.schema.json"
 TOOLS: Final = ("coremltools", "numpy", "onnx", "onnxruntime", "onnxsim", "torch", "torchvision")
 BLOCK_BYTES: Final = 1 << 20
@@ -101,10 +102,16 @@ def build_manifest(
 
 
 def write_manifest(folder: Path, document: Mapping[str, Any]) -> None:
-    """Write the document, after holding it against the schema: a wrong one is our own bug."""
+    """Write the document, after holding it against the schema: a wrong one is our own bug.
+
+    Beside it goes its own SHA-256, as sha256sum writes it, so that damage to it shows as well.
+    """
     _validate(document)
     text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    (folder / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
+    content = f"{text}\n".encode()
+    (folder / MANIFEST_FILE).write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    (folder / SUM_FILE).write_bytes(f"{digest}  {MANIFEST_FILE}\n".encode())
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

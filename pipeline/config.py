@@ -120,14 +120,16 @@ class TrainConfig:
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     "paper": {},
     "quick": {"frozen_epochs": 1, "finetune_epochs": 2},
-    # A head that is done learning before the body moves, a body that moves slowly, and the average
-    # of where it was. `docs/results/ablation.json` has what each part brings.
+    # A head that is done learning before the body moves, a body that learns to see the same in
+    # whatever a filter left of an image, and the average of where it was.
+    # `docs/results/ablation.json` has what each part brings.
     "released": {
         "frozen_epochs": 30,
         "frozen_lr": 1e-3,
         "finetune_epochs": 20,
-        "finetune_lr": 2e-4,
+        "finetune_lr": 5e-4,
         "body_lr_factor": 1.0,
+        "consistency": 5.0,
         "averaging": 0.99,
         "least_recall": 0.9,
     },

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from export.assets import FOLDERS, publish
 from export.formats.base import Description, Port
-from export.manifest import Published
+from export.manifest import MANIFEST_FILE, SCHEMA, SUM_FILE, Published
 from export.parity import Agreement, ParityResult
 from export.promotion import Promotion
 from tests.conftest import make_spec
@@ -35,6 +36,40 @@ BESIDE = {"golden/golden.json": b'{"cases": []}\n', "src/main/Classifier.kt": b"
 def beside(platform: str, manifest: Mapping[str, Any]) -> dict[str, bytes]:
     """Files of the package: some known before, one made from the manifest."""
     return {**BESIDE, "made.txt": f"{platform} {manifest['model']['name']}\n".encode()}
+
+
+def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the manifest as a release with another one would have it, its own sum included."""
+    document = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+    change(document)
+    content = json.dumps(document).encode()
+    (folder / MANIFEST_FILE).write_bytes(content)
+    if document["schema"] == SCHEMA:
+        line = f"{hashlib.sha256(content).hexdigest()}  {MANIFEST_FILE}\n"
+        (folder / SUM_FILE).write_text(line, encoding="utf-8")
+
+
+def age(folder: Path, schema: int) -> None:
+    """Make a folder what an earlier release would have published."""
+
+    def change(document: dict[str, Any]) -> None:
+        document["schema"] = schema
+        for entry in document.pop("files"):
+            if entry["path"] not in ("labels.txt", "README.md"):
+                (folder / entry["path"]).unlink()
+        for artifact in document["artifacts"]:
+            del artifact["zipped_bytes"]
+        if schema == 1:
+            del document["rejected"]
+            for artifact in document["artifacts"]:
+                for name in ("checkpoint_sha256", "accuracy", "session"):
+                    del artifact[name]
+
+    edit_manifest(folder, change)
+    (folder / SUM_FILE).unlink()
+    for place in sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True):
+        if not any(place.iterdir()):
+            place.rmdir()
 
 
 def write_assets(root: Path, seed: int = 0, **changes: object) -> dict[str, Path]:

@@ -87,7 +87,7 @@ def test_publishing_replaces_both_folders_whole(
     folders = publish_tiny(old, model, by_platform)
     assert folders == [old / name for name in FOLDERS.values()]
     assert sorted(p.name for p in old.iterdir()) == sorted(FOLDERS.values())
-    beside = ["README.md", "labels.txt", "manifest.json"]
+    beside = ["README.md", "labels.txt", "manifest.json", "manifest.json.sha256"]
     assert {"tiny_w3.onnx", "tiny_int8.ort", "tiny_fp32.ptl"} <= set(named("android"))
     assert {"tiny_w3.onnx", "tiny_fp16.mlpackage"} <= set(named("ios"))
     for platform, folder in FOLDERS.items():
@@ -258,14 +258,14 @@ def test_a_full_disk_while_writing_the_manifest_leaves_both_old_folders(
     by_platform: dict[str, list[Published]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    write_text = Path.write_text
+    write_bytes = Path.write_bytes
 
-    def no_space(self: Path, text: str, **options: str) -> int:
+    def no_space(self: Path, content: bytes) -> int:
         if self.name == "manifest.json" and "ios" in str(self.parent):
             raise OSError(errno.ENOSPC, "No space left on device")
-        return write_text(self, text, **options)
+        return write_bytes(self, content)
 
-    monkeypatch.setattr(Path, "write_text", no_space)
+    monkeypatch.setattr(Path, "write_bytes", no_space)
     with pytest.raises(BadInput, match="No space left on device"):
         publish_tiny(old, model, by_platform)
     monkeypatch.undo()

@@ -111,7 +111,7 @@ def test_clean_assets_have_a_row_for_each_artifact_and_nothing_fails(
     assert {(row.place, row.name): row.parity.status for row in rows} == CLEAN
     assert len(rows) == len(CLEAN)
     assert exit_code(rows, strict=False) == 0
-    assert images == "6 validation images of xrays and 13 hard images"
+    assert images == "6 validation images of xrays, 17 golden and 13 hard images"
 
 
 def test_a_check_writes_nothing(assets: Path, model: Model, data: Path) -> None:

@@ -18,6 +18,7 @@ from export.manifest import (
     MANIFEST_FILE,
     SCHEMA_FILE,
     SESSIONS,
+    SUM_FILE,
     file_entries,
     file_sha256,
     read_manifest,
@@ -161,7 +162,7 @@ def test_a_manifest_lists_every_file_that_is_there(folder: str, exported: Export
     present = {p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file()}
     assert {"labels.txt", "README.md"} <= set(beside)
     assert beside == sorted(set(beside) - listed)
-    assert present == {MANIFEST_FILE, *listed, *beside}
+    assert present == {MANIFEST_FILE, SUM_FILE, *listed, *beside}
 
 
 @each_folder
@@ -192,6 +193,13 @@ def test_what_is_written_reads_back(manifest: dict[str, Any], tmp_path: Path) ->
     write_manifest(tmp_path, manifest)
     assert read_manifest(tmp_path) == manifest
     assert "größer" in (tmp_path / MANIFEST_FILE).read_text(encoding="utf-8")
+
+
+@each_folder
+def test_the_sum_beside_a_manifest_is_its_own(folder: str, exported: Exported) -> None:
+    place = exported.root / folder
+    digest = hashlib.sha256((place / MANIFEST_FILE).read_bytes()).hexdigest()
+    assert (place / SUM_FILE).read_bytes() == f"{digest}  manifest.json\n".encode()
 
 
 def test_a_failed_artifact_cannot_be_written_into_a_manifest(
