@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from export.packages.ios_readme import swift_package_section
+
 FORMAT_TITLES: Final = {
     "onnx": "ONNX",
     "ort": "ORT format",
@@ -103,6 +105,7 @@ def asset_readme(platform: str, manifest: Mapping[str, Any], beside: Collection[
         "softmax are inside the model: no division by 255, no mean, no second softmax.",
         f"3. Outputs follow `labels.txt`: {', '.join(model['labels'])}. Decide {rule}.",
         "",
+        *([swift_package_section(manifest, "ios_assets")] * (platform == "ios")),
         "## Files",
         "",
         "| file | precision | bytes | least runtime | to PyTorch with the same weights "

@@ -101,8 +101,10 @@ def _apt_folder(config: str) -> Iterator[Path]:
 def _debian_archive(apt_get: str, way_out: str) -> str:
     """The address of the archive that the system's Debian packages come from."""
     listing = subprocess.run(
-        [apt_get, "indextargets", "--format", "$(REPO_URI)", "Identifier: Packages"]
-        + ["Component: main", "Origin: Debian", "Label: Debian"],
+        [
+            *(apt_get, "indextargets", "--format", "$(REPO_URI)"),
+            *("Identifier: Packages", "Component: main", "Origin: Debian", "Label: Debian"),
+        ],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

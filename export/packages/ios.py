@@ -24,8 +24,6 @@ COMPUTE_UNITS: Final = {
     "cpu_and_ne": ".cpuAndNeuralEngine",
 }
 ESCAPES: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0"}
-# Beside the artifacts, at the root of the asset folder.
-BESIDE: Final = ("README.md", "labels.txt", "manifest.json")
 
 
 def package_files(manifest: Mapping[str, Any]) -> dict[str, str]:
@@ -36,8 +34,7 @@ def package_files(manifest: Mapping[str, Any]) -> dict[str, str]:
     Raises:
         ValueError: the manifest asks for compute units that Core ML does not have.
     """
-    artifacts = manifest["artifacts"]
-    found = [artifact for artifact in artifacts if artifact["format"] == FORMAT]
+    found = [artifact for artifact in manifest["artifacts"] if artifact["format"] == FORMAT]
     if not found:
         return {}
     model = manifest["model"]
@@ -52,10 +49,6 @@ def package_files(manifest: Mapping[str, Any]) -> dict[str, str]:
         "module": module_name(model["name"]),
         "chosen": packages[0],
         "packages": packages,
-        "others": [
-            *BESIDE,
-            *sorted(artifact["path"] for artifact in artifacts if artifact["format"] != FORMAT),
-        ],
         "name": model["name"],
         "version": model["version"],
         "intended_use": model["intended_use"],
@@ -119,5 +112,5 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 def _macos(ios: int) -> int:
-    """The macOS that came with an iOS: 13 with 16, up to 15 with 18; one number for both from 26."""
+    """The macOS that came with an iOS: 13 with 16, 15 with 18; the same number from 26 on."""
     return ios if ios >= 26 else ios - 3

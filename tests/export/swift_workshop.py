@@ -63,9 +63,11 @@ def build_stand_ins(work: Path) -> None:
     shutil.copytree(STAND_INS, folder)
     for name in FRAMEWORKS:
         done = run_swift(
-            ["swiftc", "-emit-library", "-emit-module", "-parse-as-library", "-module-name", name]
-            + ["-module-link-name", name, "-I", ".", "-L", ".", "-o", f"lib{name}.so"]
-            + [f"{name}.swift"],
+            [
+                *("swiftc", "-emit-library", "-emit-module", "-parse-as-library"),
+                *("-module-name", name, "-module-link-name", name, "-I", ".", "-L", "."),
+                *("-o", f"lib{name}.so", f"{name}.swift"),
+            ],
             folder,
         )
         assert done.returncode == 0, done.stdout

@@ -28,7 +28,7 @@ from tests.export.swift_workshop import Run
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "ios_assets"
 SIDE = 48
-LABELS = ("it's \"x\" \\(y)", "b\n\tü")
+LABELS = ('it\'s "x" \\(y)', "b\n\tü")
 GRID = (1, 2, 3, 5)
 MODULE = "TinyXray2"
 
@@ -124,7 +124,9 @@ def write_pack(work: Path, manifest: dict[str, Any]) -> None:
                 probs[model] = list(answers[model][sha256]["probs"].values())
                 continue
             evidence = rng.standard_normal(GRID) if model == models[0] else None
-            answers[model][sha256] = workshop.answer(manifest["model"]["labels"], probs[model], evidence)
+            answers[model][sha256] = workshop.answer(
+                manifest["model"]["labels"], probs[model], evidence
+            )
         cases.append(
             {
                 "name": name,
@@ -185,7 +187,11 @@ PREPROCESSING_FAULTS = {
     "another_rounding": ("Resize.swift", "Int32(1 << (ResizeTaps.fractionBits - 1))", "0"),
     "blue_before_red": ("PixelLayout.swift", "red = places[0]", "red = places[colours - 1]"),
     "orientation_ignored": ("Orientation.swift", "if orientation == .up", "if true"),
-    "alpha_ignored": ("PixelLayout.swift", "if let straightAlpha {", "if let straightAlpha, false {"),
+    "alpha_ignored": (
+        "PixelLayout.swift",
+        "if let straightAlpha {",
+        "if let straightAlpha, false {",
+    ),
     "sixteen_bits_cut": ("PixelLayout.swift", "alpha == .none\n    }", "alpha == .first\n    }"),
 }
 
