@@ -15,6 +15,7 @@ from export.packages.render import render
 
 TEMPLATES: Final = "ios"
 FORMAT: Final = "coreml"
+EVIDENCE: Final = "evidence"  # the second output, where a network has it
 # `async` loading, and the oldest that coremltools' ML Programs of this project are written for.
 LEAST_IOS: Final = (16, 0)
 COMPUTE_UNITS: Final = {
@@ -57,7 +58,10 @@ def package_files(manifest: Mapping[str, Any]) -> dict[str, str]:
         "threshold": model["threshold"],
         "side": model["input"]["width"],
         "input_name": found[0]["inputs"][0]["name"],
-        "probabilities_name": found[0]["outputs"][0]["name"],
+        "probabilities_name": next(
+            port["name"] for port in found[0]["outputs"] if port["name"] != EVIDENCE
+        ),
+        "evidence_name": EVIDENCE,
         "compute_units": COMPUTE_UNITS[units],
     }
     return render(TEMPLATES, values)

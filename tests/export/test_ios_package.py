@@ -145,6 +145,16 @@ def test_the_facts_are_the_manifests(tmp_path: Path) -> None:
     assert swift_string(manifest["model"]["intended_use"]) in facts
 
 
+def test_evidence_is_never_taken_for_the_probabilities() -> None:
+    manifest = published()
+    evidence = {"name": "evidence", "dtype": "float32", "shape": [1, 2, 13, 13]}
+    for artifact in manifest["artifacts"]:
+        artifact["outputs"] = [evidence] + [p for p in artifact["outputs"] if p["name"] == "probs"]
+    facts = package_files(manifest)["Sources/SqueezenetCxr/ModelFacts.swift"]
+    assert 'probabilitiesName = "probs"\n' in facts
+    assert 'evidenceName = "evidence"\n' in facts
+
+
 def test_without_a_positive_label_there_is_no_threshold(tmp_path: Path) -> None:
     manifest = made(tmp_path, labels=("a", "b", "c"), positive=None, threshold=None)
     facts = package_files(manifest)["Sources/Tiny/ModelFacts.swift"]
