@@ -30,7 +30,7 @@ def main() -> None:
 def _artifact(format_name: str, path: Path, threads: int) -> Session:
     module = FORMATS[format_name]
     session = module.load(path, threads)
-    return Session(lambda images: module.run(session, images))
+    return Session(lambda images: module.run(session, images).probs)
 
 
 def _eager(format_name: str, path: Path, threads: int) -> Session:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
+from export.answers import EVIDENCE
 from export.packages.ios_readme import swift_package_section
 
 FORMAT_TITLES: Final = {
@@ -16,25 +17,27 @@ FORMAT_TITLES: Final = {
 INTEGRATION: Final = {
     "onnx": """\
 `onnxruntime-android` or `onnxruntime-objc` {onnxruntime} or newer. Input `image`: uint8
-`(1, {height}, {width}, 3)`. Output `probs`: float32 `(1, {classes})`. Session options: leave the
-graph optimisation level at its default (all), which unpacks fp16, w4 and w3 once, at load; set
-`intra_op_num_threads` to {intra_op_num_threads}.
+`(1, {height}, {width}, 3)`. Output `probs`: float32 `(1, {classes})`{evidence}. Session options:
+leave the graph optimisation level at its default (all), which unpacks fp16, w4 and w3 once, at
+load; set `intra_op_num_threads` to {intra_op_num_threads}. An output that is not asked for by name
+is not copied out.
 """,
     "ort": """\
 The same network with its graph optimised ahead, for onnxruntime {onnxruntime} or newer, reduced
-builds included. Input, output and options as for ONNX. There is no w4 or w3: an ORT file holds its
+builds included. Input, outputs and options as for ONNX. There is no w4 or w3: an ORT file holds its
 weights unpacked.
 """,
     "torchscript": """\
 `pytorch_android_lite` {pytorch_lite} (`LiteModuleLoader`). That runtime is no longer developed:
-prefer ONNX in a new app. Input: a uint8 tensor `(1, {height}, {width}, 3)`; output: float32
-`(1, {classes})`. Set one thread: `PyTorchAndroid.setNumThreads({num_threads})`. int8 needs the
-engine `qnnpack`, which is the one that Android has.
+prefer ONNX in a new app. Input: a uint8 tensor `(1, {height}, {width}, 3)`; {lite_output}.
+Set one thread: `PyTorchAndroid.setNumThreads({num_threads})`. int8 needs the engine `qnnpack`,
+which is the one that Android has.
 """,
     "coreml": """\
 The least iOS stands in the table. Takes the image itself (Vision: `imageCropAndScaleOption =
-.scaleFill`), gives `label` and `probs`, a probability by label. int8, w4 and w3 are precisions of
-the weights; arithmetic is in fp16. Compute units: {compute_units}.
+.scaleFill`), gives `label`, `probs`, a probability by label{coreml_evidence}.
+int8, w4 and w3 are precisions of the weights; arithmetic is in fp16. Compute units:
+{compute_units}.
 """,
 }
 PRECISIONS: Final = {
@@ -88,6 +91,7 @@ def asset_readme(platform: str, manifest: Mapping[str, Any], beside: Collection[
         if model["positive"] is None
         else f"`{model['positive']}` where its probability is at least {model['threshold']}"
     )
+    shape = _evidence_shape(manifest)
     lines = [
         f"# {model['name']} {model['version']} for {'Android' if platform == 'android' else 'iOS'}",
         "",
@@ -105,6 +109,7 @@ def asset_readme(platform: str, manifest: Mapping[str, Any], beside: Collection[
         "softmax are inside the model: no division by 255, no mean, no second softmax.",
         f"3. Outputs follow `labels.txt`: {', '.join(model['labels'])}. Decide {rule}.",
         "",
+        *_evidence(shape, model["labels"]),
         *([swift_package_section(manifest, "ios_assets")] * (platform == "ios")),
         "## Files",
         "",
@@ -116,7 +121,7 @@ def asset_readme(platform: str, manifest: Mapping[str, Any], beside: Collection[
         *_precisions(manifest),
         *_rejected(manifest),
     ]
-    values = {**model["input"], "classes": len(model["labels"])}
+    values = {**model["input"], "classes": len(model["labels"]), **_said_of(shape, model["labels"])}
     for name, title in FORMAT_TITLES.items():
         of_format = [a for a in manifest["artifacts"] if a["format"] == name]
         if of_format:
@@ -133,6 +138,54 @@ def asset_readme(platform: str, manifest: Mapping[str, Any], beside: Collection[
     return "\n".join(lines)
 
 
+def _evidence_shape(manifest: Mapping[str, Any]) -> list[int] | None:
+    """(1, K, h, w) of the artifacts that give evidence; None if none does."""
+    shapes = [
+        port["shape"]
+        for artifact in manifest["artifacts"]
+        for port in artifact["outputs"]
+        if port["name"] == EVIDENCE
+    ]
+    return shapes[0] if shapes else None
+
+
+def _said_of(shape: list[int] | None, labels: Sequence[str]) -> dict[str, str]:
+    """What stands in `INTEGRATION` of the second output."""
+    probs = f"float32 `(1, {len(labels)})`"
+    if shape is None:
+        return {"evidence": "", "coreml_evidence": "", "lite_output": f"output: {probs}"}
+    array = f"float32 `({', '.join(map(str, shape))})`"
+    return {
+        "evidence": f"; `{EVIDENCE}`: {array}",
+        "coreml_evidence": f", and `{EVIDENCE}`, a multi-array, {array}",
+        "lite_output": f"output: a tuple (`IValue.toTuple()`) of probs, {probs}, and {EVIDENCE}, "
+        f"{array}",
+    }
+
+
+def _evidence(shape: list[int] | None, labels: Sequence[str]) -> list[str]:
+    """What the second output is, and what it is not."""
+    if shape is None:
+        return []
+    _, _, rows, columns = shape
+    return [
+        f"## The output `{EVIDENCE}`",
+        "",
+        f"For each label, in their order, a map of {rows} rows and {columns} columns over the "
+        "whole image, top left first: how much each place spoke for the label, in logits, and "
+        "below zero against it. The mean over a label's map is its logit, and softmax of the "
+        f"logits is `probs`: with {len(labels)} labels, what sets `{labels[0]}` apart is its map "
+        + (f"less that of `{labels[1]}`." if len(labels) == 2 else "less the mean of the others."),
+        "",
+        "It shows where **this network** saw evidence (a class activation map, Zhou et al., "
+        "arXiv:1512.04150), right or wrong: the edge of an image, a marker or a cable as readily "
+        "as a lung. It is **not** a map of lesions, it has no outlines, and a place of it "
+        "depends on pixels well beyond that place. Scale it by the largest absolute value of its "
+        "image, enlarge it smoothly, and say beside it what it is. Research only, never diagnosis.",
+        "",
+    ]
+
+
 def _row(artifact: Mapping[str, Any]) -> str:
     parity = artifact["parity"]
     if parity["status"] == "pass":
@@ -140,6 +193,8 @@ def _row(artifact: Mapping[str, Any]) -> str:
             f"max \\|Δp\\| {parity['max_abs_diff']:.1e}, {parity['label_flips']} of "
             f"{parity['images']} labels differ"
         )
+        if parity.get("evidence"):
+            verdict += f", evidence {parity['evidence']['max_rel_diff']:.1e}"
     else:
         verdict = f"not run: {parity['reason']}"
     least = next(

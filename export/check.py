@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from export.answers import EVIDENCE
 from export.assets import FOLDERS, LABELS_FILE, README_FILE
 from export.foreign.runners import foreign_runner
 from export.formats import FORMATS
@@ -89,13 +90,15 @@ def _check(
         parity = ParityResult("not_run", absent, tolerance=tolerance)
         return Row(*key, platform, parity, size_bytes=artifact["size_bytes"])
     reference = references.of(twin)
+    # A file is held to what its manifest says; those of before there was evidence say none.
+    needs_evidence = any(port["name"] == EVIDENCE for port in artifact["outputs"])
     if target is None:
-        parity = check_artifact(*key, path, reference)
+        parity = check_artifact(*key, path, reference, needs_evidence)
     else:
         runner = foreign_runner(target, key[0])
         reason = f"there is no {target} build of its runtime to run it by"
         parity = (
-            check_outputs([runner], path, reference, tolerance)
+            check_outputs([runner], path, reference, tolerance, needs_evidence)
             if runner
             else ParityResult("not_run", reason, tolerance=tolerance)
         )

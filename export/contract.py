@@ -6,19 +6,33 @@ wrong; these show here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from export.answers import EVIDENCE, PROBS
 from export.metadata import model_metadata
 
 if TYPE_CHECKING:
-    from export.formats.base import Description
+    from export.formats.base import Description, Port
     from pipeline.checkpoint import ModelSpec
 
 
 def contract_violations(
-    description: Description, spec: ModelSpec, checkpoint_sha256: str
+    description: Description,
+    spec: ModelSpec,
+    checkpoint_sha256: str,
+    evidence: tuple[int, ...] | None = None,
+    needs_evidence: bool = True,
 ) -> list[str]:
-    """Sentences, one for each thing the file says that the checkpoint does not; empty: all well."""
+    """Sentences, one for each thing the file says that the checkpoint does not; empty: all well.
+
+    Args:
+        description: what the file says.
+        spec, checkpoint_sha256: of the checkpoint.
+        evidence: shape that the network's evidence has, (1, K, h, w); None: it has none.
+        needs_evidence: whether the file must have it then. One published before there was any need
+            not; if it has, it is held to it all the same.
+    """
     violations = []
     if description.labels != spec.labels:
         violations.append(
@@ -36,14 +50,27 @@ def contract_violations(
         sizes = {("uint8", (1, spec.side, spec.side, 3)), ("image RGB", (spec.side, spec.side))}
         if (image.dtype, image.shape) not in sizes:
             violations.append(f"input is {image.dtype} {image.shape}, expected {spec.side} px RGB")
-    outputs = [port for port in description.outputs if port.name == "probs"]
-    if len(outputs) != 1:
-        names = [port.name for port in description.outputs]
-        violations.append(f"outputs {names}, expected probs")
-    elif outputs[0].dtype not in ("float32", "label -> float64"):
-        violations.append(f"probs is {outputs[0].dtype}, expected float32")
-    elif outputs[0].shape is not None and outputs[0].shape[-1] != len(spec.labels):
-        violations.append(f"probs has {outputs[0].shape[-1]} values for {len(spec.labels)} labels")
+    return violations + _output_violations(
+        description.outputs, len(spec.labels), evidence, needs_evidence
+    )
+
+
+def _output_violations(
+    outputs: Sequence[Port], classes: int, evidence: tuple[int, ...] | None, needs_evidence: bool
+) -> list[str]:
+    names = [port.name for port in outputs]
+    full = [PROBS] if evidence is None else [PROBS, EVIDENCE]
+    if names != full and (names != [PROBS] or needs_evidence):
+        return [f"outputs {names}, expected {' and '.join(full)}"]
+    violations = []
+    probs = outputs[0]
+    if probs.dtype not in ("float32", "label -> float64"):
+        violations.append(f"probs is {probs.dtype}, expected float32")
+    elif probs.shape is not None and probs.shape[-1] != classes:
+        violations.append(f"probs has {probs.shape[-1]} values for {classes} labels")
+    for port in outputs[1:]:
+        if (port.dtype, port.shape) != ("float32", evidence):
+            violations.append(f"evidence is {port.dtype} {port.shape}, expected float32 {evidence}")
     return violations
 
 

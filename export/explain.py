@@ -164,7 +164,7 @@ def _verdict(places: list[Place], expected: list[LayerTrace], found: list[LayerT
             )
         return (
             "no layer differs by more than rounding: what is wrong, if anything, comes after "
-            f"{expected[-1].name} (pooling, softmax, labels) or outside the network"
+            f"{expected[-1].name} (pooling, softmax, evidence, labels) or outside the network"
         )
     place = places[first]
     if place.side == "output":

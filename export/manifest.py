@@ -18,6 +18,7 @@ from export.download import zipped_bytes
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
+    from export.evidence_parity import EvidenceAgreement
     from export.formats.base import Description
     from export.parity import ParityResult
     from export.promotion import Promotion
@@ -191,7 +192,12 @@ def parity_document(parity: ParityResult) -> dict[str, Any]:
         "worst_image": parity.worst_image,
         "sets": {name: asdict(agreement) for name, agreement in parity.sets.items()},
         "tolerance": None if parity.tolerance is None else asdict(parity.tolerance),
+        "evidence": None if parity.evidence is None else _evidence(parity.evidence),
     }
+
+
+def _evidence(agreement: EvidenceAgreement) -> dict[str, Any]:
+    return {**asdict(agreement), "shape": list(agreement.shape)}
 
 
 def _artifact(artifact: Published) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Parity: does an artifact, read back from disk, answer as PyTorch does?
 
-In: an artifact, images, PyTorch's probabilities. Out: `ParityResult`: pass, fail, or not run with
+In: an artifact, images, PyTorch's answers. Out: `ParityResult`: pass, fail, or not run with
 the reason. What was not compared never counts as passed.
 """
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from export.contract import contract_violations
 from export.errors import CannotRunHere, Unreadable
+from export.evidence_parity import EvidenceAgreement, compare_evidence
 from export.formats import FORMATS
 from export.weight_check import weight_violations
 from pipeline.errors import install_command, missing_modules
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from export.answers import Answers
     from export.formats.base import Format, Runner, Tolerance
     from export.graph import DeployGraph
     from export.reference import Reference
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 Status = Literal["pass", "fail", "not_run"]
 STRUCTURE_TOLERANCE = 1e-5
+EVIDENCE_STRUCTURE_TOLERANCE = 1e-4  # a place is no average: the same sums in another order show
 STRUCTURE_IMAGES = 24  # the hard set is last, a few photographs come before it
 SUM_TOLERANCE = 1e-3  # of a row of probabilities, fp16 included
 
@@ -62,6 +65,7 @@ class ParityResult:
         how: by what it was run.
         parts: of the check -> ``pass``, or what is wrong.
         probs: the file's answers, float32 (N, K); None when not run.
+        evidence: how the file's evidence compares; None when it gives none, or was not run.
     """
 
     status: Status
@@ -77,18 +81,25 @@ class ParityResult:
     how: str = ""
     parts: Mapping[str, str] = field(default_factory=dict)
     probs: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+    evidence: EvidenceAgreement | None = None
 
 
 @runtime_checkable
 class StructureRunner(Protocol):
     """A runner that can also compare a file with PyTorch holding the file's own weights."""
 
-    def structure_diff(self, path: Path, graph: DeployGraph, images: NDArray[np.uint8]) -> float:
-        """Largest |Δp|."""
+    def structure_diff(
+        self, path: Path, graph: DeployGraph, images: NDArray[np.uint8]
+    ) -> tuple[float, float]:
+        """Largest |Δp|, and largest difference of evidence as a share of it."""
 
 
 def check_artifact(
-    format_name: str, precision: str, path: Path, reference: Reference
+    format_name: str,
+    precision: str,
+    path: Path,
+    reference: Reference,
+    needs_evidence: bool = True,
 ) -> ParityResult:
     """Read an artifact back and hold it against the checkpoint, part by part.
 
@@ -96,12 +107,14 @@ def check_artifact(
     - weights: each stored value is the checkpoint's, rounded;
     - structure: with the file's own weights PyTorch computes the same (where the outputs alone
       cannot tell a wrong operation from a rounded weight);
-    - outputs: its probabilities are PyTorch's, by every runner that exists here.
+    - outputs: its probabilities are PyTorch's, by every runner that exists here;
+    - evidence: so is its evidence, if the network has any, and its mean makes the probabilities.
 
     Args:
         format_name, precision: keys of `FORMATS` and its tolerances.
         path: the artifact on disk.
         reference: the checkpoint, run.
+        needs_evidence: whether a file without evidence fails where the network has it.
     """
     module = FORMATS[format_name]
     tolerance = module.TOLERANCES[precision]
@@ -117,12 +130,19 @@ def check_artifact(
         return ParityResult("fail", _told(error, "reading"), tolerance=tolerance)
     parts = {
         "contract": _part(
-            contract_violations(description, reference.spec, reference.checkpoint_sha256)
+            contract_violations(
+                description,
+                reference.spec,
+                reference.checkpoint_sha256,
+                _evidence_shape(reference),
+                needs_evidence,
+            )
         ),
         "weights": _weights(module, path, reference),
         **_structure(module, path, reference),
     }
-    outputs = check_outputs((module, *module.ALSO), path, reference, tolerance)
+    runners = (module, *module.ALSO)
+    outputs = check_outputs(runners, path, reference, tolerance, needs_evidence)
     all_parts = {**parts, **outputs.parts}
     faults = [f"{part}: {verdict}" for part, verdict in parts.items() if verdict != "pass"]
     if not faults:
@@ -130,6 +150,12 @@ def check_artifact(
     if outputs.status == "fail":
         faults.append(outputs.reason)
     return replace(outputs, status="fail", reason="; ".join(faults), parts=all_parts)
+
+
+def _evidence_shape(reference: Reference) -> tuple[int, ...] | None:
+    """(1, K, h, w), or None."""
+    evidence = reference.answers.evidence
+    return None if evidence is None else (1, *evidence.shape[1:])
 
 
 def _part(violations: Sequence[str]) -> str:
@@ -153,18 +179,30 @@ def _structure(module: Format, path: Path, reference: Reference) -> dict[str, st
         if isinstance(runner, StructureRunner):
             few = reference.images.pixels[-STRUCTURE_IMAGES:]
             try:
-                diff = runner.structure_diff(path, reference.graph, few)
+                diffs = runner.structure_diff(path, reference.graph, few)
             except Exception as error:  # as above
                 parts["structure"] = _told(error, "comparing the structure")
                 continue
-            within = diff <= STRUCTURE_TOLERANCE
-            told = f"|Δp| {diff:.1e} > {STRUCTURE_TOLERANCE:.0e} to PyTorch with its own weights"
-            parts["structure"] = "pass" if within else told
+            faults = [
+                f"{what} {diff:.1e} > {allowed:.0e} to PyTorch with its own weights"
+                for what, diff, allowed in zip(
+                    ("|Δp|", "evidence"),
+                    diffs,
+                    (STRUCTURE_TOLERANCE, EVIDENCE_STRUCTURE_TOLERANCE),
+                    strict=True,
+                )
+                if not diff <= allowed
+            ]
+            parts["structure"] = _part(faults)
     return parts
 
 
 def check_outputs(
-    runners: Sequence[Runner], path: Path, reference: Reference, tolerance: Tolerance
+    runners: Sequence[Runner],
+    path: Path,
+    reference: Reference,
+    tolerance: Tolerance,
+    needs_evidence: bool = True,
 ) -> ParityResult:
     """Run the file by each of `runners` and hold its answers against PyTorch's.
 
@@ -175,7 +213,7 @@ def check_outputs(
     excuses: list[str] = []
     for runner in runners:
         try:
-            probs = runner.run(runner.load(path, threads=1), reference.images.pixels)
+            answers = runner.run(runner.load(path, threads=1), reference.images.pixels)
         except CannotRunHere as error:
             excuses.append(str(error))
             continue
@@ -183,16 +221,37 @@ def check_outputs(
             told = _told(error, "running")
             results.append(ParityResult("fail", told, tolerance=tolerance))
             continue
-        images = reference.images
-        result = compare(
-            probs, reference.probs, reference.spec, images.names, images.groups, tolerance
-        )
+        result = _compare_all(answers, reference, tolerance, needs_evidence)
         results.append(replace(result, how=runner.RUN_BY))
     if not results:
         return ParityResult("not_run", "; ".join(excuses), tolerance=tolerance)
     worst = max(results, key=lambda r: (r.status == "fail", r.max_abs_diff or 0.0))
     how = ", ".join(r.how if len(results) == 1 else _told_apart(r) for r in results if r.how)
-    return replace(worst, how=how, parts={"outputs": worst.reason or "pass"})
+    return replace(worst, how=how, parts=worst.parts or {"outputs": worst.reason or "pass"})
+
+
+def _compare_all(
+    answers: Answers, reference: Reference, tolerance: Tolerance, needs_evidence: bool
+) -> ParityResult:
+    """Probabilities and evidence, each a part."""
+    images = reference.images
+    result = compare(
+        answers.probs, reference.probs, reference.spec, images.names, images.groups, tolerance
+    )
+    parts = {"outputs": result.reason or "pass"}
+    if answers.evidence is not None:
+        agreement, faults = compare_evidence(
+            answers, reference.answers, images.names, tolerance.max_evidence_diff
+        )
+    elif reference.answers.evidence is not None and needs_evidence:
+        agreement, faults = None, ["the file gives none, PyTorch does"]
+    else:
+        return replace(result, parts=parts)
+    parts["evidence"] = "; ".join(faults) or "pass"
+    if faults:
+        reasons = [result.reason] * bool(result.reason) + [f"evidence: {parts['evidence']}"]
+        result = replace(result, status="fail", reason="; ".join(reasons))
+    return replace(result, parts=parts, evidence=agreement)
 
 
 def _told_apart(result: ParityResult) -> str:

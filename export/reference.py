@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export.graph import DeployGraph, reference_probs
+from export.answers import EVIDENCE, PROBS, Answers
+from export.graph import DeployGraph, reference_answers
 from export.layers import Layer
 from export.network_layers import activation_layer, network_layers, normalisation_layer
 from export.parity_images import ParityImages, gather_images
@@ -31,14 +32,19 @@ class Reference:
         spec, checkpoint_sha256: what artifacts must say of themselves.
         graph: the deploy graph in evaluation mode.
         images: N images.
-        probs: PyTorch's probabilities for them, float32 (N, K).
+        answers: PyTorch's, for them.
     """
 
     spec: ModelSpec
     checkpoint_sha256: str
     graph: DeployGraph
     images: ParityImages
-    probs: NDArray[np.float32]
+    answers: Answers
+
+    @property
+    def probs(self) -> NDArray[np.float32]:
+        """PyTorch's probabilities for the images, float32 (N, K)."""
+        return self.answers.probs
 
     @cached_property
     def layers(self) -> list[Layer]:
@@ -58,12 +64,12 @@ class References:
     Attributes:
         checkpoint: its folder.
         images: N images.
-        probs: twin -> float32 (N, K), of those that were run.
+        answers: twin -> PyTorch's, of those that were run.
     """
 
     checkpoint: Path
     images: ParityImages
-    probs: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    answers: dict[str, Answers] = field(default_factory=dict)
     made: dict[str, Reference] = field(default_factory=dict)
     read: dict[str, tuple[ModelSpec, DeployGraph]] = field(default_factory=dict)
 
@@ -78,16 +84,21 @@ class References:
         if twin not in self.made:
             self.refuse_damaged([twin])
             spec, graph = self.read[twin]
-            if twin not in self.probs:
-                self.probs[twin] = reference_probs(graph, self.images.pixels)
+            if twin not in self.answers:
+                self.answers[twin] = reference_answers(graph, self.images.pixels)
             identity = checkpoint_sha256(twin_folder(self.checkpoint, twin))
-            self.made[twin] = Reference(spec, identity, graph, self.images, self.probs[twin])
+            self.made[twin] = Reference(spec, identity, graph, self.images, self.answers[twin])
         return self.made[twin]
 
     def save(self, path: Path) -> None:
         """Write images and answers for other processes to read, without any pickle."""
         about = {**asdict(self.images), "pixels": None}
-        arrays: dict[str, Any] = {f"probs_{twin}": probs for twin, probs in self.probs.items()}
+        arrays: dict[str, Any] = {
+            f"{name}_{twin}": array
+            for twin, answers in self.answers.items()
+            for name, array in ((PROBS, answers.probs), (EVIDENCE, answers.evidence))
+            if array is not None
+        }
         np.savez(path, about=np.array(json.dumps(about)), pixels=self.images.pixels, **arrays)
 
 
@@ -97,8 +108,12 @@ def load_references(path: Path, checkpoint: Path) -> References:
         about = json.loads(str(stored["about"]))
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in about.items()}
         images = ParityImages(**{**values, "pixels": stored["pixels"]})
-        probs = {k.removeprefix("probs_"): stored[k] for k in stored if k.startswith("probs_")}
-    return References(checkpoint, images, probs)
+        twins = [k.removeprefix(f"{PROBS}_") for k in stored if k.startswith(f"{PROBS}_")]
+        answers = {
+            twin: Answers(stored[f"{PROBS}_{twin}"], stored.get(f"{EVIDENCE}_{twin}"))
+            for twin in twins
+        }
+    return References(checkpoint, images, answers)
 
 
 def build_references(

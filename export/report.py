@@ -119,6 +119,8 @@ def print_verdict(
     for how in dict.fromkeys(row.parity.how for row in rows if row.parity.how):
         names = dict.fromkeys(row.name for row in rows if row.parity.how == how)
         console.print(f"{how}: {', '.join(names)}")
+    for line in evidence_lines(rows):
+        console.print(line)
     for row in rows:
         if row.reason:
             console.print(f"  {row.name}: {row.reason}", markup=False)
@@ -127,6 +129,28 @@ def print_verdict(
             precisions = ", ".join(p for p, why in reasons.items() if why == reason)
             console.print(f"  {name} has no {precisions}: {reason}", markup=False)
     console.print(verdict_sentence(rows))
+
+
+def evidence_lines(rows: Sequence[Row]) -> list[str]:
+    """How far the second output is from PyTorch's, by artifact; and of which there is none.
+
+    Nothing is said where no artifact was run.
+    """
+    compared = [row for row in rows if row.parity.images]
+    found = dict.fromkeys(
+        f"{row.name} {row.parity.evidence.max_rel_diff:.0e}"
+        for row in compared
+        if row.parity.evidence is not None
+    )
+    none = dict.fromkeys(row.name for row in compared if row.parity.evidence is None)
+    lines = []
+    if found:
+        lines.append(
+            "evidence, largest difference as a share of the image's largest: " + ", ".join(found)
+        )
+    if none:
+        lines.append(f"no evidence to compare: {', '.join(none)}")
+    return lines
 
 
 def verdict_sentence(rows: Sequence[Row]) -> str:
@@ -203,6 +227,8 @@ def to_junit(document: Mapping[str, Any]) -> str:
                 f"max |dp| {parity['max_abs_diff']:.1e} on {parity['images']} images, "
                 f"{parity['label_flips']} label flips"
             )
+            if parity["evidence"] is not None:
+                output.text += f", evidence {parity['evidence']['max_rel_diff']:.1e}"
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 

@@ -186,7 +186,7 @@ def measure_robustness(
         ways = dict(_ways(sample.path, made, spec.side))
         right_pixels.append(ways[""])
         differing = {n: p for n, p in ways.items() if n == "" or (p != ways[""]).any()}
-        answers = runner.run(session, np.stack(list(differing.values())))
+        answers = runner.run(session, np.stack(list(differing.values()))).probs
         by_name = dict(zip(differing, answers, strict=True))
         for name in probs:
             probs[name].append(by_name.get(name, by_name[""]))

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from export.graph import DeployGraph
+from export.graph import DeployGraph, with_evidence
 from pipeline.activations import int8_twin
 from pipeline.checkpoint import SPEC_FILE, ModelSpec, checkpoint_sha256, read_grids, read_spec
 from pipeline.errors import BadInput
@@ -87,7 +87,7 @@ def read_twin(checkpoint: Path, twin: str = "fp32") -> tuple[ModelSpec, DeployGr
     if TWINS[twin].activations:
         assert spec.compression is not None
         try:
-            network = int8_twin(network, spec.compression.activations, grids)
+            network = int8_twin(with_evidence(network), spec.compression.activations, grids)
         except KeyError as error:
             raise BadInput(f"{folder} has no scale for {error}; compress again") from error
     return spec, DeployGraph(network, spec, grids).eval()

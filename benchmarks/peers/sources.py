@@ -2,8 +2,8 @@
 
 In: a checkpoint. Out: a folder with the plain ONNX file (uint8 NHWC in, not simplified), the traced
 TorchScript file (float32 NCHW pixels 0..255 in), images and PyTorch's probabilities for them. All
-give probabilities, with normalisation and softmax inside. Peers that convert from a torch module
-rebuild it from the checkpoint, in their own environment.
+give probabilities alone, with normalisation and softmax inside. Peers that convert from a torch
+module rebuild it from the checkpoint, in their own environment.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def write_sources(sources: Sources) -> Expected:
     """
     import torch
 
-    from export.graph import INPUT_NAME, OUTPUT_NAME, build_graph, example_input, reference_probs
+    from export.answers import PROBS
+    from export.graph import INPUT_NAME, ProbsAlone, build_graph, example_input, reference_probs
     from export.hard_images import hard_images
     from pipeline.checkpoint import read_spec
     from pipeline.placement import make_folder
@@ -68,15 +69,16 @@ def write_sources(sources: Sources) -> Expected:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # both exporters are deprecated, and chosen
         torch.onnx.export(
-            graph,
+            ProbsAlone(graph),
             (example_input(spec),),
             str(sources.onnx),
             opset_version=ONNX_OPSET,
             dynamo=False,
             input_names=[INPUT_NAME],
-            output_names=[OUTPUT_NAME],
+            output_names=[PROBS],
         )
-        traced = torch.jit.trace(graph.pixels, example_pixels(spec.side))  # type: ignore[no-untyped-call]
+        pixels = ProbsAlone(graph.pixels)
+        traced = torch.jit.trace(pixels, example_pixels(spec.side))  # type: ignore[no-untyped-call]
         traced.save(str(sources.torchscript))
     rng = np.random.default_rng(NOISE_SEED)
     noise = rng.integers(0, 256, (NOISE_IMAGES, spec.side, spec.side, 3), dtype=np.uint8)
@@ -87,10 +89,10 @@ def write_sources(sources: Sources) -> Expected:
 
 def pixel_module(checkpoint: Path) -> nn.Module:
     """For converters that take a module: float32 (1, 3, H, W), 0..255 -> float32 (1, K)."""
-    from export.graph import build_graph
+    from export.graph import ProbsAlone, build_graph
     from pipeline.checkpoint import read_spec
 
-    return build_graph(checkpoint, read_spec(checkpoint)).pixels
+    return ProbsAlone(build_graph(checkpoint, read_spec(checkpoint)).pixels)
 
 
 def stock_module(checkpoint: Path) -> nn.Module:

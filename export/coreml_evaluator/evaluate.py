@@ -1,4 +1,4 @@
-"""A package as a function: images in, probabilities by label out.
+"""A package as a function: images in, probabilities by label and evidence out.
 
 Arithmetic is float32; every output that the program declares FLOAT16 is rounded to it, which is
 what torch's own half kernels give too, since they sum in float32.
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from export.answers import EVIDENCE
 from export.coreml_evaluator.constants import CONSTEXPRS, decompress
 from export.coreml_evaluator.interface import check_interface
 from export.coreml_evaluator.operations import operate, tensor
@@ -76,7 +77,7 @@ class Program:
         constants: name -> decompressed constant, for whoever wants to look at weights.
         image: name of the input; `size` its (width, height); `colour` `RGB` or `BGR`.
         probabilities: name of the value that `classify` takes; `labels` its class names.
-        probs_output: name of the dictionary output.
+        evidence: name of the output of that name; empty if there is none.
     """
 
     name: str
@@ -87,6 +88,15 @@ class Program:
     colour: int
     probabilities: str
     labels: tuple[str, ...]
+    evidence: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a program answers to an image: label -> probability, and evidence (1, K, h, w)."""
+
+    by_label: Mapping[str, float]
+    evidence: NDArray[np.float32] | None = None
 
 
 def load_program(path: Path) -> Program:
@@ -104,7 +114,7 @@ def evaluate(
     *,
     round_half: bool = True,
     watch: Watch | None = None,
-) -> dict[str, float]:
+) -> Evaluation:
     """Run one image.
 
     Args:
@@ -112,9 +122,6 @@ def evaluate(
         image: uint8 (H, W, 3) RGB, as Core ML would be given it.
         round_half: round outputs declared FLOAT16; without it, what is left is the structure.
         watch: called with operation, output name and value after each step.
-
-    Returns:
-        Label -> probability.
 
     Raises:
         Unreadable: the program does not fit together.
@@ -144,7 +151,8 @@ def evaluate(
     probs = values[program.probabilities].reshape(-1).tolist()
     if len(probs) != len(program.labels):
         raise Unreadable(f"{len(probs)} probabilities for {len(program.labels)} labels")
-    return dict(zip(program.labels, probs, strict=True))
+    evidence = values[program.evidence].numpy() if program.evidence else None
+    return Evaluation(dict(zip(program.labels, probs, strict=True)), evidence)
 
 
 def _build(package: Package) -> Program:
@@ -182,15 +190,17 @@ def _build(package: Package) -> Program:
     if not labels:
         raise Unreadable(f"{package.name} is not a classifier")
     size = (image.width, image.height)
+    evidence = EVIDENCE if EVIDENCE in block.outputs else ""
     return Program(
         package.name,
-        _with_spent(steps, probabilities),
+        _with_spent(steps, {probabilities, evidence}),
         constants,
         description.input[0].name,
         size,
         image.colorSpace,
         probabilities,
         labels,
+        evidence,
     )
 
 
@@ -235,9 +245,9 @@ def _bound(binding: Any, constants: Mapping[str, Any], package: Package) -> Any:
     return constants.get(binding.name, Reference(binding.name))
 
 
-def _with_spent(steps: Sequence[Step], result: str) -> tuple[Step, ...]:
-    """The steps, each with the values that it is the last to take."""
-    later = {result}
+def _with_spent(steps: Sequence[Step], results: Set[str]) -> tuple[Step, ...]:
+    """The steps, each with the values that it is the last to take, `results` left out."""
+    later = set(results)
     reversed_steps = []
     for step in reversed(steps):
         taken = _taken(step.arguments)

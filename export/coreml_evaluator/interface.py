@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Opset of a program -> the specification version that introduced it (coremltools, Model.proto).
 OPSETS: Final = {"CoreML5": 6, "CoreML6": 7, "CoreML7": 8, "CoreML8": 9}
+# FeatureTypes.proto, ArrayFeatureType.ArrayDataType -> MIL_pb2.DataType
+ARRAY_TYPES: Final = {65568: "FLOAT32", 65552: "FLOAT16"}
 
 
 def check_interface(package: Package, function: Any, classify: Any) -> None:
@@ -41,17 +43,34 @@ def check_interface(package: Package, function: Any, classify: Any) -> None:
 
     label, probs = description.predictedFeatureName, description.predictedProbabilitiesName
     declared = {output.name: _feature(output.type) for output in description.output}
-    if declared != {label: "stringType", probs: "stringKeyType"}:
+    arrays = {name: kind for name, kind in declared.items() if kind == "multiArrayType"}
+    if declared != {label: "stringType", probs: "stringKeyType", **arrays}:
         _refuse(
             package,
-            f"outputs {declared}, expected a label {label!r} and probabilities {probs!r}",
+            f"outputs {declared}, expected a label {label!r}, probabilities {probs!r} and arrays",
         )
+    for output in description.output:
+        if output.name in arrays:
+            _check_array(package, function, output)
     made = {output.name: _classified(output.type) for output in classify.outputs}
     if made != {label: "STRING", probs: "STRING"}:
         _refuse(package, f"classify gives {made}, the description names {label!r} and {probs!r}")
     returned = list(function.block_specializations[function.opset].outputs)
     if sorted(returned) != sorted(declared):
         _refuse(package, f"the program returns {returned}, the description names {list(declared)}")
+
+
+def _check_array(package: Package, function: Any, output: Any) -> None:
+    """An output that is an array: the program computes it, in the type and shape declared."""
+    operations = function.block_specializations[function.opset].operations
+    made = {v.name: v.type for operation in operations for v in operation.outputs}
+    array = output.type.multiArrayType
+    declared = ARRAY_TYPES.get(array.dataType, "unknown"), tuple(array.shape)
+    if output.name not in made:
+        _refuse(package, f"the program computes no {output.name!r}")
+    if _tensor(made[output.name]) != declared:
+        found = _tensor(made[output.name])
+        _refuse(package, f"the program's {output.name} is {found}, the description says {declared}")
 
 
 def _refuse(package: Package, reason: str) -> None:

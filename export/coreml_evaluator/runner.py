@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from export.answers import Answers, evidence_diff, gathered
+from export.errors import Unreadable
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -29,34 +32,55 @@ def load(path: Path, threads: int = 1) -> Program:
     return load_program(path)
 
 
-def run(session: Program, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """uint8 (N, H, W, 3) RGB -> float32 (N, K) in the order of the program's labels."""
-    from export.coreml_evaluator.evaluate import evaluate
-
-    rows = [list(evaluate(session, image).values()) for image in images]
-    return np.array(rows, dtype=np.float32)
+def run(session: Program, images: NDArray[np.uint8]) -> Answers:
+    """Answers to uint8 (N, H, W, 3) RGB, in the order of the program's labels."""
+    return _answers(session, images, round_half=True)
 
 
-def structure_diff(path: Path, graph: DeployGraph, images: NDArray[np.uint8]) -> float:
-    """Largest |Δp| between the program, unrounded, and PyTorch holding the program's own weights.
+def structure_diff(
+    path: Path, graph: DeployGraph, images: NDArray[np.uint8]
+) -> tuple[float, float]:
+    """How far the program, unrounded, is from PyTorch holding the program's own weights.
+
+    The largest |Δp|, and the largest difference of its evidence (`export.answers.evidence_diff`),
+    0 where it gives none.
 
     Raises:
         Unreadable: damaged, unknown, or not the layers of this network.
     """
     import torch
 
-    from export.coreml_evaluator.evaluate import evaluate, load_program
+    from export.coreml_evaluator.evaluate import load_program
     from export.coreml_evaluator.twin import build_twin
+    from export.graph import listed
 
     program = load_program(path)
     twin = build_twin(program, graph.pixels)
-    largest = 0.0
+    probs_diff, map_diff = 0.0, 0.0
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
         pixels = torch.from_numpy(batch).permute(0, 3, 1, 2).to(torch.float32)
         with torch.inference_mode():
-            expected = twin(pixels).numpy()
-        rows = [list(evaluate(program, image, round_half=False).values()) for image in batch]
-        diff = np.abs(np.array(rows) - expected)
-        largest = max(largest, float(np.where(np.isfinite(diff), diff, np.inf).max()))
-    return largest
+            expected = Answers(*(output.numpy() for output in listed(twin(pixels))))
+        found = _answers(program, batch, round_half=False)
+        diff = np.abs(found.probs - expected.probs)
+        probs_diff = max(probs_diff, float(np.where(np.isfinite(diff), diff, np.inf).max()))
+        if found.evidence is not None and expected.evidence is not None:
+            if found.evidence.shape != expected.evidence.shape:
+                raise Unreadable(
+                    f"{program.name}: evidence of {found.evidence.shape}, the network's is of "
+                    f"{expected.evidence.shape}"
+                )
+            map_diff = max(map_diff, float(evidence_diff(found.evidence, expected.evidence).max()))
+    return probs_diff, map_diff
+
+
+def _answers(program: Program, images: NDArray[np.uint8], round_half: bool) -> Answers:
+    from export.coreml_evaluator.evaluate import evaluate
+
+    found = (evaluate(program, image, round_half=round_half) for image in images)
+    return gathered(
+        [np.array([list(one.by_label.values())], np.float32)]
+        + ([] if one.evidence is None else [one.evidence])
+        for one in found
+    )

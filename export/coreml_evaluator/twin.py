@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from export.coreml_evaluator.evaluate import evaluate
 from export.errors import Unreadable
+from export.graph import Outputs, listed, to_outputs
 from export.layers import Layer, LayerTrace
 from export.network_layers import network_holding
 
@@ -47,12 +48,11 @@ class Twin(nn.Module):
 
     def logits(self, pixels: Tensor) -> Tensor:
         """float32 (N, 3, H, W), 0..255 RGB -> float32 (N, K)."""
-        logits: Tensor = self.network((pixels - self.mean) * self.scale)
-        return logits
+        return listed(self.network((pixels - self.mean) * self.scale))[0]
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """float32 (N, 3, H, W), 0..255 RGB -> float32 (N, K)."""
-        return torch.softmax(self.logits(pixels), dim=1)
+    def forward(self, pixels: Tensor) -> Outputs:
+        """float32 (N, 3, H, W), 0..255 RGB -> probs, or probs and evidence."""
+        return to_outputs(self.network((pixels - self.mean) * self.scale))
 
 
 def build_twin(program: Program, graph: PixelGraph) -> Twin:

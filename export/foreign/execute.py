@@ -1,6 +1,6 @@
-"""Run a published file in a foreign environment: images in, probabilities out.
+"""Run a published file in a foreign environment: images in, answers out.
 
-The work is done by `runner` in a process of that environment; arrays travel as .npy files.
+The work is done by `runner` in a process of that environment; arrays travel in numpy's files.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from export.answers import EVIDENCE, PROBS, Answers
 from export.errors import CannotRunHere, Unreadable
 from export.foreign import cache, runner
 from export.foreign.emulator import is_emulated
@@ -36,13 +37,13 @@ class ForeignRun:
     """What a foreign runtime answered.
 
     Attributes:
-        probs: float32 (N, K).
+        answers: to N images.
         runtime: which it was: ``onnxruntime 1.32.0 on aarch64 (qemu)``.
         load_s: seconds to load the file.
         run_s: seconds for all N images.
     """
 
-    probs: NDArray[np.float32]
+    answers: Answers
     runtime: str
     load_s: float
     run_s: float
@@ -66,14 +67,15 @@ def run_foreign(
             f"make {environment.target}"
         )
     with tempfile.TemporaryDirectory() as scratch:
-        images_file, probs_file = Path(scratch) / "images.npy", Path(scratch) / "probs.npy"
+        images_file, answers_file = Path(scratch) / "images.npy", Path(scratch) / "answers.npz"
         np.save(images_file, images)
-        files = [path.absolute(), images_file, probs_file]
+        files = [path.absolute(), images_file, answers_file]
         report = _run(environment, format_name, files, len(images))
-        probs = np.load(probs_file)
+        with np.load(answers_file, allow_pickle=False) as stored:
+            answers = Answers(stored[PROBS], stored.get(EVIDENCE))
     emulated = " (qemu)" if is_emulated(environment) else ""
     return ForeignRun(
-        probs=probs,
+        answers=answers,
         runtime=f"{report['runtime']} {report['version']} on {report['machine']}{emulated}",
         load_s=report["seconds_load"],
         run_s=report["seconds_run"],

@@ -1,11 +1,12 @@
-"""Load one model file with the runtime at hand, run images through it, write the probabilities.
+"""Load one model file with the runtime at hand, run images through it, write its answers.
 
-    python -S -s -P runner.py FORMAT THREADS MODEL IMAGES.npy PROBS.npy
+    python -S -s -P runner.py FORMAT THREADS MODEL IMAGES.npy ANSWERS.npz
 
 Run in a foreign environment, so it stands alone: the standard library, numpy and one runtime; no
-module of the project. In: uint8 (N, H, W, 3). Out: float32 (N, K), and as the last line of stdout
-a JSON object: ``runtime, version, machine, seconds_load, seconds_run``, or ``refused``, the
-runtime's message, with exit code 3 where it does not load the file.
+module of the project. In: uint8 (N, H, W, 3). Out: arrays ``probs``, float32 (N, K), and where the
+file gives it ``evidence``, float32 (N, K, h, w); and as the last line of stdout a JSON object:
+``runtime, version, machine, seconds_load, seconds_run``, or ``refused``, the runtime's message,
+with exit code 3 where it does not load the file.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from typing import Any
 import numpy as np
 
 REFUSED = 3  # exit code
-Runner = Callable[[Any], Any]  # one image, uint8 (1, H, W, 3), to probabilities, float32 (1, K)
+EVIDENCE = "evidence"
+# One image, uint8 (1, H, W, 3), to probs, float32 (1, K), and perhaps evidence, (1, K, h, w).
+Runner = Callable[[Any], list[Any]]
 
 
-def main(format_name: str, threads: str, model: str, images_file: str, probs_file: str) -> int:
+def main(format_name: str, threads: str, model: str, images_file: str, answers_file: str) -> int:
     """Do what the module says; return the exit code."""
     images = np.load(images_file)
     runtime, version, load = RUNTIMES[format_name]()
@@ -34,9 +37,14 @@ def main(format_name: str, threads: str, model: str, images_file: str, probs_fil
         print(json.dumps({"refused": _last_line(str(error))}))
         return REFUSED
     loaded = time.perf_counter()
-    probs = np.concatenate([run(image[None]) for image in images])
+    outputs = [run(image[None]) for image in images]
     finished = time.perf_counter()
-    np.save(probs_file, probs)
+    columns = zip(*outputs, strict=True)
+    arrays: dict[str, Any] = {
+        name: np.concatenate(column)
+        for name, column in zip(("probs", EVIDENCE), columns, strict=False)
+    }
+    np.savez(answers_file, **arrays)
     report = {
         "runtime": runtime,
         "version": version,
@@ -57,7 +65,9 @@ def _onnxruntime() -> tuple[str, str, Callable[[str, int], Runner]]:
         options.log_severity_level = 3  # errors only
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         name = session.get_inputs()[0].name
-        return lambda image: session.run(None, {name: image})[0]
+        first, *others = [output.name for output in session.get_outputs()]
+        wanted = [first] + [EVIDENCE] * (EVIDENCE in others)
+        return lambda image: session.run(wanted, {name: image})
 
     return "onnxruntime", onnxruntime.__version__, load
 
@@ -72,9 +82,11 @@ def _torch() -> tuple[str, str, Callable[[str, int], Runner]]:
             torch.backends.quantized.engine = "qnnpack"  # Android's; int8 files are packed for it
         module = _load_for_lite_interpreter(model)  # type: ignore[no-untyped-call]
 
-        def run(image: Any) -> Any:
+        def run(image: Any) -> list[Any]:
             with torch.inference_mode():
-                return module(torch.from_numpy(image)).numpy()
+                found = module(torch.from_numpy(image))
+            tensors = found if isinstance(found, (tuple, list)) else (found,)
+            return [tensor.numpy() for tensor in tensors]
 
         return run
 

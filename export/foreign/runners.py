@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from export.answers import Answers
+
 
 @dataclass
 class ForeignRunner:
@@ -35,13 +37,13 @@ class ForeignRunner:
         """Nothing yet: the file is loaded over there."""
         return path
 
-    def run(self, session: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 (N, H, W, 3) -> float32 (N, K). Raises CannotRunHere, Unreadable, RuntimeError."""
+    def run(self, session: Path, images: NDArray[np.uint8]) -> Answers:
+        """Answers to uint8 (N, H, W, 3). Raises CannotRunHere, Unreadable, RuntimeError."""
         from export.foreign.execute import run_foreign
 
         done = run_foreign(self.environment, self.format, session, images)
         self.RUN_BY = f"run by {done.runtime}"
-        return done.probs
+        return done.answers
 
 
 def foreign_runner(target: Target, format_name: str) -> ForeignRunner | None:

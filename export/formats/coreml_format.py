@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from export.answers import EVIDENCE, PROBS, gathered
 from export.coreml_evaluator import runner as coreml_evaluator
 from export.coreml_evaluator.package import (
     Package,
@@ -27,14 +28,22 @@ from export.coreml_evaluator.package import (
     specification_path,
 )
 from export.errors import CannotRunHere, ConversionFailed, Unreadable
-from export.formats.base import Description, Port, Runner, Tolerance
+from export.formats.base import (
+    HALF_EVIDENCE,
+    Description,
+    Port,
+    Runner,
+    Tolerance,
+)
 from export.formats.coreml_blobs import WeightFile
 from export.formats.coreml_compact import compact_program
+from export.formats.coreml_evidence import FLOAT32, give_out_evidence
 from export.formats.coreml_weights import affine_weight, blockwise_weight, encode_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from export.answers import Answers
     from export.graph import DeployGraph
     from export.layers import Layer, LayerTrace
     from pipeline.checkpoint import ModelSpec
@@ -49,13 +58,16 @@ ALSO: Final[tuple[Runner, ...]] = (coreml_evaluator,)
 TOLERANCES: Final[Mapping[str, Tolerance]] = {
     "fp32": Tolerance(1e-4, 0.0, "the same arithmetic in another order"),
     "fp16": Tolerance(
-        5e-3, 0.01, "11 significant bits a layer: logits near 20 move in steps of 1/64"
+        5e-3,
+        0.01,
+        "11 significant bits a layer: logits near 20 move in steps of 1/64",
+        HALF_EVIDENCE,
     ),
     # Against the twin that has the same weights: what is left is fp16 arithmetic (measured on 150
     # X-rays: 2.3e-3, 2.2e-3 and 1.3e-3, no flips).
-    "int8": Tolerance(5e-3, 0.01, "the twin's weights of 8 bits, computed in fp16"),
-    "w4": Tolerance(5e-3, 0.01, "the twin's weights of 4 bits, computed in fp16"),
-    "w3": Tolerance(5e-3, 0.01, "the twin's weights of 3 bits, computed in fp16"),
+    "int8": Tolerance(5e-3, 0.01, "the twin's weights of 8 bits, computed in fp16", HALF_EVIDENCE),
+    "w4": Tolerance(5e-3, 0.01, "the twin's weights of 4 bits, computed in fp16", HALF_EVIDENCE),
+    "w3": Tolerance(5e-3, 0.01, "the twin's weights of 3 bits, computed in fp16", HALF_EVIDENCE),
 }
 TWINS: Final[Mapping[str, str]] = {
     "fp32": "fp32",
@@ -74,6 +86,14 @@ IMMEDIATE_BYTES: Final = 1024
 # in fp16, and no size worth naming (measured: 2.9e-3 against 1.7e-3).
 FP32_OPS: Final = ("reduce_mean", "reshape", "softmax")
 
+PORTS: Final = (
+    "Most probable label",
+    "Probability of each label",
+    "Where evidence for each class was seen: logits, classes x rows x columns; research only",
+)
+ARRAY: Final = "multiArrayType"
+ARRAY_DTYPES: Final = {FLOAT32: "float32", 65552: "float16", 65600: "float64"}  # as there
+
 
 def convert(
     graph: DeployGraph, spec: ModelSpec, metadata: Mapping[str, str], precision: str, path: Path
@@ -89,13 +109,13 @@ def convert(
     import torch
 
     from export.batch_norms import folded_graph
-    from export.graph import INPUT_NAME, OUTPUT_NAME
+    from export.graph import INPUT_NAME, ProbsAlone, output_shapes
 
     size = (1, 3, spec.side, spec.side)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript, known and chosen
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]
-            folded_graph(graph).pixels,
+            ProbsAlone(folded_graph(graph).pixels),
             torch.zeros(size),
             check_trace=False,  # parity checks the file itself
         )
@@ -112,7 +132,10 @@ def convert(
         skip_model_load=True,
     )
     document = model.get_spec()
-    ct.utils.rename_feature(document, document.description.predictedProbabilitiesName, OUTPUT_NAME)
+    ct.utils.rename_feature(document, document.description.predictedProbabilitiesName, PROBS)
+    shapes = output_shapes(graph, spec)
+    if EVIDENCE in shapes:
+        give_out_evidence(document, shapes[EVIDENCE])
     _describe_model(document, spec, metadata)
     written = OLDEST_IOS.get(document.specificationVersion)
     if written is None or ct.target[TARGETS[precision]].value != document.specificationVersion:
@@ -139,16 +162,18 @@ def load(path: Path, threads: int = 1) -> Any:
         raise Unreadable(f"Core ML cannot load {path.name}: {error}") from error
 
 
-def run(session: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """uint8 (N, H, W, 3) -> float32 (N, K), by label and not by position."""
+def run(session: Any, images: NDArray[np.uint8]) -> Answers:
+    """Answers to uint8 (N, H, W, 3), probabilities by label and not by position."""
     from PIL import Image
 
     labels = _labels(session.get_spec())
-    rows = []
+    outputs = []
     for image in images:
-        by_label = session.predict({"image": Image.fromarray(image)})["probs"]
-        rows.append([by_label[label] for label in labels])
-    return np.array(rows, dtype=np.float32)
+        found = session.predict({"image": Image.fromarray(image)})
+        row = np.array([[found[PROBS][label] for label in labels]], dtype=np.float32)
+        evidence = [np.asarray(found[EVIDENCE], np.float32)] if EVIDENCE in found else []
+        outputs.append([row, *evidence])
+    return gathered(outputs)
 
 
 def describe(path: Path) -> Description:
@@ -161,7 +186,9 @@ def describe(path: Path) -> Description:
     space = {10: "grey", 20: "RGB", 30: "BGR"}.get(image.colorSpace, "unknown")
     labels = _labels(document)
     inputs = (Port(description.input[0].name, f"image {space}", (image.width, image.height)),)
-    outputs = (Port(description.predictedProbabilitiesName, "label -> float64", (len(labels),)),)
+    probs = Port(description.predictedProbabilitiesName, "label -> float64", (len(labels),))
+    arrays = [port for port in description.output if port.type.WhichOneof("Type") == ARRAY]
+    outputs = (probs, *(_array_port(port) for port in arrays))
     version = document.specificationVersion
     if version not in OLDEST_IOS:
         raise Unreadable(
@@ -186,6 +213,12 @@ def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | Non
     from export.coreml_evaluator.twin import trace_program
 
     return trace_program(load_program(path), image)
+
+
+def _array_port(port: Any) -> Port:
+    """An output that is an array, as the description declares it."""
+    array = port.type.multiArrayType
+    return Port(port.name, ARRAY_DTYPES.get(array.dataType, "unknown"), tuple(array.shape))
 
 
 def _labels(document: Any) -> tuple[str, ...]:
@@ -223,8 +256,8 @@ def _describe_model(document: Any, spec: ModelSpec, metadata: Mapping[str, str])
             del about.userDefined[key]
     about.userDefined.update(metadata)
     description.input[0].shortDescription = f"RGB image, {metadata['input']}"
-    description.output[0].shortDescription = "Most probable label"
-    description.output[1].shortDescription = "Probability of each label"
+    for port, said in zip(description.output, PORTS, strict=False):
+        port.shortDescription = said
 
 
 def _make_reproducible(path: Path) -> None:

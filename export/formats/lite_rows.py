@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from export.graph import PixelGraph
+from export.graph import Outputs, PixelGraph, to_outputs
 
 if TYPE_CHECKING:
     from export.graph import DeployGraph
@@ -31,11 +31,11 @@ class RowGraph(nn.Module):
         self.register_buffer("mean", graph.pixels.mean.flatten().repeat(side))  # (W * 3,)
         self.register_buffer("std", graph.pixels.std.flatten().repeat(side))
 
-    def forward(self, image: Tensor) -> Tensor:
-        """uint8 (N, H, W, 3) -> float32 (N, K)."""
+    def forward(self, image: Tensor) -> Outputs:
+        """uint8 (N, H, W, 3) -> probs, or probs and evidence."""
         rows = (image.flatten(2).to(torch.float32) - self.mean) / self.std  # (N, H, W * 3)
         pixels = rows.reshape(-1, self.side, self.side, 3).permute(0, 3, 1, 2)
-        return torch.softmax(self.network(pixels), dim=1)
+        return to_outputs(self.network(pixels))
 
 
 def in_rows(graph: DeployGraph, side: int) -> nn.Module:

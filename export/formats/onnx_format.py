@@ -18,8 +18,15 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from export.answers import EVIDENCE, evidence_diff
 from export.errors import ConversionFailed, Unreadable
-from export.formats.base import Description, Runner, Tolerance
+from export.formats.base import (
+    HALF_EVIDENCE,
+    INTEGER_EVIDENCE,
+    Description,
+    Runner,
+    Tolerance,
+)
 from export.formats.onnx_editor import KINDS, constant_values, epsilon_of
 from export.formats.onnx_integers import store_integers
 from export.formats.onnx_normalisation import (
@@ -36,6 +43,7 @@ from export.metadata import labels_in
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from export.answers import Answers
     from export.graph import DeployGraph
     from pipeline.checkpoint import ModelSpec
 
@@ -50,9 +58,14 @@ TOLERANCES: Final[Mapping[str, Tolerance]] = {
     "fp32": Tolerance(
         1e-4, 0.0, "the same arithmetic in another order: 1e-6 on X-rays, 1e-5 on pure noise"
     ),
-    "fp16": Tolerance(5e-3, 0.01, "weights rounded to 11 significant bits, arithmetic in fp32"),
+    "fp16": Tolerance(
+        5e-3, 0.01, "weights rounded to 11 significant bits, arithmetic in fp32", HALF_EVIDENCE
+    ),
     "int8": Tolerance(
-        3e-2, 0.01, "a sum that falls between two codes is rounded either way, once in a thousand"
+        3e-2,
+        0.01,
+        "a sum that falls between two codes is rounded either way, once in a thousand",
+        INTEGER_EVIDENCE,
     ),
     "w4": Tolerance(1e-4, 0.0, "the twin's very weights, unpacked exactly; arithmetic in fp32"),
     "w3": Tolerance(1e-4, 0.0, "the twin's very weights, unpacked exactly; arithmetic in fp32"),
@@ -119,8 +132,8 @@ def load(path: Path, threads: int = 1) -> Any:
     return load_session(path, threads)
 
 
-def run(session: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """uint8 (N, H, W, 3) -> float32 (N, K), image by image."""
+def run(session: Any, images: NDArray[np.uint8]) -> Answers:
+    """Answers to uint8 (N, H, W, 3), image by image."""
     return run_session(session, images)
 
 
@@ -264,7 +277,7 @@ def _export(graph: DeployGraph, spec: ModelSpec, path: Path) -> None:
     import torch
 
     from export.batch_norms import folded_graph
-    from export.graph import INPUT_NAME, OUTPUT_NAME, example_input
+    from export.graph import INPUT_NAME, example_input, output_shapes
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of the exporter that we chose
@@ -275,7 +288,7 @@ def _export(graph: DeployGraph, spec: ModelSpec, path: Path) -> None:
             opset_version=OPSET,
             dynamo=False,
             input_names=[INPUT_NAME],
-            output_names=[OUTPUT_NAME],
+            output_names=list(output_shapes(graph, spec)),
         )
 
 
@@ -283,8 +296,13 @@ def _compare(before: Path, after: Path, side: int) -> None:
     from export.hard_images import hard_images
 
     images = np.stack(list(hard_images(side).values()))
-    probs = [run(load(path), images) for path in (before, after)]
-    diff = float(np.max(np.abs(probs[0] - probs[1])))
+    plain, simplified = (run(load(path), images) for path in (before, after))
+    diffs = [float(np.max(np.abs(plain.probs - simplified.probs)))]
+    if plain.evidence is not None:
+        if simplified.evidence is None:
+            raise ConversionFailed(f"onnxsim lost the output {EVIDENCE}")
+        diffs.append(float(evidence_diff(simplified.evidence, plain.evidence).max()))
+    diff = float(np.max(diffs))  # a NaN stays one
     if not diff <= SIMPLIFIER_TOLERANCE:
         raise ConversionFailed(
             f"onnxsim changed the outputs by {diff:.1e} > {SIMPLIFIER_TOLERANCE:.0e} "

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from export.answers import Answers, gathered, named
 from export.errors import CannotRunHere, Unreadable
 from export.formats.base import Port
 from pipeline.errors import install_command, missing_modules
@@ -13,6 +12,7 @@ from pipeline.errors import install_command, missing_modules
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -37,11 +37,11 @@ def load_session(path: Path, threads: int) -> Any:
         raise Unreadable(f"onnxruntime cannot load {path.name}: {error}") from error
 
 
-def run_session(session: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """uint8 (N, H, W, 3) -> float32 (N, K), one call an image."""
+def run_session(session: Any, images: NDArray[np.uint8]) -> Answers:
+    """Answers to uint8 (N, H, W, 3), one call an image."""
     name = session.get_inputs()[0].name
-    outputs = [session.run(None, {name: image[None]})[0] for image in images]
-    return np.concatenate(outputs)
+    outputs = [output.name for output in session.get_outputs()]
+    return gathered(named(outputs, session.run(None, {name: image[None]})) for image in images)
 
 
 def session_ports(session: Any) -> tuple[tuple[Port, ...], tuple[Port, ...]]:

@@ -26,6 +26,7 @@ from export.metadata import labels_in
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from export.answers import Answers
     from export.graph import DeployGraph
     from pipeline.checkpoint import ModelSpec
 
@@ -105,8 +106,8 @@ def load(path: Path, threads: int = 1) -> Any:
     return load_session(path, threads)
 
 
-def run(session: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """uint8 (N, H, W, 3) -> float32 (N, K), image by image."""
+def run(session: Any, images: NDArray[np.uint8]) -> Answers:
+    """Answers to uint8 (N, H, W, 3), image by image."""
     return run_session(session, images)
 
 

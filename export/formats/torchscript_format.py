@@ -17,17 +17,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
+from export.answers import gathered
 from export.errors import ConversionFailed, Unreadable
-from export.formats.base import Description, Port, Runner, Tolerance
+from export.formats.base import (
+    HALF_EVIDENCE,
+    INTEGER_EVIDENCE,
+    Description,
+    Port,
+    Runner,
+    Tolerance,
+)
 from export.formats.lite_archive import compact
 from export.formats.lite_bytecode import packed_layers, prepacked_layers
 from export.metadata import labels_in
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
+    from export.answers import Answers
     from export.graph import DeployGraph
     from export.layers import Layer, LayerTrace
     from pipeline.checkpoint import ModelSpec
@@ -43,12 +51,15 @@ TOLERANCES: Final[Mapping[str, Tolerance]] = {
     "fp32": Tolerance(
         1e-4, 0.0, "XNNPACK sums in another order: 1e-6 on X-rays, 1e-5 on pure noise"
     ),
-    "fp16": Tolerance(5e-3, 0.01, "weights rounded to 11 significant bits, arithmetic in fp32"),
+    "fp16": Tolerance(
+        5e-3, 0.01, "weights rounded to 11 significant bits, arithmetic in fp32", HALF_EVIDENCE
+    ),
     "int8": Tolerance(
         3e-2,
         0.01,
         "a sum that falls between two codes is rounded either way, once in a hundred "
         "thousand; all layers after it take that up",
+        INTEGER_EVIDENCE,
     ),
     "w4": Tolerance(1e-4, 0.0, "the twin's very weights, unpacked exactly; arithmetic in fp32"),
     "w3": Tolerance(1e-4, 0.0, "the twin's very weights, unpacked exactly; arithmetic in fp32"),
@@ -87,7 +98,7 @@ def convert(
         )
     extra = {
         METADATA_FILE: json.dumps(dict(metadata), sort_keys=True),
-        PORTS_FILE: json.dumps(_ports(spec), sort_keys=True),
+        PORTS_FILE: json.dumps(_ports(graph, spec), sort_keys=True),
     }
     engine = qnnpack() if precision == "int8" else nullcontext()
     with engine, warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
@@ -119,14 +130,15 @@ def load(path: Path, threads: int = 1) -> Any:
         raise Unreadable(f"the lite interpreter cannot load {path.name}: {error}") from error
 
 
-def run(session: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """uint8 (N, H, W, 3) -> float32 (N, K), image by image."""
+def run(session: Any, images: NDArray[np.uint8]) -> Answers:
+    """Answers to uint8 (N, H, W, 3), image by image. The file gives a tensor, or a tuple of two."""
     import torch
 
     with torch.inference_mode():
         # numpy would give the new axis a stride of 0, by which torch takes the layout for another.
-        outputs = [session(torch.from_numpy(image)[None]).numpy() for image in images]
-    return np.concatenate(outputs)
+        answers = (session(torch.from_numpy(image)[None]) for image in images)
+        tensors = (a if isinstance(a, tuple | list) else (a,) for a in answers)
+        return gathered([tensor.numpy() for tensor in found] for found in tensors)
 
 
 def describe(path: Path) -> Description:
@@ -204,12 +216,13 @@ def _module(graph: DeployGraph, spec: ModelSpec, precision: str) -> Any:
     return packed_network(graph, half=precision == "fp16")
 
 
-def _ports(spec: ModelSpec) -> dict[str, Any]:
-    """Inputs and outputs, which a lite file itself does not name."""
-    from export.graph import INPUT_NAME, OUTPUT_NAME, example_input
+def _ports(graph: DeployGraph, spec: ModelSpec) -> dict[str, Any]:
+    """Inputs and outputs, which a lite file itself does not name; outputs as the tuple has them."""
+    from export.graph import INPUT_NAME, example_input, output_shapes
 
     shape = tuple(example_input(spec).shape)
+    outputs = output_shapes(graph, spec).items()
     return {
         "inputs": [asdict(Port(INPUT_NAME, "uint8", shape))],
-        "outputs": [asdict(Port(OUTPUT_NAME, "float32", (1, len(spec.labels))))],
+        "outputs": [asdict(Port(name, "float32", shape)) for name, shape in outputs],
     }

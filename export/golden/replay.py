@@ -218,7 +218,7 @@ def run_here(path: Path, format_name: str, images: NDArray[np.uint8]) -> dict[st
 
 
 def _run(runner: Runner, path: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return runner.run(runner.load(path, threads=1), images)
+    return runner.run(runner.load(path, threads=1), images).probs
 
 
 def _answers(pack: Pack, path: str, entry: Mapping[str, Any]) -> AnswerResult:

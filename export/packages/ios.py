@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from export.answers import EVIDENCE
 from export.packages.render import render
 
 TEMPLATES: Final = "ios"
 FORMAT: Final = "coreml"
-EVIDENCE: Final = "evidence"  # the second output, where a network has it
 # `async` loading, and the oldest that coremltools' ML Programs of this project are written for.
 LEAST_IOS: Final = (16, 0)
 COMPUTE_UNITS: Final = {

@@ -17,9 +17,10 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from export.answers import Answers
 from export.conversion import Conversion, artifact_name
 from export.formats import FORMATS
-from export.graph import DeployGraph, PixelGraph, build_graph, reference_probs
+from export.graph import DeployGraph, PixelGraph, build_graph, reference_answers
 from export.hard_images import hard_images
 from export.metadata import model_metadata
 from export.parity import ParityResult, check_artifact
@@ -90,11 +91,16 @@ class Model:
     identity: str
     graph: DeployGraph
     images: ParityImages
-    reference: np.ndarray
+    answers: Answers
+
+    @property
+    def reference(self) -> np.ndarray:
+        """PyTorch's probabilities in fp32."""
+        return self.answers.probs
 
     @cached_property
     def references(self) -> References:
-        return References(self.folder, self.images, {"fp32": self.reference})
+        return References(self.folder, self.images, {"fp32": self.answers})
 
     @property
     def held(self) -> Reference:
@@ -222,7 +228,7 @@ def read_model(folder: Path) -> Model:
     pixels = np.stack(list(hard.values()))
     images = ParityImages(tuple(hard), ("hard",) * len(hard), pixels, f"{len(hard)} hard images")
     graph = build_graph(folder, spec)
-    return Model(folder, spec, identity, graph, images, reference_probs(graph, pixels))
+    return Model(folder, spec, identity, graph, images, reference_answers(graph, pixels))
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -294,14 +300,20 @@ def remembered() -> Callable[..., ParityResult]:
     """`check_artifact`, at once where file, reference and what is allowed are as they were."""
     answers: dict[object, ParityResult] = {}
 
-    def check(name: str, precision: str, path: Path, reference: Reference) -> ParityResult:
+    def check(
+        name: str,
+        precision: str,
+        path: Path,
+        reference: Reference,
+        needs_evidence: bool = True,
+    ) -> ParityResult:
         files = tree(path) if path.is_dir() else {path.name: path.read_bytes()}
         digests = [(file, hashlib.sha256(content).digest()) for file, content in files.items()]
         held = (reference.checkpoint_sha256, reference.images.pixels.tobytes())
         allowed = (FORMATS[name].TOLERANCES[precision], FORMATS[name].REQUIRES)
-        key = (name, precision, tuple(digests), held, allowed)
+        key = (name, precision, tuple(digests), held, allowed, needs_evidence)
         if key not in answers:
-            answers[key] = check_artifact(name, precision, path, reference)
+            answers[key] = check_artifact(name, precision, path, reference, needs_evidence)
         return answers[key]
 
     return check

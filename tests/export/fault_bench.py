@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from export.answers import EVIDENCE
 from export.assets import FOLDERS, publish
 from export.check import check_published, damaged_files
 from export.coreml_evaluator.package import (
@@ -33,7 +34,8 @@ from export.coreml_evaluator.package import (
     specification_path,
 )
 from export.formats import FORMATS
-from export.graph import DeployGraph, PixelGraph
+from export.formats.coreml_blobs import replace_operations, typed_value
+from export.graph import DeployGraph, Outputs, PixelGraph
 from export.manifest import MANIFEST_FILE, Published, file_entries, read_manifest
 from export.metadata import model_metadata
 from export.parity import ParityResult, check_artifact
@@ -215,7 +217,7 @@ def _judge_published(bench: Bench, model: Model, artifact: Artifact, root: Path)
 
 # --- faults of the graph ----------------------------------------------------------------------
 
-Compute = Callable[[PixelGraph, Tensor], Tensor]
+Compute = Callable[[PixelGraph, Tensor], Outputs]
 
 
 class Computing(PixelGraph):
@@ -225,7 +227,7 @@ class Computing(PixelGraph):
         super().__init__(network, spec)
         self.compute = compute
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor) -> Outputs:
         return self.compute(self, pixels)
 
 
@@ -233,8 +235,24 @@ def normalised(graph: PixelGraph, pixels: Tensor) -> Tensor:
     return (pixels - graph.mean) / graph.std
 
 
-def answered(graph: PixelGraph, values: Tensor) -> Tensor:
-    return torch.softmax(graph.network(values), dim=1)
+def answered(graph: PixelGraph, values: Tensor) -> Outputs:
+    return graph.answer(values)
+
+
+def logits(graph: PixelGraph, pixels: Tensor, change: Callable[[Tensor], Tensor]) -> Outputs:
+    """Something else than softmax after the network."""
+    found, evidence = graph.network(normalised(graph, pixels))
+    return change(found), evidence.contiguous()
+
+
+def seen(change: Callable[[Tensor], Tensor]) -> Compute:
+    """The right probabilities, and evidence in another way."""
+
+    def compute(graph: PixelGraph, pixels: Tensor) -> Outputs:
+        probs, evidence = answered(graph, normalised(graph, pixels))
+        return probs, change(evidence).contiguous()
+
+    return compute
 
 
 COMPUTES: dict[str, Compute] = {
@@ -247,13 +265,27 @@ COMPUTES: dict[str, Compute] = {
     "means in the order BGR": lambda g, x: answered(g, (x - g.mean.flip(1)) / g.std),
     "standard deviations in the order BGR": lambda g, x: answered(g, (x - g.mean) / g.std.flip(1)),
     "means of pixels / 255 taken from pixels": lambda g, x: answered(g, (x - g.mean / 255) / g.std),
-    "softmax missing": lambda g, x: g.network(normalised(g, x)),
-    "softmax doubled": lambda g, x: torch.softmax(answered(g, normalised(g, x)), dim=1),
-    "softmax over the batch": lambda g, x: torch.softmax(g.network(normalised(g, x)), dim=0),
-    "sigmoid for softmax": lambda g, x: torch.sigmoid(g.network(normalised(g, x))),
-    "outputs swapped": lambda g, x: answered(g, normalised(g, x)).flip(1),
+    "softmax missing": lambda g, x: logits(g, x, lambda found: found),
+    "softmax doubled": lambda g, x: logits(g, x, lambda found: found.softmax(1).softmax(1)),
+    "softmax over the batch": lambda g, x: logits(g, x, lambda found: found.softmax(0)),
+    "sigmoid for softmax": lambda g, x: logits(g, x, torch.sigmoid),
+    "outputs swapped": lambda g, x: logits(g, x, lambda found: found.softmax(1).flip(1)),
     "image mirrored": lambda g, x: answered(g, normalised(g, x.flip(3))),
     "image transposed": lambda g, x: answered(g, normalised(g, x.transpose(2, 3))),
+}
+# Core ML's evidence is what its mean takes, whatever the graph gives out: `seen_otherwise` has its.
+EVIDENCES: dict[str, Compute] = {
+    "evidence of swapped classes": seen(lambda found: found.flip(1)),
+    "evidence transposed": seen(lambda found: found.transpose(2, 3)),
+    "evidence mirrored": seen(lambda found: found.flip(3)),
+    "evidence upside down": seen(lambda found: found.flip(2)),
+    "evidence in another layout": seen(lambda found: found.permute(0, 2, 3, 1)),
+    "evidence without what is negative": seen(torch.relu),
+    "evidence as shares of the classes": seen(lambda found: found.softmax(1)),
+    "evidence moved to an average of zero": seen(lambda f: f - f.mean(dim=(2, 3), keepdim=True)),
+    "evidence a thousandth larger": seen(lambda found: found * 1.001),
+    "evidence at half the resolution": seen(lambda found: found[:, :, ::2, ::2]),
+    "evidence missing": lambda g, x: answered(g, normalised(g, x))[0],
 }
 # Of Core ML in fp16 those that leave the operations as they are; the rest add nothing to fp32.
 COMPUTES_IN_HALF = {
@@ -647,6 +679,64 @@ def probabilities_by_number(document: Any) -> None:
     probs.type.dictionaryType.int64KeyType.SetInParent()
 
 
+def seen_otherwise(operation: str, **arguments: Any) -> Callable[[Any], None]:
+    """The output `evidence` is what `operation` makes of it."""
+
+    def change(document: Any) -> None:
+        block = main_block(document)
+        (made, value) = next(
+            (o, v) for o in block.operations for v in o.outputs if v.name == EVIDENCE
+        )
+        last = type(made)(type=operation)
+        last.outputs.add().CopyFrom(value)
+        last.inputs["x"].arguments.add().name = "seen"
+        for name, array in arguments.items():
+            last.inputs[name].arguments.add().value.CopyFrom(immediate(array))
+        value.name = "seen"
+        for taker in block.operations:
+            for argument in taker.inputs.values():
+                for binding in argument.arguments:
+                    if binding.name == EVIDENCE:
+                        binding.name = "seen"
+        replace_operations(block, [*block.operations, last])
+
+    return change
+
+
+def immediate(constant: Any) -> Any:
+    """A constant in the specification: a numpy array, or a string."""
+    if isinstance(constant, str):
+        value = typed_value((), "STRING")
+        value.immediateValue.tensor.strings.values.append(constant)
+        return value
+    kind, field = {"float32": ("FLOAT32", "floats"), "int32": ("INT32", "ints")}[
+        constant.dtype.name
+    ]
+    value = typed_value(constant.shape, kind)
+    getattr(value.immediateValue.tensor, field).values.extend(constant.reshape(-1).tolist())
+    return value
+
+
+def evidence_lost(document: Any) -> None:
+    """In the description alone."""
+    (place,) = [i for i, p in enumerate(document.description.output) if p.name == EVIDENCE]
+    del document.description.output[place]
+
+
+def evidence_of_the_function_lost(document: Any) -> None:
+    main_block(document).outputs.remove(EVIDENCE)
+
+
+def evidence_declared_in_half(document: Any) -> None:
+    (port,) = [port for port in document.description.output if port.name == EVIDENCE]
+    port.type.multiArrayType.dataType = 65552  # FLOAT16
+
+
+def evidence_declared_of_another_shape(document: Any) -> None:
+    (port,) = [port for port in document.description.output if port.name == EVIDENCE]
+    port.type.multiArrayType.shape[1] += 1
+
+
 def version_before_ml_programs(document: Any) -> None:
     document.specificationVersion = 5
 
@@ -663,6 +753,30 @@ INTERFACES: dict[str, Callable[[Any], None]] = {
     "label feature unknown": label_feature_unknown,
     "probabilities keyed by number": probabilities_by_number,
     "version of before ML Programs": version_before_ml_programs,
+    "evidence lost": evidence_lost,
+    "evidence of the function lost": evidence_of_the_function_lost,
+    "evidence declared in fp16": evidence_declared_in_half,
+    "evidence declared of another shape": evidence_declared_of_another_shape,
+}
+# How the program makes its evidence, and what must find it: the evaluator refuses operations that
+# no network of ours has. Swapped classes are a convolution more, by a permutation.
+SEEN: dict[str, tuple[Callable[[Any], None], tuple[str, ...]]] = {
+    "of swapped classes": (
+        seen_otherwise(
+            "conv",
+            weight=np.float32([[[[0]], [[1]]], [[[1]], [[0]]]]),
+            strides=np.int32([1, 1]),
+            dilations=np.int32([1, 1]),
+            groups=np.int32(1),
+            pad_type="valid",
+        ),
+        ("evidence",),
+    ),
+    "without what is negative": (seen_otherwise("relu"), ("evidence",)),
+    "a hundredth larger": (seen_otherwise("mul", y=np.float32(1.01)), ("structure",)),
+    "lower by half a logit": (seen_otherwise("sub", y=np.float32(0.5)), ("evidence",)),
+    "transposed": (seen_otherwise("transpose", perm=np.int32([0, 1, 3, 2])), ("outputs",)),
+    "mirrored": (seen_otherwise("reverse", axes=np.int32([3])), ("outputs",)),
 }
 
 
@@ -815,6 +929,20 @@ FAULTS: tuple[Fault, ...] = (
             converts=True,
         )
         for name, compute in COMPUTES.items()
+    ),
+    *(
+        Fault(
+            name,
+            computing(compute),
+            FP32 if name == "evidence missing" else FILES,
+            ("evidence",),
+            converts=True,
+        )
+        for name, compute in EVIDENCES.items()
+    ),
+    *(
+        Fault(f"evidence {name} in the specification", specified(change), COREML, by)
+        for name, (change, by) in SEEN.items()
     ),
     *(
         Fault(name, edited(change), ALL, ("outputs",), converts=True)

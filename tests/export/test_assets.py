@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from export.asset_readme import INTEGRATION
+from export.asset_readme import INTEGRATION, asset_readme
 from export.assets import FOLDERS, LABELS_FILE, publish
 from export.formats import FORMATS
 from export.manifest import Published, read_manifest
@@ -125,6 +125,35 @@ def test_the_readme_tells_an_app_developer_what_matters(folder: str, exported: E
     for part in ("64 x 64", ", ".join(LABELS), "at least 0.4", "Not a medical device"):
         assert part in text
     assert "{" not in text  # no placeholder is left
+
+
+@pytest.mark.parametrize("platform", FOLDERS)
+def test_the_readme_says_what_evidence_is_and_what_it_is_not(
+    platform: str, exported: Exported
+) -> None:
+    text = (exported.root / FOLDERS[platform] / "README.md").read_text(encoding="utf-8")
+    flowing = " ".join(text.split())
+    assert "a map of 3 rows and 3 columns" in flowing
+    assert "It is **not** a map of lesions" in flowing
+    assert "Research only, never diagnosis" in flowing
+    assert "`evidence`: float32 `(1, 2, 3, 3)`" in flowing  # ONNX
+    if platform == "android":
+        assert "a tuple (`IValue.toTuple()`) of probs, float32 `(1, 2)`, and evidence" in flowing
+    else:
+        assert "`evidence`, a multi-array, float32 `(1, 2, 3, 3)`" in flowing
+
+
+def test_the_readme_of_a_network_without_evidence_does_not_speak_of_it(exported: Exported) -> None:
+    for platform, folder in FOLDERS.items():
+        manifest = read_manifest(exported.root / folder)
+        for artifact in manifest["artifacts"]:
+            artifact["outputs"] = artifact["outputs"][:1]
+            artifact["parity"]["evidence"] = None
+        text = asset_readme(platform, manifest)
+        assert "evidence" not in text
+        assert "tuple" not in text
+        assert "{" not in text
+        assert "float32 `(1, 2)`" in text
 
 
 def test_the_readme_has_a_paragraph_for_every_format() -> None:

@@ -11,11 +11,13 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from export.assets import FOLDERS
 from export.check import check_published
 from export.cli import main
 from export.formats import FORMATS
+from export.graph import DeployGraph, Outputs, PixelGraph
 from export.manifest import file_entries
 from export.parity import ParityResult
 from export.promotion import Promotion, promote
@@ -464,3 +466,64 @@ def test_json_and_junit_agree_with_the_exit_code(
     (failed,) = [case for case in cases if case.find("failure") is not None]
     assert (failed.get("classname"), failed.get("name")) == ("android", "ort fp32")
     assert "SHA-256" in failed.find("failure").get("message")
+
+
+# --- files of before there was evidence ---------------------------------------------------------
+
+
+class ProbsOnly(PixelGraph):
+    def forward(self, pixels: Tensor) -> Outputs:
+        probs, _ = super().forward(pixels)
+        return probs
+
+
+def publish_without_evidence(assets: Path, model: Model, name: str) -> None:
+    """In place of the fp32 file one with a single output, under a manifest that lists its hash."""
+    folder = assets / FOLDERS[FORMATS[name].PLATFORMS[0]]
+    path = folder / f"tiny_fp32{FORMATS[name].SUFFIX}"
+    if path.is_dir():
+        shutil.rmtree(path)
+    graph = DeployGraph(model.graph.pixels.network, model.spec)
+    graph.pixels = ProbsOnly(model.graph.pixels.network, model.spec)
+    FORMATS[name].convert(graph.eval(), model.spec, model.metadata, "fp32", path)
+
+    def list_again(document: dict[str, Any]) -> None:
+        (entry,) = [a for a in document["artifacts"] if a["path"] == path.name]
+        files = [vars(file) for file in file_entries(folder, path.name)]
+        entry.update(files=files, size_bytes=sum(file["size_bytes"] for file in files))
+
+    edit_manifest(folder, list_again)
+
+
+def declare_probs_alone(document: dict[str, Any]) -> None:
+    """As manifests were written then."""
+    for artifact in document["artifacts"]:
+        if artifact["precision"] == "fp32":
+            artifact["outputs"] = artifact["outputs"][:1]
+            del artifact["parity"]["evidence"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_file_is_held_to_the_outputs_that_its_manifest_declares(
+    name: str, assets: Path, model: Model, data: Path
+) -> None:
+    place = FORMATS[name].PLATFORMS[0]
+    key = (place, f"{name} fp32")
+    publish_without_evidence(assets, model, name)
+    rows = checked(assets, model, data)
+    assert_one_fails(rows, key, "outputs ['probs'], expected probs and evidence")
+    edit_manifest(assets / FOLDERS[place], declare_probs_alone)
+    rows = checked(assets, model, data)
+    assert statuses(rows) == CLEAN
+    assert rows[key].parity.evidence is None
+    assert "evidence" not in rows[key].parity.parts
+
+
+def test_what_a_file_gives_is_compared_even_if_its_manifest_does_not_declare_it(
+    assets: Path, model: Model, data: Path
+) -> None:
+    for folder in (ANDROID, IOS):
+        edit_manifest(assets / folder, declare_probs_alone)
+    rows = checked(assets, model, data)
+    assert statuses(rows) == CLEAN
+    assert all(row.parity.evidence is not None for row in rows.values())

@@ -24,9 +24,9 @@ def answers(shift: float, asked: list[str]) -> object:
 
     def run(environment: Environment, name: str, path: Path, images: np.ndarray) -> ForeignRun:
         asked.append(environment.name)
-        probs = FORMATS[name].run(FORMATS[name].load(path, threads=1), images)
-        probs[0] += np.array([shift, -shift], np.float32)
-        return ForeignRun(probs, f"{environment.packages[0]} on paper", 0.0, 0.0)
+        answered = FORMATS[name].run(FORMATS[name].load(path, threads=1), images)
+        answered.probs[0] += np.array([shift, -shift], np.float32)
+        return ForeignRun(answered, f"{environment.packages[0]} on paper", 0.0, 0.0)
 
     return run
 

@@ -92,3 +92,48 @@ def test_probabilities_in_another_dtype_are_a_violation() -> None:
 
 def test_violations_add_up() -> None:
     assert len(violations(labels=(), inputs=(), outputs=())) == 3
+
+
+EVIDENCE = (1, 2, 3, 3)
+BOTH = (GOOD.outputs[0], Port("evidence", "float32", EVIDENCE))
+
+
+def with_evidence(*outputs: Port, needs_evidence: bool = True) -> list[str]:
+    return contract_violations(
+        replace(GOOD, outputs=outputs), SPEC, IDENTITY, EVIDENCE, needs_evidence
+    )
+
+
+def test_evidence_behind_the_probabilities_is_in_order() -> None:
+    assert with_evidence(*BOTH) == []
+    assert with_evidence(*BOTH, needs_evidence=False) == []
+
+
+def test_a_file_without_evidence_is_in_order_only_where_it_need_not_have_it() -> None:
+    (sentence,) = with_evidence(BOTH[0])
+    assert sentence == "outputs ['probs'], expected probs and evidence"
+    assert with_evidence(BOTH[0], needs_evidence=False) == []
+
+
+@pytest.mark.parametrize("needs_evidence", [True, False])
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        BOTH[::-1],
+        (*BOTH, BOTH[1]),
+        (BOTH[0], Port("features", "float32", EVIDENCE)),
+        (*BOTH, Port("features", "float32", EVIDENCE)),
+        (BOTH[0], Port("evidence", "float32", (1, 3, 3, 2))),
+        (BOTH[0], Port("evidence", "float32", EVIDENCE[1:])),
+        (BOTH[0], Port("evidence", "float16", EVIDENCE)),
+    ],
+)
+def test_outputs_of_another_order_name_shape_or_dtype_are_a_violation(
+    outputs: tuple[Port, ...], needs_evidence: bool
+) -> None:
+    (sentence,) = with_evidence(*outputs, needs_evidence=needs_evidence)
+    assert "evidence" in sentence
+
+
+def test_evidence_of_a_network_that_has_none_is_a_violation() -> None:
+    assert violations(outputs=BOTH) == ["outputs ['probs', 'evidence'], expected probs"]

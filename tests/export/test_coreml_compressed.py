@@ -24,10 +24,10 @@ from export.coreml_evaluator.values import read_value
 from export.errors import ConversionFailed
 from export.formats import coreml_format
 from export.formats.coreml_blobs import WeightFile
-from export.graph import DeployGraph, build_graph, reference_probs
+from export.graph import DeployGraph, build_graph, reference_answers
 from export.hard_images import hard_images
 from export.metadata import model_metadata
-from export.parity import STRUCTURE_TOLERANCE, check_artifact
+from export.parity import EVIDENCE_STRUCTURE_TOLERANCE, STRUCTURE_TOLERANCE, check_artifact
 from export.parity_images import ParityImages
 from export.reference import Reference
 from pipeline.checkpoint import ModelSpec, checkpoint_sha256, read_spec
@@ -53,8 +53,8 @@ class Made:
         images = hard_images(self.spec.side)
         pixels = np.stack(list(images.values()))
         hard = ParityImages(tuple(images), ("hard",) * len(images), pixels, "hard images")
-        probs = reference_probs(self.graph, pixels)
-        return Reference(self.spec, self.identity, self.graph, hard, probs)
+        answers = reference_answers(self.graph, pixels)
+        return Reference(self.spec, self.identity, self.graph, hard, answers)
 
 
 def grid_of(weight: torch.Tensor, levels: int) -> Grid:
@@ -255,8 +255,9 @@ def test_a_compressed_package_is_proven_like_any_other(
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_its_operations_are_pytorchs_to_rounding(precision: str, made: dict[str, Made]) -> None:
     pixels = made[precision].reference().images.pixels
-    diff = structure_diff(made[precision].path, made[precision].graph, pixels)
-    assert diff <= STRUCTURE_TOLERANCE / 2
+    probs_diff, map_diff = structure_diff(made[precision].path, made[precision].graph, pixels)
+    assert probs_diff <= STRUCTURE_TOLERANCE / 2
+    assert 0 < map_diff <= EVIDENCE_STRUCTURE_TOLERANCE / 2
 
 
 def weight_bin(path: Path) -> Path:
@@ -321,7 +322,7 @@ def test_what_an_app_and_a_reader_see_survives(precision: str, made: dict[str, M
     one = made[precision]
     description = coreml_format.describe(one.path)
     assert [port.name for port in description.inputs] == ["image"]
-    assert [port.name for port in description.outputs] == ["probs"]
+    assert [port.name for port in description.outputs] == ["probs", "evidence"]
     assert description.labels == one.spec.labels
     wanted = model_metadata(one.spec, one.identity)
     assert {key: description.metadata.get(key) for key in wanted} == wanted
@@ -337,7 +338,7 @@ def test_names_in_a_compact_program_are_short_identifiers_each_given_once(
         for output in operation.outputs
     ]
     assert len(set(made_here)) == len(made_here)
-    inner = set(made_here) - {"label", "probs"}
+    inner = set(made_here) - {"label", "probs", "evidence"}
     assert all(len(name) <= 2 and name[0].isalpha() and name.isalnum() for name in inner)
 
 

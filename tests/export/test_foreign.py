@@ -173,9 +173,14 @@ def test_runner_answers_as_the_format_does(
     module = FORMATS[format_name]
     expected = module.run(module.load(path, threads=1), model.images.pixels)
     answer = run_foreign(here, format_name, path, model.images.pixels)
-    assert answer.probs.dtype == np.float32
-    assert answer.probs.shape == expected.shape
-    assert np.abs(answer.probs - expected).max() <= 1e-6
+    for found, known in (
+        (answer.answers.probs, expected.probs),
+        (answer.answers.evidence, expected.evidence),
+    ):
+        assert found.dtype == np.float32
+        assert found.shape == known.shape
+        assert np.abs(found - known).max() <= 1e-5
+    assert np.abs(answer.answers.probs - expected.probs).max() <= 1e-6
     runtime = import_module(module.RUNTIME)
     assert answer.runtime == f"{module.RUNTIME} {runtime.__version__} on {platform.machine()}"
 
@@ -216,4 +221,6 @@ def test_published_files_answer_alike_under_foreign_runtimes(name: str, format_n
         allowed = 1e-4 if entry["precision"] == "fp32" else allowed
         expected = module.run(module.load(path, threads=1), pixels)
         answer = run_foreign(environment, format_name, path, pixels)
-        assert np.abs(answer.probs - expected).max() <= allowed, f"{path.name}, {answer.runtime}"
+        diff = np.abs(answer.answers.probs - expected.probs).max()
+        assert diff <= allowed, f"{path.name}, {answer.runtime}"
+        assert (answer.answers.evidence is None) == (expected.evidence is None)

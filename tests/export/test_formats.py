@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from export.answers import Answers
 from export.assets import FOLDERS
 from export.cli import PRECISION_NAMES
 from export.conversion import convert_all
@@ -157,14 +158,14 @@ def test_the_input_reads_back(name: str, precision: str, artifacts: Artifacts) -
 
 
 @every_artifact
-def test_the_output_reads_back(name: str, precision: str, artifacts: Artifacts) -> None:
+def test_the_outputs_read_back(name: str, precision: str, artifacts: Artifacts) -> None:
     described = FORMATS[name].describe(artifacts[name, precision])
     expected = (
         Port("probs", "label -> float64", (2,))
         if name == "coreml"
         else Port("probs", "float32", (1, 2))
     )
-    assert described.outputs == (expected,)
+    assert described.outputs == (expected, Port("evidence", "float32", (1, 2, 3, 3)))
 
 
 @every_artifact
@@ -245,10 +246,23 @@ def test_a_model_of_three_labels_and_another_side_is_described_by_its_file(
     assert described.outputs[0].shape[-1] == 3
 
 
+@every_artifact
+def test_the_evidence_of_another_size_and_number_of_classes_reads_back(
+    name: str, precision: str, three: Model, tmp_path: Path
+) -> None:
+    if precision != "fp32":
+        pytest.skip("the same converter as fp32")
+    described = FORMATS[name].describe(convert(three, name, precision, tmp_path))
+    shape = (1, *three.answers.evidence.shape[1:])
+    assert described.outputs[1:] == (Port("evidence", "float32", shape),)
+    assert shape[:2] == (1, 3)
+    assert shape[2:] != (3, 3)
+
+
 # --- loading and running ----------------------------------------------------------------------
 
 
-def answers(name: str, path: Path, model: Model, threads: int) -> np.ndarray:
+def answers(name: str, path: Path, model: Model, threads: int) -> Answers:
     import torch
 
     try:
@@ -262,10 +276,31 @@ def answers(name: str, path: Path, model: Model, threads: int) -> np.ndarray:
 def test_run_gives_one_float32_row_an_image(
     name: str, precision: str, model: Model, artifacts: Artifacts
 ) -> None:
-    probs = answers(name, artifacts[name, precision], model, threads=1)
+    probs = answers(name, artifacts[name, precision], model, threads=1).probs
     assert probs.dtype == np.float32
     assert probs.shape == model.reference.shape
     np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-5)
+
+
+@runs_here
+def test_run_gives_a_map_of_evidence_for_each_class_of_each_image(
+    name: str, precision: str, model: Model, artifacts: Artifacts
+) -> None:
+    evidence = answers(name, artifacts[name, precision], model, threads=1).evidence
+    assert evidence is not None
+    assert evidence.dtype == np.float32
+    assert evidence.shape == model.answers.evidence.shape == (len(model.images.names), 2, 3, 3)
+
+
+def test_the_lite_interpreter_gives_evidence_in_the_order_of_its_axes_in_memory(
+    model: Model, artifacts: Artifacts
+) -> None:
+    """Android's `getDataAsFloatArray` gives a channels-last tensor as it lies there."""
+    for precision in FORMATS["torchscript"].TOLERANCES:
+        session = FORMATS["torchscript"].load(artifacts["torchscript", precision])
+        found = session(torch.from_numpy(model.images.pixels[:1].copy()))
+        assert isinstance(found, tuple)
+        assert found[1].stride() == (2 * 3 * 3, 3 * 3, 3, 1)
 
 
 @runs_here
@@ -274,7 +309,8 @@ def test_a_runtime_of_two_threads_gives_the_same_answers(
 ) -> None:
     path = artifacts[name, precision]
     one, two = (answers(name, path, model, threads) for threads in (1, 2))
-    np.testing.assert_allclose(two, one, atol=1e-5)
+    np.testing.assert_allclose(two.probs, one.probs, atol=1e-5)
+    np.testing.assert_allclose(two.evidence, one.evidence, atol=1e-4)
 
 
 @every_artifact
@@ -553,5 +589,6 @@ def test_the_lite_interpreter_is_given_the_strides_that_a_bitmap_has() -> None:
         seen.append(image.stride())
         return torch.zeros(1, 2)
 
-    FORMATS["torchscript"].run(session, np.zeros((2, 8, 8, 3), np.uint8))
+    answered = FORMATS["torchscript"].run(session, np.zeros((2, 8, 8, 3), np.uint8))
+    assert answered.evidence is None
     assert seen == [(8 * 8 * 3, 8 * 3, 3, 1)] * 2

@@ -1,11 +1,22 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
-from export.graph import DeployGraph, build_graph, example_input, reference_probs
+from export.graph import (
+    DeployGraph,
+    ProbsAlone,
+    build_graph,
+    example_input,
+    output_shapes,
+    reference_answers,
+    reference_probs,
+)
 from export.hard_images import hard_images
+from export.twins import TWINS
+from pipeline.networks import load_network
 from tests.conftest import SIDE, make_spec
 from tests.export.conftest import Model
 
@@ -48,8 +59,59 @@ def test_outputs_are_the_softmax_of_the_logits() -> None:
 def test_the_graph_of_a_checkpoint_is_its_network_between_both(model: Model) -> None:
     normalised = normalise_by_hand(model.images.pixels).transpose(0, 3, 1, 2)
     with torch.inference_mode():
-        logits = model.graph.pixels.network(torch.from_numpy(normalised.astype(np.float32)))
+        logits, _ = model.graph.pixels.network(torch.from_numpy(normalised.astype(np.float32)))
     np.testing.assert_allclose(model.reference, softmax_by_hand(logits.numpy()), atol=1e-6)
+
+
+def test_evidence_averages_to_the_logits_that_softmax_takes(model: Model) -> None:
+    evidence = model.answers.evidence
+    assert evidence is not None
+    assert evidence.dtype == np.float32
+    assert evidence.shape == (len(model.images.names), len(model.spec.labels), 3, 3)
+    expected = softmax_by_hand(evidence.mean(axis=(2, 3)))
+    np.testing.assert_allclose(model.reference, expected, atol=1e-6)
+
+
+def test_evidence_is_the_networks_own_place_by_place(model: Model) -> None:
+    network = load_network(model.folder, model.spec)
+    normalised = normalise_by_hand(model.images.pixels).transpose(0, 3, 1, 2)
+    with torch.inference_mode():
+        expected = network.evidence(torch.from_numpy(normalised.astype(np.float32)))
+    assert model.answers.evidence is not None
+    np.testing.assert_allclose(model.answers.evidence, expected.numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_every_twin_gives_evidence_that_averages_to_its_own_logits(twin: str, model: Model) -> None:
+    answers = model.references.of(twin).answers
+    assert answers.evidence is not None
+    expected = softmax_by_hand(answers.evidence.mean(axis=(2, 3)))
+    np.testing.assert_allclose(answers.probs, expected, atol=1e-6)
+
+
+def test_evidence_lies_in_memory_in_the_order_of_its_axes(model: Model) -> None:
+    """A phone's runtime may hand a tensor out as it lies there."""
+    with torch.inference_mode():
+        _, evidence = model.graph(torch.from_numpy(model.images.pixels[:1].copy()))
+    assert evidence.stride() == (2 * 3 * 3, 3 * 3, 3, 1)
+
+
+def test_a_network_that_pools_first_gives_probabilities_alone() -> None:
+    graph = DeployGraph(ChannelMeans(), make_spec())
+    assert output_shapes(graph, make_spec()).keys() == {"probs"}
+    images = np.zeros((2, SIDE, SIDE, 3), np.uint8)
+    assert reference_answers(graph, images).evidence is None
+
+
+def test_the_outputs_are_named_and_measured(model: Model) -> None:
+    shapes = output_shapes(model.graph, model.spec)
+    assert list(shapes.items()) == [("probs", (1, 2)), ("evidence", (1, 2, 3, 3))]
+
+
+def test_probabilities_alone_are_the_same_and_leave_the_mode_as_it_was(model: Model) -> None:
+    alone = ProbsAlone(model.graph)
+    assert not any(module.training for module in alone.modules())
+    np.testing.assert_array_equal(reference_probs(alone, model.images.pixels), model.reference)
 
 
 def test_rows_sum_to_one(model: Model) -> None:

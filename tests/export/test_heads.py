@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from export.formats import FORMATS
-from export.graph import DeployGraph, reference_probs
+from export.graph import DeployGraph, reference_answers
 from export.hard_images import hard_images
 from export.metadata import model_metadata
 from export.parity import ParityResult, check_artifact
@@ -91,8 +91,9 @@ def check(
     """A file made of one graph, held against another."""
     FORMATS[name].convert(made, SPEC, model_metadata(SPEC, IDENTITY), precision, path)
     pixels = images()
-    answers = reference_probs(held, pixels.pixels)
-    assert answers[:, 0].std() > 0.1
+    answers = reference_answers(held, pixels.pixels)
+    assert answers.probs[:, 0].std() > 0.1
+    assert answers.evidence is None
     reference = Reference(SPEC, IDENTITY, held, pixels, answers)
     return check_artifact(name, precision, path, reference)
 
@@ -106,6 +107,9 @@ def test_a_head_of_global_pools_and_linear_layers_converts_and_is_proven(
     found = check(name, precision, build(pools), build(pools), path)
     assert found.status == "pass", found.reason
     assert set(found.parts) >= {"contract", "weights", "outputs"}
+    assert "evidence" not in found.parts
+    assert found.evidence is None
+    assert [port.name for port in FORMATS[name].describe(path).outputs] == ["probs"]
 
 
 @pytest.mark.parametrize(("name", "precision"), PLAIN)

@@ -86,7 +86,16 @@ def test_a_manifest_has_every_field_that_an_app_needs(
         assert {"status", "reason", "images", "max_abs_diff", "label_flips"} <= parity.keys()
         assert parity["tolerance"]["max_abs_diff"] > 0
         assert artifact["inputs"][0]["name"] == "image"
-        assert artifact["outputs"][0]["name"] == "probs"
+        assert [port["name"] for port in artifact["outputs"]] == ["probs", "evidence"]
+        assert artifact["outputs"][1] == {
+            "name": "evidence",
+            "dtype": "float32",
+            "shape": [1, 2, 3, 3],
+        }
+        assert parity["evidence"]["shape"] == [1, 2, 3, 3]
+        assert 0 <= parity["evidence"]["max_rel_diff"] <= parity["tolerance"]["max_evidence_diff"]
+        assert parity["evidence"]["worst_image"]
+        assert parity["parts"]["evidence"] == "pass"
         assert artifact["latency_ms"] is None  # not measured in this export
         assert artifact["session"] == SESSIONS[artifact["format"]]
     assert manifest["rejected"] == []

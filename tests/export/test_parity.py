@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from export.answers import Answers
 from export.errors import CannotRunHere, Unreadable
 from export.formats import FORMATS
 from export.formats.base import Description, Port, Tolerance
@@ -200,6 +201,7 @@ def check(monkeypatch: pytest.MonkeyPatch, fake: FakeFormat) -> ParityResult:
         checkpoint_sha256="ab" * 32,
         images=images,
         probs=REFERENCE,
+        answers=Answers(REFERENCE),
         layers=[],
     )
     return check_artifact("fake", "fp32", Path("x"), reference)
@@ -213,7 +215,9 @@ def raising(error: Exception) -> object:
 
 
 def test_an_artifact_that_answers_as_pytorch_does_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert check(monkeypatch, FakeFormat(lambda session, images: REFERENCE)).status == "pass"
+    assert (
+        check(monkeypatch, FakeFormat(lambda session, images: Answers(REFERENCE))).status == "pass"
+    )
 
 
 def test_a_runtime_that_is_not_here_is_not_run_with_its_reason(
@@ -227,7 +231,7 @@ def test_a_runtime_that_is_not_here_is_not_run_with_its_reason(
 def test_a_converter_that_is_not_installed_is_not_run_with_the_way_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    fake = FakeFormat(lambda session, images: REFERENCE)
+    fake = FakeFormat(lambda session, images: Answers(REFERENCE))
     fake.REQUIRES = ("coremltools",)
     monkeypatch.setattr("pipeline.errors.find_spec", lambda module: None)
     result = check(monkeypatch, fake)
@@ -260,9 +264,9 @@ def test_two_ways_to_run_a_file_are_both_reported_and_the_worse_one_counts(
     other = SimpleNamespace(
         RUN_BY="evaluated on paper",
         load=lambda path, threads: None,
-        run=lambda session, images: moved(1, 0.3),
+        run=lambda session, images: Answers(moved(1, 0.3)),
     )
-    fake = FakeFormat(lambda session, images: REFERENCE)
+    fake = FakeFormat(lambda session, images: Answers(REFERENCE))
     fake.ALSO = (other,)
     result = check(monkeypatch, fake)
     assert result.status == "fail"

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from export.formats import FORMATS
-from export.graph import DeployGraph, PixelGraph
+from export.graph import DeployGraph, Outputs, PixelGraph
 from export.metadata import model_metadata
 from export.parity import ParityResult, check_artifact
 from tests.conftest import make_spec
@@ -34,50 +34,106 @@ from tests.export.conftest import (
 
 
 class ChannelsSwapped(PixelGraph):
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor) -> Outputs:
         return super().forward(pixels.flip(1))
 
 
 class Mirrored(PixelGraph):
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor) -> Outputs:
         return super().forward(pixels.flip(3))
 
 
 class Transposed(PixelGraph):
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor) -> Outputs:
         return super().forward(pixels.transpose(2, 3))
 
 
 class NormalisationDropped(PixelGraph):
-    def forward(self, pixels: Tensor) -> Tensor:
-        return torch.softmax(self.network(pixels), dim=1)
+    def forward(self, pixels: Tensor) -> Outputs:
+        return self.answer(pixels)
 
 
 class MeanAndStdDropped(PixelGraph):
-    def forward(self, pixels: Tensor) -> Tensor:
-        return torch.softmax(self.network(pixels / 255), dim=1)
+    def forward(self, pixels: Tensor) -> Outputs:
+        return self.answer(pixels / 255)
 
 
 class NormalisationDoubled(PixelGraph):
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor) -> Outputs:
         once = (pixels - self.mean) / self.std
-        return torch.softmax(self.network((once - self.mean / 255) / (self.std / 255)), dim=1)
+        return self.answer((once - self.mean / 255) / (self.std / 255))
 
 
 class OutputsSwapped(PixelGraph):
-    def forward(self, pixels: Tensor) -> Tensor:
-        return super().forward(pixels).flip(1)
+    def forward(self, pixels: Tensor) -> Outputs:
+        probs, evidence = super().forward(pixels)
+        return probs.flip(1), evidence.flip(1)
 
 
 class SoftmaxDoubled(PixelGraph):
-    def forward(self, pixels: Tensor) -> Tensor:
-        return torch.softmax(super().forward(pixels), dim=1)
+    def forward(self, pixels: Tensor) -> Outputs:
+        probs, evidence = super().forward(pixels)
+        return torch.softmax(probs, dim=1), evidence
 
 
 class SoftmaxMissing(PixelGraph):
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor) -> Outputs:
         return self.network((pixels - self.mean) / self.std)
 
+
+class EvidenceChanged(PixelGraph):
+    """The right probabilities beside other evidence."""
+
+    def forward(self, pixels: Tensor) -> Outputs:
+        probs, evidence = super().forward(pixels)
+        return probs, self.changed(evidence).contiguous()
+
+    def changed(self, evidence: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class EvidenceTransposed(EvidenceChanged):
+    def changed(self, evidence: Tensor) -> Tensor:
+        return evidence.transpose(2, 3)
+
+
+class EvidenceOfSwappedClasses(EvidenceChanged):
+    def changed(self, evidence: Tensor) -> Tensor:
+        return evidence.flip(1)
+
+
+class EvidenceMirrored(EvidenceChanged):
+    def changed(self, evidence: Tensor) -> Tensor:
+        return evidence.flip(3)
+
+
+class EvidenceUpsideDown(EvidenceChanged):
+    def changed(self, evidence: Tensor) -> Tensor:
+        return evidence.flip(2)
+
+
+class EvidenceMoved(EvidenceChanged):
+    """By a hundredth of a logit: it does not average to the logits any more."""
+
+    def changed(self, evidence: Tensor) -> Tensor:
+        return evidence + torch.tensor([0.01, 0.0]).reshape(1, 2, 1, 1)
+
+
+class EvidenceMissing(PixelGraph):
+    def forward(self, pixels: Tensor) -> Outputs:
+        probs, _ = super().forward(pixels)
+        return probs
+
+
+# Core ML's evidence is what its mean takes, whatever the graph gives out; its own ways to be wrong
+# are in the fault bench.
+EVIDENCES = {
+    "transposed": EvidenceTransposed,
+    "of swapped classes": EvidenceOfSwappedClasses,
+    "mirrored": EvidenceMirrored,
+    "upside down": EvidenceUpsideDown,
+    "not averaging to the logits": EvidenceMoved,
+}
 
 GRAPHS = {
     "colour channels swapped": ChannelsSwapped,
@@ -187,7 +243,7 @@ def test_the_clean_artifact_passes_in_every_part(
     name: str, precision: str, model: Model, artifacts: Artifacts
 ) -> None:
     result = check(model, name, artifacts[name, precision], precision)
-    assert set(result.parts) >= {"contract", "weights", "outputs"}
+    assert set(result.parts) >= {"contract", "weights", "outputs", "evidence"}
     assert set(result.parts.values()) == {"pass"}
     assert (result.status, result.reason) == ("pass", "")
     assert result.images == len(model.images.names)
@@ -216,6 +272,31 @@ def test_a_faulty_graph_fails(name: str, fault: str, model: Model, tmp_path: Pat
     if name == "coreml":  # the evaluator may refuse what no topology of ours has
         reason += r"|operation \w+ is not known here"
     assert_fails(check(model, name, path), reason)
+
+
+@pytest.mark.parametrize("fault", EVIDENCES)
+@pytest.mark.parametrize("name", ["onnx", "ort", "torchscript"])
+def test_wrong_evidence_fails_beside_the_right_probabilities(
+    name: str, fault: str, model: Model, tmp_path: Path
+) -> None:
+    path = convert(model, name, tmp_path, graph=faulty_graph(model, EVIDENCES[fault]))
+    result = check(model, name, path)
+    assert result.parts["outputs"] == result.parts["weights"] == "pass"
+    assert_fails(result, r"^evidence: differs by \S+ > 1e-04 of its largest value on hard/")
+    averaged = "does not average to the logits" not in result.reason
+    assert averaged == (fault not in ("of swapped classes", "not averaging to the logits"))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_missing_evidence_fails_in_what_the_file_says_and_in_what_it_gives(
+    name: str, model: Model, tmp_path: Path
+) -> None:
+    path = convert(model, name, tmp_path, graph=faulty_graph(model, EvidenceMissing))
+    result = check(model, name, path)
+    assert result.parts["contract"] == "outputs ['probs'], expected probs and evidence"
+    assert result.parts["evidence"] == "the file gives none, PyTorch does"
+    assert result.parts["outputs"] == "pass"
+    assert result.status == "fail"
 
 
 @pytest.mark.parametrize("name", FORMATS)

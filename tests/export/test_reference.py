@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from export.answers import Answers
 from export.reference import References, build_references, load_references
 from export.twins import TWINS
 from pipeline.errors import BadInput
@@ -17,15 +18,15 @@ from tests.export.conftest import Model, write_sensitive_network
 @pytest.fixture
 def answers_counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many images PyTorch was asked for, each time that it was."""
-    from export.reference import reference_probs
+    from export.reference import reference_answers
 
     counts: list[int] = []
 
-    def counted(graph: object, images: np.ndarray) -> np.ndarray:
+    def counted(graph: object, images: np.ndarray) -> Answers:
         counts.append(len(images))
-        return reference_probs(graph, images)
+        return reference_answers(graph, images)
 
-    monkeypatch.setattr("export.reference.reference_probs", counted)
+    monkeypatch.setattr("export.reference.reference_answers", counted)
     return counts
 
 
@@ -55,11 +56,14 @@ def test_what_is_saved_is_loaded_bit_for_bit_and_not_run_again(
     run = len(answers_counted)
     made.save(tmp_path / "references.npz")
     loaded = load_references(tmp_path / "references.npz", model.folder)
-    assert loaded.probs.keys() == {"fp32", "w3", "int8"}
-    for twin in loaded.probs:
+    assert loaded.answers.keys() == {"fp32", "w3", "int8"}
+    for twin in loaded.answers:
         one, other = made.of(twin), loaded.of(twin)
         assert one.probs.tobytes() == other.probs.tobytes()
         assert one.probs.dtype == other.probs.dtype == np.float32
+        assert one.answers.evidence.tobytes() == other.answers.evidence.tobytes()
+        assert one.answers.evidence.shape == other.answers.evidence.shape == (19, 2, 3, 3)
+        assert other.answers.evidence.dtype == np.float32
         assert (one.spec, one.checkpoint_sha256) == (other.spec, other.checkpoint_sha256)
     assert len(answers_counted) == run
     for field in ("names", "groups", "source", "truth", "patients"):

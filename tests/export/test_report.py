@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
+from export.evidence_parity import EvidenceAgreement
 from export.formats.base import Tolerance
 from export.parity import Agreement, ParityResult
 from export.promotion import Promotion
@@ -151,6 +152,34 @@ def test_people_see_every_artifact_with_its_verdict_and_reason() -> None:
     assert "torchscript fp32: max |Δp| 3.1e-03 > 1e-04 on hard/red" in text
     assert "coreml fp16: Core ML runs on macOS only" in text
     assert "1 passed, 1 failed, 1 not run of 3 artifacts" in text
+
+
+SEEN = EvidenceAgreement(4.26e-3, (1, 2, 13, 13), "hard/red")
+
+
+def test_people_see_how_far_the_evidence_is_and_which_file_gives_none() -> None:
+    other = replace(ROWS["pass"], format="ort", parity=replace(PASS, evidence=SEEN))
+    lines = printed([*ALL, other]).splitlines()
+    (line,) = [line for line in lines if line.startswith("evidence, ")]
+    assert line.endswith(": ort fp32 4e-03")
+    assert "no evidence to compare: onnx fp32, torchscript fp32" in lines
+    assert not any("evidence" in line for line in printed([ROWS["not_run"]]).splitlines())
+
+
+def test_programs_see_the_evidence_too() -> None:
+    row = replace(ROWS["pass"], parity=replace(PASS, evidence=SEEN))
+    wanted = {"max_rel_diff": 4.26e-3, "shape": [1, 2, 13, 13], "worst_image": "hard/red"}
+    (artifact, without) = document([row, ROWS["pass"]])["artifacts"]
+    assert artifact["parity"]["evidence"] == wanted
+    assert without["parity"]["evidence"] is None
+    suite = ElementTree.fromstring(to_junit(document([row])))
+    assert suite[0].find("system-out").text.endswith("0 label flips, evidence 4.3e-03")
+
+
+def test_infinitely_wrong_evidence_is_null_in_a_report() -> None:
+    broken = replace(FAIL, evidence=replace(SEEN, max_rel_diff=math.inf))
+    (artifact,) = json.loads(to_json(document([Row("onnx", "fp32", "", broken)])))["artifacts"]
+    assert artifact["parity"]["evidence"]["max_rel_diff"] is None
 
 
 def test_a_reason_with_brackets_is_shown_as_it_is() -> None:

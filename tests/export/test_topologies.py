@@ -24,7 +24,7 @@ from benchmarks.drawn_network import calibrate, drawn_network
 from export.coreml_evaluator.evaluate import load_program
 from export.formats import FORMATS
 from export.formats.lite_unpickler import read_pickle
-from export.graph import DeployGraph, reference_probs
+from export.graph import DeployGraph, reference_answers
 from export.hard_images import hard_images
 from export.metadata import model_metadata
 from export.network_layers import network_layers
@@ -74,8 +74,8 @@ def reference(architecture: str) -> Reference:
     hard = hard_images(SIDE)
     pixels = np.stack(list(hard.values()))
     images = ParityImages(tuple(hard), ("hard",) * len(hard), pixels, "hard images")
-    answers = reference_probs(graph, pixels)
-    assert answers[:, 0].std() > 0.1
+    answers = reference_answers(graph, pixels)
+    assert answers.probs[:, 0].std() > 0.1
     return Reference(spec, IDENTITY, graph, images, answers)
 
 
@@ -126,7 +126,7 @@ def faulty(held: Reference, fault: Callable[[nn.Module], None]) -> Reference:
     graph = copy.deepcopy(held.graph)
     with torch.no_grad():
         fault(graph.pixels.network)
-    return Reference(held.spec, IDENTITY, graph, held.images, held.probs)
+    return Reference(held.spec, IDENTITY, graph, held.images, held.answers)
 
 
 # --- small ------------------------------------------------------------------------------------
