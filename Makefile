@@ -4,8 +4,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup export test test-fast test-kotlin check format train benchmark parity docs release clean arm64 oldest \
-        peers benchmark-peers compress compare verify rebuild archives publish-archives
+.PHONY: help setup export test test-fast test-kotlin check format train benchmark parity docs release clean \
+        arm64 oldest swift peers benchmark-peers compress compare verify rebuild archives \
+        publish-archives
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -86,6 +87,9 @@ publish-archives:  ## a GitHub release of dist/ for TAG, by gh; one that is ther
 
 arm64: $(READY)  ## fetch the Arm builds of the runtimes (about 730 MB; emulated off Arm)
 	$(BIN)/python -m export.foreign install arm64
+
+swift: $(READY)  ## fetch a Swift compiler for the tests of ios_assets (about 550 MB; none on a Mac)
+	$(BIN)/python -m export.foreign install swift
 
 oldest: $(READY)  ## fetch the oldest onnxruntime that the manifest promises (about 200 MB)
 	$(BIN)/python -m export.foreign install oldest
