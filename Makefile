@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup export test test-fast check format train benchmark parity docs release clean arm64 oldest \
+.PHONY: help setup export test test-fast test-kotlin check format train benchmark parity docs release clean arm64 oldest \
         peers benchmark-peers compress compare
 
 help:  ## this list
@@ -29,6 +29,9 @@ test: $(READY)  ## all tests
 
 test-fast: $(READY)  ## the tests that finish in two minutes
 	$(PYTEST) -m 'not slow'
+
+test-kotlin: $(READY)  ## compile and test the Kotlin of android_assets (kotlin, junit4 from Debian)
+	$(BIN)/python -m tests.kotlin
 
 check: $(READY)  ## format, lint, types, import contracts, generated docs, all tests
 	$(BIN)/ruff format --check .
