@@ -69,7 +69,7 @@ arm64: $(READY)  ## fetch the Arm builds of the runtimes (about 730 MB; emulated
 oldest: $(READY)  ## fetch the oldest onnxruntime that the manifest promises (about 200 MB)
 	$(BIN)/python -m export.foreign install oldest
 
-GENERATED := README.md MODEL_CARD.md docs/manifest.md docs/commands.md docs/faults.md
+GENERATED := README.md MODEL_CARD.md docs/manifest.md docs/commands.md docs/faults.md docs/preprocessing.md
 docs: $(READY)  ## write the generated parts of README and docs again
 	$(BIN)/cog -r -P -I . $(GENERATED)
 
@@ -81,6 +81,8 @@ release: $(READY)  ## publish assets proven on DATA, take the README's figures, 
 	cp build/export/report.json docs/results/export.json
 	cp build/benchmarks/results.json docs/results/benchmark.json
 	cp build/benchmarks/peers.json docs/results/peers.json
+	$(if $(DATA),$(BIN)/python -m export robustness --data $(DATA) \
+		--out docs/results/robustness.json || test $$? = 1)
 	$(MAKE) docs
 
 # The four without ImageNet weights at hand learn little in few epochs: small images are enough there.

@@ -7,9 +7,7 @@ of the same format.
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.machine import machine
 from benchmarks.ratio import ratio
+from export.download import zipped_bytes
 from export.manifest import tool_versions
 
 if TYPE_CHECKING:
@@ -109,15 +108,6 @@ def spread_text(row: Mapping[str, Any], name: str) -> str:
 def size_bytes(path: Path) -> int:
     """Bytes of a file, or of all files below a folder."""
     return sum(file.stat().st_size for file in _files(path))
-
-
-def zipped_bytes(path: Path) -> int:
-    """Bytes of it as a zip archive (deflate), which is about what a phone downloads."""
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as content:
-        for file in _files(path):
-            content.write(file, file.relative_to(path.parent))
-    return len(archive.getvalue())
 
 
 def print_table(console: Console, results: Results) -> None:

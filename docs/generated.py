@@ -329,6 +329,71 @@ def manifest_fields() -> None:
     _print_fields(schema, "")
 
 
+def mistakes_table() -> None:
+    """Preprocessing mistakes, what each costs, and the one limit."""
+    document = _read("robustness.json")
+    from export.mistakes import MISTAKES
+
+    print(
+        "| mistake | what happens | seen with | flips (95 % interval) | AUROC | max \\|Δp\\| "
+        "| mean \\|Δp\\| | limit |"
+    )
+    print("| --- | --- | --- | --- | ---: | ---: | ---: | --- |")
+    print(f"| none | | | | {document['auroc']:.4f} | | | |")
+    rows = {row["name"]: row for row in document["rows"]}
+    for mistake in MISTAKES:
+        about = f"| `{mistake.name}` | {mistake.does} | {mistake.seen_in} "
+        if mistake.name not in rows:
+            print(f"{about}| no such images here | | | | |")
+            continue
+        row = rows[mistake.name]
+        limit = f"{row['limit']:.0%}: {row['verdict']}" if row["limit"] is not None else ""
+        print(
+            f"{about}| {row['flips']} = {row['flip_rate']:.1%} ({row['low']:.1%} to "
+            f"{row['high']:.1%}) | {row['auroc']:.4f} | {row['max_abs_diff']:.3f} "
+            f"| {row['mean_abs_diff']:.4f} | {limit} |"
+        )
+    same = [f"`{row['name']}`" for row in document["rows"] if not row["changed"]]
+    print(
+        f"\n{document['model']}, {document['artifact']}, on {document['source']}; flips: labels "
+        f"that change at the threshold of {document['threshold']}. Interval: Wilson's, images "
+        "taken as independent."
+    )
+    if same:
+        print(f"Of images that are grey {', '.join(same)} makes the same pixels.")
+
+
+def mistake_sources() -> None:
+    """Where each mistake is documented or reported."""
+    from export.mistakes import MISTAKES
+
+    for mistake in MISTAKES:
+        links = ", ".join(f"<{url}>" for url in mistake.source.split("; "))
+        print(f"- `{mistake.name}`: {links}")
+
+
+def golden_cases() -> None:
+    """The golden images of the released model."""
+    from export.golden.image_files import golden_images
+
+    print("| case | file | allowed: any value, mean | shows |")
+    print("| --- | --- | --- | --- |")
+    for image in golden_images(_released()["side"]):
+        allowed = f"{image.tolerance.max_abs}, {image.tolerance.mean_abs:g}"
+        print(f"| `{image.name}` | {image.suffix[1:].upper()} | {allowed} | {image.why} |")
+    print()
+    for tolerance in dict.fromkeys(image.tolerance for image in golden_images(_released()["side"])):
+        print(f"- {tolerance.max_abs}, {tolerance.mean_abs:g}: {tolerance.reason}.")
+
+
+def golden_fields() -> None:
+    """golden.json, field by field, from its schema."""
+    schema = json.loads((ROOT / "export" / "golden.schema.json").read_text(encoding="utf-8"))
+    print("| field | type | meaning |")
+    print("| --- | --- | --- |")
+    _print_fields(schema, "")
+
+
 def faults_table() -> None:
     """Planted fault against the parts of the check that find it, and the controls."""
     document = _read("faults.json")

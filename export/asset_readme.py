@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from export.answers import EVIDENCE
@@ -35,8 +35,8 @@ which is the one that Android has.
     "coreml": """\
 The least iOS stands in the table. Takes the image itself (Vision: `imageCropAndScaleOption =
 .scaleFill`), gives `label`, `probs`, a probability by label{coreml_evidence}.
-int8, w4 and w3 are precisions of the weights; arithmetic is in fp16. Compute units:
-{compute_units}.
+int8, w4 and w3 are precisions of the weights; arithmetic is in fp16.
+Compute units: {compute_units}.
 """,
 }
 PRECISIONS: Final = {
@@ -46,11 +46,43 @@ PRECISIONS: Final = {
     "w4": "weights in 4 bits, unpacked at load; arithmetic as in fp32, for Core ML in fp16",
     "w3": "weights in 3 bits in the mean, likewise",
 }
+OPERATORS_FILE: Final = "required_operators.config"
+TYPES_FILE: Final = "required_operators_and_types.config"
+# https://onnxruntime.ai/docs/build/custom.html, android.html and ios.html beside it
+REDUCED_BUILD: Final = """\
+`{operators}` lists the operators that the ONNX and ORT files here need at any of onnxruntime's
+optimisation levels; `{types}` the types of their inputs too. A build with these
+alone is the smaller part of an app's download. `$ASSETS` is this folder:
+
+```sh
+git clone --depth 1 --branch v{version} https://github.com/microsoft/onnxruntime
+cd onnxruntime
+./build.sh --config MinSizeRel {target} \\
+  --parallel --skip_tests --disable_ml_ops \\
+  --include_ops_by_config "$ASSETS/{operators}"
+```
+
+With `--include_ops_by_config "$ASSETS/{types}" --enable_reduced_operator_type_support`
+it gets smaller, and with `--minimal_build` smaller again: that one loads ORT files alone. Not
+built here: try the result with the golden pack.
+"""
+BUILD_TARGETS: Final = {
+    "android": """\
+--android --android_abi arm64-v8a --android_api 24 \\
+  --android_sdk_path "$ANDROID_HOME" --android_ndk_path "$ANDROID_NDK_HOME" \\
+  --build_shared_lib --build_java""",
+    "ios": """\
+--ios --use_xcode --apple_sysroot iphoneos --osx_arch arm64 \\
+  --apple_deploy_target 15.1 --build_apple_framework""",
+}
 LEAST_RUNTIME: Final = {"onnxruntime": "onnxruntime", "pytorch_lite": "pytorch_lite", "ios": "iOS"}
 
 
-def asset_readme(platform: str, manifest: Mapping[str, Any]) -> str:
-    """Markdown for ``android_assets/README.md`` or ``ios_assets/README.md``."""
+def asset_readme(platform: str, manifest: Mapping[str, Any], beside: Collection[str] = ()) -> str:
+    """Markdown for ``android_assets/README.md`` or ``ios_assets/README.md``.
+
+    `beside`: paths of the files that lie in the folder beside the artifacts.
+    """
     model = manifest["model"]
     resize = model["input"]["resize"]
     rule = (
@@ -93,6 +125,14 @@ def asset_readme(platform: str, manifest: Mapping[str, Any]) -> str:
         if of_format:
             facts = {**values, **of_format[0]["requires"], **of_format[0]["session"]}
             lines += [f"### {title}", INTEGRATION[name].format(**facts)]
+    if OPERATORS_FILE in beside:
+        note = REDUCED_BUILD.format(
+            operators=OPERATORS_FILE,
+            types=TYPES_FILE,
+            version=manifest["tools"]["onnxruntime"],
+            target=BUILD_TARGETS[platform],
+        )
+        lines += ["### A smaller onnxruntime", note]
     return "\n".join(lines)
 
 

@@ -1,20 +1,22 @@
 """Publish: the asset folders that mobile developers pull, each put in place whole.
 
 In: artifacts that did not fail, still in the build folder. Out: ``android_assets/`` and
-``ios_assets/`` with the artifacts, ``labels.txt``, ``manifest.json`` and a README for the app
-developer.
+``ios_assets/`` with the artifacts, ``labels.txt``, a README for the app developer, what callers add
+to that, and ``manifest.json``, which lists all of it with size and hash.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from export.asset_readme import asset_readme
-from export.manifest import MANIFEST_FILE, Published, build_manifest, write_manifest
+from export.manifest import MANIFEST_FILE, Published, build_manifest, file_entries, write_manifest
+from export.verify import unsafe
 from pipeline.errors import BadInput
 from pipeline.placement import staged_folder
 
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 FOLDERS: Final = {"android": "android_assets", "ios": "ios_assets"}
 LABELS_FILE: Final = "labels.txt"
+README_FILE: Final = "README.md"
+# (platform, manifest document without `files`) -> POSIX path in the asset folder -> content.
+ExtraFiles = Callable[[str, Mapping[str, Any]], Mapping[str, bytes]]
 
 
 def refuse_foreign(root: Path, platforms: Iterable[str]) -> None:
@@ -48,15 +53,18 @@ def publish(
     checkpoint_sha256: str,
     by_platform: Mapping[str, Sequence[Published]],
     rejected: Mapping[str, Sequence[Published]] | None = None,
+    extras: Sequence[ExtraFiles] = (),
 ) -> list[Path]:
     """Write the asset folders below `root`; return their paths.
 
     All of them are staged before the first is exchanged, so that a full disk or Ctrl-C while
     copying leaves every old folder as it was. A platform without artifacts keeps its old folder.
-    What was `rejected` by the promotion gate is listed in the manifest and not copied.
+    What was `rejected` by the promotion gate is listed in the manifest and not copied. Each of
+    `extras` adds files to every folder, made from its manifest or known before.
 
     Raises:
         BadInput: `root` cannot be written, or holds a folder that is not ours.
+        ValueError: an extra file leaves the folder, or would take the place of another.
     """
     refuse_foreign(root, by_platform)
     folders = []
@@ -68,15 +76,46 @@ def publish(
             staging = stack.enter_context(staged_folder(folder))
             for artifact in artifacts:
                 _copy(artifact.path, staging / artifact.path.name)
-            labels = "".join(f"{label}\n" for label in spec.labels)
-            (staging / LABELS_FILE).write_text(labels, encoding="utf-8")
             kept_back = (rejected or {}).get(platform, ())
             document = build_manifest(spec, checkpoint_sha256, artifacts, kept_back)
+            names = {artifact.path.name for artifact in artifacts}
+            for extra in extras:
+                _add(staging, extra(platform, document), names)
+            beside = [entry["path"] for entry in _beside(staging, names)]
+            _add(staging, _own_files(platform, spec, document, beside), names)
+            document["files"] = _beside(staging, names)
             write_manifest(staging, document)
-            readme = asset_readme(platform, document)
-            (staging / "README.md").write_text(readme, encoding="utf-8")
             folders.append(folder)
     return folders
+
+
+def _own_files(
+    platform: str, spec: ModelSpec, document: Mapping[str, Any], beside: Sequence[str]
+) -> dict[str, bytes]:
+    labels = "".join(f"{label}\n" for label in spec.labels)
+    readme = asset_readme(platform, document, beside)
+    return {LABELS_FILE: labels.encode(), README_FILE: readme.encode()}
+
+
+def _add(folder: Path, files: Mapping[str, bytes], artifacts: set[str]) -> None:
+    for path, content in files.items():
+        target = folder / path
+        fault = unsafe(path)
+        if path == MANIFEST_FILE or target.exists():
+            fault = fault or "is there already"
+        if path.split("/")[0] in artifacts:
+            fault = fault or "lies in an artifact"
+        if fault:
+            raise ValueError(f"file {path!r} for {folder.name} {fault}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+
+
+def _beside(folder: Path, artifacts: set[str]) -> list[dict[str, Any]]:
+    """Every file that belongs to none of the artifacts, sorted by path."""
+    names = [path.name for path in folder.iterdir() if path.name not in artifacts]
+    entries = [asdict(entry) for name in names for entry in file_entries(folder, name)]
+    return sorted(entries, key=lambda entry: str(entry["path"]))
 
 
 def _copy(source: Path, target: Path) -> None:

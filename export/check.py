@@ -5,16 +5,17 @@ Nothing is converted. In: the asset folders and a checkpoint. Out: a row per art
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.answers import EVIDENCE
-from export.assets import FOLDERS, LABELS_FILE
+from export.assets import FOLDERS, LABELS_FILE, README_FILE
 from export.foreign.runners import foreign_runner
 from export.formats import FORMATS
-from export.manifest import MANIFEST_FILE, file_sha256, read_manifest
+from export.golden.replay import published_faults
+from export.manifest import MANIFEST_FILE, SUM_FILE, file_sha256, read_manifest
 from export.parity import ParityResult, check_artifact, check_outputs
 from export.promotion import promote
 from export.report import Row
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from export.reference import References
     from pipeline.checkpoint import ModelSpec
 
-BESIDE = {MANIFEST_FILE, LABELS_FILE, "README.md"}
+BESIDE = {MANIFEST_FILE, LABELS_FILE, README_FILE}  # what a manifest of schema 2 does not list
 
 
 def check_published(
@@ -54,8 +55,13 @@ def check_published(
     for platform, manifest in manifests.items():
         folder = root / FOLDERS[platform]
         stale = _stale(folder, manifest, baseline.spec, baseline.checkpoint_sha256)
-        for artifact in manifest["artifacts"]:
-            rows.append(_check(platform, folder, artifact, stale, references, target))
+        found = {
+            artifact["path"]: _check(platform, folder, artifact, stale, references, target)
+            for artifact in manifest["artifacts"]
+        }
+        answers = {path: row.parity.probs for path, row in found.items()}
+        golden = published_faults(manifest, folder, references, answers)
+        rows += [_with_golden(row, golden.get(path)) for path, row in found.items()]
     return rows, references.images.source
 
 
@@ -110,15 +116,30 @@ def _check(
     )
 
 
+def _with_golden(row: Row, fault: str | None) -> Row:
+    """The golden pack as one more part of the check; None: the folder has no pack."""
+    if fault is None or row.parity.status != "pass":
+        return row
+    parts = {**row.parity.parts, "golden": fault or "pass"}
+    if not fault:
+        return replace(row, parity=replace(row.parity, parts=parts))
+    reason = f"golden pack: {fault}"
+    return replace(row, parity=replace(row.parity, status="fail", reason=reason, parts=parts))
+
+
 def damaged_files(folder: Path, artifact: Mapping[str, Any]) -> str:
     """What is wrong with the files of one artifact, against its manifest entry; empty: nothing."""
-    listed = {entry["path"]: entry for entry in artifact["files"]}
     root = folder / str(artifact["path"])
     present = (
-        {p.relative_to(folder).as_posix() for p in root.rglob("*") if p.is_file()}
+        _files_below(root, folder)
         if root.is_dir()
         else {root.name} & {p.name for p in folder.iterdir()}
     )
+    return _damage(folder, artifact["files"], present)
+
+
+def _damage(folder: Path, entries: Sequence[Mapping[str, Any]], present: set[str]) -> str:
+    listed = {entry["path"]: entry for entry in entries}
     faults = [f"{path} is missing" for path in sorted(listed.keys() - present)]
     faults += [f"{path} is not in the manifest" for path in sorted(present - listed.keys())]
     for path in sorted(present & listed.keys()):
@@ -128,6 +149,10 @@ def damaged_files(folder: Path, artifact: Mapping[str, Any]) -> str:
         elif file_sha256(folder / path) != listed[path]["sha256"]:
             faults.append(f"{path} has changed: its SHA-256 is not the manifest's")
     return "; ".join(faults)
+
+
+def _files_below(root: Path, folder: Path) -> set[str]:
+    return {p.relative_to(folder).as_posix() for p in root.rglob("*") if p.is_file()}
 
 
 def _stale(folder: Path, manifest: Mapping[str, Any], spec: ModelSpec, identity: str) -> str:
@@ -147,8 +172,17 @@ def _stale(folder: Path, manifest: Mapping[str, Any], spec: ModelSpec, identity:
         return f"{LABELS_FILE} is damaged: not UTF-8"
     if tuple(labels) != spec.labels or tuple(model["labels"]) != spec.labels:
         return f"{LABELS_FILE} or manifest names other labels than the checkpoint"
-    known = BESIDE | {artifact["path"] for artifact in manifest["artifacts"]}
+    return _damage_beside(folder, manifest)
+
+
+def _damage_beside(folder: Path, manifest: Mapping[str, Any]) -> str:
+    """What is wrong with the files that belong to no artifact; schema 2 names none of them."""
+    entries = manifest.get("files", [])
+    listed = {entry["path"] for entry in entries}
+    apart = {artifact["path"] for artifact in manifest["artifacts"]}
+    apart |= {MANIFEST_FILE, SUM_FILE} if "files" in manifest else BESIDE
+    beside = [path for path in folder.iterdir() if path.name not in apart]
+    present = {path for place in beside for path in _files_below(place, folder) or {place.name}}
     # Hidden files are a desktop's (.DS_Store) and reach no app.
-    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-    strays = sorted(names - known)
-    return f"{', '.join(strays)} is not in the manifest" if strays else ""
+    present = {path for path in present if path in listed or not path.startswith(".")}
+    return _damage(folder, entries, present)

@@ -21,6 +21,9 @@ examples:
   python -m export check --junit parity.xml          what CI runs: is the published still right?
   python -m export verify android_assets             is a pulled folder whole? (no torch needed)
   python -m export diff old/ android_assets          what a release changes, for a pull request
+  python -m export budget android_assets --only w4   what it adds to an app, against 500 KB
+  python -m export golden android_assets             do image and model behave here as they must?
+  python -m export robustness --data xrays/          what each preprocessing mistake costs
   python -m export explain coreml --precision fp16   the layer at which a file leaves PyTorch
   python -m export doctor                            what works here, and how to mend the rest
 
@@ -102,6 +105,12 @@ def _parser() -> argparse.ArgumentParser:
     export_all.add_argument(
         "--no-latency", action="store_true", help="do not time the artifacts for the manifest"
     )
+    export_all.add_argument(
+        "--budget",
+        type=_size,
+        metavar="SIZE",
+        help="exit 1 if a format has no published file within this, such as 500KB",
+    )
     export_all.set_defaults(command=_all)
 
     check = commands.add_parser(
@@ -160,6 +169,8 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--data", type=Path, metavar="PLACE", help="where the image is from")
     explain.set_defaults(command=_explain)
 
+    _add_robustness(commands)
+
     doctor = commands.add_parser("doctor", help="which formats work here, and how to mend the rest")
     doctor.add_argument(
         "--try",
@@ -173,7 +184,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_commands_on_folders(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """What mobile developers run on what they pull: the standard library is enough."""
-    from export import diff, verify
+    from export import budget, diff, verify
 
     raw = argparse.RawDescriptionHelpFormatter
     verifying = commands.add_parser(
@@ -197,6 +208,89 @@ def _add_commands_on_folders(commands: argparse._SubParsersAction[argparse.Argum
     comparing.add_argument("new", type=Path, metavar="NEW", help="likewise")
     comparing.add_argument("--json", action="store_true", help="JSON on stdout, not Markdown")
     comparing.set_defaults(command=_diff)
+
+    weighing = commands.add_parser(
+        "budget",
+        help="what the files add to an app's download, held against a limit",
+        description=budget.DESCRIPTION,
+        epilog=budget.EPILOG,
+        formatter_class=raw,
+    )
+    weighing.add_argument("folder", type=Path, metavar="DIR", help="an asset folder")
+    weighing.add_argument(
+        "--limit",
+        type=_size,
+        default=budget.MODEL_LIMIT_BYTES,
+        metavar="SIZE",
+        help="of a file or package (default: 500KB, which the paper promises)",
+    )
+    weighing.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="what the app ships: a format, precision, both ('onnx w4') or path (repeat it)",
+    )
+    weighing.add_argument(
+        "--total", type=_size, metavar="SIZE", help="limit of all that --only names, zipped"
+    )
+    weighing.add_argument(
+        "--runtime-bytes",
+        type=_size,
+        metavar="SIZE",
+        help="of the runtime in the download, from your own APK or IPA; counts towards --total",
+    )
+    weighing.set_defaults(command=_budget)
+    golden = commands.add_parser(
+        "golden",
+        help="replay a folder's golden pack, or tell what an app gets wrong",
+        description="Replay the golden pack of an asset folder through the resize rule and every "
+        "file that has a runtime here. With --case: what an app made of that image is told apart, "
+        "right, a known mistake in preprocessing, or a fault of the model. Needs no torch, but for "
+        ".ptl files and one of the mistakes.",
+    )
+    golden.add_argument("folder", type=Path, metavar="DIR", help="an asset folder")
+    golden.add_argument("--case", metavar="NAME", help="the image that the app was given")
+    golden.add_argument(
+        "--pixels",
+        type=Path,
+        metavar="FILE",
+        help="what the app gave to its model for it: an RGB .png, or an .npy array",
+    )
+    golden.add_argument(
+        "--probs", metavar="P,Q", help="what its model answered, in the order of labels.txt"
+    )
+    golden.add_argument(
+        "--artifact", metavar="FILE", help="the file that it ran, as the folder names it"
+    )
+    golden.add_argument("--json", type=Path, metavar="FILE", help="write the verdict as JSON")
+    golden.add_argument(
+        "--strict", action="store_true", help="exit 1 also if something could not be run here"
+    )
+    golden.set_defaults(command=_golden)
+
+
+def _add_robustness(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    robustness = commands.add_parser(
+        "robustness",
+        help="what each preprocessing mistake of apps costs: labels that flip, AUROC",
+        description="Replay the validation images through the filters and mistakes of phones. "
+        "Exit code 1 if plain bilinear flips more labels than its limit.",
+    )
+    _add_common(robustness)
+    robustness.add_argument(
+        "--assets",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="where android_assets/ and ios_assets/ are (default: here)",
+    )
+    robustness.add_argument(
+        "--format", default="onnx", choices=FORMAT_NAMES, help="of the file (default: onnx)"
+    )
+    robustness.add_argument("--precision", default="fp32", metavar="P", help="(default: fp32)")
+    robustness.add_argument("--out", type=Path, metavar="FILE", help="write the table as JSON")
+    robustness.set_defaults(command=_robustness)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -251,6 +345,7 @@ def _all(options: argparse.Namespace) -> int:
         jobs=options.jobs,
         latency=not options.no_latency,
         strict=options.strict,
+        budget_bytes=options.budget,
     )
     return export_all(request, open_console())
 
@@ -339,6 +434,79 @@ def _explain(options: argparse.Namespace) -> int:
     return int(any(place.differs for place in found.places))
 
 
+def _golden(options: argparse.Namespace) -> int:
+    from export.golden.replay import replay
+    from export.golden.report import print_replay, replay_document
+    from export.report import to_json
+    from pipeline.errors import BadInput
+    from pipeline.placement import write_text
+    from pipeline.terminal import open_console
+
+    given = [o for o in ("pixels", "probs", "artifact") if getattr(options, o) is not None]
+    if options.case is not None:
+        return _diagnose(options)
+    if given:
+        raise BadInput(f"--{given[0]} is of one image: name it with --case")
+    found = replay(options.folder)
+    print_replay(open_console(), found)
+    if options.json:
+        write_text(options.json, to_json(replay_document(found)))
+    return int(found.failed or (options.strict and found.not_run))
+
+
+def _diagnose(options: argparse.Namespace) -> int:
+    from export.golden.diagnosis import diagnose, read_answer, read_app_pixels
+    from export.golden.replay import read_both
+    from export.golden.report import diagnosis_document
+    from export.report import to_json
+    from pipeline.errors import BadInput
+    from pipeline.placement import write_text
+
+    if options.pixels is None and options.probs is None:
+        raise BadInput("--case needs what the app made of it: --pixels, --probs or both")
+    pack, artifacts = read_both(options.folder)
+    pixels = options.pixels and read_app_pixels(options.pixels, pack.side)
+    answer = None
+    if options.probs is not None:
+        answer = read_answer(options.probs, options.artifact, artifacts)
+    found = diagnose(pack, options.case, pixels, answer)
+    for sentence in found.sentences:
+        print(sentence)
+    if options.json:
+        write_text(options.json, to_json(diagnosis_document(found)))
+    return int(found.faulty)
+
+
+def _robustness(options: argparse.Namespace) -> int:
+    from export.report import to_json
+    from export.robustness import (
+        NO_DATA,
+        print_robustness,
+        published_robustness,
+        robustness_document,
+    )
+    from pipeline.checkpoint import RELEASED
+    from pipeline.placement import write_text
+    from pipeline.terminal import open_console
+
+    _refuse_below_one(options, "images")
+    found, reason = None, NO_DATA
+    if options.data is not None:
+        found, reason = published_robustness(
+            options.assets,
+            options.checkpoint or RELEASED,
+            (options.format, options.precision),
+            options.data,
+            options.images or IMAGES,
+        )
+    print_robustness(open_console(), found, reason)
+    if options.out:
+        write_text(options.out, to_json(robustness_document(found, reason)))
+    if found is None:
+        return int(options.strict)
+    return int(bool(found.broken))
+
+
 def _diff(options: argparse.Namespace) -> int:
     from export.diff import compare, read
     from export.diff_report import to_json, to_markdown
@@ -347,6 +515,23 @@ def _diff(options: argparse.Namespace) -> int:
     changes = compare(old, new)
     print((to_json if options.json else to_markdown)(old, new, changes), end="")
     return int(any(change.breaking for change in changes))
+
+
+def _budget(options: argparse.Namespace) -> int:
+    from export.budget import to_markdown, weigh
+
+    found = weigh(options.folder, options.limit, options.only, options.total, options.runtime_bytes)
+    print(to_markdown(found, options.only), end="")
+    return int(bool(found.faults))
+
+
+def _size(given: str) -> int:
+    from export.budget import parse_bytes
+
+    try:
+        return parse_bytes(given)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from export.verify import MANIFEST_FILE, CannotCheck, load_manifest
+from export.verify import MANIFEST_FILE, CannotCheck, by_top, load_manifest
 from pipeline.errors import BadInput
 
 DESCRIPTION: Final = """\
@@ -42,6 +42,19 @@ INPUT_ACTIONS: Final = {
     "width": "Resize images to the new size.",
     "height": "Resize images to the new size.",
 }
+LAYOUT_ACTIONS: Final = {
+    (
+        2,
+        3,
+    ): "Take the new verify.py. A reader of manifest.json that insists on schema 2 must take 3, "
+    "which only adds `files` and `zipped_bytes`.",
+}
+TUPLE_ACTION: Final = (
+    "Take the first of the tuple that the file now returns; it returned one tensor."
+)
+# Formats that return one tensor as it is and several as a tuple; elsewhere outputs have names.
+RETURN_TUPLES: Final = ("torchscript",)
+FOR_PEOPLE: Final = ("README.md", "golden")  # no app stops working without them
 Manifest = Mapping[str, Any]
 Artifact = Mapping[str, Any]
 
@@ -97,7 +110,9 @@ def compare(old: Manifest, new: Manifest) -> tuple[Change, ...]:
 
 
 def _layout(old: Manifest, new: Manifest) -> Iterator[Change]:
-    action = "Read manifest.json by its new schema (docs/manifest.md)."
+    action = LAYOUT_ACTIONS.get(
+        (old["schema"], new["schema"]), "Read manifest.json by its new schema (docs/manifest.md)."
+    )
     yield from _differing("layout", "schema", old["schema"], new["schema"], action)
 
 
@@ -127,8 +142,21 @@ def _input(old: Manifest, new: Manifest) -> Iterator[Change]:
 
 
 def _output(old: Manifest, new: Manifest) -> Iterator[Change]:
-    for names, was, now in _by_artifact(old, new, lambda artifact: artifact["outputs"]):
-        yield Change("output", names, was, now, "Read the answer as the file now gives it.")
+    """An output that comes after the old ones is found by whoever asks for it, by nobody else."""
+
+    def outputs(artifact: Artifact) -> tuple[bool, Any]:
+        ports = artifact["outputs"]
+        return artifact["format"] in RETURN_TUPLES and len(ports) > 1, ports
+
+    for names, (was_tuple, was), (is_tuple, now) in _by_artifact(old, new, outputs):
+        if now[: len(was)] != was:
+            yield Change("output", names, was, now, "Read the answer as the file now gives it.")
+        elif is_tuple and not was_tuple:
+            yield Change("output", names, was, now, TUPLE_ACTION)
+        else:
+            added = ", ".join(str(port["name"]) for port in now[len(was) :])
+            note = f"{added} is new; what was there is as it was"
+            yield Change("output", names, was, now, note=note)
 
 
 def _decision(old: Manifest, new: Manifest) -> Iterator[Change]:
@@ -197,6 +225,35 @@ def _files(old: Manifest, new: Manifest) -> Iterator[Change]:
     ]
     if contents:
         yield Change("files", "with new contents", "", ", ".join(contents))
+    yield from _files_beside(old, new)
+
+
+def _files_beside(old: Manifest, new: Manifest) -> Iterator[Change]:
+    """The files that belong to no artifact: labels, generated code, golden pack."""
+    before, after = (
+        {entry["path"]: entry["sha256"] for entry in manifest.get("files", ())}
+        for manifest in (old, new)
+    )
+    if not before or not after:
+        note = "schema 2 does not list them"
+        was, now = ", ".join(by_top([*before])), ", ".join(by_top([*after]))
+        yield from _differing("files", "beside the artifacts", was, now, note=note)
+        return
+    gone = [path for path in before if path not in after]
+    needed = [path for path in gone if path.split("/")[0] not in FOR_PEOPLE]
+    others = [path for path in gone if path not in needed]
+    added = [path for path in after if path not in before]
+    contents = [path for path in after if path in before and before[path] != after[path]]
+    if needed:
+        action = "Do without these, or stay with the old release."
+        yield Change("files", "beside the artifacts, gone", ", ".join(needed), None, action)
+    if others:
+        yield Change("files", "beside the artifacts, gone", ", ".join(by_top(others)), None)
+    if added:
+        yield Change("files", "beside the artifacts, added", None, ", ".join(by_top(added)))
+    if contents:
+        what = "beside the artifacts, with new contents"
+        yield Change("files", what, "", ", ".join(by_top(contents)))
 
 
 def _sizes(old: Manifest, new: Manifest) -> Iterator[Change]:
@@ -204,6 +261,10 @@ def _sizes(old: Manifest, new: Manifest) -> Iterator[Change]:
         was, now = before["size_bytes"], after["size_bytes"]
         if was != now:
             yield Change("size", f"{key}: bytes", was, now, note=f"{now / was - 1:+.1%}")
+        was, now = before.get("zipped_bytes"), after.get("zipped_bytes")
+        if was and now and was != now:  # schema 2 does not have them
+            note = f"{now / was - 1:+.1%}"
+            yield Change("size", f"{key}: bytes zipped", was, now, note=note)
 
 
 def _latency(old: Manifest, new: Manifest) -> Iterator[Change]:

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from export.download import zipped_bytes
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from export.promotion import Promotion
     from pipeline.checkpoint import ModelSpec
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
+READABLE: Final = (2, SCHEMA)
 MANIFEST_FILE: Final = "manifest.json"
+SUM_FILE: Final = f"{MANIFEST_FILE}.sha256"
 SCHEMA_FILE: Final = Path(__file__).parent / "manifest.schema.json"
 TOOLS: Final = ("coremltools", "numpy", "onnx", "onnxruntime", "onnxsim", "torch", "torchvision")
 BLOCK_BYTES: Final = 1 << 20
@@ -66,7 +69,11 @@ def build_manifest(
     artifacts: Sequence[Published],
     rejected: Sequence[Published] = (),
 ) -> dict[str, Any]:
-    """The manifest of one asset folder; `rejected` was kept back by the promotion gate."""
+    """The manifest of one asset folder; `rejected` was kept back by the promotion gate.
+
+    Only `files` is missing, which is for whoever writes the files beside the artifacts to add: some
+    of them are made from this document.
+    """
     return {
         "schema": SCHEMA,
         "model": {
@@ -96,17 +103,26 @@ def build_manifest(
 
 
 def write_manifest(folder: Path, document: Mapping[str, Any]) -> None:
-    """Write the document, after holding it against the schema: a wrong one is our own bug."""
+    """Write the document, after holding it against the schema: a wrong one is our own bug.
+
+    Beside it goes its own SHA-256, as sha256sum writes it, so that damage to it shows as well.
+    """
     _validate(document)
     text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    (folder / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
+    content = f"{text}\n".encode()
+    (folder / MANIFEST_FILE).write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    (folder / SUM_FILE).write_bytes(f"{digest}  {MANIFEST_FILE}\n".encode())
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read the manifest of an asset folder.
+    """Read the manifest of an asset folder, as it stands there.
+
+    One of schema 2, of an earlier release, is read as well: it has no `files` and no
+    `zipped_bytes`, all else is the same.
 
     Raises:
-        BadInput: no manifest there, or one that is not of this schema.
+        BadInput: no manifest there, or one of another schema.
     """
     import jsonschema
 
@@ -121,11 +137,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise BadInput(f"{path} is not JSON: {error}") from error
     found = document.get("schema") if isinstance(document, dict) else None
-    if found != SCHEMA:
-        raise BadInput(f"{path} has schema {found!r}, this version reads {SCHEMA}; export again")
+    if isinstance(found, bool) or found not in READABLE:
+        known = " and ".join(map(str, READABLE))
+        raise BadInput(f"{path} has schema {found!r}, this version reads {known}; export again")
     assert isinstance(document, dict)
     try:
-        _validate(document)
+        _validate(document if found == SCHEMA else _as_current(document))
     except jsonschema.ValidationError as error:
         raise BadInput(f"{path} is damaged at {error.json_path}: {error.message}") from error
     return document
@@ -190,6 +207,7 @@ def _artifact(artifact: Published) -> dict[str, Any]:
         "precision": artifact.precision,
         "path": artifact.path.name,
         "size_bytes": sum(entry.size_bytes for entry in entries),
+        "zipped_bytes": zipped_bytes(artifact.path),
         "files": [asdict(entry) for entry in entries],
         "inputs": [_port(port) for port in artifact.description.inputs],
         "outputs": [_port(port) for port in artifact.description.outputs],
@@ -215,6 +233,15 @@ def _rejected(artifact: Published) -> dict[str, Any]:
 
 def _port(port: Any) -> dict[str, Any]:
     return {"name": port.name, "dtype": port.dtype, "shape": list(port.shape or ())}
+
+
+def _as_current(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A document of schema 2 with what schema 3 adds, so that one schema describes both."""
+    artifacts = document.get("artifacts")
+    if isinstance(artifacts, list):
+        artifacts = [{"zipped_bytes": 1, **a} if isinstance(a, dict) else a for a in artifacts]
+    added = {} if "artifacts" not in document else {"artifacts": artifacts}
+    return {"files": [], **document, **added, "schema": SCHEMA}
 
 
 def _validate(document: Mapping[str, Any]) -> None:

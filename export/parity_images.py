@@ -1,5 +1,5 @@
 """The images on which parity is proven: validation images of the user's data, or else the embedded
-synthetic samples, and always the fixed hard set.
+synthetic samples, and always the golden images and the fixed hard set.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from export.golden.image_files import GROUP as GOLDEN
+from export.golden.image_files import golden_images
 from export.hard_images import hard_images
 from pipeline import phantom
 from pipeline.dataset import read_dataset
@@ -33,7 +35,7 @@ class ParityImages:
 
     Attributes:
         names: (N,) relative file names, or names of drawn images.
-        groups: (N,) ``validation``, ``synthetic`` or ``hard``.
+        groups: (N,) ``validation``, ``synthetic``, ``golden`` or ``hard``.
         pixels: uint8 (N, side, side, 3) RGB.
         source: one phrase for the report.
         truth: class of each of the first V images, which are the validation images; empty if there
@@ -55,7 +57,8 @@ def gather_images(spec: ModelSpec, data: Path | None, limit: int) -> ParityImage
     Args:
         spec: gives the side, and the labels that the data must have.
         data: folder or table (`pipeline.dataset`); None: the embedded samples.
-        limit: at most so many validation images, evenly spaced; the hard set comes on top.
+        limit: at most so many validation images, evenly spaced; the golden and hard ones come on
+            top.
 
     Raises:
         BadInput: data that cannot be read, or of other labels than the model's.
@@ -64,22 +67,28 @@ def gather_images(spec: ModelSpec, data: Path | None, limit: int) -> ParityImage
     if data is None:
         named, group, source = _embedded(spec.side), "synthetic", "embedded synthetic samples"
     else:
-        samples, source = _validation(spec, data, limit)
+        samples, source = validation_samples(spec, data, limit)
         named = {sample.file: read_image(sample.path, spec.side) for sample in samples}
         group = "validation"
+    golden = {f"{GOLDEN}/{image.name}": image.pixels for image in golden_images(spec.side)}
     hard = hard_images(spec.side)
-    both = {**named, **hard}
+    every = {**named, **golden, **hard}
     return ParityImages(
-        names=tuple(both),
-        groups=(group,) * len(named) + ("hard",) * len(hard),
-        pixels=np.stack(list(both.values())),
-        source=f"{len(named)} {source} and {len(hard)} hard images",
+        names=tuple(every),
+        groups=(group,) * len(named) + (GOLDEN,) * len(golden) + ("hard",) * len(hard),
+        pixels=np.stack(list(every.values())),
+        source=f"{len(named)} {source}, {len(golden)} golden and {len(hard)} hard images",
         truth=tuple(spec.labels.index(sample.label) for sample in samples),
         patients=tuple(sample.patient or sample.file for sample in samples),
     )
 
 
-def _validation(spec: ModelSpec, data: Path, limit: int) -> tuple[list[Sample], str]:
+def validation_samples(spec: ModelSpec, data: Path, limit: int) -> tuple[list[Sample], str]:
+    """At most `limit` validation images, evenly spaced, and a phrase that says what they are.
+
+    Raises:
+        BadInput: data that cannot be read, or of other labels than the model's.
+    """
     dataset = read_dataset(data)
     if set(dataset.labels) != set(spec.labels):
         raise BadInput(

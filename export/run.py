@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.assets import FOLDERS, publish, refuse_foreign
+from export.assets import FOLDERS, ExtraFiles, publish, refuse_foreign
 from export.conversion import Conversion, convert_all
 from export.formats import FORMATS
 from export.manifest import Published, file_entries, tool_versions
 from export.parity import ParityResult, check_artifact
-from export.promotion import Promotion, promote
+from export.promotion import FULL, Promotion, promote
 from export.report import Row, exit_code, print_verdict, report_document, to_json
 from pipeline.checkpoint import checkpoint_sha256, read_spec
 from pipeline.errors import BadInput, MissingDependency, install_command, missing_modules
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from benchmarks.measure import Measurement
     from export.reference import References
+    from export.robustness import Robustness
     from pipeline.checkpoint import ModelSpec
 
 
@@ -43,6 +44,7 @@ class ExportRequest:
         jobs: converters at a time.
         latency: measure it for the manifest.
         strict: not run counts as failed.
+        budget_bytes: every format must have a published file of at most so many; None: no limit.
     """
 
     checkpoint: Path
@@ -55,6 +57,7 @@ class ExportRequest:
     jobs: int
     latency: bool
     strict: bool
+    budget_bytes: int | None = None
 
 
 def export_all(request: ExportRequest, console: Console) -> int:
@@ -71,8 +74,10 @@ def export_all(request: ExportRequest, console: Console) -> int:
     possible, absent = split_by_twin(request.checkpoint, wanted)
 
     # Imported here: `plan` must be able to refuse before torch takes its two seconds.
+    from export.golden.pack import golden_files
     from export.parity_images import gather_images
     from export.reference import References
+    from export.robustness import print_robustness, robustness_document
 
     # What cannot be read is refused before the first converter starts.
     images = gather_images(spec, request.data, request.image_limit)
@@ -87,10 +92,14 @@ def export_all(request: ExportRequest, console: Console) -> int:
         Row(name, precision, "", ParityResult("not_run", why)) for name, precision, why in absent
     ]
     rows += [_left_out(name) for name in FORMATS if name not in wanted]
-    folders = publish(request.root, spec, identity, *_by_platform(done, latencies))
+    fit, rejected = _by_platform(done, latencies)
+    extras = [_operator_configs(fit), lambda _, manifest: golden_files(manifest, references)]
+    folders = publish(request.root, spec, identity, fit, rejected, extras)
     refused = {name: dict(FORMATS[name].REFUSED) for name in wanted if FORMATS[name].REFUSED}
     print_verdict(console, rows, images.source, refused)
     _point_to_explain(console, rows)
+    robustness, why_not = _robustness(request, spec, done)
+    print_robustness(console, robustness, why_not)
     seconds = time.perf_counter() - start
     document = report_document(
         "all",
@@ -99,6 +108,7 @@ def export_all(request: ExportRequest, console: Console) -> int:
         model={"name": spec.name, "version": spec.version, "checkpoint_sha256": identity},
         published=[folder.name for folder in folders],
         refused=refused,
+        robustness=robustness_document(robustness, why_not),
         seconds=round(seconds, 1),
         tools=tool_versions(),
     )
@@ -107,7 +117,20 @@ def export_all(request: ExportRequest, console: Console) -> int:
         f"published: {', '.join(str(f) for f in folders) or 'nothing'}; "
         f"report: {request.build / 'report.json'}; {seconds:.0f} s"
     )
-    return exit_code(rows, request.strict)
+    over = _over_budget(folders, request.budget_bytes)
+    for sentence in over:
+        console.print(f"over the budget: {sentence}", markup=False, soft_wrap=True)
+    limit_broken = request.strict and robustness is not None and bool(robustness.broken)
+    return max(exit_code(rows, request.strict), int(bool(over) or limit_broken))
+
+
+def _over_budget(folders: Sequence[Path], limit_bytes: int | None) -> list[str]:
+    """Which format has no published file within the limit, and by how much."""
+    if limit_bytes is None:
+        return []
+    from export.budget import weigh
+
+    return [f"{f.name}: {fault}" for f in folders for fault in weigh(f, limit_bytes).faults]
 
 
 @dataclass(frozen=True)
@@ -251,6 +274,23 @@ def _point_to_explain(console: Console, rows: Sequence[Row]) -> None:
             )
 
 
+def _robustness(
+    request: ExportRequest, spec: ModelSpec, done: Sequence[Outcome]
+) -> tuple[Robustness | None, str]:
+    """What preprocessing mistakes cost the first fp32 file; or None, and why it was not asked."""
+    from export.parity_images import validation_samples
+    from export.robustness import NO_DATA, measure_if_run
+
+    if request.data is None:
+        return None, NO_DATA
+    for outcome in done:
+        if outcome.key[1] == FULL and outcome.parity.status == "pass":
+            samples, source = validation_samples(spec, request.data, request.image_limit)
+            module, path = FORMATS[outcome.key[0]], outcome.conversion.path
+            return measure_if_run(spec, module, path, samples, source)
+    return None, f"no {FULL} file passed"
+
+
 def _latencies(
     request: ExportRequest,
     spec: ModelSpec,
@@ -304,6 +344,18 @@ def _row(outcome: Outcome, latencies: Mapping[tuple[str, str], Mapping[str, Any]
 def _left_out(name: str) -> Row:
     """A format that was not asked for is in the report all the same."""
     return Row(name, "all", "", ParityResult("not_run", "left out by --formats"))
+
+
+def _operator_configs(fit: Mapping[str, Sequence[Published]]) -> ExtraFiles:
+    """For a build of onnxruntime with the published files' operators alone."""
+
+    def made(platform: str, manifest: Mapping[str, Any]) -> Mapping[str, bytes]:
+        from export.operators import FORMATS as RUN_BY_ONNXRUNTIME
+        from export.operators import operator_configs
+
+        return operator_configs([a.path for a in fit[platform] if a.format in RUN_BY_ONNXRUNTIME])
+
+    return made
 
 
 def _by_platform(

@@ -2,45 +2,62 @@
 
 In: an asset folder and, where an app pins it, the SHA-256 of its ``manifest.json``. Out: every
 difference, not just the first: files missing, changed, extra or of the wrong kind, labels in
-another order, a manifest that points out of the folder.
+another order, a manifest that points out of the folder. With ``--golden`` also: what the files
+answer on the golden pack, by the runtime that is installed here.
 
 This file is whole by itself, for the CI of an app: Python 3.9 or newer and its standard library are
-all that ``python verify.py DIR`` needs, wherever the file lies. Nothing in the folder is imported,
-unpickled, run or written, and no symbolic link in it is followed.
+all that ``python verify.py DIR`` needs, wherever the file lies; ``--golden`` uses onnxruntime where
+it is installed. Nothing in the folder is imported, unpickled or written, no symbolic link in it is
+followed, and no model is run whose hash is not the manifest's.
 
-The manifest is what all else is held against, so a manifest that was changed together with its
-files shows by its own SHA-256 alone: pin it with ``--manifest-sha256``.
+The manifest is what all else is held against. A manifest that was damaged shows by
+``manifest.json.sha256`` beside it; one that was changed together with that shows by its own SHA-256
+alone: pin it with ``--manifest-sha256``.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib
 import json
+import math
 import os
 import re
 import stat
+import struct
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 MANIFEST_FILE = "manifest.json"
+SUM_FILE = "manifest.json.sha256"
 LABELS_FILE = "labels.txt"
-# May be there and is not hashed by the manifest; .DS_Store is a desktop's and reaches no app.
-NOT_COVERED = ("README.md", ".DS_Store")
+GOLDEN_FILE = "golden/golden.json"
+README_FILE = "README.md"
+# May be there and are in no manifest: a desktop's and a repository's, which reach no app, and the
+# folders that Gradle and Swift write where a package is built in its own folder.
+OF_OTHERS = (".DS_Store", ".git")
+FOLDERS_OF_BUILDS = (".build", ".gradle", ".kotlin", ".swiftpm", "build")
+NO_FILES = (MANIFEST_FILE, SUM_FILE, *OF_OTHERS)  # names that `files` cannot list
+NO_ARTIFACTS = (LABELS_FILE, README_FILE, *NO_FILES)
 BLOCK_BYTES = 1 << 20
 MANIFEST_LIMIT_BYTES = 16 << 20  # a thousand times what a manifest has
 TEXT_LIMIT_BYTES = 1 << 20  # larger files are not looked into for the cause of a difference
 DESCRIPTION = """\
 Hold a pulled asset folder against its manifest: every file there, unchanged, none extra, labels.txt
 in the order of the outputs, no path or symbolic link out of the folder. Needs the standard library
-alone: an app's CI can run the one file export/verify.py by Python 3.9 or newer.
+alone: an app's CI can run the one file export/verify.py by Python 3.9 or newer. With --golden the
+ONNX and ORT files also answer the golden pack, where onnxruntime is installed.
 """
 EPILOG = """\
-exit codes: 0 all as the manifest says, 1 something differs (all of it is listed), 2 cannot be
-checked: no manifest, or one of an unknown schema
+exit codes: 0 all as the manifest says (what was left out or not run is listed), 1 something differs
+(all of it is listed), 2 cannot be checked: no manifest, or one of an unknown schema
 """
 
 
@@ -67,10 +84,11 @@ class Verdict:
     Attributes:
         model: name, version and checkpoint_sha256 as the manifest says.
         manifest_sha256: of manifest.json itself; what an app pins.
-        files: how many files the manifest lists.
+        files: how many files the manifest lists, without those left out.
         size_bytes: their sum.
         differences: sorted by path; empty: all as the manifest says.
         not_covered: files that are there and that the manifest does not speak of by design.
+        left_out: listed files that are not there and that nobody asked for, sorted.
     """
 
     schema: int
@@ -80,6 +98,7 @@ class Verdict:
     size_bytes: int
     differences: tuple[Difference, ...]
     not_covered: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
 
 class CannotCheck(Exception):
@@ -170,19 +189,17 @@ MODEL = {
     "metrics": "an object",
     "intended_use": "a string",
 }
+FILE = {
+    "path": "a string",
+    "size_bytes": "an integer of at least 0",
+    "sha256": "a SHA-256 in lower case",
+}
 ARTIFACT = {
     "format": "a string",
     "precision": "a string",
     "path": "a string",
     "size_bytes": "an integer of at least 1",
-    "files": Items(
-        {
-            "path": "a string",
-            "size_bytes": "an integer of at least 0",
-            "sha256": "a SHA-256 in lower case",
-        },
-        least=1,
-    ),
+    "files": Items(FILE, least=1),
     "inputs": Items(PORT),
     "outputs": Items(PORT),
     "requires": "an object of strings and integers",
@@ -207,6 +224,12 @@ REJECTED = {
     "size_bytes": "an integer of at least 1",
     "accuracy": ACCURACY,
 }
+ARTIFACT_2 = {
+    **ARTIFACT,
+    "checkpoint_sha256": "a SHA-256 in lower case",
+    "accuracy": Nullable(ACCURACY),
+    "session": "an object of strings and integers",
+}
 # Schema number -> the fields it needs. Others may be there: a later release may add some without
 # raising the number, which says that a field has changed its meaning.
 FIELDS: Mapping[int, Mapping[str, Any]] = {
@@ -219,15 +242,15 @@ FIELDS: Mapping[int, Mapping[str, Any]] = {
     2: {
         "schema": "an integer",
         "model": MODEL,
-        "artifacts": Items(
-            {
-                **ARTIFACT,
-                "checkpoint_sha256": "a SHA-256 in lower case",
-                "accuracy": Nullable(ACCURACY),
-                "session": "an object of strings and integers",
-            },
-            least=1,
-        ),
+        "artifacts": Items(ARTIFACT_2, least=1),
+        "rejected": Items(REJECTED),
+        "tools": "an object of strings",
+    },
+    3: {
+        "schema": "an integer",
+        "model": MODEL,
+        "artifacts": Items({**ARTIFACT_2, "zipped_bytes": "an integer of at least 1"}, least=1),
+        "files": Items(FILE),
         "rejected": Items(REJECTED),
         "tools": "an object of strings",
     },
@@ -293,7 +316,8 @@ def load_manifest(path: Path) -> tuple[dict[str, Any], str]:
         raise CannotCheck(f"{path} is not JSON{cause or f': {error}'}") from error
     number = document.get("schema") if isinstance(document, dict) else None
     if not isinstance(number, int) or isinstance(number, bool) or number not in FIELDS:
-        known = " and ".join(map(str, FIELDS))
+        *others, newest = FIELDS
+        known = f"{', '.join(map(str, others))} and {newest}"
         raise CannotCheck(
             f"{path} has schema {_shown(repr(number))}, known here: {known}; take the verify.py of "
             "the release that the folder is from"
@@ -325,11 +349,23 @@ def _refuse_constant(name: str) -> None:
 # --- the folder ---------------------------------------------------------------------------------
 
 
-def verify(folder: Path, manifest_sha256: str | None = None) -> Verdict:
+@dataclass(frozen=True)
+class Listed:
+    """What the manifest says of a file; `part`: the artifact that it belongs to, or itself."""
+
+    size_bytes: int
+    sha256: str
+    part: str
+
+
+def verify(folder: Path, manifest_sha256: str | None = None, only: Sequence[str] = ()) -> Verdict:
     """Hold a folder against its manifest; with `manifest_sha256`, the manifest against that.
 
+    With `only`, patterns as of a shell, just the artifacts, files and folders whose path matches
+    one must be there. What is there is checked whether it matches or not.
+
     Raises:
-        CannotCheck: no folder, no manifest, or one of an unknown schema.
+        CannotCheck: no folder, no manifest, one of an unknown schema, or a pattern for nothing.
     """
     if not folder.is_dir():
         raise CannotCheck(f"no folder at {folder}")
@@ -337,51 +373,94 @@ def verify(folder: Path, manifest_sha256: str | None = None) -> Verdict:
     wrong = _constant_faults(document)
     if wrong:
         raise CannotCheck(*(f"{folder / MANIFEST_FILE}: {fault}" for fault in wrong))
-    differences: list[Difference] = []
+    if "files" not in FIELDS[document["schema"]]:
+        document.pop("files", None)  # a field of that name means nothing there
+    listed, differences = _listed_files(document)
+    checks = _checks(folder, document, digest, listed)
+    _refuse_patterns_for_nothing(only, checks)
     if manifest_sha256 is not None and digest != manifest_sha256.lower():
         message = f"its SHA-256 is {digest}, pinned is {manifest_sha256.lower()}"
         differences.append(Difference("changed", MANIFEST_FILE, message))
-    listed, faults = _listed_files(document)
-    differences += faults
     differences += _label_faults(document["model"])
     parents = {parent for path in listed for parent in _parents(path)}
     found = set()
     not_covered = []
     for path, mode in _entries(folder, parents, differences):
         found.add(path)
-        wanted_folder = path in parents and path not in listed
-        known = path in listed or path in (MANIFEST_FILE, LABELS_FILE, *NOT_COVERED)
-        if not (known or wanted_folder):
+        if path in checks:
+            differences += _no_file(path, mode) or checks[path]()
+        elif path in parents:
+            differences += _no_folder(path, mode)
+        elif _is_of_others(path, mode):
+            not_covered.append(path)
+        elif path != MANIFEST_FILE:
             kind = "folder" if stat.S_ISDIR(mode) else "file"
             differences.append(Difference("extra", path, f"{kind} that is not in the manifest"))
-        elif stat.S_ISLNK(mode):
-            message = "symbolic link; it is not followed"
-            differences.append(Difference("link", path, message))
-        elif wanted_folder:
-            if not stat.S_ISDIR(mode):
-                message = "not a folder, which the manifest has files in"
-                differences.append(Difference("not a folder", path, message))
-        elif not stat.S_ISREG(mode):
-            what = "a folder" if stat.S_ISDIR(mode) else "a device or pipe"
-            differences.append(Difference("not a file", path, f"{what} in place of a file"))
-        elif path in listed:
-            differences += _compared(folder, path, *listed[path])
-        elif path == LABELS_FILE:
-            differences += _compared_labels(folder, document["model"]["labels"])
-        elif path in NOT_COVERED:
-            not_covered.append(path)
-    for path in sorted({*listed, LABELS_FILE} - found):
-        differences.append(Difference("missing", path, "not in the folder"))
+    if "files" not in document:
+        not_covered += {README_FILE} & found
+    # No artifact is left out by half: what is there of one asks for the rest.
+    begun = {entry.part for path, entry in listed.items() if path in found}
+    absent = sorted(checks.keys() - found - ({README_FILE} - listed.keys()))
+    left_out = [
+        path
+        for path in absent
+        if only and not matches(path, only) and not (path in listed and listed[path].part in begun)
+    ]
+    missing = [path for path in absent if path not in left_out]
+    differences += [Difference("missing", path, "not in the folder") for path in missing]
     model = document["model"]
+    here = [entry for path, entry in listed.items() if path not in left_out]
     return Verdict(
         schema=document["schema"],
         model={key: model[key] for key in ("name", "version", "checkpoint_sha256")},
         manifest_sha256=digest,
-        files=len(listed),
-        size_bytes=sum(size for size, _ in listed.values()),
+        files=len(here),
+        size_bytes=sum(entry.size_bytes for entry in here),
         differences=tuple(sorted(differences, key=lambda d: (d.path, d.kind, d.message))),
         not_covered=tuple(sorted(not_covered)),
+        left_out=tuple(left_out),
     )
+
+
+def _checks(
+    folder: Path, document: Mapping[str, Any], digest: str, listed: Mapping[str, Listed]
+) -> dict[str, Callable[[], list[Difference]]]:
+    """Path -> what compares the file there: all that is listed, and what no manifest lists."""
+
+    def labels() -> list[Difference]:
+        said = _compared_labels(folder, document["model"]["labels"])
+        return said or ([] if LABELS_FILE not in listed else listed_file(LABELS_FILE))
+
+    def listed_file(path: str) -> list[Difference]:
+        return _compared(folder, path, listed[path])
+
+    if "files" in document:
+        others = {SUM_FILE: lambda: _compared_sum(folder, digest)}
+    else:
+        others = {README_FILE: list}
+    return {**{path: partial(listed_file, path) for path in listed}, **others, LABELS_FILE: labels}
+
+
+def _is_of_others(path: str, mode: int) -> bool:
+    if path in FOLDERS_OF_BUILDS:
+        return stat.S_ISDIR(mode)
+    return path in OF_OTHERS and not stat.S_ISLNK(mode)
+
+
+def _refuse_patterns_for_nothing(only: Sequence[str], paths: Iterable[str]) -> None:
+    for pattern in only:
+        if not any(matches(path, [pattern]) for path in paths):
+            tops = sorted({path.split("/")[0] for path in paths})
+            raise CannotCheck(
+                f"--only {_shown(pattern)}: nothing of that name belongs to the folder; there are "
+                + _shown(", ".join(tops))
+            )
+
+
+def matches(path: str, patterns: Sequence[str]) -> bool:
+    """Whether a pattern names the path or a folder that it lies in."""
+    names = [path, *_parents(path)]
+    return any(fnmatchcase(name, pattern.rstrip("/")) for name in names for pattern in patterns)
 
 
 def unsafe(path: str) -> str:
@@ -421,35 +500,46 @@ def _label_faults(model: Mapping[str, Any]) -> list[Difference]:
     return [Difference("manifest", MANIFEST_FILE, fault) for fault in faults]
 
 
-def _listed_files(
-    document: Mapping[str, Any],
-) -> tuple[dict[str, tuple[int, str]], list[Difference]]:
-    """Path -> (size, SHA-256) of what may be looked for, and what is wrong with the list itself."""
-    listed: dict[str, tuple[int, str]] = {}
+def _listed_files(document: Mapping[str, Any]) -> tuple[dict[str, Listed], list[Difference]]:
+    """What may be looked for, by its path, and what is wrong with the list itself."""
+    listed: dict[str, Listed] = {}
     faults = []
+
+    def take(entry: Mapping[str, Any], part: str, reason: str) -> None:
+        path = entry["path"]
+        reason = unsafe(path) or reason or ("is listed twice" if path in listed else "")
+        if reason:
+            faults.append(Difference("manifest", path, f"path of a file {reason}"))
+        else:
+            listed[path] = Listed(entry["size_bytes"], entry["sha256"], part)
+
+    roots = [artifact["path"] for artifact in document["artifacts"]]
     for artifact in document["artifacts"]:
         root = artifact["path"]
         reason = unsafe(root) or ("is not beside the manifest" if "/" in root else "")
         if reason:
             faults.append(Difference("manifest", root, f"path of an artifact {reason}"))
         for entry in artifact["files"]:
-            path = entry["path"]
-            reason = unsafe(path)
-            if not reason and path != root and not path.startswith(f"{root}/"):
+            reason = "is a name that the folder itself needs" * (entry["path"] in NO_ARTIFACTS)
+            if not _is_within(entry["path"], root):
                 reason = f"is no part of the artifact {_shown(root)}"
-            if not reason and path in (MANIFEST_FILE, LABELS_FILE, *NOT_COVERED):
-                reason = "is a name that the folder itself needs"
-            if not reason and path in listed:
-                reason = "is listed twice"
-            if reason:
-                faults.append(Difference("manifest", path, f"path of a file {reason}"))
-            else:
-                listed[path] = (entry["size_bytes"], entry["sha256"])
+            take(entry, root, reason)
         total = sum(entry["size_bytes"] for entry in artifact["files"])
         if total != artifact["size_bytes"]:
             message = f"listed with {artifact['size_bytes']:,} bytes, its files have {total:,}"
             faults.append(Difference("manifest", root, message))
+    for entry in document.get("files", ()):
+        reason = "is a name that no listed file may have" * (entry["path"] in NO_FILES)
+        if any(_is_within(entry["path"], root) for root in roots):
+            reason = "is a part of an artifact"
+        take(entry, entry["path"], reason)
+    if "files" in document and LABELS_FILE not in listed:
+        faults.append(Difference("manifest", LABELS_FILE, "the manifest does not list it"))
     return listed, faults
+
+
+def _is_within(path: str, root: str) -> bool:
+    return path == root or path.startswith(f"{root}/")
 
 
 def _parents(path: str) -> list[str]:
@@ -482,21 +572,56 @@ def _entries(
                 waiting.append(path)
 
 
-def _compared(folder: Path, path: str, size_bytes: int, sha256: str) -> list[Difference]:
+def _no_file(path: str, mode: int) -> list[Difference]:
+    """What is there in place of a regular file; empty: it is one."""
+    if stat.S_ISLNK(mode):
+        return [Difference("link", path, "symbolic link; it is not followed")]
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a device or pipe"
+        return [Difference("not a file", path, f"{what} in place of a file")]
+    return []
+
+
+def _no_folder(path: str, mode: int) -> list[Difference]:
+    """What is there in place of a folder; empty: it is one."""
+    if stat.S_ISLNK(mode):
+        return [Difference("link", path, "symbolic link; it is not followed")]
+    if not stat.S_ISDIR(mode):
+        message = "not a folder, which the manifest has files in"
+        return [Difference("not a folder", path, message)]
+    return []
+
+
+def _compared(folder: Path, path: str, entry: Listed) -> list[Difference]:
     """A regular file against its entry; what is not of its size is not hashed."""
     try:
         found = (folder / path).stat().st_size
-        if found != size_bytes:
-            message = f"{found:,} bytes, the manifest says {size_bytes:,}"
-        elif file_sha256(folder / path) != sha256:
+        if found != entry.size_bytes:
+            message = f"{found:,} bytes, the manifest says {entry.size_bytes:,}"
+        elif file_sha256(folder / path) != entry.sha256:
             message = "of the right size, but its SHA-256 is not the manifest's"
         else:
             return []
         if found <= TEXT_LIMIT_BYTES:
-            message += _cause((folder / path).read_bytes(), sha256)
+            message += _cause((folder / path).read_bytes(), entry.sha256)
     except OSError as error:
         return [Difference("unreadable", path, str(error.strerror))]
     return [Difference("changed", path, message)]
+
+
+def _compared_sum(folder: Path, digest: str) -> list[Difference]:
+    """manifest.json.sha256, a line as sha256sum writes and checks it."""
+    expected = f"{digest}  {MANIFEST_FILE}\n".encode()
+    try:
+        with (folder / SUM_FILE).open("rb") as file:
+            content = file.read(TEXT_LIMIT_BYTES)
+    except OSError as error:
+        return [Difference("unreadable", SUM_FILE, str(error.strerror))]
+    if content == expected:
+        return []
+    cause = _cause(content, hashlib.sha256(expected).hexdigest())
+    message = f"does not say {digest}, which {MANIFEST_FILE} has: one of the two was changed{cause}"
+    return [Difference("changed", SUM_FILE, message)]
 
 
 def file_sha256(path: Path) -> str:
@@ -539,6 +664,215 @@ def _compared_labels(folder: Path, labels: Sequence[str]) -> list[Difference]:
     return [Difference("labels", LABELS_FILE, message)]
 
 
+# --- the golden pack ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What an artifact answers on the golden pack: ``pass``, ``fail`` or ``not run``, and why."""
+
+    path: str
+    status: str
+    message: str
+
+
+@dataclass(frozen=True)
+class GoldenCase:
+    """An image of the pack: side x side RGB bytes, and by artifact path the K probabilities."""
+
+    name: str
+    pixels: bytes
+    probs: Mapping[str, Sequence[float]]
+
+
+class CannotReplay(Exception):
+    """There is no golden pack as published, or nothing to run it by."""
+
+
+GOLDEN = {
+    "schema": "an integer",
+    "model": {"checkpoint_sha256": "a SHA-256 in lower case"},
+    "side": "an integer of at least 1",
+    "cases": Items(
+        {
+            "name": "a string",
+            "tensor": "a string",
+            "tensor_sha256": "a SHA-256 in lower case",
+            "probs": "an object",
+        },
+        least=1,
+    ),
+    "tolerances": "an object",
+}
+RUN_HERE = ("onnx", "ort")  # the formats of onnxruntime
+
+
+def replay(folder: Path, verdict: Verdict) -> tuple[Replay, ...]:
+    """Give the golden pack's exact pixels to each artifact, compare with the answers written there.
+
+    Only what `verdict` found nothing wrong with is run. A model that answers otherwise here, its
+    file being as it was published, points to the runtime; pixels are not at fault.
+    """
+    document, _ = load_manifest(folder / MANIFEST_FILE)
+    wrong = {difference.path for difference in verdict.differences} | set(verdict.left_out)
+    replays = []
+    try:
+        pack, cases = _golden_pack(folder, document, wrong)
+        _import_runtime()
+    except CannotReplay as stopped:
+        return tuple(Replay(a["path"], "not run", str(stopped)) for a in document["artifacts"])
+    for artifact in document["artifacts"]:
+        path = artifact["path"]
+        allowed = pack["tolerances"].get(path)
+        if artifact["format"] not in RUN_HERE:
+            reason = "onnxruntime does not run it; `python -m export check` does"
+        elif wrong & {path, *(entry["path"] for entry in artifact["files"])}:
+            reason = "it is not there as published"
+        elif not _is_number(allowed) or any(path not in case.probs for case in cases):
+            reason = "the golden pack has no answers for it"
+        else:
+            replays.append(_replay(folder, path, cases, pack["side"], allowed))
+            continue
+        replays.append(Replay(path, "not run", reason))
+    return tuple(replays)
+
+
+def _golden_pack(
+    folder: Path, document: Mapping[str, Any], wrong: set[str]
+) -> tuple[Mapping[str, Any], list[GoldenCase]]:
+    listed = {entry["path"] for entry in document.get("files", ())}
+    if GOLDEN_FILE not in listed:
+        raise CannotReplay("the folder has no golden pack")
+    if any(_is_within(path, GOLDEN_FILE.split("/")[0]) for path in wrong):
+        raise CannotReplay("the golden pack is not there as published")
+    try:
+        pack = json.loads((folder / GOLDEN_FILE).read_bytes())
+        faults = shape_faults(pack, GOLDEN)
+        if not faults and pack["schema"] != 1:
+            faults = [f"schema {pack['schema']}, known here: 1"]
+        if (
+            not faults
+            and pack["model"]["checkpoint_sha256"] != document["model"]["checkpoint_sha256"]
+        ):
+            faults = ["it is of another model"]
+        cases = (
+            [] if faults else [_golden_case(folder, pack, case, listed) for case in pack["cases"]]
+        )
+    except (OSError, ValueError) as error:
+        faults = [str(error)]
+    if faults:
+        raise CannotReplay(f"{GOLDEN_FILE} cannot be used: {'; '.join(faults)}")
+    return pack, cases
+
+
+def _golden_case(
+    folder: Path, pack: Mapping[str, Any], case: Mapping[str, Any], listed: set[str]
+) -> GoldenCase:
+    path = case["tensor"]
+    if path not in listed:
+        raise ValueError(f"the manifest does not list {path}")
+    pixels = png_pixels((folder / path).read_bytes(), pack["side"])
+    if hashlib.sha256(pixels).hexdigest() != case["tensor_sha256"]:
+        raise ValueError(f"{path}: the SHA-256 of its pixels is not the pack's")
+    return GoldenCase(case["name"], pixels, case["probs"])
+
+
+def _import_runtime() -> tuple[Any, Any]:
+    """The modules numpy and onnxruntime; they are no part of Python and may be absent."""
+    try:
+        return importlib.import_module("numpy"), importlib.import_module("onnxruntime")
+    except ImportError as error:
+        raise CannotReplay(f"{error}: pip install onnxruntime") from error
+
+
+def _replay(
+    folder: Path, path: str, cases: Sequence[GoldenCase], side: int, allowed: float
+) -> Replay:
+    numpy, onnxruntime = _import_runtime()
+    runtime = f"onnxruntime {onnxruntime.__version__}"
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    worst, where = 0.0, ""
+    try:
+        session = onnxruntime.InferenceSession(
+            str(folder / path), options, providers=["CPUExecutionProvider"]
+        )
+        for case in cases:
+            image = numpy.frombuffer(case.pixels, numpy.uint8).reshape(1, side, side, 3)
+            (probs,) = session.run(["probs"], {"image": image})
+            expected = numpy.array([case.probs[path]], numpy.float32)
+            if probs.shape != expected.shape:
+                raise ValueError(f"{probs.size} probabilities, expected {expected.size}")
+            difference = float(numpy.abs(probs - expected).max())
+            if math.isnan(difference) or difference > worst:
+                worst = math.inf if math.isnan(difference) else difference
+                where = f" on {case.name}"
+    except Exception as error:  # the runtime's errors have no class in common
+        return Replay(path, "fail", f"{runtime} cannot run it: {error}")
+    said = f"{len(cases)} images by {runtime}, max |Δp| {worst:.1e}{where}, allowed {allowed:.1e}"
+    return Replay(path, "pass" if worst <= allowed else "fail", said)
+
+
+def png_pixels(content: bytes, side: int) -> bytes:
+    """The ``side * side * 3`` bytes of a PNG file, rows first, R G B each.
+
+    Only what the golden pack has: 8-bit RGB, not interlaced, side x side (PNG specification, third
+    edition, chapters 5, 9 and 11).
+
+    Raises:
+        ValueError: another kind of image, or a damaged one.
+    """
+    wanted = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    if content[:8] != b"\x89PNG\r\n\x1a\n" or content[12:29] != b"IHDR" + wanted:
+        raise ValueError(f"not a PNG of {side} x {side} pixels in 8-bit RGB")
+    packed, at = b"", 8
+    while at + 12 <= len(content):
+        (length,) = struct.unpack_from(">I", content, at)
+        if content[at + 4 : at + 8] == b"IDAT":
+            packed += content[at + 8 : at + 8 + length]
+        at += 12 + length
+    stride = 3 * side
+    try:
+        lines = zlib.decompressobj().decompress(packed, side * (stride + 1))
+    except zlib.error as error:
+        raise ValueError(f"damaged PNG: {error}") from error
+    if len(lines) != side * (stride + 1):
+        raise ValueError("damaged PNG: rows are missing")
+    pixels = bytearray()
+    above = bytes(stride)
+    for start in range(0, len(lines), stride + 1):
+        above = _unfiltered(lines[start], lines[start + 1 : start + 1 + stride], above)
+        pixels += above
+    return bytes(pixels)
+
+
+def _unfiltered(kind: int, line: bytes, above: bytes) -> bytes:
+    """A row of RGB pixels from its filtered bytes and the row above it."""
+    if kind >= len(FILTERS):
+        raise ValueError(f"damaged PNG: there is no filter {kind}")
+    row = bytearray(line)
+    for i, up in enumerate(above):
+        left, corner = (row[i - 3], above[i - 3]) if i >= 3 else (0, 0)
+        row[i] = (row[i] + FILTERS[kind](left, up, corner)) & 255
+    return bytes(row)
+
+
+def _paeth(left: int, up: int, corner: int) -> int:
+    """Whichever of the three is nearest to left + up - corner; the first of equals."""
+    guess = left + up - corner
+    return min((left, up, corner), key=lambda value: abs(guess - value))
+
+
+# By the number that a row begins with: what is added to each byte.
+FILTERS: Sequence[Callable[[int, int, int], int]] = (
+    lambda left, up, corner: 0,
+    lambda left, up, corner: left,
+    lambda left, up, corner: up,
+    lambda left, up, corner: (left + up) // 2,
+    _paeth,
+)
+
+
 # --- the command line ---------------------------------------------------------------------------
 
 
@@ -551,13 +885,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HEX",
         help="what the SHA-256 of manifest.json must be: pin it in the app",
     )
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="an artifact, file or folder that must be there (repeat it); what matches none may be "
+        "absent and is listed as left out: for an app that ships a part",
+    )
+    parser.add_argument(
+        "--golden",
+        action="store_true",
+        help="let ONNX and ORT files answer the golden pack, by the onnxruntime installed here",
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="exit 1 also if --golden could not run something"
+    )
     parser.add_argument("--json", action="store_true", help="the verdict as JSON on stdout")
 
 
 def serve_verify(options: argparse.Namespace) -> int:
     """Run the command and print its verdict; return the exit code."""
     try:
-        verdict = verify(options.folder, options.manifest_sha256)
+        verdict = verify(options.folder, options.manifest_sha256, options.only)
+        replays = replay(options.folder, verdict) if options.golden else ()
     except CannotCheck as reason:
         if options.json:
             print(_json(options.folder, {"status": "cannot be checked", "reasons": reason.reasons}))
@@ -565,12 +916,17 @@ def serve_verify(options: argparse.Namespace) -> int:
             for sentence in reason.reasons:
                 print(f"error: {_shown(sentence)}", file=sys.stderr)
         return 2
+    wrong = ("fail", "not run") if options.strict else ("fail",)
+    differs = bool(verdict.differences) or any(played.status in wrong for played in replays)
     if options.json:
-        status = "differs" if verdict.differences else "as it should be"
-        print(_json(options.folder, {"status": status, **asdict(verdict)}))
+        status = "differs" if differs else "as it should be"
+        golden = [asdict(played) for played in replays] if options.golden else None
+        print(_json(options.folder, {"status": status, **asdict(verdict), "golden": golden}))
     else:
         _print_verdict(options.folder, verdict)
-    return 1 if verdict.differences else 0
+        for played in replays:
+            _print(f"golden pack: {played.status}: {played.path}: {played.message}")
+    return int(differs)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -606,9 +962,20 @@ def _print_verdict(folder: Path, verdict: Verdict) -> None:
             f"{folder}: {what}, {verdict.files} files, {verdict.size_bytes:,} bytes, all as the "
             "manifest says"
         )
+    if verdict.left_out:
+        _print(f"left out, as by --only: {', '.join(by_top(verdict.left_out))}")
     if verdict.not_covered:
         _print(f"not covered by the manifest: {', '.join(verdict.not_covered)}")
     _print(f"SHA-256 of {MANIFEST_FILE}: {verdict.manifest_sha256}")
+
+
+def by_top(paths: Sequence[str]) -> list[str]:
+    """The files, those of one folder as one: ``golden (25 files)``."""
+    tops = [path.split("/")[0] for path in paths]
+    counts = {top: tops.count(top) for top in tops}
+    return [
+        top if top in paths else f"{top} ({n} file{'s' * (n > 1)})" for top, n in counts.items()
+    ]
 
 
 def _json(folder: Path, found: Mapping[str, Any]) -> str:

@@ -31,12 +31,13 @@ VARIANTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "the paper's stages (3 + 8 epochs)": {
         name: getattr(TrainConfig(), name) for name in PRESETS["released"]
     },
+    "the one resize filter": {"consistency": 0.0},
     "last weights, not their average": {"averaging": 0.0},
     "head alone, body frozen": {"finetune_epochs": 0},
     "no frozen stage": {"frozen_epochs": 0},
     "body learns at a third of the rate": {"body_lr_factor": 0.3},
-    "five times the rate": {"finetune_lr": 1e-3},
-    "with mixup 0.4": {"mixup": 0.4},
+    "two fifths of the rate": {"finetune_lr": 2e-4},
+    "mixup 0.4 in place of consistency": {"mixup": 0.4, "consistency": 0.0},
     "with label smoothing 0.1": {"label_smoothing": 0.1},
     "with random crops down to half": {"crop": 0.5},
     "no augmentation": {"rotate_deg": 0.0, "zoom": 1.0, "lighting": 0.0, "flip": False},

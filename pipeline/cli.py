@@ -240,6 +240,7 @@ def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
         ("finetune-lr", float, "peak learning rate, second stage"),
         ("body-lr-factor", float, "share of it that the body learns with"),
         ("averaging", float, "decay of the moving average of the weights, 0 for none"),
+        ("consistency", float, "weight of answering alike whatever filter resized, 0 for none"),
         ("mixup", float, "alpha of the blending of images, 0 for none"),
         ("label-smoothing", float, "share of the target spread over all labels"),
         ("crop", float, "least share of an image that a random crop keeps, 1 for no crop"),

@@ -36,6 +36,8 @@ class TrainConfig:
         finetune_lr: peak of the second stage for the head; the body's is `body_lr_factor` of it.
         weight_decay: decoupled (AdamW, fastai's Adam).
         averaging: decay of the moving average of the weights (`pipeline.averaging`), 0 for none.
+        consistency: weight of how differently two versions of an image are answered that different
+            filters have resized (`pipeline.consistency`), 0 for the one resize rule alone.
         mixup: alpha of the blending of images (Zhang et al., arXiv:1710.09412), 0 for none.
         label_smoothing: share of the target that is spread over all classes.
         rotate_deg, zoom, lighting, flip: augmentation, each applied with probability 0.75
@@ -63,6 +65,7 @@ class TrainConfig:
     body_lr_factor: float = 0.3
     weight_decay: float = 0.01
     averaging: float = 0.0
+    consistency: float = 0.0
     mixup: float = 0.0
     label_smoothing: float = 0.0
     rotate_deg: float = 10.0
@@ -91,6 +94,7 @@ class TrainConfig:
             "frozen_lr": (0, 10),
             "finetune_lr": (0, 10),
             "averaging": (0, 0.9999),
+            "consistency": (0, 1000),
             "mixup": (0, 10),
             "label_smoothing": (0, 0.9),
             "crop": (0.05, 1),
@@ -104,6 +108,11 @@ class TrainConfig:
             raise BadInput(f"unknown architecture {self.architecture!r}; there are: {known}")
         if self.arithmetic not in ARITHMETICS:
             raise BadInput(f"arithmetic {self.arithmetic!r} is not one of {', '.join(ARITHMETICS)}")
+        if self.consistency and self.mixup:
+            raise BadInput(
+                "consistency and mixup cannot go together: one compares two versions of an image, "
+                "the other blends it with another"
+            )
         if self.frozen_epochs + self.finetune_epochs == 0:
             raise BadInput("no epochs to train: frozen_epochs and finetune_epochs are both 0")
 
@@ -111,14 +120,16 @@ class TrainConfig:
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     "paper": {},
     "quick": {"frozen_epochs": 1, "finetune_epochs": 2},
-    # A head that is done learning before the body moves, a body that moves slowly, and the average
-    # of where it was. `docs/results/ablation.json` has what each part brings.
+    # A head that is done learning before the body moves, a body that learns to see the same in
+    # whatever a filter left of an image, and the average of where it was.
+    # `docs/results/ablation.json` has what each part brings.
     "released": {
         "frozen_epochs": 30,
         "frozen_lr": 1e-3,
         "finetune_epochs": 20,
-        "finetune_lr": 2e-4,
+        "finetune_lr": 5e-4,
         "body_lr_factor": 1.0,
+        "consistency": 5.0,
         "averaging": 0.99,
         "least_recall": 0.9,
     },

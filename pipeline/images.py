@@ -8,6 +8,8 @@ antialiases when it shrinks. Training, parity and the golden samples all come th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -32,18 +34,46 @@ def read_image(path: Path, side: int) -> NDArray[np.uint8]:
     Raises:
         BadInput: the file is missing, is no image that Pillow reads, or is cut short.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    return squish(read_upright(path), side)
+
+
+def read_upright(path: Path) -> Image.Image:
+    """Read one image file, turned upright, 8-bit RGB, in its own size. Raises BadInput likewise."""
+    with _opened(path) as image:
+        return to_rgb(upright(image))
+
+
+def decode(path: Path) -> Image.Image:
+    """The image in a file, decoded, of any mode, not yet turned by its EXIF orientation.
+
+    Raises:
+        BadInput: the file is missing, is no image that Pillow reads, or is cut short.
+    """
+    with _opened(path) as image:
+        image.load()
+        return image.copy()  # one that no longer hangs on the file
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            return squish(_to_rgb(upright), side)
+            yield image
     except UnidentifiedImageError as error:
         raise BadInput(f"{path} is not an image that Pillow can read") from error
     except Image.DecompressionBombError as error:
         raise BadInput(f"{path} is refused for its size: {error}") from error
     except (OSError, SyntaxError, ValueError) as error:  # Pillow raises all three for damaged files
         raise BadInput(f"{path} cannot be read as an image: {error}") from error
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Turned as its EXIF orientation says."""
+    from PIL import ImageOps
+
+    return ImageOps.exif_transpose(image)
 
 
 def squish(image: Image.Image, side: int) -> NDArray[np.uint8]:
@@ -57,7 +87,7 @@ def squish(image: Image.Image, side: int) -> NDArray[np.uint8]:
     return np.asarray(resized, dtype=np.uint8)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
     """8-bit RGB of any mode. Pillow alone clips 16-bit grey to 255, which turns an X-ray white."""
     from PIL import Image
 

@@ -17,6 +17,7 @@ from pipeline import metrics
 from pipeline.averaging import weight_averaging
 from pipeline.body_features import HeadAlone, feature_loaders
 from pipeline.calibration import divide_logits, fit_temperature
+from pipeline.consistency import ConsistentLoss
 from pipeline.distributed import alone, share_weights, shared_training
 from pipeline.half_precision import chosen_arithmetic, half_precision
 from pipeline.loaders import build_loaders
@@ -115,10 +116,11 @@ def _learner(
     from fastai.learner import Learner
     from fastai.losses import LabelSmoothingCrossEntropyFlat
 
+    loss = LabelSmoothingCrossEntropyFlat(eps=config.label_smoothing)
     return Learner(
         loaders,
         network,
-        loss_func=LabelSmoothingCrossEntropyFlat(eps=config.label_smoothing),
+        loss_func=ConsistentLoss(loss, config.consistency) if config.consistency else loss,
         metrics=_metrics(positive),
         splitter=_body_and_head,
         wd=config.weight_decay,

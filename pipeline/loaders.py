@@ -1,7 +1,9 @@
 """Samples become fastai DataLoaders.
 
 Per image: the one resize rule (`pipeline.images`). Per batch: pixels to 0..1, augmentation (train
-only), normalisation. Out: float32 (N, 3, side, side) and class indices (N,).
+only), normalisation. Out: float32 (N, 3, side, side) and class indices (N,). Where consistency is
+trained, images are kept in all their versions (`pipeline.resize_filters`), and a training batch
+holds two of each: (2 N, 3, side, side).
 """
 
 from __future__ import annotations
@@ -30,9 +32,14 @@ def build_loaders(dataset: Dataset, config: TrainConfig) -> Any:
     from fastai.data.transforms import Categorize, IntToFloatTensor
     from fastai.vision.augment import Normalize
 
-    kept = lru_cache(CACHE_BYTES // (3 * config.side**2))(partial(_read_pixels, side=config.side))
+    from pipeline.consistency import DrawTwo, FirstVersion, Part
+    from pipeline.resize_filters import FILTERS
+
+    mixed = config.consistency > 0
+    read, versions = (_read_versions, len(FILTERS)) if mixed else (_read_pixels, 1)
+    kept = lru_cache(CACHE_BYTES // (3 * config.side**2 * versions))
     pipelines = [
-        [kept],
+        [kept(partial(read, side=config.side))],
         [_label_of, Categorize(vocab=list(dataset.labels), sort=False)],
     ]
     samples = [*dataset.train, *dataset.valid]
@@ -41,19 +48,20 @@ def build_loaders(dataset: Dataset, config: TrainConfig) -> Any:
     both = Datasets(samples, tfms=pipelines, splits=splits)
     normalise = Normalize.from_stats(config.mean, config.std, cuda=False)
     to_float = IntToFloatTensor()
+    twofold = [DrawTwo(), Part()] if mixed else []
     return DataLoaders(
         TfmdDL(
             both.train,
             bs=config.batch_size,
             shuffle=True,
             num_workers=0,
-            after_batch=[to_float, *_augmentation(config), normalise],
+            after_batch=[*twofold, to_float, *_augmentation(config), normalise],
         ),
         TfmdDL(
             both.valid,
             bs=2 * config.batch_size,
             num_workers=0,
-            after_batch=[to_float, normalise],
+            after_batch=[FirstVersion(), to_float, normalise],
         ),
     )
 
@@ -85,6 +93,17 @@ def _read_pixels(sample: Sample, side: int) -> Any:
 
     pixels = torch.from_numpy(read_image(sample.path, side).copy())
     return TensorImage(pixels.permute(2, 0, 1))
+
+
+def _read_versions(sample: Sample, side: int) -> Any:
+    """One sample in all versions: fastai's uint8 image tensor (3 F, side, side)."""
+    import torch
+    from fastai.torch_core import TensorImage
+
+    from pipeline.resize_filters import resized_versions
+
+    pixels = torch.from_numpy(resized_versions(sample.path, side))
+    return TensorImage(pixels.permute(0, 3, 1, 2).reshape(-1, side, side))
 
 
 def _label_of(sample: Sample) -> str:

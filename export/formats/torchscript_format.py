@@ -200,6 +200,7 @@ def _module(graph: DeployGraph, spec: ModelSpec, precision: str) -> Any:
     from export.batch_norms import folded_graph, norms_as_convolutions, with_network
     from export.formats.lite_int8 import integer_network
     from export.formats.lite_packed_network import packed_network
+    from export.formats.lite_pooling import with_split_pools
     from export.formats.lite_rows import in_rows
     from export.graph import example_input
 
@@ -207,6 +208,7 @@ def _module(graph: DeployGraph, spec: ModelSpec, precision: str) -> Any:
         return optimize_for_mobile(integer_network(graph, spec))
     folded = folded_graph(graph)
     graph = with_network(folded, norms_as_convolutions(folded.pixels.network))
+    graph = with_split_pools(graph, spec)
     if precision == "fp32":
         rows = in_rows(graph, spec.side)
         traced = torch.jit.trace(rows, example_input(spec))  # type: ignore[no-untyped-call]

@@ -14,8 +14,8 @@ from benchmarks.results import (
     results_document,
     size_bytes,
     spread_text,
-    zipped_bytes,
 )
+from export.download import zipped_bytes
 
 FIGURES = {"load_ms": 1.0, "first_ms": 2.0, "peak_mb": 50.0, "runtime_mb": 40.0}
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from export.assets import FOLDERS, publish
 from export.formats.base import Description, Port
-from export.manifest import Published
+from export.manifest import MANIFEST_FILE, SCHEMA, SUM_FILE, Published
 from export.parity import Agreement, ParityResult
 from export.promotion import Promotion
 from tests.conftest import make_spec
@@ -27,6 +30,46 @@ SUFFIXES = {"onnx": ".onnx", "ort": ".ort", "torchscript": ".ptl", "coreml": ".m
 ANDROID = (("onnx", "fp32"), ("onnx", "w4"), ("ort", "fp32"), ("torchscript", "int8"))
 IOS = (("onnx", "fp32"), ("coreml", "fp16"), ("coreml", "w4"))
 PACKAGE = ("Data/com.apple.CoreML/model.mlmodel", "Data/com.apple.CoreML/weights/weight.bin")
+BESIDE = {"golden/golden.json": b'{"cases": []}\n', "src/main/Classifier.kt": b"class Classifier\n"}
+
+
+def beside(platform: str, manifest: Mapping[str, Any]) -> dict[str, bytes]:
+    """Files of the package: some known before, one made from the manifest."""
+    return {**BESIDE, "made.txt": f"{platform} {manifest['model']['name']}\n".encode()}
+
+
+def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the manifest as a release with another one would have it, its own sum included."""
+    document = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+    change(document)
+    content = json.dumps(document).encode()
+    (folder / MANIFEST_FILE).write_bytes(content)
+    if document["schema"] == SCHEMA:
+        line = f"{hashlib.sha256(content).hexdigest()}  {MANIFEST_FILE}\n"
+        (folder / SUM_FILE).write_text(line, encoding="utf-8")
+
+
+def age(folder: Path, schema: int) -> None:
+    """Make a folder what an earlier release would have published."""
+
+    def change(document: dict[str, Any]) -> None:
+        document["schema"] = schema
+        for entry in document.pop("files"):
+            if entry["path"] not in ("labels.txt", "README.md"):
+                (folder / entry["path"]).unlink()
+        for artifact in document["artifacts"]:
+            del artifact["zipped_bytes"]
+        if schema == 1:
+            del document["rejected"]
+            for artifact in document["artifacts"]:
+                for name in ("checkpoint_sha256", "accuracy", "session"):
+                    del artifact[name]
+
+    edit_manifest(folder, change)
+    (folder / SUM_FILE).unlink()
+    for place in sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True):
+        if not any(place.iterdir()):
+            place.rmdir()
 
 
 def write_assets(root: Path, seed: int = 0, **changes: object) -> dict[str, Path]:
@@ -61,5 +104,5 @@ def write_assets(root: Path, seed: int = 0, **changes: object) -> dict[str, Path
             name, precision, path, described, PASSED, "ab" * 32, promotion, latency
         )
     by_platform = {"android": [made[key] for key in ANDROID], "ios": [made[key] for key in IOS]}
-    publish(root, spec, "cd" * 32, by_platform)
+    publish(root, spec, "cd" * 32, by_platform, extras=[beside])
     return {platform: root / folder for platform, folder in FOLDERS.items()}

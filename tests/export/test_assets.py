@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -84,7 +87,7 @@ def test_publishing_replaces_both_folders_whole(
     folders = publish_tiny(old, model, by_platform)
     assert folders == [old / name for name in FOLDERS.values()]
     assert sorted(p.name for p in old.iterdir()) == sorted(FOLDERS.values())
-    beside = ["README.md", "labels.txt", "manifest.json"]
+    beside = ["README.md", "labels.txt", "manifest.json", "manifest.json.sha256"]
     assert {"tiny_w3.onnx", "tiny_int8.ort", "tiny_fp32.ptl"} <= set(named("android"))
     assert {"tiny_w3.onnx", "tiny_fp16.mlpackage"} <= set(named("ios"))
     for platform, folder in FOLDERS.items():
@@ -284,14 +287,14 @@ def test_a_full_disk_while_writing_the_manifest_leaves_both_old_folders(
     by_platform: dict[str, list[Published]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    write_text = Path.write_text
+    write_bytes = Path.write_bytes
 
-    def no_space(self: Path, text: str, **options: str) -> int:
+    def no_space(self: Path, content: bytes) -> int:
         if self.name == "manifest.json" and "ios" in str(self.parent):
             raise OSError(errno.ENOSPC, "No space left on device")
-        return write_text(self, text, **options)
+        return write_bytes(self, content)
 
-    monkeypatch.setattr(Path, "write_text", no_space)
+    monkeypatch.setattr(Path, "write_bytes", no_space)
     with pytest.raises(BadInput, match="No space left on device"):
         publish_tiny(old, model, by_platform)
     monkeypatch.undo()
@@ -346,3 +349,51 @@ def test_a_model_of_three_labels_is_published_with_its_rule(
     text = (tmp_path / "android_assets" / "README.md").read_text(encoding="utf-8")
     assert "Decide the most probable label" in text
     assert (tmp_path / "android_assets" / LABELS_FILE).read_text() == "a\nb\nc\n"
+
+
+def test_extra_files_are_published_and_listed(
+    tmp_path: Path, model: Model, by_platform: dict[str, list[Published]]
+) -> None:
+    def from_manifest(platform: str, manifest: Mapping[str, Any]) -> dict[str, bytes]:
+        assert "files" not in manifest
+        return {f"src/{platform}.txt": manifest["model"]["name"].encode()}
+
+    known = {"golden/a b.png": b"\x89PNG", "golden/golden.json": b"{}"}
+    publish(
+        tmp_path,
+        model.spec,
+        model.identity,
+        by_platform,
+        extras=[from_manifest, lambda platform, manifest: known],
+    )
+    for platform, folder in FOLDERS.items():
+        listed = {e["path"]: e for e in read_manifest(tmp_path / folder)["files"]}
+        expected = {f"src/{platform}.txt": b"tiny", **known}
+        assert listed.keys() == {"README.md", LABELS_FILE, *expected}
+        for path, content in expected.items():
+            assert (tmp_path / folder / path).read_bytes() == content
+            digest = hashlib.sha256(content).hexdigest()
+            assert listed[path] == {"path": path, "size_bytes": len(content), "sha256": digest}
+
+
+@pytest.mark.parametrize(
+    ("path", "fault"),
+    [
+        ("../beside.txt", "leaves the folder"),
+        ("/etc/passwd", "is absolute"),
+        ("README.md", "is there already"),
+        ("labels.txt", "is there already"),
+        ("manifest.json", "is there already"),
+        ("tiny_fp32.onnx", "is there already"),
+        ("tiny_fp32.mlpackage/more.txt", "lies in an artifact"),
+    ],
+)
+def test_an_extra_file_in_a_wrong_place_is_refused_and_nothing_changes(
+    path: str, fault: str, old: Path, model: Model, by_platform: dict[str, list[Published]]
+) -> None:
+    def extra(platform: str, manifest: Mapping[str, Any]) -> dict[str, bytes]:
+        return {"fine.txt": b"", path: b"wrong"} if platform == "ios" else {}
+
+    with pytest.raises(ValueError, match=fault):
+        publish(old, model.spec, model.identity, by_platform, extras=[extra])
+    assert_as_it_was(old)

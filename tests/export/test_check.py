@@ -113,7 +113,7 @@ def test_clean_assets_have_a_row_for_each_artifact_and_nothing_fails(
     assert {(row.place, row.name): row.parity.status for row in rows} == CLEAN
     assert len(rows) == len(CLEAN)
     assert exit_code(rows, strict=False) == 0
-    assert images == "6 validation images of xrays and 13 hard images"
+    assert images == "6 validation images of xrays, 17 golden and 13 hard images"
 
 
 def test_a_check_writes_nothing(assets: Path, model: Model, data: Path) -> None:
@@ -167,6 +167,45 @@ def test_an_extra_file_in_a_folder_fails_the_platform(
     (assets / ANDROID / "old_model.onnx").write_bytes(b"x")
     rows = checked(assets, model, data)
     assert_platform_fails(rows, "android", "old_model.onnx is not in the manifest")
+
+
+def test_an_extra_folder_and_an_extra_hidden_one_are_told_apart(
+    assets: Path, model: Model, data: Path
+) -> None:
+    (assets / ANDROID / ".gradle").mkdir()
+    (assets / ANDROID / ".gradle" / "cache").touch()
+    assert statuses(checked(assets, model, data)) == CLEAN
+    (assets / ANDROID / "old").mkdir()
+    rows = checked(assets, model, data)
+    assert_platform_fails(rows, "android", "old is not in the manifest")
+
+
+def test_a_changed_file_beside_the_artifacts_fails_the_platform(
+    assets: Path, model: Model, data: Path
+) -> None:
+    change_one_byte(assets / IOS / "README.md")
+    assert_platform_fails(checked(assets, model, data), "ios", "README.md has changed")
+    (assets / IOS / "README.md").unlink()
+    assert_platform_fails(checked(assets, model, data), "ios", "README.md is missing")
+
+
+def test_assets_of_schema_2_are_checked_as_far_as_their_manifest_goes(
+    assets: Path, model: Model, data: Path
+) -> None:
+    def age(document: dict[str, Any]) -> None:
+        document["schema"] = 2
+        del document["files"]
+        for artifact in document["artifacts"]:
+            del artifact["zipped_bytes"]
+
+    for folder in (ANDROID, IOS):
+        edit_manifest(assets / folder, age)
+    change_one_byte(assets / IOS / "README.md")  # no manifest of that schema lists it
+    assert statuses(checked(assets, model, data)) == CLEAN
+    (assets / ANDROID / "old_model.onnx").touch()
+    assert_platform_fails(
+        checked(assets, model, data), "android", "old_model.onnx is not in the manifest"
+    )
 
 
 @pytest.mark.parametrize("labels", ["non_covid19\ncovid19\n", "covid19\n", "a\nb\n", ""])

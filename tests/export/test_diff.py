@@ -46,8 +46,17 @@ def remove(manifest: Manifest, key: str) -> None:
     manifest["artifacts"].remove(artifact(manifest, key))
 
 
+def to_schema_2(manifest: Manifest) -> None:
+    """As the schema was before it listed all files."""
+    manifest["schema"] = 2
+    del manifest["files"]
+    for entry in manifest["artifacts"]:
+        del entry["zipped_bytes"]
+
+
 def age(manifest: Manifest) -> None:
     """As the first schema was."""
+    to_schema_2(manifest)
     manifest["schema"] = 1
     del manifest["rejected"]
     for entry in manifest["artifacts"]:
@@ -193,7 +202,7 @@ BREAKING: dict[str, tuple[Edit, tuple[str, str, Any, Any]]] = {
         lambda m: artifact(m, "onnx w4").update(path="tiny2_w4.onnx"),
         ("files", "onnx w4", "tiny_w4.onnx", "tiny2_w4.onnx"),
     ),
-    "the layout of the manifest": (age, ("layout", "schema", 2, 1)),
+    "the layout of the manifest": (age, ("layout", "schema", 3, 1)),
 }
 
 
@@ -262,6 +271,7 @@ def test_a_file_that_the_promotion_gate_kept_back_says_why(old: Manifest, new: M
 
 # --- what does not ------------------------------------------------------------------------------
 
+ZIPPED = 627  # 500 bytes that do not pack, and the archive around them
 OTHER: dict[str, tuple[Edit, tuple[str, str, Any, Any]]] = {
     "threshold": (
         lambda m: m["model"].update(threshold=0.5),
@@ -270,6 +280,10 @@ OTHER: dict[str, tuple[Edit, tuple[str, str, Any, Any]]] = {
     "size": (
         lambda m: artifact(m, "onnx w4").update(size_bytes=400),
         ("size", "onnx w4: bytes", 500, 400),
+    ),
+    "zipped size": (
+        lambda m: artifact(m, "onnx w4").update(zipped_bytes=1),
+        ("size", "onnx w4: bytes zipped", ZIPPED, 1),
     ),
     "contents": (
         lambda m: artifact(m, "onnx w4")["files"][0].update(sha256="0" * 64),
@@ -439,21 +453,96 @@ def test_assets_of_the_first_schema_are_compared(
     age(old)
     found = compare(read(document_of(old, tmp_path / "old")), new)
     subjects = {change.subject for change in found}
-    assert subjects == {"layout", "accuracy", "session"}
+    assert subjects == {"layout", "files", "accuracy", "session"}
     (first,) = [change for change in found if change.breaking]
-    assert (first.what, first.old, first.new) == ("schema", 1, 2)
+    assert (first.what, first.old, first.new) == ("schema", 1, 3)
+
+
+def test_the_step_from_schema_2_says_what_it_asks_for_and_what_is_listed_now(
+    old: Manifest, new: Manifest, tmp_path: Path
+) -> None:
+    to_schema_2(old)
+    files, layout = compare(read(document_of(old, tmp_path / "old")), new)
+    assert (layout.what, layout.old, layout.new) == ("schema", 2, 3)
+    assert "Take the new verify.py." in layout.action
+    assert files.new == "README.md, golden (1 file), labels.txt, made.txt, src (1 file)"
+    assert files.note == "schema 2 does not list them"
+    assert not files.breaking
+
+
+EVIDENCE = {"name": "evidence", "dtype": "float32", "shape": [1, 2, 4, 4]}
+
+
+def test_a_second_output_breaks_only_where_one_tensor_becomes_a_tuple(
+    old: Manifest, new: Manifest
+) -> None:
+    for entry in new["artifacts"]:
+        entry["outputs"].append(EVIDENCE)
+    named, tupled = compare(old, new)
+    assert named.what == "onnx fp32, onnx w4, ort fp32"
+    assert named.note == "evidence is new; what was there is as it was"
+    assert not named.breaking
+    assert tupled.what == "torchscript int8"
+    assert tupled.action.startswith("Take the first of the tuple")
+
+
+def test_a_third_output_breaks_nothing_and_a_lost_or_moved_one_does(
+    old: Manifest, new: Manifest
+) -> None:
+    for entry in old["artifacts"]:
+        entry["outputs"].append(EVIDENCE)
+    for entry in new["artifacts"]:
+        entry["outputs"] += [EVIDENCE, {**EVIDENCE, "name": "more"}]
+    assert [change.breaking for change in compare(old, new)] == [False, False]
+    assert [change.breaking for change in compare(new, old)] == [True, True]
+    for entry in new["artifacts"]:
+        entry["outputs"] = list(reversed(entry["outputs"][:2]))
+    changes = compare(old, new)
+    assert [change.what for change in changes] == [
+        "onnx fp32, onnx w4, ort fp32",
+        "torchscript int8",
+    ]
+    assert {change.action for change in changes} == {"Read the answer as the file now gives it."}
+
+
+def paths_of(manifest: Manifest) -> list[str]:
+    return [entry["path"] for entry in manifest["files"]]
+
+
+def test_files_beside_the_artifacts_are_compared(old: Manifest, new: Manifest) -> None:
+    def entry(path: str) -> dict[str, Any]:
+        return {"path": path, "size_bytes": 1, "sha256": "0" * 64}
+
+    assert "golden/golden.json" in paths_of(old)
+    new["files"] = [e for e in old["files"] if not e["path"].startswith("golden/")]
+    new["files"] += [entry("golden/2.png"), entry("golden/3.png"), entry("new.txt")]
+    new["files"][0] = entry(paths_of(new)[0])
+    what = "beside the artifacts"
+    assert [(c.what, c.old, c.new, c.breaking) for c in compare(old, new)] == [
+        (f"{what}, gone", "golden (1 file)", None, False),
+        (f"{what}, added", None, "golden (2 files), new.txt", False),
+        (f"{what}, with new contents", "", "README.md", False),
+    ]
+
+
+@pytest.mark.parametrize("path", ["labels.txt", "src/main/Classifier.kt"])
+def test_a_file_that_an_app_uses_and_that_is_gone_breaks_it(
+    path: str, old: Manifest, new: Manifest
+) -> None:
+    new["files"] = [e for e in old["files"] if e["path"] != path]
+    assert breaking(old, new) == [("files", "beside the artifacts, gone", path, None)]
 
 
 def test_what_cannot_be_read_exits_2_with_one_line(
     old: Manifest, written: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    old["schema"] = 3
+    old["schema"] = 4
     unknown = document_of(old, tmp_path / "unknown")
     old.update(schema=2, artifacts=old["artifacts"] * 2)
     twice = document_of(old, tmp_path / "twice")
     (tmp_path / "text").write_text("no JSON")
     for place, part in (
-        (unknown, "schema 3, known here: 1 and 2"),
+        (unknown, "schema 4, known here: 1, 2 and 3"),
         (twice, "lists onnx fp32, onnx w4, ort fp32, torchscript int8 twice"),
         (tmp_path / "text", "is not JSON"),
         (tmp_path / "nothing", "No such file"),

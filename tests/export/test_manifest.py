@@ -12,11 +12,13 @@ import jsonschema
 import pytest
 
 from export.assets import FOLDERS
+from export.download import zipped_bytes
 from export.formats import FORMATS
 from export.manifest import (
     MANIFEST_FILE,
     SCHEMA_FILE,
     SESSIONS,
+    SUM_FILE,
     file_entries,
     file_sha256,
     read_manifest,
@@ -62,7 +64,7 @@ def test_a_manifest_has_every_field_that_an_app_needs(
     folder: str, exported: Exported, model: Model
 ) -> None:
     manifest = manifest_of(exported, folder)
-    assert manifest["schema"] == 2
+    assert manifest["schema"] == 3
     about = manifest["model"]
     assert (about["name"], about["version"]) == ("tiny", "1.2.3")
     assert about["architecture"] == "squeezenet1_1"
@@ -76,7 +78,8 @@ def test_a_manifest_has_every_field_that_an_app_needs(
     assert manifest["tools"]["torch"]
     for artifact in manifest["artifacts"]:
         assert artifact.keys() == {
-            *("format", "precision", "path", "size_bytes", "files", "inputs", "outputs"),
+            *("format", "precision", "path", "size_bytes", "zipped_bytes", "files"),
+            *("inputs", "outputs"),
             *("requires", "checkpoint_sha256", "parity", "accuracy", "latency_ms", "session"),
         }
         parity = artifact["parity"]
@@ -148,7 +151,9 @@ def test_every_listed_file_has_its_size_and_hash(folder: str, exported: Exported
     place = exported.root / folder
     for artifact in manifest_of(exported, folder)["artifacts"]:
         assert artifact["size_bytes"] == sum(entry["size_bytes"] for entry in artifact["files"])
-        for entry in artifact["files"]:
+        assert artifact["zipped_bytes"] == zipped_bytes(place / artifact["path"])
+    for holder in [*manifest_of(exported, folder)["artifacts"], manifest_of(exported, folder)]:
+        for entry in holder["files"]:
             content = (place / entry["path"]).read_bytes()
             assert entry["size_bytes"] == len(content)
             assert entry["sha256"] == hashlib.sha256(content).hexdigest()
@@ -162,9 +167,11 @@ def test_a_manifest_lists_every_file_that_is_there(folder: str, exported: Export
         for artifact in manifest_of(exported, folder)["artifacts"]
         for entry in artifact["files"]
     }
+    beside = [entry["path"] for entry in manifest_of(exported, folder)["files"]]
     present = {p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file()}
-    assert present - listed == {MANIFEST_FILE, "labels.txt", "README.md"}
-    assert listed <= present
+    assert {"labels.txt", "README.md"} <= set(beside)
+    assert beside == sorted(set(beside) - listed)
+    assert present == {MANIFEST_FILE, SUM_FILE, *listed, *beside}
 
 
 @each_folder
@@ -197,6 +204,13 @@ def test_what_is_written_reads_back(manifest: dict[str, Any], tmp_path: Path) ->
     assert "größer" in (tmp_path / MANIFEST_FILE).read_text(encoding="utf-8")
 
 
+@each_folder
+def test_the_sum_beside_a_manifest_is_its_own(folder: str, exported: Exported) -> None:
+    place = exported.root / folder
+    digest = hashlib.sha256((place / MANIFEST_FILE).read_bytes()).hexdigest()
+    assert (place / SUM_FILE).read_bytes() == f"{digest}  manifest.json\n".encode()
+
+
 def test_a_failed_artifact_cannot_be_written_into_a_manifest(
     manifest: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -220,6 +234,7 @@ REQUIRED = [
     ("model",),
     ("artifacts",),
     ("rejected",),
+    ("files",),
     ("tools",),
     *(("model", key) for key in ("name", "version", "architecture", "labels", "threshold")),
     *(("model", key) for key in ("input", "checkpoint_sha256", "metrics")),
@@ -228,6 +243,8 @@ REQUIRED = [
     *(("artifacts", 0, k) for k in ("inputs", "outputs", "requires", "parity", "latency_ms")),
     *(("artifacts", 0, k) for k in ("checkpoint_sha256", "accuracy", "session")),
     *(("artifacts", 1, "accuracy", k) for k in ("source", "limits", "broken_limits")),
+    ("artifacts", 0, "zipped_bytes"),
+    *(("files", 0, key) for key in ("path", "size_bytes", "sha256")),
     *(("artifacts", 0, "files", 0, key) for key in ("path", "size_bytes", "sha256")),
     *(("artifacts", 0, "parity", key) for key in ("status", "reason", "images")),
     *(("artifacts", 0, "parity", k) for k in ("max_abs_diff", "label_flips", "tolerance")),
@@ -285,11 +302,46 @@ def test_a_damaged_manifest_is_bad_input(content: bytes, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "content", ['{"schema": 1}', '{"schema": 3}', "{}", "[]", "null", '{"schema": "2"}']
+    "content", ['{"schema": 1}', '{"schema": 4}', "{}", "[]", "null", '{"schema": "3"}']
 )
 def test_a_manifest_of_another_schema_is_bad_input(content: str, tmp_path: Path) -> None:
     (tmp_path / MANIFEST_FILE).write_text(content)
-    with pytest.raises(BadInput, match="this version reads 2; export again"):
+    with pytest.raises(BadInput, match="this version reads 2 and 3; export again"):
+        read_manifest(tmp_path)
+
+
+def as_schema_2(manifest: dict[str, Any]) -> dict[str, Any]:
+    """As an earlier release wrote it."""
+    old = copy.deepcopy(manifest)
+    old["schema"] = 2
+    del old["files"]
+    for artifact in old["artifacts"]:
+        del artifact["zipped_bytes"]
+    return old
+
+
+def test_a_manifest_of_schema_2_is_read_as_it_stands_there(
+    manifest: dict[str, Any], tmp_path: Path
+) -> None:
+    old = as_schema_2(manifest)
+    (tmp_path / MANIFEST_FILE).write_text(json.dumps(old))
+    assert read_manifest(tmp_path) == old
+
+
+@pytest.mark.parametrize(
+    "content", ['{"schema": 2}', '{"schema": 2, "artifacts": 7}', '{"schema": 2, "artifacts": [7]}']
+)
+def test_a_damaged_manifest_of_schema_2_is_bad_input(content: str, tmp_path: Path) -> None:
+    (tmp_path / MANIFEST_FILE).write_text(content)
+    with pytest.raises(BadInput, match="is damaged at"):
+        read_manifest(tmp_path)
+
+
+def test_a_missing_field_of_schema_2_is_refused(manifest: dict[str, Any], tmp_path: Path) -> None:
+    old = as_schema_2(manifest)
+    del old["artifacts"][0]["session"]
+    (tmp_path / MANIFEST_FILE).write_text(json.dumps(old))
+    with pytest.raises(BadInput, match=r"artifacts\[0\].*session"):
         read_manifest(tmp_path)
 
 

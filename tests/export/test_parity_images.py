@@ -12,6 +12,7 @@ from pipeline.images import read_image
 from tests.conftest import LABELS, SIDE, make_spec, write_images
 
 SPEC = make_spec()
+GOLDEN = 17
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +28,10 @@ def test_the_hard_set_is_always_there(embedded: ParityImages, data: Path) -> Non
 
 def test_the_embedded_samples_stand_in_for_data(embedded: ParityImages) -> None:
     assert embedded.groups.count("synthetic") == EMBEDDED_SAMPLES
-    assert embedded.pixels.shape == (EMBEDDED_SAMPLES + 13, SIDE, SIDE, 3)
+    assert embedded.pixels.shape == (EMBEDDED_SAMPLES + GOLDEN + 13, SIDE, SIDE, 3)
     assert embedded.pixels.dtype == np.uint8
     assert len(set(embedded.names)) == len(embedded.names)
-    assert embedded.source == "150 embedded synthetic samples and 13 hard images"
+    assert embedded.source == "150 embedded synthetic samples, 17 golden and 13 hard images"
     assert len({image.tobytes() for image in embedded.pixels}) == len(embedded.pixels)
 
 
@@ -40,14 +41,14 @@ def test_validation_images_are_read_by_the_resize_rule(data: Path) -> None:
     for name, pixels in list(zip(images.names, images.pixels, strict=True))[:6]:
         assert name.startswith("valid/")
         np.testing.assert_array_equal(pixels, read_image(data / name, SIDE))
-    assert images.source == "6 validation images of xrays and 13 hard images"
+    assert images.source == "6 validation images of xrays, 17 golden and 13 hard images"
 
 
 def test_a_limit_takes_images_from_first_to_last(data: Path) -> None:
     images = gather_images(SPEC, data, limit=2)
     labels = [Path(name).parts[1] for name in images.names[:2]]
     assert labels == list(LABELS)
-    assert images.source == "2 of 6 validation images of xrays and 13 hard images"
+    assert images.source == "2 of 6 validation images of xrays, 17 golden and 13 hard images"
 
 
 def test_data_of_other_labels_are_refused_with_both_named(tmp_path: Path) -> None:

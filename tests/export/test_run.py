@@ -105,7 +105,7 @@ def test_the_report_says_what_was_done_with_what(exported: Exported, model: Mode
     assert report["failed"] is False
     assert report["published"] == list(FOLDERS.values())
     assert report["model"]["checkpoint_sha256"] == model.identity
-    assert report["images"] == "6 validation images of xrays and 13 hard images"
+    assert report["images"] == "6 validation images of xrays, 17 golden and 13 hard images"
     assert report["refused"].keys() == {name for name in FORMATS if FORMATS[name].REFUSED}
     assert report["refused"]["ort"] == FORMATS["ort"].REFUSED
     assert report["seconds"] > 0

@@ -50,7 +50,9 @@ def test_every_variant_is_the_recipe_with_something_changed():
 
 
 def test_the_recipe_is_trained_with_every_seed_and_a_variant_with_the_first(trained, tmp_path):
-    document = ablate(tmp_path, SEEDS, tmp_path / "out", ["as released", "with mixup 0.4"])
+    document = ablate(
+        tmp_path, SEEDS, tmp_path / "out", ["as released", "mixup 0.4 in place of consistency"]
+    )
     assert [(c.seed, c.mixup) for c, _ in trained] == [(2, 0.0), (3, 0.0), (2, 0.4)]
     recipe, mixed = document["rows"]
     assert recipe["figures"]["auroc"] == {

@@ -1,0 +1,233 @@
+"""The pack on disk: ``golden/golden.json``, with images and tensors beside it.
+
+In: a manifest and PyTorch's answers; or an asset folder. Out: files as bytes; or a `Pack`. The
+schema file is the one description of the fields; docs/preprocessing.md is made from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from PIL import Image
+
+from export.formats import FORMATS
+from export.golden.image_files import GROUP, PixelTolerance, golden_images
+from export.verify import unsafe
+from pipeline.errors import BadInput
+from pipeline.images import decode
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from export.reference import References
+
+SCHEMA: Final = 1
+PACK_FILE: Final = f"{GROUP}/golden.json"
+SCHEMA_FILE: Final = Path(__file__).parent.parent / "golden.schema.json"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image of a pack.
+
+    Attributes:
+        name, why: as in `GoldenImage`.
+        image: the file that an app reads.
+        pixels: what it must become, uint8 (side, side, 3) RGB.
+        tolerance: for an app's pixels.
+        probs: artifact's path -> float64 (K,), what it must answer for `pixels`.
+    """
+
+    name: str
+    why: str
+    image: Path
+    pixels: NDArray[np.uint8]
+    tolerance: PixelTolerance
+    probs: Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A golden pack that was read.
+
+    Attributes:
+        folder: the asset folder.
+        model: name, version and checkpoint_sha256.
+        side: of the input.
+        labels: in the order of the probabilities.
+        tolerances: artifact's path -> largest difference of any probability.
+    """
+
+    folder: Path
+    model: Mapping[str, str]
+    side: int
+    labels: tuple[str, ...]
+    cases: tuple[Case, ...]
+    tolerances: Mapping[str, float]
+
+    def case(self, name: str) -> Case:
+        """The case of this name. Raises BadInput if there is none."""
+        for case in self.cases:
+            if case.name == name:
+                return case
+        names = ", ".join(case.name for case in self.cases)
+        raise BadInput(f"no golden case {name!r}; there are: {names}")
+
+
+def golden_files(manifest: Mapping[str, Any], references: References) -> dict[str, bytes]:
+    """The pack for the artifacts of one asset folder.
+
+    Args:
+        manifest: of that folder; its list of other files is not looked at.
+        references: the checkpoint on the parity images, the golden ones among them.
+
+    Returns:
+        Path relative to the asset folder, with forward slashes -> content.
+    """
+    model = manifest["model"]
+    side = model["input"]["width"]
+    artifacts = {
+        artifact["path"]: (FORMATS[artifact["format"]], artifact["precision"])
+        for artifact in manifest["artifacts"]
+    }
+    files: dict[str, bytes] = {}
+    cases = []
+    for image in golden_images(side):
+        paths = (f"{GROUP}/images/{image.name}{image.suffix}", f"{GROUP}/tensors/{image.name}.png")
+        files.update(zip(paths, (image.content, _png(image.pixels)), strict=True))
+        cases.append(
+            {
+                "name": image.name,
+                "image": paths[0],
+                "tensor": paths[1],
+                "tensor_sha256": pixels_sha256(image.pixels),
+                "why": image.why,
+                "pixel_tolerance": asdict(image.tolerance),
+                "probs": {
+                    path: _told(references, module.TWINS[precision], image.name)
+                    for path, (module, precision) in artifacts.items()
+                },
+            }
+        )
+    tolerances = [image.tolerance for image in golden_images(side)]
+    document = {
+        "schema": SCHEMA,
+        "model": {key: model[key] for key in ("name", "version", "checkpoint_sha256")},
+        "side": side,
+        "labels": list(model["labels"]),
+        "cases": cases,
+        "tolerances": {
+            path: module.TOLERANCES[precision].max_abs_diff
+            for path, (module, precision) in artifacts.items()
+        },
+        "pixel_tolerance": {
+            "max_abs": max(tolerance.max_abs for tolerance in tolerances),
+            "mean_abs": max(tolerance.mean_abs for tolerance in tolerances),
+        },
+    }
+    _validate(document)
+    text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    files[PACK_FILE] = f"{text}\n".encode()
+    return files
+
+
+def pixels_sha256(pixels: NDArray[np.uint8]) -> str:
+    """SHA-256 of uint8 (H, W, 3) as raw bytes."""
+    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
+
+
+def read_pack(folder: Path) -> Pack:
+    """Read the golden pack of an asset folder.
+
+    Raises:
+        BadInput: there is none, it is of another schema or damaged, or a tensor is not the one that
+            golden.json names by its hash.
+    """
+    import jsonschema
+
+    path = folder / PACK_FILE
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(
+            f"no golden pack at {path}: {error.strerror}; give an asset folder, or make one by "
+            "`python -m export all`"
+        ) from error
+    except ValueError as error:
+        raise BadInput(f"{path} is not JSON: {error}") from error
+    found = document.get("schema") if isinstance(document, dict) else None
+    if found != SCHEMA:
+        raise BadInput(f"{path} has schema {found!r}, this version reads {SCHEMA}; export again")
+    try:
+        _validate(document)
+    except jsonschema.ValidationError as error:
+        raise BadInput(f"{path} is damaged at {error.json_path}: {error.message}") from error
+    return Pack(
+        folder,
+        document["model"],
+        document["side"],
+        tuple(document["labels"]),
+        tuple(_case(folder, case, document) for case in document["cases"]),
+        document["tolerances"],
+    )
+
+
+def read_pixels(path: Path) -> NDArray[np.uint8]:
+    """The pixels of an RGB image file as they are: uint8 (H, W, 3). Raises BadInput."""
+    image = decode(path)
+    if image.mode != "RGB":
+        raise BadInput(f"{path} has the mode {image.mode}, not RGB")
+    return np.array(image)
+
+
+def _case(folder: Path, case: Mapping[str, Any], document: Mapping[str, Any]) -> Case:
+    for path in (case["image"], case["tensor"]):
+        if unsafe(path):
+            raise BadInput(f"{folder / PACK_FILE}: path {path!r} {unsafe(path)}")
+    pixels = read_pixels(folder / case["tensor"])
+    side = document["side"]
+    if pixels.shape != (side, side, 3) or pixels_sha256(pixels) != case["tensor_sha256"]:
+        raise BadInput(
+            f"{folder / case['tensor']} does not hold the pixels that {PACK_FILE} names by their "
+            "SHA-256; pull the folder again, whole"
+        )
+    for path in document["tolerances"].keys() | case["probs"].keys():
+        if len(case["probs"].get(path, ())) != len(document["labels"]):
+            raise BadInput(
+                f"{folder / PACK_FILE}: {case['name']} has not one probability a label for {path}"
+            )
+    return Case(
+        case["name"],
+        case["why"],
+        folder / case["image"],
+        pixels,
+        PixelTolerance(**case["pixel_tolerance"]),
+        {path: np.array(probs, dtype=np.float64) for path, probs in case["probs"].items()},
+    )
+
+
+def _told(references: References, twin: str, name: str) -> list[float]:
+    """PyTorch's probabilities for a golden image, in as few digits as tell a float32."""
+    reference = references.of(twin)
+    row = reference.images.names.index(f"{GROUP}/{name}")
+    return [float(str(p)) for p in reference.probs[row]]
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG", compress_level=9)
+    return content.getvalue()
+
+
+def _validate(document: Mapping[str, Any]) -> None:
+    import jsonschema
+
+    schema = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(document)

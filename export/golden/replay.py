@@ -1,0 +1,251 @@
+"""Replay: do the golden images become their tensors here, and does every file answer as it must?
+
+In: an asset folder. Out: a `Replay`: per image how far the resize rule's pixels are from the
+tensor, per artifact how far its probabilities are from PyTorch's, as the pack holds both. Needs
+neither torch nor a checkpoint, only the runtimes; what has none here is not run, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from export.errors import CannotRunHere, Unreadable
+from export.formats import FORMATS
+from export.golden.image_files import GROUP, PixelTolerance
+from export.golden.pack import PACK_FILE, Case, Pack, read_pack
+from export.manifest import MANIFEST_FILE, read_manifest
+from pipeline.errors import BadInput
+from pipeline.images import read_image
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from export.formats.base import Runner
+    from export.reference import References
+
+Status = Literal["pass", "fail", "not_run"]
+
+
+@dataclass(frozen=True)
+class PixelResult:
+    """How the resize rule here does on one image; differences in counts of 0 to 255."""
+
+    case: str
+    status: Status
+    max_abs: int | None
+    mean_abs: float | None
+    tolerance: PixelTolerance
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class AnswerResult:
+    """How one artifact answers for the tensors.
+
+    Attributes:
+        path: of the artifact in its folder.
+        max_abs_diff: of any probability; None when not run.
+        worst_case: where that is.
+        tolerance: what is allowed.
+        how: by what it was run.
+        reason: why it failed or was not run.
+    """
+
+    path: str
+    status: Status
+    tolerance: float | None
+    max_abs_diff: float | None = None
+    worst_case: str | None = None
+    how: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """All that was found.
+
+    Attributes:
+        pixels: one for each case.
+        answers: one for each artifact.
+    """
+
+    pack: Pack
+    pixels: tuple[PixelResult, ...]
+    answers: tuple[AnswerResult, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything is not as the pack says."""
+        wrong_pixels = any(result.status == "fail" for result in self.pixels)
+        return wrong_pixels or any(result.status == "fail" for result in self.answers)
+
+    @property
+    def not_run(self) -> bool:
+        """Whether an artifact has no runtime here."""
+        return any(result.status == "not_run" for result in self.answers)
+
+
+def replay(folder: Path) -> Replay:
+    """Replay the golden pack of an asset folder.
+
+    Raises:
+        BadInput: no manifest or pack there, or one that is damaged or of another model.
+    """
+    pack, artifacts = read_both(folder)
+    pixels = tuple(replay_pixels(case, pack.side) for case in pack.cases)
+    answers = tuple(_answers(pack, path, entry) for path, entry in artifacts.items())
+    return Replay(pack, pixels, answers)
+
+
+def published_faults(
+    manifest: Mapping[str, Any],
+    folder: Path,
+    references: References,
+    answers: Mapping[str, NDArray[np.float32] | None],
+) -> dict[str, str]:
+    """What is wrong with a published pack, for `export check`: artifact's path -> fault, or "".
+
+    The images must become their tensors, the tensors be those of the parity images, and every
+    artifact's answers, as parity has just taken them, be within tolerance of the pack's. A folder
+    without a pack, published before there were any, has no entries.
+
+    Args:
+        manifest: of the folder.
+        folder: the asset folder.
+        references: the checkpoint on the parity images, the golden ones among them.
+        answers: artifact's path -> float (N, K), its answers to those; None: not run.
+    """
+    if not any(entry["path"] == PACK_FILE for entry in manifest.get("files", [])):
+        return {}
+    try:
+        pack, _ = read_both(folder)
+    except BadInput as error:
+        return dict.fromkeys(answers, str(error))
+    images = references.images
+    rows = [images.names.index(f"{GROUP}/{case.name}") for case in pack.cases]
+    for case, row in zip(pack.cases, rows, strict=True):
+        if not np.array_equal(case.pixels, images.pixels[row]):
+            return dict.fromkeys(answers, f"{case.name}: the tensor is of another resize rule")
+        result = replay_pixels(case, pack.side)
+        if result.status == "fail":
+            return dict.fromkeys(answers, f"{case.name}: {result.reason}")
+    return {
+        path: "" if probs is None else _held_fault(pack, path, probs[rows])
+        for path, probs in answers.items()
+    }
+
+
+def _held_fault(pack: Pack, path: str, probs: NDArray[np.float32]) -> str:
+    known = path in pack.tolerances
+    return _held(pack, path, probs, "").reason if known else f"{PACK_FILE} says nothing of {path}"
+
+
+def read_both(folder: Path) -> tuple[Pack, dict[str, Mapping[str, Any]]]:
+    """The pack of an asset folder, and path -> manifest entry of its artifacts.
+
+    Raises:
+        BadInput: as `replay`.
+    """
+    manifest = read_manifest(folder)
+    pack = read_pack(folder)
+    for key, said in pack.model.items():
+        if manifest["model"][key] != said:
+            raise BadInput(
+                f"{folder / PACK_FILE} is of {key} {said}, {MANIFEST_FILE} of "
+                f"{manifest['model'][key]}; pull the folder again, whole"
+            )
+    for entry in manifest["artifacts"]:
+        if entry["format"] not in FORMATS:
+            raise BadInput(f"{folder / MANIFEST_FILE} lists {entry['format']}, unknown here")
+    return pack, {entry["path"]: entry for entry in manifest["artifacts"]}
+
+
+def replay_pixels(case: Case, side: int) -> PixelResult:
+    """The resize rule on one image, against its tensor."""
+    try:
+        pixels = read_image(case.image, side)
+    except BadInput as error:
+        return PixelResult(case.name, "fail", None, None, case.tolerance, str(error))
+    max_abs, mean_abs = distance(pixels, case.pixels)
+    if within(pixels, case.pixels, case.tolerance):
+        return PixelResult(case.name, "pass", max_abs, mean_abs, case.tolerance)
+    reason = (
+        f"pixels differ by {max_abs} at most and {mean_abs:.2f} in the mean; allowed are "
+        f"{case.tolerance.max_abs} and {case.tolerance.mean_abs}"
+    )
+    return PixelResult(case.name, "fail", max_abs, mean_abs, case.tolerance, reason)
+
+
+def distance(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> tuple[int, float]:
+    """The largest and the mean difference of two images of one size, in counts."""
+    apart = np.abs(one.astype(np.int16) - other)
+    return int(apart.max()), float(apart.mean())
+
+
+def within(one: NDArray[np.uint8], other: NDArray[np.uint8], allowed: PixelTolerance) -> bool:
+    """Whether two images of one size are as near to each other as is allowed."""
+    max_abs, mean_abs = distance(one, other)
+    return max_abs <= allowed.max_abs and mean_abs <= allowed.mean_abs
+
+
+def run_here(path: Path, format_name: str, images: NDArray[np.uint8]) -> dict[str, Any]:
+    """What a file answers: how it was run -> float (N, K), by every runner that exists here.
+
+    Raises:
+        CannotRunHere: there is none; with their reasons.
+        Unreadable: the file cannot be run: damaged, or not of its format.
+    """
+    module = FORMATS[format_name]
+    answers: dict[str, Any] = {}
+    excuses = []
+    for runner in (module, *module.ALSO):
+        try:
+            answers[runner.RUN_BY] = _run(runner, path, images)
+        except CannotRunHere as error:
+            excuses.append(str(error))
+        except Unreadable:
+            raise
+        except Exception as error:  # a runtime that loads a file and then cannot run it
+            raise Unreadable(f"{type(error).__name__} while running: {error}") from error
+    if not answers:
+        raise CannotRunHere("; ".join(excuses))
+    return answers
+
+
+def _run(runner: Runner, path: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return runner.run(runner.load(path, threads=1), images).probs
+
+
+def _answers(pack: Pack, path: str, entry: Mapping[str, Any]) -> AnswerResult:
+    if path not in pack.tolerances:
+        return AnswerResult(path, "fail", None, reason=f"{PACK_FILE} says nothing of it")
+    images = np.stack([case.pixels for case in pack.cases])
+    tolerance = pack.tolerances[path]
+    try:
+        answers = run_here(pack.folder / path, entry["format"], images)
+    except CannotRunHere as error:
+        return AnswerResult(path, "not_run", tolerance, reason=str(error))
+    except Unreadable as error:
+        return AnswerResult(path, "fail", tolerance, reason=str(error))
+    results = [_held(pack, path, probs, how) for how, probs in answers.items()]
+    return max(results, key=lambda r: (r.status == "fail", r.max_abs_diff or 0.0))
+
+
+def _held(pack: Pack, path: str, probs: NDArray[np.float32], how: str) -> AnswerResult:
+    expected = np.stack([case.probs[path] for case in pack.cases])
+    tolerance = pack.tolerances[path]
+    if probs.shape != expected.shape:
+        reason = f"answers of shape {probs.shape}, not {expected.shape}"
+        return AnswerResult(path, "fail", tolerance, how=how, reason=reason)
+    diff = np.abs(probs - expected).max(axis=1)
+    worst = int(np.argmax(np.where(np.isfinite(diff), diff, np.inf)))
+    name, largest = pack.cases[worst].name, float(diff[worst])
+    if largest <= tolerance:
+        return AnswerResult(path, "pass", tolerance, largest, name, how)
+    reason = f"max |Δp| {largest:.1e} > {tolerance:.0e} on {name}"
+    return AnswerResult(path, "fail", tolerance, largest, name, how, reason)

@@ -1,0 +1,106 @@
+"""A replay and a diagnosis for people (terminal) and for programs (JSON)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from export.golden.diagnosis import Diagnosis
+    from export.golden.replay import Replay
+
+WORDS: Final = {"pass": "pass", "fail": "FAIL", "not_run": "not run"}
+STYLES: Final = {"pass": "green", "fail": "bold red", "not_run": "yellow"}
+
+
+def print_replay(console: Console, found: Replay) -> None:
+    """A row for each image and for each artifact, reasons below, and one sentence that counts."""
+    console.print(_images(found))
+    console.print(_artifacts(found))
+    console.print("pixels: the resize rule here against the tensor, counts of 0 to 255")
+    console.print("|Δp|: the file on the tensors against PyTorch with the same weights")
+    for name, result in [(r.case, r) for r in found.pixels] + [(r.path, r) for r in found.answers]:
+        if result.reason:
+            console.print(f"  {name}: {result.reason}", markup=False)
+    console.print(replay_sentence(found))
+
+
+def replay_sentence(found: Replay) -> str:
+    """How many images and artifacts passed, failed and were not run."""
+    images = sum(r.status == "pass" for r in found.pixels)
+    counts = {s: sum(r.status == s for r in found.answers) for s in WORDS}
+    return (
+        f"{images} of {len(found.pixels)} images become their tensor; of {len(found.answers)} "
+        f"artifacts {counts['pass']} passed, {counts['fail']} failed, {counts['not_run']} not run"
+    )
+
+
+def replay_document(found: Replay) -> dict[str, Any]:
+    """A replay for programs."""
+    return {
+        "schema": 1,
+        "command": "golden",
+        "model": dict(found.pack.model),
+        "verdict": replay_sentence(found),
+        "failed": found.failed,
+        "images": [asdict(result) for result in found.pixels],
+        "artifacts": [asdict(result) for result in found.answers],
+    }
+
+
+def diagnosis_document(found: Diagnosis) -> dict[str, Any]:
+    """A diagnosis for programs."""
+    return {"schema": 1, "command": "golden", "failed": found.faulty, **asdict(found)}
+
+
+def _images(found: Replay) -> Any:
+    table = _table(f"Golden images of {found.pack.model['name']} {found.pack.model['version']}")
+    table.add_column("case", no_wrap=True)
+    table.add_column("pixels", no_wrap=True)
+    table.add_column("max", justify="right")
+    table.add_column("mean", justify="right")
+    table.add_column("allowed", justify="right", no_wrap=True)
+    table.add_column("shows")
+    for case, result in zip(found.pack.cases, found.pixels, strict=True):
+        table.add_row(
+            case.name,
+            _word(result.status),
+            "" if result.max_abs is None else str(result.max_abs),
+            "" if result.mean_abs is None else f"{result.mean_abs:.2f}",
+            f"{case.tolerance.max_abs}, {case.tolerance.mean_abs:g}",
+            case.why,
+        )
+    return table
+
+
+def _artifacts(found: Replay) -> Any:
+    table = _table(f"Answers for {len(found.pixels)} tensors")
+    table.add_column("artifact", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("max |Δp|", justify="right")
+    table.add_column("allowed", justify="right")
+    table.add_column("worst case", no_wrap=True)
+    table.add_column("by")
+    for result in found.answers:
+        table.add_row(
+            result.path,
+            _word(result.status),
+            "" if result.max_abs_diff is None else f"{result.max_abs_diff:.1e}",
+            "" if result.tolerance is None else f"{result.tolerance:.0e}",
+            result.worst_case or "",
+            result.how,
+        )
+    return table
+
+
+def _table(title: str) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    return Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+
+
+def _word(status: str) -> str:
+    return f"[{STYLES[status]}]{WORDS[status]}[/]"

@@ -1,0 +1,296 @@
+"""Preprocessing mistakes: how apps make other pixels of an image than the resize rule does.
+
+In: an image as Pillow decodes it, and a side. Out: uint8 (side, side, 3), what the model would be
+given. Each mistake takes the place of one step of the right way (`Preprocessing`), so that several
+can be made at once; each is made by a library that has the filter in question, not by a filter of
+our own, and names the interface on phones that does the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from pipeline.images import squish, to_rgb, upright
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[np.uint8]
+
+ORIENTATION: Final = 0x0112  # the EXIF tag
+SIDEWAYS: Final = 6  # how a phone that is held upright stores its photos
+JPEG_QUALITY: Final = 70
+
+
+T = TypeVar("T")
+
+
+def _as_it_is(value: T) -> T:
+    return value
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """A way from a decoded image to pixels, step by step; by default the right one.
+
+    Attributes:
+        turn: by the EXIF orientation.
+        colours: any mode to 8-bit RGB.
+        recompress: what happens to the RGB image before it is resized; rightly nothing.
+        resize: (image, side) -> uint8 (side, side, 3).
+        order: of the bytes; rightly as they are, rows of R, G, B.
+        scale: of the values; rightly none, 0 to 255.
+    """
+
+    turn: Callable[[Image.Image], Image.Image] = upright
+    colours: Callable[[Image.Image], Image.Image] = to_rgb
+    recompress: Callable[[Image.Image], Image.Image] = _as_it_is
+    resize: Callable[[Image.Image, int], Pixels] = squish
+    order: Callable[[Pixels], Pixels] = _as_it_is
+    scale: Callable[[Pixels], Pixels] = _as_it_is
+
+    def pixels(self, image: Image.Image, side: int) -> Pixels:
+        """Decoded image -> uint8 (side, side, 3)."""
+        rgb = self.recompress(self.colours(self.turn(image)))
+        return np.ascontiguousarray(self.scale(self.order(self.resize(rgb, side))))
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One way to get the pixels wrong.
+
+    Attributes:
+        name: identifier, in reports and on the command line.
+        step: the field of `Preprocessing` whose place it takes.
+        does: what happens to the image, as a phrase.
+        seen_in: the interface that does so on phones or in their libraries.
+        source: where that is documented, or reported.
+        make: what is done in the step.
+        on_photographs: whether opaque 8-bit images can show it.
+    """
+
+    name: str
+    step: str
+    does: str
+    seen_in: str
+    source: str
+    make: Callable[..., Any]
+    on_photographs: bool = True
+
+
+def with_mistakes(mistakes: Iterable[Mistake]) -> Preprocessing:
+    """The right way but for `mistakes`, each in another step.
+
+    Raises:
+        ValueError: two of them take the place of one step.
+    """
+    steps: dict[str, Any] = {}
+    for mistake in mistakes:
+        if mistake.step in steps:
+            raise ValueError(f"two mistakes in the step {mistake.step}")
+        steps[mistake.step] = mistake.make
+    return replace(Preprocessing(), **steps)
+
+
+def taken_sideways(image: Image.Image) -> Image.Image:
+    """The same picture as a phone stores it: turned by 90 degrees, and an EXIF tag says so."""
+    turned = upright(image).transpose(Image.Transpose.ROTATE_90)
+    turned.getexif()[ORIENTATION] = SIDEWAYS
+    return turned
+
+
+def _plain_bilinear(image: Image.Image, side: int) -> Pixels:
+    """Four neighbours at most, however far the image shrinks; samples at half-pixel centres."""
+    import torch
+    from torch.nn.functional import interpolate
+
+    rows = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].to(torch.float32)
+    small = interpolate(rows, (side, side), mode="bilinear", align_corners=False, antialias=False)
+    pixels: Pixels = small[0].permute(1, 2, 0).round().to(torch.uint8).numpy()
+    return pixels
+
+
+def _resized_by(method: Image.Resampling) -> Callable[[Image.Image, int], Pixels]:
+    return lambda image, side: np.asarray(image.resize((side, side), method), dtype=np.uint8)
+
+
+def _centre_crop(image: Image.Image, side: int) -> Pixels:
+    return np.asarray(ImageOps.fit(image, (side, side), Image.Resampling.BILINEAR), dtype=np.uint8)
+
+
+def _letterbox(image: Image.Image, side: int) -> Pixels:
+    return np.asarray(ImageOps.pad(image, (side, side), Image.Resampling.BILINEAR), dtype=np.uint8)
+
+
+def _jpeg(image: Image.Image) -> Image.Image:
+    content = BytesIO()
+    image.save(content, "JPEG", quality=JPEG_QUALITY)
+    return Image.open(content)
+
+
+def _transparency_dropped(image: Image.Image) -> Image.Image:
+    """The colours that lie hidden under transparent pixels come to light."""
+    return image.convert("RGBA").convert("RGB") if image.has_transparency_data else to_rgb(image)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return to_rgb(image)
+    rgba = image.convert("RGBA")
+    white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, rgba).convert("RGB")
+
+
+def _clipped(image: Image.Image) -> Image.Image:
+    """16-bit grey cut off at 255, which turns nearly all of it white."""
+    deep = image.mode.startswith("I;16") or image.mode in ("I", "F")
+    return image.convert("L").convert("RGB") if deep else to_rgb(image)
+
+
+def _bgr(pixels: Pixels) -> Pixels:
+    return pixels[:, :, ::-1]
+
+
+def _planes(pixels: Pixels) -> Pixels:
+    """All of R, then all of G, then all of B, in a buffer that the model reads as rows of RGB."""
+    return pixels.transpose(2, 0, 1).reshape(pixels.shape)
+
+
+def _divided(pixels: Pixels) -> Pixels:
+    return pixels // 255
+
+
+_APPLE: Final = "https://developer.apple.com/documentation/vision/vnimagecropandscaleoption"
+_PILLOW: Final = "https://pillow.readthedocs.io/en/stable/handbook/concepts.html#filters"
+_BITMAP: Final = "https://developer.android.com/reference/android/graphics/Bitmap"
+MISTAKES: Final = (
+    Mistake(
+        "plain_bilinear",
+        "resize",
+        "bilinear without antialiasing",
+        "Android Bitmap.createScaledBitmap(filter = true), OpenCV INTER_LINEAR",
+        f"{_BITMAP}; https://github.com/opencv/opencv/issues/25620",
+        _plain_bilinear,
+    ),
+    Mistake(
+        "nearest",
+        "resize",
+        "nearest neighbour",
+        "Android Bitmap.createScaledBitmap(filter = false), OpenCV INTER_NEAREST",
+        _BITMAP,
+        _resized_by(Image.Resampling.NEAREST),
+    ),
+    Mistake(
+        "area",
+        "resize",
+        "mean over the area of a pixel",
+        "OpenCV INTER_AREA",
+        f"https://docs.opencv.org/4.x/da/d54/group__imgproc__transform.html; {_PILLOW}",
+        _resized_by(Image.Resampling.BOX),
+    ),
+    Mistake(
+        "bicubic",
+        "resize",
+        "bicubic, antialiased",
+        "Core Image CIBicubicScaleTransform, Pillow BICUBIC",
+        _PILLOW,
+        _resized_by(Image.Resampling.BICUBIC),
+    ),
+    Mistake(
+        "lanczos",
+        "resize",
+        "Lanczos, antialiased",
+        "vImageScale, Core Image CILanczosScaleTransform",
+        "https://developer.apple.com/documentation/accelerate/kvimagehighqualityresampling",
+        _resized_by(Image.Resampling.LANCZOS),
+    ),
+    Mistake(
+        "centre_crop",
+        "resize",
+        "shorter side to size, the rest cut off",
+        "Vision .centerCrop, torchvision CenterCrop",
+        _APPLE,
+        _centre_crop,
+    ),
+    Mistake(
+        "letterbox",
+        "resize",
+        "longer side to size, black bars",
+        "Vision .scaleFit",
+        _APPLE,
+        _letterbox,
+    ),
+    Mistake(
+        "jpeg_70",
+        "recompress",
+        f"stored once more as JPEG, quality {JPEG_QUALITY}",
+        "Android Bitmap.compress, UIImage.jpegData",
+        _BITMAP,
+        _jpeg,
+    ),
+    Mistake(
+        "bgr",
+        "order",
+        "blue and red swapped",
+        "OpenCV imread, kCVPixelFormatType_32BGRA",
+        "https://github.com/ultralytics/yolo-ios-app/issues/208",
+        _bgr,
+    ),
+    Mistake(
+        "planes",
+        "order",
+        "all of R, then G, then B, read as rows of RGB",
+        "PyTorch's layout NCHW, TensorImageUtils.bitmapToFloat32Tensor",
+        "https://github.com/pytorch/android-demo-app",
+        _planes,
+    ),
+    Mistake(
+        "divided_twice",
+        "scale",
+        "divided by 255 although the model does so: all 0 or 1",
+        "transforms.ToTensor carried over from training",
+        "https://github.com/ultralytics/yolo-ios-app/issues/208",
+        _divided,
+    ),
+    Mistake(
+        "rotation_ignored",
+        "turn",
+        "EXIF orientation ignored; photo taken upright",
+        "Android BitmapFactory.decodeFile, UIImage.cgImage",
+        "https://developer.android.com/reference/androidx/exifinterface/media/ExifInterface",
+        _as_it_is,
+    ),
+    Mistake(
+        "transparency_dropped",
+        "colours",
+        "alpha thrown away, hidden colours show",
+        "Pillow Image.convert, OpenCV imread",
+        "https://pillow.readthedocs.io/en/stable/reference/Image.html",
+        _transparency_dropped,
+        on_photographs=False,
+    ),
+    Mistake(
+        "transparency_on_white",
+        "colours",
+        "transparency painted onto white",
+        "an app that draws onto its white background first",
+        "https://developer.apple.com/documentation/uikit/uigraphicsimagerenderer",
+        _on_white,
+        on_photographs=False,
+    ),
+    Mistake(
+        "sixteen_bits_clipped",
+        "colours",
+        "16-bit grey cut off at 255",
+        "Pillow Image.convert",
+        "https://github.com/python-pillow/Pillow/issues/3011",
+        _clipped,
+        on_photographs=False,
+    ),
+)
