@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup export test test-fast check format train benchmark parity docs release clean arm64 oldest \
+.PHONY: help setup export test test-fast test-kotlin check format train benchmark parity docs release clean arm64 oldest \
         peers benchmark-peers compress compare
 
 help:  ## this list
@@ -29,6 +29,9 @@ test: $(READY)  ## all tests
 
 test-fast: $(READY)  ## the tests that finish in two minutes
 	$(PYTEST) -m 'not slow'
+
+test-kotlin: $(READY)  ## compile and test the Kotlin of android_assets (kotlin, junit4 from Debian)
+	$(BIN)/python -m tests.kotlin
 
 check: $(READY)  ## format, lint, types, import contracts, generated docs, all tests
 	$(BIN)/ruff format --check .
@@ -91,8 +94,7 @@ STUDY := build/study
 study: $(READY)  ## what README and model card say of training: all of it on DATA (an hour and more)
 	$(BIN)/python -m pipeline compare --data $(DATA) $(FEW) --out $(STUDY)/five
 	$(BIN)/python -m pipeline compare --data $(DATA) --protocol paper --topologies \
-		squeezenet1_1,squeezenet1_1_fire6 --preset released --epochs 30 --finetune-lr 5e-4 \
-		--threads 1 --out $(STUDY)/squeezenet
+		squeezenet1_1,squeezenet1_1_fire6 --preset released --epochs 30 --threads 1 --out $(STUDY)/squeezenet
 	$(BIN)/python -m pipeline ablate --data $(DATA) --threads 1 --out $(STUDY)/ablation
 	$(BIN)/python -m benchmarks training --data $(DATA)
 	$(BIN)/python -m benchmarks topologies

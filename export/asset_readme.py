@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from export.answers import EVIDENCE
+from export.packages.android_readme import gradle_module_section
 
 FORMAT_TITLES: Final = {
     "onnx": "ONNX",
@@ -29,8 +30,8 @@ weights unpacked.
     "torchscript": """\
 `pytorch_android_lite` {pytorch_lite} (`LiteModuleLoader`). That runtime is no longer developed:
 prefer ONNX in a new app. Input: a uint8 tensor `(1, {height}, {width}, 3)`; {lite_output}.
-Set one thread: `PyTorchAndroid.setNumThreads({num_threads})`. int8 needs the engine `qnnpack`,
-which is the one that Android has.
+Set one thread: `LitePyTorchAndroid.setNumThreads({num_threads})`. int8 needs the engine
+`qnnpack`, which is the one that Android has.
 """,
     "coreml": """\
 The least iOS stands in the table. Takes the image itself (Vision: `imageCropAndScaleOption =
@@ -109,6 +110,7 @@ def asset_readme(platform: str, manifest: Mapping[str, Any], beside: Collection[
         f"3. Outputs follow `labels.txt`: {', '.join(model['labels'])}. Decide {rule}.",
         "",
         *_evidence(shape, model["labels"]),
+        *([gradle_module_section(manifest, "android_assets")] * (platform == "android")),
         "## Files",
         "",
         "| file | precision | bytes | least runtime | to PyTorch with the same weights "

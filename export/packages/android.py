@@ -42,13 +42,15 @@ KEYWORDS: Final = frozenset(
 def package_files(manifest: Mapping[str, Any]) -> dict[str, str]:
     """The module's files: relative POSIX path -> text, sorted by path.
 
+    Nothing, where no artifact in the manifest runs on Android: a module would be empty.
+
     Raises:
-        ValueError: no artifact in `manifest` is for Android, or one asks for an unknown setting.
+        ValueError: an ONNX file asks for an optimisation that ONNX Runtime does not have.
     """
     model = manifest["model"]
-    artifacts = [a for a in manifest["artifacts"] if a["format"] in RUNS_ON]
+    artifacts = android_artifacts(manifest)
     if not artifacts:
-        raise ValueError("no artifact of this manifest runs on Android: a module would be empty")
+        return {}
     package = f"{GROUP}.{package_name(model['name'])}"
     values: dict[str, Any] = {
         "model": model,
@@ -68,6 +70,11 @@ def package_files(manifest: Mapping[str, Any]) -> dict[str, str]:
         "comment": comment,
     }
     return render("android", values)
+
+
+def android_artifacts(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Those that a runtime on Android loads, in the order of the manifest."""
+    return [artifact for artifact in manifest["artifacts"] if artifact["format"] in RUNS_ON]
 
 
 def package_name(name: str) -> str:
@@ -154,13 +161,11 @@ def _version(text: str) -> tuple[int, ...]:
 
 def _optimisation(artifacts: Sequence[Mapping[str, Any]]) -> str | None:
     """The optimisation level of the ONNX files, as ONNX Runtime's Java API calls it."""
-    levels = {
-        a["session"].get("graph_optimization_level") for a in artifacts if a["format"] == "onnx"
-    }
-    if not levels - {None}:
-        return None
-    (level,) = levels
-    return OPTIMISATION[level]
+    sessions = [a["session"] for a in artifacts if a["format"] == "onnx"]
+    levels = {s["graph_optimization_level"] for s in sessions if "graph_optimization_level" in s}
+    if levels - OPTIMISATION.keys() or len(levels) > 1:
+        raise ValueError(f"optimisation {sorted(levels)} is not one of {', '.join(OPTIMISATION)}")
+    return OPTIMISATION[levels.pop()] if levels else None
 
 
 def _proof(proof: ResizeProof) -> dict[str, Any]:

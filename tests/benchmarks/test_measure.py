@@ -12,6 +12,7 @@ from benchmarks.measure import Measurement, Target, measure
 Planted = Callable[[str], Target]
 
 
+@pytest.mark.slow
 def test_every_target_is_timed_in_its_own_process_at_each_thread_count(checkpoint: Path) -> None:
     targets = [Target("eager", "fp32", checkpoint, 64), Target("eager", "twin", checkpoint, 64)]
     measurements = measure(targets, threads=(1, 2), rounds=2, round_s=0.05)

@@ -175,7 +175,7 @@ def test_the_readme_names_least_runtime_and_session_options(exported: Exported) 
     android = (exported.root / "android_assets" / "README.md").read_text(encoding="utf-8")
     assert "onnxruntime 1.15" in android
     assert "`intra_op_num_threads` to 2" in android
-    assert "`PyTorchAndroid.setNumThreads(1)`" in android
+    assert "`LitePyTorchAndroid.setNumThreads(1)`" in android
     ios = (exported.root / "ios_assets" / "README.md").read_text(encoding="utf-8")
     assert "| iOS 16.0 |" in ios
     assert "| iOS 18.0 |" in ios

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from export.answers import Answers
 from export.cli import main
 from export.errors import CannotRunHere
 from export.mistakes import MISTAKES
@@ -39,9 +40,9 @@ class RedShare:
     def load(self, path: Path, threads: int) -> None:
         assert threads == 1
 
-    def run(self, session: Any, images: np.ndarray) -> np.ndarray:
+    def run(self, session: Any, images: np.ndarray) -> Answers:
         red = images[..., 0].mean(axis=(1, 2)) / 255
-        return np.stack([red, 1 - red], axis=1).astype(np.float32)
+        return Answers(np.stack([red, 1 - red], axis=1).astype(np.float32))
 
 
 class Nowhere(RedShare):

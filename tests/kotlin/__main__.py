@@ -35,8 +35,8 @@ def main() -> int:
     print(run.output)
     golden = "with" if (assets / "golden" / "golden.json").is_file() else "WITHOUT"
     print(
-        f"{run.tests} tests in Kotlin by {tools.kotlinc}, {run.vectors} images held against Pillow, "
-        f"{golden} a golden pack: {'passed' if run.passed else 'FAILED'}"
+        f"{run.tests} tests in Kotlin by {tools.kotlinc}, {run.vectors} images held against "
+        f"Pillow, {golden} a golden pack: {'passed' if run.passed else 'FAILED'}"
     )
     return 0 if run.passed else 1
 

@@ -21,7 +21,7 @@ WAY_OUT: Final = (
 
 
 class MissingToolchain(Exception):
-    """Something that the Kotlin tests need is not on this machine; the message says how to get it."""
+    """The Kotlin tests need what is not on this machine; the message says how to get it."""
 
 
 @dataclass(frozen=True)

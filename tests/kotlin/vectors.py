@@ -101,7 +101,7 @@ def _write_on_black(path: Path) -> None:
 
 
 def _write_decisions(path: Path, rng: np.random.Generator) -> None:
-    """Probabilities (bits of float32), positive, threshold, decision; many at the very threshold."""
+    """Bits of the probabilities, positive, threshold, decision; many at the very threshold."""
     lines = []
     for i in range(200):
         threshold = round(float(rng.uniform(0.01, 0.99)), 4)

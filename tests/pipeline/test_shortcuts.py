@@ -21,6 +21,8 @@ from tests.conftest import LABELS, make_spec, write_images
 
 FILES = ["evidence.png", "shortcuts.json", "shortcuts.md"]
 
+pytestmark = pytest.mark.slow  # trainings, and what they look at
+
 
 def write_table(
     root: Path,

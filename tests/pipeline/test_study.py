@@ -26,6 +26,8 @@ from pipeline.study_summary import failed
 from pipeline.train import train_on
 from tests.conftest import LABELS, SIDE, write_images
 
+pytestmark = pytest.mark.slow  # trainings by the dozen
+
 RECIPE = TrainConfig(
     side=SIDE, batch_size=8, frozen_epochs=1, finetune_epochs=2, weights="none", threads=1
 )

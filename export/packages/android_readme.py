@@ -1,0 +1,81 @@
+"""The section of ``android_assets/README.md`` on the Gradle module: from nothing to a label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from export.packages.android import GROUP, android_artifacts, class_name, default_file, package_name
+
+SECTION: Final = """\
+## The Gradle module
+
+This folder is an Android library module: the model, the preprocessing above in plain Kotlin, and
+tests that prove both on your device. {intended_use}
+
+1. Copy the folder beside your app's module. In `settings.gradle.kts`:
+
+   ```kotlin
+   include(":{name}")
+   project(":{name}").projectDir = file("{folder}")
+   ```
+
+   and in the app's `build.gradle.kts`, `dependencies`: `implementation(project(":{name}"))`. Needs
+   minSdk 24, the Android Gradle plugin 8 or newer, and Kotlin 1.8 or newer in the root project
+   (`id("org.jetbrains.kotlin.android") version "..." apply false`; not from plugin 9 on). Nothing
+   is written into this folder: it is built in the app's `build`.
+2. Classify, away from the main thread:
+
+   ```kotlin
+   import {package}.*
+
+   val classifier = {class_name}Classifier(context)
+   val prediction = classifier.classify(readImage(photoBytes))  // also a Bitmap, if it is upright
+   println(prediction.label + prediction.probabilities.toList())  // in the order of Model.LABELS
+   val map = prediction.evidence?.heatMapBitmap(prediction.index, 512, 512)
+   classifier.close()
+   ```
+
+   `map` is null where the model has no evidence output. Show `Model.INTENDED_USE` with every result
+   and every heat map. A Bitmap does not know how the camera was held: give `readImage` the bytes of
+   the file, or wrap the pixels in `Upright` with the EXIF orientation.
+3. Prove it: `./gradlew :{name}:testDebugUnitTest` on your computer,
+   `./gradlew :{name}:connectedDebugAndroidTest` on a phone. The second replays the golden pack and
+   says PREPROCESSING where an image does not become the pixels that it must, MODEL OR RUNTIME where
+   the model answers otherwise on the exact pixels.
+
+`{default}` goes into the app. `{name}.models=...` in the app's `gradle.properties` chooses others,
+with commas between: an `.onnx` or `.ort` file brings ONNX Runtime along, a `.ptl` file PyTorch
+lite{lite}. The build stops at a file whose SHA-256 is not the one in the code, and so does loading.
+Errors are subclasses of `ClassifierError`.
+
+What was tried, and where:
+
+- `src/core` (resize, orientation, decision, heat map, hash check; no Android in it) and its tests
+  in `src/test`: compiled by Kotlin 1.3 and 2.4, run on a JVM; the resize gives Pillow's own bytes.
+- `src/main`, `src/onnxruntime`, `src/pytorch` and the tests for a device in `src/androidTest*`:
+  compiled and run on a JVM against stand-ins of Android's and the runtimes' classes.
+- `build.gradle.kts`: parsed by a grammar.
+- **Not run by us**: Gradle and the Android plugin, Android's decoders, the runtimes' builds for
+  Android, a phone. That is what step 3 is for.
+
+"""
+
+
+def gradle_module_section(manifest: Mapping[str, Any], folder: str) -> str:
+    """Markdown; empty where nothing in the manifest runs on Android. `folder`: the asset folder."""
+    artifacts = android_artifacts(manifest)
+    if not artifacts:
+        return ""
+    name = manifest["model"]["name"]
+    first = class_name(name)
+    lite = any(artifact["format"] == "torchscript" for artifact in artifacts)
+    return SECTION.format(
+        intended_use=manifest["model"]["intended_use"],
+        name=name,
+        folder=folder,
+        package=f"{GROUP}.{package_name(name)}",
+        class_name=first,
+        default=default_file(artifacts),
+        lite=f", to be used by `{first}LiteClassifier`" if lite else "",
+    )
