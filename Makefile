@@ -4,8 +4,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup export test test-fast test-kotlin check format train benchmark parity docs release clean arm64 oldest \
-        peers benchmark-peers compress compare
+.PHONY: help setup export test test-fast test-kotlin check format train benchmark parity docs release clean \
+        arm64 oldest swift peers benchmark-peers compress compare verify rebuild archives \
+        publish-archives
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
@@ -63,11 +64,32 @@ peers: $(READY)  ## fetch the peers of the benchmark, each in its own environmen
 benchmark-peers: $(READY)  ## time the published artifacts beside the peers
 	$(BIN)/python -m benchmarks peers
 
-parity: $(READY)  ## the parity check of CI on what is published; DATA=folder for real images
-	$(BIN)/python -m export check $(if $(DATA),--data $(DATA))
+parity: $(READY)  ## the parity check of CI on what is published; DATA=folder for real images, STRICT=1
+	$(BIN)/python -m export check $(if $(DATA),--data $(DATA)) $(if $(STRICT),--strict) \
+		--json build/parity/parity.json --junit build/parity/parity.xml
+
+verify: $(READY)  ## are the published folders whole, and do their files answer the golden pack?
+	$(BIN)/python -m export verify android_assets --golden
+	$(BIN)/python -m export verify ios_assets --golden
+
+rebuild: $(READY)  ## convert and prove again beside what is published, which stays as it is
+	$(BIN)/python -m export all --strict --out build/rebuilt --build build/rebuilt
+
+archives: $(READY)  ## dist/: the asset folders as zip files, and SHA256SUMS; TAG=v1.2.3 must be theirs
+	$(BIN)/python -m export archive $(if $(TAG),--tag $(TAG))
+
+# gh refuses a tag that has a release, and with --verify-tag one that does not exist: nothing that
+# was published is replaced.
+publish-archives:  ## a GitHub release of dist/ for TAG, by gh; one that is there is never changed
+	test -n "$(TAG)"
+	cd dist && sha256sum --check --strict SHA256SUMS
+	gh release create "$(TAG)" --verify-tag --title "$(TAG)" --notes "Assets of $(TAG)." dist/*
 
 arm64: $(READY)  ## fetch the Arm builds of the runtimes (about 730 MB; emulated off Arm)
 	$(BIN)/python -m export.foreign install arm64
+
+swift: $(READY)  ## fetch a Swift compiler for the tests of ios_assets (about 550 MB; none on a Mac)
+	$(BIN)/python -m export.foreign install swift
 
 oldest: $(READY)  ## fetch the oldest onnxruntime that the manifest promises (about 200 MB)
 	$(BIN)/python -m export.foreign install oldest

@@ -124,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=11,
         metavar="N",
-        help="validation images for parity, beside the 13 hard ones (default: 11)",
+        help="validation images for parity, beside the golden and hard ones (default: 11)",
     )
     topologies.add_argument(
         "--jobs", type=int, default=2, metavar="N", help="converters at a time (default: 2)"

@@ -36,7 +36,7 @@ class TopologiesRequest:
     Attributes:
         architectures: names of `pipeline.networks`; empty: all.
         side: of the images, in pixels.
-        images: validation images for parity, beside the hard set.
+        images: validation images for parity, beside the golden and hard ones.
         jobs: converters at a time.
         build: for checkpoints, artifacts and logs; files of an earlier run are replaced.
     """

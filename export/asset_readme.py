@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from export.answers import EVIDENCE
 from export.packages.android_readme import gradle_module_section
+from export.packages.ios_readme import swift_package_section
 
 FORMAT_TITLES: Final = {
     "onnx": "ONNX",
@@ -111,6 +112,7 @@ def asset_readme(platform: str, manifest: Mapping[str, Any], beside: Collection[
         "",
         *_evidence(shape, model["labels"]),
         *([gradle_module_section(manifest, "android_assets")] * (platform == "android")),
+        *([swift_package_section(manifest, "ios_assets")] * (platform == "ios")),
         "## Files",
         "",
         "| file | precision | bytes | least runtime | to PyTorch with the same weights "

@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from export.asset_readme import asset_readme
-from export.manifest import MANIFEST_FILE, Published, build_manifest, file_entries, write_manifest
+from export.manifest import (
+    MANIFEST_FILE,
+    SUM_FILE,
+    Published,
+    build_manifest,
+    file_entries,
+    write_manifest,
+)
 from export.verify import unsafe
 from pipeline.errors import BadInput
 from pipeline.placement import staged_folder
@@ -101,7 +108,7 @@ def _add(folder: Path, files: Mapping[str, bytes], artifacts: set[str]) -> None:
     for path, content in files.items():
         target = folder / path
         fault = unsafe(path)
-        if path == MANIFEST_FILE or target.exists():
+        if path in (MANIFEST_FILE, SUM_FILE) or target.exists():
             fault = fault or "is there already"
         if path.split("/")[0] in artifacts:
             fault = fault or "lies in an artifact"

@@ -19,6 +19,7 @@ from export.manifest import MANIFEST_FILE, SUM_FILE, file_sha256, read_manifest
 from export.parity import ParityResult, check_artifact, check_outputs
 from export.promotion import promote
 from export.report import Row
+from export.verify import FOLDERS_OF_BUILDS
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def _damage_beside(folder: Path, manifest: Mapping[str, Any]) -> str:
     listed = {entry["path"] for entry in entries}
     apart = {artifact["path"] for artifact in manifest["artifacts"]}
     apart |= {MANIFEST_FILE, SUM_FILE} if "files" in manifest else BESIDE
-    beside = [path for path in folder.iterdir() if path.name not in apart]
+    beside = [p for p in folder.iterdir() if p.name not in {*apart, *FOLDERS_OF_BUILDS}]
     present = {path for place in beside for path in _files_below(place, folder) or {place.name}}
     # Hidden files are a desktop's (.DS_Store) and reach no app.
     present = {path for path in present if path in listed or not path.startswith(".")}

@@ -292,6 +292,26 @@ def _add_robustness(commands: argparse._SubParsersAction[argparse.ArgumentParser
     robustness.add_argument("--out", type=Path, metavar="FILE", help="write the table as JSON")
     robustness.set_defaults(command=_robustness)
 
+    archiving = commands.add_parser(
+        "archive",
+        help="the asset folders as zip files to publish, with SHA256SUMS",
+        description="Write NAME-VERSION-PLATFORM.zip of each asset folder, the same bytes every "
+        "time, and SHA256SUMS. A folder must be as its manifest says; no archive is replaced by "
+        "another of its name.",
+    )
+    archiving.add_argument(
+        "--assets",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="where android_assets/ and ios_assets/ are (default: here)",
+    )
+    archiving.add_argument(
+        "--out", type=Path, default=Path("dist"), metavar="DIR", help="(default: dist)"
+    )
+    archiving.add_argument("--tag", metavar="TAG", help="such as v2.0.0: must be their version")
+    archiving.set_defaults(command=_archive)
+
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -523,6 +543,14 @@ def _budget(options: argparse.Namespace) -> int:
     found = weigh(options.folder, options.limit, options.only, options.total, options.runtime_bytes)
     print(to_markdown(found, options.only), end="")
     return int(bool(found.faults))
+
+
+def _archive(options: argparse.Namespace) -> int:
+    from export.archives import archive_assets
+
+    for path in archive_assets(options.assets, options.out, options.tag):
+        print(f"{path}: {path.stat().st_size:,} bytes")
+    return 0
 
 
 def _size(given: str) -> int:

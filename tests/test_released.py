@@ -34,6 +34,25 @@ def test_published_assets_agree_with_the_released_checkpoint_on_embedded_samples
             assert row.parity.images == 180  # 150 synthetic, 17 golden, 13 hard
 
 
+@pytest.mark.slow
+def test_the_golden_pack_passes_for_every_artifact_made_of_the_released_checkpoint(
+    tmp_path: Path,
+) -> None:
+    from export.golden.replay import replay
+
+    folders = ["--out", str(tmp_path), "--build", str(tmp_path / "build")]
+    assert main(["all", "--no-latency", *folders]) == 0
+    for folder in ("android_assets", "ios_assets"):
+        found = replay(tmp_path / folder)
+        assert {result.status for result in found.pixels} == {"pass"}
+        assert not found.failed
+        assert sum(result.status == "pass" for result in found.answers) >= 5
+        pack = [path for path in (tmp_path / folder / "golden").rglob("*") if path.is_file()]
+        assert sum(path.stat().st_size for path in pack) < 600_000
+        probs = [case.probs["squeezenet_cxr_fp32.onnx"][0] for case in found.pack.cases]
+        assert max(probs) - min(probs) > 0.5  # answers that differ show faults
+
+
 @needs_xrays
 @pytest.mark.slow
 def test_fp32_agrees_on_the_validation_xrays_to_1e_5_without_a_flip() -> None:

@@ -6,15 +6,18 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from export.foreign import swift
 from export.foreign.cache import cache_folder
 from export.foreign.environments import ENVIRONMENTS, Environment
 from export.foreign.install import install, is_installed
 from pipeline.terminal import serve
 
 TARGETS = tuple(dict.fromkeys(environment.target for environment in ENVIRONMENTS.values()))
+CHOICES = (*TARGETS, swift.SWIFT, *ENVIRONMENTS)
 DESCRIPTION = """\
 Runtimes other than the installed ones, to run published files under: the Arm builds (emulated on
-other machines) and the oldest onnxruntime that the manifest promises.
+other machines), the oldest onnxruntime that the manifest promises, and a Swift compiler for the
+tests of the iOS package.
 """
 
 
@@ -31,9 +34,9 @@ def _parser() -> argparse.ArgumentParser:
     installing.add_argument(
         "what",
         nargs="+",
-        choices=(*TARGETS, *ENVIRONMENTS),
+        choices=CHOICES,
         metavar="WHAT",
-        help=f"some of {', '.join((*TARGETS, *ENVIRONMENTS))}",
+        help=f"some of {', '.join(CHOICES)}",
     )
     installing.set_defaults(command=_install)
     listing = commands.add_parser("list", help="what there is, and what is installed")
@@ -42,7 +45,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _install(options: argparse.Namespace) -> int:
-    install(_chosen(options.what), lambda line: print(line, flush=True))
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    install(_chosen(options.what), say)
+    if swift.SWIFT in options.what:
+        swift.install(say)
     return 0
 
 
@@ -56,6 +64,8 @@ def _list(options: argparse.Namespace) -> int:
         state = "installed" if is_installed(environment) else f"make {environment.target}"
         formats = ", ".join(environment.formats)
         print(f"{environment.name:18} {environment.packages[0]:20} {formats:12} {state}")
+    state = "installed" if swift.is_installed() else "make swift"
+    print(f"{swift.SWIFT:18} {swift.PACKAGES[0]:20} {'':12} {state}")
     return 0
 
 

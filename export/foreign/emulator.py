@@ -11,13 +11,13 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from export.foreign import cache
+from export.foreign.debian import unpack
 from export.foreign.environments import Environment
-from export.foreign.programs import find_program, run_program
 from pipeline.errors import MissingDependency
 
 EMULATOR: Final = "qemu-aarch64-static"
@@ -43,18 +43,6 @@ CPUINFO: Final = "".join(
 )
 CPU: Final = "cortex-a72"
 WAY_OUT: Final = "make arm64 needs an Arm machine, or Debian 12 and a network"
-# Lists, cache and state of our own; the hooks of the system's apt would touch the system's.
-APT_CONFIG: Final = """\
-#clear APT::Update::Pre-Invoke;
-#clear APT::Update::Post-Invoke;
-#clear APT::Update::Post-Invoke-Success;
-APT::Sandbox::User "root";
-Acquire::Languages "none";
-Dir::State "{folder}/state";
-Dir::State::status "{folder}/status";
-Dir::Cache "{folder}/cache";
-Dir::Log "{folder}/log";
-"""
 APT_FOR_ARM: Final = """\
 #clear APT::Architectures;
 APT::Architecture "arm64";
@@ -111,7 +99,7 @@ def _root_recipe() -> tuple[str, ...]:
 
 
 def _build_root(root: Path) -> None:
-    _unpack(DEBIAN_PACKAGES, APT_CONFIG + APT_FOR_ARM, root)
+    unpack(DEBIAN_PACKAGES, root, WAY_OUT, APT_FOR_ARM)
     (root / "proc").mkdir()
     (root / "proc" / "cpuinfo").write_text(CPUINFO, encoding="utf-8")
 
@@ -119,28 +107,5 @@ def _build_root(root: Path) -> None:
 def _build_qemu(folder: Path) -> None:
     """Keep one of the emulators in the package: together they have 370 MB."""
     with tempfile.TemporaryDirectory(dir=folder) as unpacked:
-        _unpack((EMULATOR_PACKAGE,), APT_CONFIG, Path(unpacked))
+        unpack((EMULATOR_PACKAGE,), Path(unpacked), WAY_OUT)
         shutil.move(Path(unpacked) / "usr" / "bin" / EMULATOR, folder / EMULATOR)
-
-
-def _unpack(packages: Sequence[str], config: str, folder: Path) -> None:
-    """Download Debian packages from the system's sources and unpack them into `folder`."""
-    apt_get = find_program("apt-get", WAY_OUT)
-    dpkg_deb = find_program("dpkg-deb", WAY_OUT)
-    with tempfile.TemporaryDirectory() as scratch:
-        place = Path(scratch)
-        for name in ("state/lists/partial", "cache/archives/partial", "log", "downloads"):
-            (place / name).mkdir(parents=True)
-        (place / "status").touch()
-        (place / "apt.conf").write_text(config.replace("{folder}", scratch), encoding="utf-8")
-        apt = [apt_get, "--quiet", "-c", str(place / "apt.conf")]
-        run_program([*apt, "update"], "apt-get cannot read the package lists", WAY_OUT)
-        run_program(
-            [*apt, "download", *packages],
-            f"the system's package sources do not offer {', '.join(packages)}",
-            WAY_OUT,
-            folder=place / "downloads",
-        )
-        for archive in sorted((place / "downloads").glob("*.deb")):
-            unpack = [dpkg_deb, "-x", str(archive), str(folder)]
-            run_program(unpack, f"{archive.name} cannot be unpacked", WAY_OUT)

@@ -30,6 +30,23 @@ if TYPE_CHECKING:
 
 SCHEMA: Final = 1
 PACK_FILE: Final = f"{GROUP}/golden.json"
+README: Final = """\
+# Golden pack
+
+Image files (`images/`), the exact pixels that each must become (`tensors/`, RGB PNG), and in
+`golden.json` the probabilities that each model file must then give. In a test of your app, for each
+case:
+
+1. read and resize the image as the app does. Further from the tensor than `pixel_tolerance` allows:
+   the app's preprocessing is wrong.
+2. Give the model the tensor. Further from `probs` than `tolerances` allows: the model file or its
+   runtime is.
+3. Go the whole way from file to label.
+
+`python -m export golden FOLDER --case NAME --pixels FILE`, in the project that this folder is from,
+names the mistake behind wrong pixels. Every image is drawn by a program: no patient is in them.
+Research use only; never use the model for diagnosis.
+"""
 SCHEMA_FILE: Final = Path(__file__).parent.parent / "golden.schema.json"
 
 
@@ -134,6 +151,7 @@ def golden_files(manifest: Mapping[str, Any], references: References) -> dict[st
     }
     _validate(document)
     text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    files[f"{GROUP}/README.md"] = README.encode()
     files[PACK_FILE] = f"{text}\n".encode()
     return files
 

@@ -127,6 +127,32 @@ def test_the_readme_tells_an_app_developer_what_matters(folder: str, exported: E
     assert "{" not in text  # no placeholder is left
 
 
+@pytest.mark.parametrize("folder", FOLDERS.values())
+def test_an_export_has_the_operators_of_a_smaller_runtime_and_the_readme_its_command(
+    folder: str, exported: Exported
+) -> None:
+    place = exported.root / folder
+    manifest = read_manifest(place)
+    for name in ("required_operators.config", "required_operators_and_types.config"):
+        assert name in {entry["path"] for entry in manifest["files"]}
+        head, _, *rows = (place / name).read_text(encoding="utf-8").splitlines()
+        run = [a["path"] for a in manifest["artifacts"] if a["format"] in ("onnx", "ort")]
+        assert all(path in head for path in run)
+        assert any(row.startswith("ai.onnx;11;Conv") for row in rows)
+    text = (place / "README.md").read_text(encoding="utf-8")
+    assert f"--branch v{manifest['tools']['onnxruntime']} " in text
+    assert '--include_ops_by_config "$ASSETS/required_operators.config"' in text
+    assert ("--android " in text) is (folder == "android_assets")
+
+
+def test_without_the_operators_the_readme_does_not_speak_of_them(
+    tmp_path: Path, model: Model, by_platform: dict[str, list[Published]]
+) -> None:
+    publish_tiny(tmp_path, model, by_platform)
+    text = (tmp_path / "ios_assets" / "README.md").read_text(encoding="utf-8")
+    assert "smaller onnxruntime" not in text
+
+
 @pytest.mark.parametrize("platform", FOLDERS)
 def test_the_readme_says_what_evidence_is_and_what_it_is_not(
     platform: str, exported: Exported
@@ -384,6 +410,7 @@ def test_extra_files_are_published_and_listed(
         ("README.md", "is there already"),
         ("labels.txt", "is there already"),
         ("manifest.json", "is there already"),
+        ("manifest.json.sha256", "is there already"),
         ("tiny_fp32.onnx", "is there already"),
         ("tiny_fp32.mlpackage/more.txt", "lies in an artifact"),
     ],

@@ -34,6 +34,7 @@ from tests.export.conftest import (
     write_sensitive_network,
     write_twins,
 )
+from tests.export.made_assets import age
 
 ANDROID, IOS = FOLDERS["android"], FOLDERS["ios"]
 PACKAGE = f"{IOS}/tiny_fp32.mlpackage"
@@ -174,6 +175,8 @@ def test_an_extra_folder_and_an_extra_hidden_one_are_told_apart(
 ) -> None:
     (assets / ANDROID / ".gradle").mkdir()
     (assets / ANDROID / ".gradle" / "cache").touch()
+    (assets / ANDROID / "build").mkdir()
+    (assets / ANDROID / "build" / "app.aar").touch()
     assert statuses(checked(assets, model, data)) == CLEAN
     (assets / ANDROID / "old").mkdir()
     rows = checked(assets, model, data)
@@ -192,14 +195,9 @@ def test_a_changed_file_beside_the_artifacts_fails_the_platform(
 def test_assets_of_schema_2_are_checked_as_far_as_their_manifest_goes(
     assets: Path, model: Model, data: Path
 ) -> None:
-    def age(document: dict[str, Any]) -> None:
-        document["schema"] = 2
-        del document["files"]
-        for artifact in document["artifacts"]:
-            del artifact["zipped_bytes"]
-
     for folder in (ANDROID, IOS):
-        edit_manifest(assets / folder, age)
+        age(assets / folder, 2)
+        shutil.rmtree(assets / folder / "golden")  # there was none then
     change_one_byte(assets / IOS / "README.md")  # no manifest of that schema lists it
     assert statuses(checked(assets, model, data)) == CLEAN
     (assets / ANDROID / "old_model.onnx").touch()

@@ -236,7 +236,7 @@ def answered(pack: Pack, pixels: np.ndarray, path: str = FP32) -> np.ndarray:
 
     module = FORMATS["onnx"]
     found = module.run(module.load(pack.folder / path, 1), pixels[None])
-    return np.asarray(found.probs, dtype=np.float64)[0]
+    return found.probs[0].astype(np.float64)
 
 
 def judged(

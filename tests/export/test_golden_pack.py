@@ -130,13 +130,16 @@ def test_both_folders_hold_the_pack_and_their_manifests_list_it(
         assert f"golden/tensors/{case.name}.png" in listed
         assert case.image.read_bytes() == golden(case.name).content
     files = [path for path in (folder / "golden").rglob("*") if path.is_file()]
-    assert len(files) == 2 * len(NAMES) + 1
+    assert len(files) == 2 * len(NAMES) + 2
+    assert "golden/README.md" in listed
 
 
 def test_it_answers_for_every_artifact_with_its_twins_probabilities(
     exported: Exported, model: Model
 ) -> None:
     import torch
+
+    from export.graph import listed
 
     for folder in (exported.root / name for name in FOLDERS.values()):
         pack = read_pack(folder)
@@ -149,7 +152,7 @@ def test_it_answers_for_every_artifact_with_its_twins_probabilities(
             for case in pack.cases:
                 with torch.inference_mode():
                     answer = graph(torch.from_numpy(case.pixels.copy())[None])
-                probs = (answer[0] if isinstance(answer, tuple) else answer).numpy()[0]
+                probs = listed(answer)[0].numpy()[0]
                 np.testing.assert_allclose(case.probs[artifact["path"]], probs, atol=1e-6)
             assert pack.tolerances[artifact["path"]] == module.TOLERANCES[precision].max_abs_diff
         assert pack.tolerances.keys() == {a["path"] for a in manifest["artifacts"]}

@@ -90,6 +90,17 @@ def test_flips_are_counted_against_the_right_pixels(measured: Robustness) -> Non
     assert bgr.auroc == 0.5  # blue is 0, 250, 250, 0: one of the reddish ones above, one below
 
 
+def test_what_the_model_gets_wrong_anyway_is_no_flip(tmp_path: Path) -> None:
+    samples = write_samples(tmp_path, [(200, 0, 200), (20, 0, 20)])
+    other_way = [
+        Sample(s.path, s.file, label) for s, label in zip(samples, SPEC.labels[::-1], strict=True)
+    ]
+    found = measure_robustness(SPEC, RedShare(), Path("x"), other_way, "")
+    assert found.auroc == 0.0
+    assert row(found, "bgr").flips == 0
+    assert row(found, "nearest").flips == 0
+
+
 def test_the_interval_is_wilsons(measured: Robustness) -> None:
     """Of 2 in 4; by the formula of Wilson 1927 with z = 1.96."""
     z, n, p = 1.959964, 4, 0.5

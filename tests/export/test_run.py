@@ -44,7 +44,7 @@ def statuses(exported: Exported) -> dict[tuple[str, str], str]:
 
 def published(exported: Exported) -> dict[str, set[str]]:
     """Folder -> what of an artifact is in it."""
-    beside = {"README.md", "labels.txt", "manifest.json"}
+    beside = {"README.md", "labels.txt", "manifest.json", "golden"}
     return {p.name: {a.name for a in p.iterdir()} - beside for p in exported.root.iterdir()}
 
 

@@ -1,0 +1,120 @@
+"""The Swift package of ``ios_assets/``: its manifest, a classifier class and tests, as texts.
+
+In: the manifest document of the asset folder. Out: relative POSIX path -> text, by the templates
+below ``templates/ios``. Which model goes into an app by default is decided here: the smallest of
+those that the oldest iOS loads. int8 has 271 kB where fp16 has 489 kB, at the same label on every
+validation image; w4 and w3 are smaller still and lock out every phone before iOS 18.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from export.answers import EVIDENCE
+from export.packages.render import render
+
+TEMPLATES: Final = "ios"
+FORMAT: Final = "coreml"
+# `async` loading, and the oldest that coremltools' ML Programs of this project are written for.
+LEAST_IOS: Final = (16, 0)
+COMPUTE_UNITS: Final = {
+    "all": ".all",
+    "cpu_only": ".cpuOnly",
+    "cpu_and_gpu": ".cpuAndGPU",
+    "cpu_and_ne": ".cpuAndNeuralEngine",
+}
+ESCAPES: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0"}
+
+
+def package_files(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The files of the Swift package: relative POSIX path -> text, sorted by path.
+
+    Nothing, where the manifest lists no Core ML artifact: there is nothing to put into a package.
+
+    Raises:
+        ValueError: the manifest asks for compute units that Core ML does not have.
+    """
+    found = [artifact for artifact in manifest["artifacts"] if artifact["format"] == FORMAT]
+    if not found:
+        return {}
+    model = manifest["model"]
+    packages = [_package(artifact) for artifact in sorted(found, key=_choice)]
+    units = found[0]["session"].get("compute_units", "all")
+    if units not in COMPUTE_UNITS:
+        raise ValueError(f"compute units {units!r} are none of {', '.join(COMPUTE_UNITS)}")
+    labels = model["labels"]
+    values = {
+        "quoted": swift_string,
+        "comment": swift_comment,
+        "module": module_name(model["name"]),
+        "chosen": packages[0],
+        "packages": packages,
+        "name": model["name"],
+        "version": model["version"],
+        "intended_use": model["intended_use"],
+        "labels": labels,
+        "positive": None if model["positive"] is None else labels.index(model["positive"]),
+        "threshold": model["threshold"],
+        "side": model["input"]["width"],
+        "input_name": found[0]["inputs"][0]["name"],
+        "probabilities_name": next(
+            port["name"] for port in found[0]["outputs"] if port["name"] != EVIDENCE
+        ),
+        "evidence_name": EVIDENCE,
+        "compute_units": COMPUTE_UNITS[units],
+    }
+    return render(TEMPLATES, values)
+
+
+def default_model(manifest: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The artifact that the package puts into an app; None without a Core ML artifact."""
+    found = [artifact for artifact in manifest["artifacts"] if artifact["format"] == FORMAT]
+    return min(found, key=_choice, default=None)
+
+
+def module_name(name: str) -> str:
+    """The Swift module of a model: ``squeezenet_cxr`` is ``SqueezenetCxr``."""
+    words = [word for word in name.split("_") if word]
+    joined = "".join(word[0].upper() + word[1:] for word in words)
+    return joined if joined[:1].isalpha() else f"Model{joined}"
+
+
+def swift_string(text: str) -> str:
+    r"""A Swift string literal: quotes, backslashes (so ``\(`` as well) and controls escaped."""
+    return '"' + "".join(_escaped(character) for character in text) + '"'
+
+
+def swift_comment(text: str) -> str:
+    """A text that stays within one line of a comment."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _escaped(character: str) -> str:
+    if character in ESCAPES:
+        return ESCAPES[character]
+    return character if character.isprintable() else f"\\u{{{ord(character):x}}}"
+
+
+def _choice(artifact: Mapping[str, Any]) -> tuple[tuple[int, ...], int, str]:
+    return _version(artifact["requires"]["ios"]), artifact["size_bytes"], artifact["path"]
+
+
+def _package(artifact: Mapping[str, Any]) -> dict[str, Any]:
+    ios = max(_version(artifact["requires"]["ios"]), LEAST_IOS)
+    return {
+        "path": artifact["path"],
+        "precision": artifact["precision"],
+        "ios": ".".join(map(str, ios)),
+        "macos": ".".join(map(str, (_macos(ios[0]), *ios[1:]))),
+        "files": artifact["files"],
+    }
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("."))
+
+
+def _macos(ios: int) -> int:
+    """The macOS that came with an iOS: 13 with 16, 15 with 18; the same number from 26 on."""
+    return ios if ios >= 26 else ios - 3
