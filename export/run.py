@@ -75,6 +75,7 @@ def export_all(request: ExportRequest, console: Console) -> int:
 
     # Imported here: `plan` must be able to refuse before torch takes its two seconds.
     from export.golden.pack import golden_files
+    from export.packages import package_code
     from export.parity_images import gather_images
     from export.reference import References
     from export.robustness import print_robustness, robustness_document
@@ -93,7 +94,11 @@ def export_all(request: ExportRequest, console: Console) -> int:
     ]
     rows += [_left_out(name) for name in FORMATS if name not in wanted]
     fit, rejected = _by_platform(done, latencies)
-    extras = [_operator_configs(fit), lambda _, manifest: golden_files(manifest, references)]
+    extras = [
+        _operator_configs(fit),
+        lambda _, manifest: golden_files(manifest, references),
+        package_code,
+    ]
     folders = publish(request.root, spec, identity, fit, rejected, extras)
     refused = {name: dict(FORMATS[name].REFUSED) for name in wanted if FORMATS[name].REFUSED}
     print_verdict(console, rows, images.source, refused)

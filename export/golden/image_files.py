@@ -274,7 +274,7 @@ def _tinted(width: int, height: int) -> Image.Image:
     """Soft shadows in three colours; the stripes are grey, for JPEG halves colours, not light."""
     one = _smooth(width, height)
     turned = [one, one.transpose(Image.Transpose.ROTATE_180), ImageOps.mirror(one)]
-    weights = (0.8, 0.5, 0.3)
+    weights = (0.7, 0.6, 0.5)
     rgb = np.stack([np.asarray(i) * w for i, w in zip(turned, weights, strict=True)], axis=-1)
     stripes = (np.arange(width) // 2 % 2)[None, :, None] * np.linspace(0, 50, height)[:, None, None]
     return Image.fromarray(_counts(rgb + stripes))
