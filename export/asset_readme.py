@@ -37,8 +37,8 @@ Set one thread: `LitePyTorchAndroid.setNumThreads({num_threads})`. int8 needs th
     "coreml": """\
 The least iOS stands in the table. Takes the image itself (Vision: `imageCropAndScaleOption =
 .scaleFill`), gives `label`, `probs`, a probability by label{coreml_evidence}.
-int8, w4 and w3 are precisions of the weights; arithmetic is in fp16. Compute units:
-{compute_units}.
+int8, w4 and w3 are precisions of the weights; arithmetic is in fp16.
+Compute units: {compute_units}.
 """,
 }
 PRECISIONS: Final = {

@@ -28,15 +28,11 @@ def give_out_evidence(document: Any, shape: tuple[int, ...]) -> None:
         shape: that the evidence has, (1, K, h, w).
 
     Raises:
-        ConversionFailed: no mean over a float32 value of that shape makes the probabilities.
+        ConversionFailed: no mean, or more than one, is taken of a float32 value of that shape.
     """
     (function,) = document.mlProgram.functions.values()
     block = function.block_specializations[function.opset]
-    value = _averaged(block)
-    kind = value.type.tensorType
-    found = type_name(kind.dataType), tensor_shape(kind)
-    if found != ("FLOAT32", shape):
-        raise ConversionFailed(f"the program averages {found} where evidence is FLOAT32 {shape}")
+    value = _averaged(block, shape)
     before = value.name
     value.name = EVIDENCE
     for operation in block.operations:
@@ -51,15 +47,23 @@ def give_out_evidence(document: Any, shape: tuple[int, ...]) -> None:
     port.type.multiArrayType.shape.extend(shape)
 
 
-def _averaged(block: Any) -> Any:
-    """The value whose mean goes through softmax into the classification."""
-    made_by = {value.name: (op, value) for op in block.operations for value in op.outputs}
-    means = []
-    for operation in block.operations:
-        if operation.type == "softmax":
-            mean, _ = made_by[operation.inputs["x"].arguments[0].name]
-            if mean.type == "reduce_mean":
-                means.append(made_by[mean.inputs["x"].arguments[0].name][1])
-    if len(means) != 1:
-        raise ConversionFailed(f"{len(means)} means go through softmax in the program, not one")
-    return means[0]
+def _averaged(block: Any, shape: tuple[int, ...]) -> Any:
+    """The one value of this shape, in float32, that a mean is taken of."""
+    made = {value.name: value for operation in block.operations for value in operation.outputs}
+    averaged = {
+        operation.inputs["x"].arguments[0].name
+        for operation in block.operations
+        if operation.type == "reduce_mean"
+    }
+    found = {name: _kind(made[name]) for name in averaged if name in made}
+    fitting = [name for name, kind in found.items() if kind == ("FLOAT32", shape)]
+    if len(fitting) != 1:
+        raise ConversionFailed(
+            f"the program averages {sorted(found.values())}; evidence is FLOAT32 {shape}, once"
+        )
+    return made[fitting[0]]
+
+
+def _kind(value: Any) -> tuple[str, tuple[int, ...]]:
+    tensor = value.type.tensorType
+    return type_name(tensor.dataType), tensor_shape(tensor)

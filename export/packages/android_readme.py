@@ -32,13 +32,12 @@ tests that prove both on your device. {intended_use}
    val classifier = {class_name}Classifier(context)
    val prediction = classifier.classify(readImage(photoBytes))  // also a Bitmap, if it is upright
    println(prediction.label + prediction.probabilities.toList())  // in the order of Model.LABELS
-   val map = prediction.evidence?.heatMapBitmap(prediction.index, 512, 512)
-   classifier.close()
+{heat_map}   classifier.close()
    ```
 
-   `map` is null where the model has no evidence output. Show `Model.INTENDED_USE` with every result
-   and every heat map. A Bitmap does not know how the camera was held: give `readImage` the bytes of
-   the file, or wrap the pixels in `Upright` with the EXIF orientation.
+   Show `Model.INTENDED_USE` with every result{and_map}.
+   A Bitmap does not know how the camera was held: give `readImage` the bytes of the file, or wrap
+   the pixels in `Upright` with the EXIF orientation.
 3. Prove it: `./gradlew :{name}:testDebugUnitTest` on your computer,
    `./gradlew :{name}:connectedDebugAndroidTest` on a phone. The second replays the golden pack and
    says PREPROCESSING where an image does not become the pixels that it must, MODEL OR RUNTIME where
@@ -60,6 +59,7 @@ What was tried, and where:
   Android, a phone. That is what step 3 is for.
 
 """
+HEAT_MAP: Final = "   val map = prediction.evidence?.heatMapBitmap(prediction.index, 512, 512)\n"
 
 
 def gradle_module_section(manifest: Mapping[str, Any], folder: str) -> str:
@@ -70,6 +70,8 @@ def gradle_module_section(manifest: Mapping[str, Any], folder: str) -> str:
     name = manifest["model"]["name"]
     first = class_name(name)
     lite = any(artifact["format"] == "torchscript" for artifact in artifacts)
+    outputs = {port["name"] for artifact in artifacts for port in artifact["outputs"]}
+    mapped = "evidence" in outputs
     return SECTION.format(
         intended_use=manifest["model"]["intended_use"],
         name=name,
@@ -77,5 +79,7 @@ def gradle_module_section(manifest: Mapping[str, Any], folder: str) -> str:
         package=f"{GROUP}.{package_name(name)}",
         class_name=first,
         default=default_file(artifacts),
+        heat_map=HEAT_MAP if mapped else "",
+        and_map=" and every heat map" if mapped else "",
         lite=f", to be used by `{first}LiteClassifier`" if lite else "",
     )

@@ -534,6 +534,32 @@ def test_core_ml_is_a_classifier_of_rgb_images(precision: str, artifacts: Artifa
 
 
 @pytest.mark.parametrize("precision", FORMATS["coreml"].TOLERANCES)
+def test_core_ml_gives_out_what_its_mean_takes_and_computes_nothing_more(
+    precision: str, artifacts: Artifacts
+) -> None:
+    """No Core ML runs here to be timed: that no operation is there for it must do."""
+    document = read_core_ml(artifacts["coreml", precision])
+    function = document.mlProgram.functions["main"]
+    block = function.block_specializations[function.opset]
+    assert list(block.outputs) == ["label", "probs", "evidence"]
+    takers = [
+        (operation.type, name)
+        for operation in block.operations
+        for name, argument in operation.inputs.items()
+        for binding in argument.arguments
+        if binding.name == "evidence"
+    ]
+    assert takers == [("reduce_mean", "x")]
+    (maker,) = [o for o in block.operations for v in o.outputs if v.name == "evidence"]
+    assert maker.type == ("conv" if precision == "fp32" else "cast")
+    label, probs, evidence = document.description.output
+    assert (label.name, probs.name, evidence.name) == ("label", "probs", "evidence")
+    array = evidence.type.multiArrayType
+    assert array.ArrayDataType.Name(array.dataType) == "FLOAT32"
+    assert list(array.shape) == [1, 2, 3, 3]
+
+
+@pytest.mark.parametrize("precision", FORMATS["coreml"].TOLERANCES)
 def test_core_ml_says_what_it_requires(precision: str, artifacts: Artifacts) -> None:
     requires = FORMATS["coreml"].describe(artifacts["coreml", precision]).requires
     version, system = IOS[precision]

@@ -267,7 +267,9 @@ def test_the_session_is_made_as_the_manifest_says(
 
 
 def test_the_readme_names_what_is_in_the_module(manifest: dict[str, Any]) -> None:
-    section = gradle_module_section(manifest, "android_assets")
+    document = copy.deepcopy(manifest)
+    document["artifacts"][0]["outputs"].append({"name": "evidence"})
+    section = gradle_module_section(document, "android_assets")
     files = package_files(manifest)
     code = "".join(text for path, text in files.items() if path.endswith(".kt"))
     assert manifest["model"]["intended_use"] in section
@@ -282,6 +284,15 @@ def test_the_readme_names_what_is_in_the_module(manifest: dict[str, Any]) -> Non
     assert len(blocks) == 2
     for block in blocks:
         assert list(broken(textwrap.dedent(block))) == []
+
+
+def test_the_readme_speaks_of_a_heat_map_where_there_is_one(manifest: dict[str, Any]) -> None:
+    document = copy.deepcopy(manifest)
+    for artifact in document["artifacts"]:
+        artifact["outputs"] = [{"name": "probs"}]
+    assert "heatMap" not in gradle_module_section(document, "android_assets")
+    document["artifacts"][-1]["outputs"].append({"name": "evidence"})
+    assert "heatMapBitmap(" in gradle_module_section(document, "android_assets")
 
 
 def test_names_are_names_in_kotlin() -> None:
