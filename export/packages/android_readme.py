@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from export.answers import EVIDENCE
 from export.packages.android import GROUP, android_artifacts, class_name, default_file, package_name
 
 SECTION: Final = """\
@@ -71,7 +72,7 @@ def gradle_module_section(manifest: Mapping[str, Any], folder: str) -> str:
     first = class_name(name)
     lite = any(artifact["format"] == "torchscript" for artifact in artifacts)
     outputs = {port["name"] for artifact in artifacts for port in artifact["outputs"]}
-    mapped = "evidence" in outputs
+    mapped = EVIDENCE in outputs
     return SECTION.format(
         intended_use=manifest["model"]["intended_use"],
         name=name,

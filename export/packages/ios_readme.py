@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from export.answers import EVIDENCE
 from export.packages.ios import default_model, module_name
 
 SECTION: Final = """\
@@ -24,11 +25,10 @@ tests that prove both on your device. {intended_use}
    let classifier = try await ImageClassifier()
    let result = try classifier.classify(contentsOf: photo)  // also CGImage, UIImage, CVPixelBuffer
    print(result.label, result.probabilities)                // in the order of ModelFacts.labels
-   let map = try result.evidence?.heatMap(for: result.label, width: 512, height: 512).cgImage
-   ```
+{heat_map}   ```
 
-   `map` is nil where the model has no evidence output. Show `ModelFacts.intendedUse` with every
-   result and every heat map. A `CGImage` does not know how it lies: pass its orientation.
+   Show `ModelFacts.intendedUse` with every result{and_map}. A `CGImage` does not know how it
+   lies: pass its orientation.
 3. Run the tests: choose the scheme `{module}` and a phone, then Product, Test; on a Mac,
    `swift test` in this folder. `GoldenTests` says PREPROCESSING where an image does not become
    the pixels that it must, and MODEL OR RUNTIME where Core ML answers otherwise on the very
@@ -47,6 +47,9 @@ compiled and tested there against stand-ins of Apple's frameworks. **Not run by 
 Mac or a phone: Xcode's build, ImageIO's decoders, Core ML and the Neural Engine. That is what
 step 3 is for.
 """
+HEAT_MAP: Final = """\
+   let map = try result.evidence?.heatMap(for: result.label, width: 512, height: 512).cgImage
+"""
 
 
 def swift_package_section(manifest: Mapping[str, Any], folder: str) -> str:
@@ -55,6 +58,7 @@ def swift_package_section(manifest: Mapping[str, Any], folder: str) -> str:
     if chosen is None:
         return ""
     model = manifest["model"]
+    mapped = any(port["name"] == EVIDENCE for port in chosen["outputs"])
     return SECTION.format(
         module=module_name(model["name"]),
         intended_use=model["intended_use"],
@@ -62,4 +66,6 @@ def swift_package_section(manifest: Mapping[str, Any], folder: str) -> str:
         ios=chosen["requires"]["ios"],
         chosen=chosen["path"],
         precision=chosen["precision"],
+        heat_map=HEAT_MAP if mapped else "",
+        and_map=" and every heat map" if mapped else "",
     )

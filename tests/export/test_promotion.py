@@ -11,6 +11,7 @@ import jsonschema
 import numpy as np
 import pytest
 
+from export.answers import Answers
 from export.manifest import SCHEMA_FILE
 from export.parity import ParityResult
 from export.parity_images import ParityImages
@@ -64,7 +65,7 @@ def baseline(
     groups = ("validation",) * len(scores) + ("hard",) * HARD
     patients = names[: len(truth)] if patients is None else patients
     images = ParityImages(names, groups, np.zeros((len(probs), 1)), "", truth, patients)
-    return Reference(SPEC, "ab" * 32, None, images, probs)
+    return Reference(SPEC, "ab" * 32, None, images, Answers(probs))
 
 
 def of_file(scores: np.ndarray) -> ParityResult:

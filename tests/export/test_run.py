@@ -43,9 +43,17 @@ def statuses(exported: Exported) -> dict[tuple[str, str], str]:
 
 
 def published(exported: Exported) -> dict[str, set[str]]:
-    """Folder -> what of an artifact is in it."""
-    beside = {"README.md", "labels.txt", "manifest.json", "golden"}
-    return {p.name: {a.name for a in p.iterdir()} - beside for p in exported.root.iterdir()}
+    """Folder -> what is in it, less what the manifest lists beside the artifacts."""
+    return {p.name: {a.name for a in p.iterdir()} - beside(p) for p in exported.root.iterdir()}
+
+
+def beside(folder: Path) -> set[str]:
+    """First parts of the paths of files that belong to no artifact."""
+    files = json.loads((folder / "manifest.json").read_text(encoding="utf-8")).get("files", [])
+    return {file["path"].split("/")[0] for file in files} | {
+        "manifest.json",
+        "manifest.json.sha256",
+    }
 
 
 def verdicts(exported: Exported) -> dict[tuple[str, str], str]:
