@@ -32,7 +32,7 @@ val published = mapOf(
     "squeezenet_cxr_fp32.ort" to
         "fc072a4698f57002f7113fca28a1a0360bf5e8eff2a43c4a8c06ac5d0912eadd",
     "squeezenet_cxr_int8.ort" to
-        "a11258455f8dbecb7656408b29edb6bad1e7a80e2ff025e2b525fe46d5ab855f",
+        "d47a59a451482b59c8573e9d1026aebb01ae79667e174fee255453eb70e2b540",
     "squeezenet_cxr_fp32.ptl" to
         "6df5af85046c560e03c15363de491fd314575a6f71c065c810b69945bdfbc865",
     "squeezenet_cxr_fp16.ptl" to

@@ -81,7 +81,7 @@ object Model {
         ModelFile(
             path = "squeezenet_cxr_int8.ort",
             sizeBytes = 302288L,
-            sha256 = "a11258455f8dbecb7656408b29edb6bad1e7a80e2ff025e2b525fe46d5ab855f",
+            sha256 = "d47a59a451482b59c8573e9d1026aebb01ae79667e174fee255453eb70e2b540",
             threads = 2
         ),
         ModelFile(
