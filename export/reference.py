@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -72,6 +73,7 @@ class References:
     answers: dict[str, Answers] = field(default_factory=dict)
     made: dict[str, Reference] = field(default_factory=dict)
     read: dict[str, tuple[ModelSpec, DeployGraph]] = field(default_factory=dict)
+    lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def refuse_damaged(self, twins: Iterable[str]) -> None:
         """Read twins, without running them. Raises BadInput if one is not there or damaged."""
@@ -80,15 +82,16 @@ class References:
                 self.read[twin] = read_twin(self.checkpoint, twin)
 
     def of(self, twin: str) -> Reference:
-        """The reference of a twin. Raises BadInput if it is not there or damaged."""
-        if twin not in self.made:
-            self.refuse_damaged([twin])
-            spec, graph = self.read[twin]
-            if twin not in self.answers:
-                self.answers[twin] = reference_answers(graph, self.images.pixels)
-            identity = checkpoint_sha256(twin_folder(self.checkpoint, twin))
-            self.made[twin] = Reference(spec, identity, graph, self.images, self.answers[twin])
-        return self.made[twin]
+        """A twin as reference, for any thread. Raises BadInput if it is not there or damaged."""
+        with self.lock:
+            if twin not in self.made:
+                self.refuse_damaged([twin])
+                spec, graph = self.read[twin]
+                if twin not in self.answers:
+                    self.answers[twin] = reference_answers(graph, self.images.pixels)
+                identity = checkpoint_sha256(twin_folder(self.checkpoint, twin))
+                self.made[twin] = Reference(spec, identity, graph, self.images, self.answers[twin])
+            return self.made[twin]
 
     def save(self, path: Path) -> None:
         """Write images and answers for other processes to read, without any pickle."""
