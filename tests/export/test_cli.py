@@ -22,6 +22,9 @@ HERE = Path(__file__).resolve().parents[2]
 HEAVY = "torch numpy onnx onnxruntime onnxsim coremltools torchvision rich PIL fastai jsonschema"
 
 
+@pytest.mark.slow
+@pytest.mark.slow
+@pytest.mark.slow
 @pytest.fixture
 def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder."""

@@ -49,6 +49,7 @@ def faulty(model: Model, name: str, fault: Callable[[DeployGraph], None], folder
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "precision"), PLAIN)
 def test_nothing_is_found_in_a_clean_artifact(
     name: str, precision: str, model: Model, artifacts: Artifacts

@@ -28,6 +28,8 @@ from pipeline.images import decode
 from tests.conftest import SIDE
 from tests.export.conftest import Exported
 
+pytestmark = pytest.mark.slow  # a whole export first
+
 FP32, W4 = "tiny_fp32.onnx", "tiny_w4.onnx"
 BY_NAME = {mistake.name: mistake for mistake in MISTAKES}
 # A case of the pack that shows the mistake, and no other makes the same of it.

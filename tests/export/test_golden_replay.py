@@ -19,6 +19,8 @@ from pipeline.errors import BadInput
 from tests.export.conftest import Exported, Model
 from tests.export.test_check import edit_manifest
 
+pytestmark = pytest.mark.slow  # a whole export first
+
 ANDROID, IOS = FOLDERS["android"], FOLDERS["ios"]
 
 

@@ -32,6 +32,8 @@ from tests.export.conftest import (
     tree,
 )
 
+pytestmark = pytest.mark.slow  # every test exports, if by stand-ins
+
 
 def report_of(exported: Exported) -> dict[str, object]:
     return json.loads((exported.build / "report.json").read_text(encoding="utf-8"))
