@@ -22,8 +22,9 @@ $(READY): pyproject.toml constraints.txt
 export: $(READY)  ## convert the released checkpoint, prove every file, publish the assets
 	$(BIN)/python -m export all
 
-# Two workers, a file of tests each: fixtures that convert are made once a worker.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+# Two workers, a file of tests each: fixtures that convert are made once a worker. In the order of their
+# names: xdist would put files of few tests last, and those that compile take minutes.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test: $(READY)  ## all tests
 	$(PYTEST)
