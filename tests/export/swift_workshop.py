@@ -96,6 +96,8 @@ def run_tests(work: Path, *, stand_ins: bool, only: str | None = None) -> Run:
 def write_image(path: Path, image: Image.Image, info: int | None = None) -> None:
     """A decoded image, in the layout that ImageIO gives for its mode, or in that of `info`."""
     model, bits, palette = "rgb", 8, None
+    if image.mode == "P" and image.has_transparency_data:
+        image = image.convert("RGBA")  # Core Graphics has no palettes with alpha
     if image.mode.startswith("I;16"):
         model, bits = "monochrome", 16
         pixels = np.asarray(image).astype("<u2")[..., None]
