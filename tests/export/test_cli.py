@@ -22,9 +22,6 @@ HERE = Path(__file__).resolve().parents[2]
 HEAVY = "torch numpy onnx onnxruntime onnxsim coremltools torchvision rich PIL fastai jsonschema"
 
 
-@pytest.mark.slow
-@pytest.mark.slow
-@pytest.mark.slow
 @pytest.fixture
 def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder."""
@@ -260,6 +257,7 @@ def request(model: Model, data: Path, *more: str) -> list[str]:
     return ["all", *options, *more]
 
 
+@pytest.mark.slow
 def test_everything_goes_into_the_working_folder(
     converted: StandIn, model: Model, data: Path, empty: Path
 ) -> None:
@@ -285,6 +283,7 @@ def test_a_folder_that_is_not_ours_is_refused_before_anything_is_converted(
     assert tree(empty) == {"ios_assets/Assets.swift": b"// somebody's work"}
 
 
+@pytest.mark.slow
 def test_a_part_of_the_formats_does_not_replace_the_whole(
     converted: StandIn, model: Model, data: Path, empty: Path
 ) -> None:
@@ -317,6 +316,7 @@ def test_a_part_goes_where_out_says(
     assert not (empty / "android_assets").exists()
 
 
+@pytest.mark.slow
 def test_train_trains_first_and_exports_what_was_trained(
     converted: StandIn,
     model: Model,

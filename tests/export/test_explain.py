@@ -49,7 +49,6 @@ def faulty(model: Model, name: str, fault: Callable[[DeployGraph], None], folder
     return path
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "precision"), PLAIN)
 def test_nothing_is_found_in_a_clean_artifact(
     name: str, precision: str, model: Model, artifacts: Artifacts
@@ -107,6 +106,7 @@ def test_the_table_shows_both_sides_values_around_the_first_difference(
     assert "first difference: in body.6.squeeze" in text
 
 
+@pytest.mark.slow
 def test_the_command_exits_1_when_a_layer_differs_and_2_on_a_bad_request(
     model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
