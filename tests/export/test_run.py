@@ -83,6 +83,9 @@ def test_a_whole_export_exits_0_and_fills_both_folders(exported: Exported) -> No
     assert published(exported) == everything()
     assert {"tiny_fp32.ptl", "tiny_int8.ort", "tiny_w3.onnx"} <= everything()["android_assets"]
     assert {"tiny_fp16.mlpackage", "tiny_w4.onnx"} <= everything()["ios_assets"]
+    for folder, code in (("android_assets", "build.gradle.kts"), ("ios_assets", "Package.swift")):
+        found = beside(exported.root / folder)
+        assert {code, "golden", "required_operators.config", "labels.txt"} <= found
 
 
 def test_every_artifact_of_the_register_is_in_the_report_with_its_verdict(
