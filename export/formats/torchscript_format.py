@@ -113,14 +113,16 @@ def convert(
 def load(path: Path, threads: int = 1) -> Any:
     """The lite interpreter's module. Raises Unreadable.
 
-    The thread count and the engine of integer kernels are torch's own and hold for the whole
-    process from here on: a layer packed for QNNPACK runs under no other engine.
+    The thread count, the engine of integer kernels and what becomes of freed memory hold for the
+    whole process from here on: a layer packed for QNNPACK runs under no other engine.
     """
     import torch
     from torch.jit.mobile import _load_for_lite_interpreter
 
     from export.formats.lite_int8 import ENGINE
+    from export.formats.lite_memory import keep_freed_memory
 
+    keep_freed_memory()
     torch.set_num_threads(threads)
     if ENGINE in torch.backends.quantized.supported_engines:
         torch.backends.quantized.engine = ENGINE
