@@ -33,7 +33,8 @@ class RowGraph(nn.Module):
 
     def forward(self, image: Tensor) -> Outputs:
         """uint8 (N, H, W, 3) -> probs, or probs and evidence."""
-        rows = (image.flatten(2).to(torch.float32) - self.mean) / self.std  # (N, H, W * 3)
+        rows = image.flatten(2).to(torch.float32) - self.mean  # (N, H, W * 3)
+        rows = rows.div_(self.std)
         pixels = rows.reshape(-1, self.side, self.side, 3).permute(0, 3, 1, 2)
         return to_outputs(self.network(pixels))
 

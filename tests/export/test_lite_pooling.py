@@ -52,7 +52,7 @@ def test_a_split_pool_gives_the_same_numbers(
 ) -> None:
     pool, found = split(nn.MaxPool2d(window, stride, ceil_mode=ceil_mode), max(side, 32))
     if side < 32:
-        found = RowsThenColumns(nn.MaxPool2d(window, stride, ceil_mode=ceil_mode), side)
+        found = RowsThenColumns(nn.MaxPool2d(window, stride, ceil_mode=ceil_mode), side, side)
     assert isinstance(found, RowsThenColumns)
     places = torch.randn(2, 5, side, side, generator=torch.Generator().manual_seed(0))
     if channels_last:
@@ -60,10 +60,23 @@ def test_a_split_pool_gives_the_same_numbers(
     assert torch.equal(found(places), pool(places))
 
 
-def test_columns_that_stick_out_are_pooled_as_before() -> None:
-    pool = nn.MaxPool2d(3, 2, ceil_mode=True)
-    places = torch.randn(1, 2, 33, 34)
-    assert torch.equal(RowsThenColumns(pool, 33)(places), pool(places))
+def test_height_and_width_are_each_their_own() -> None:
+    pool = nn.MaxPool2d(3, 2)
+    places = torch.randn(1, 2, 33, 38)
+    assert torch.equal(RowsThenColumns(pool, 33, 38)(places), pool(places))
+
+
+def test_what_is_pooled_keeps_its_numbers() -> None:
+    places = torch.randn(1, 2, SIDE, SIDE)
+    before = places.clone()
+    RowsThenColumns(nn.MaxPool2d(3, 2), SIDE, SIDE)(places)
+    assert torch.equal(places, before)
+
+
+def test_what_is_not_a_number_stays_so() -> None:
+    places = torch.zeros(1, 1, 5, 5)
+    places[0, 0, 2, 2] = float("nan")
+    assert RowsThenColumns(nn.MaxPool2d(3, 2), 5, 5)(places).isnan().all()
 
 
 @pytest.mark.parametrize(
@@ -73,6 +86,7 @@ def test_columns_that_stick_out_are_pooled_as_before() -> None:
         pytest.param(nn.MaxPool2d(3, 2, dilation=2), id="dilated"),
         pytest.param(nn.MaxPool2d((3, 2), 2), id="not square"),
         pytest.param(nn.MaxPool2d(2, 2, ceil_mode=True), id="the last window sticks out"),
+        pytest.param(nn.MaxPool2d(1, 2), id="of single places"),
         pytest.param(nn.AvgPool2d(2), id="of averages"),
     ],
 )
