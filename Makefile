@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup export test test-fast test-kotlin check format train benchmark parity docs release clean \
+.PHONY: help setup export test test-fast test-kotlin test-web check format train benchmark parity docs release clean \
         arm64 oldest swift peers benchmark-peers compress compare verify rebuild archives \
         publish-archives
 
@@ -25,15 +25,20 @@ export: $(READY)  ## convert the released checkpoint, prove every file, publish 
 # Two workers, a file of tests each: fixtures that convert are made once a worker. In the order of their
 # names: xdist would put files of few tests last, and those that compile take minutes.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+IN_BROWSER := tests/browser
 
-test: $(READY)  ## all tests
-	$(PYTEST)
+test: $(READY)  ## all tests but those in a browser
+	$(PYTEST) --ignore $(IN_BROWSER)
 
 test-fast: $(READY)  ## the tests that finish in two minutes
-	$(PYTEST) -m 'not slow'
+	$(PYTEST) --ignore $(IN_BROWSER) -m 'not slow'
 
 test-kotlin: $(READY)  ## compile and test the Kotlin of android_assets (kotlin, junit4 from Debian)
 	$(BIN)/python -m tests.kotlin
+
+test-web: $(READY)  ## the tests of pages in a browser (chromium and npm from Debian)
+	npm ci --silent --prefix $(IN_BROWSER)
+	$(BIN)/python -m pytest $(IN_BROWSER)
 
 check: $(READY)  ## format, lint, types, import contracts, generated docs, all tests
 	$(BIN)/ruff format --check .
@@ -41,7 +46,8 @@ check: $(READY)  ## format, lint, types, import contracts, generated docs, all t
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/cog --check -P -I . $(GENERATED)
-	$(PYTEST)
+	$(PYTEST) --ignore $(IN_BROWSER)
+	$(MAKE) test-web
 
 format: $(READY)  ## put the code in shape
 	$(BIN)/ruff check --fix .
