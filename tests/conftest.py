@@ -19,6 +19,13 @@ SIDE = 64
 LABELS = ("covid19", "non_covid19")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: two workers take them in this order, a file each, and one that
+    takes minutes must not be the last."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Temporary files go where pytest clears up: converters leave theirs to the interpreter's exit,

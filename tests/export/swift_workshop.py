@@ -64,7 +64,7 @@ def build_stand_ins(work: Path) -> None:
     for name in FRAMEWORKS:
         done = run_swift(
             [
-                *("swiftc", "-emit-library", "-emit-module", "-parse-as-library"),
+                *("swiftc", "-O", "-emit-library", "-emit-module", "-parse-as-library"),
                 *("-module-name", name, "-module-link-name", name, "-I", ".", "-L", "."),
                 *("-o", f"lib{name}.so", f"{name}.swift"),
             ],
@@ -73,9 +73,13 @@ def build_stand_ins(work: Path) -> None:
         assert done.returncode == 0, done.stdout
 
 
-def run_tests(work: Path, *, stand_ins: bool, only: str | None = None) -> Run:
-    """Build ``work/package`` and run its XCTests."""
+def run_tests(
+    work: Path, *, stand_ins: bool, only: str | None = None, optimised: bool = False
+) -> Run:
+    """Build ``work/package`` and run its XCTests; `optimised`, as large images take minutes else."""
     options = ["--package-path", "package", "--disable-swift-testing"]
+    if optimised:
+        options += ["-Xswiftc", "-O"]
     if stand_ins:
         place = f"{INSIDE}/standins"
         for option in (f"-I{place}", "-warnings-as-errors"):
