@@ -76,7 +76,7 @@ def build_stand_ins(work: Path) -> None:
 def run_tests(
     work: Path, *, stand_ins: bool, only: str | None = None, optimised: bool = False
 ) -> Run:
-    """Build ``work/package`` and run its XCTests; `optimised`, as large images take minutes else."""
+    """Build ``work/package`` and run its XCTests; `optimised` for large images."""
     options = ["--package-path", "package", "--disable-swift-testing"]
     if optimised:
         options += ["-Xswiftc", "-O"]
