@@ -20,6 +20,8 @@ from export.graph import DeployGraph, reference_probs
 from export.hard_images import hard_images
 from tests.conftest import make_spec
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 HOLD = "import time; held = bytearray(b'x' * (%d << 20)); time.sleep(%s)"
 linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")

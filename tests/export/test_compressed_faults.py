@@ -40,19 +40,12 @@ from tests.export.test_parity_faults import (
     SoftmaxMissing,
 )
 
+pytestmark = pytest.mark.slow
+
 LAYER = "body.6.squeeze.weight"  # of the twins' coarsest levels
 
 
-def some(*always: tuple[str, str]) -> list[object]:
-    """All compressed artifacts; those that take a second or more with the slow tests."""
-    quick = {("onnx", "w4"), ("onnx", "w3"), ("ort", "int8"), *always}
-    return [
-        pytest.param(*artifact, marks=[] if artifact in quick else [pytest.mark.slow])
-        for artifact in COMPRESSED
-    ]
-
-
-every_compressed = pytest.mark.parametrize(("name", "precision"), some())
+every_compressed = pytest.mark.parametrize(("name", "precision"), COMPRESSED)
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +146,7 @@ def test_the_file_of_another_twin_under_this_name_is_found(
     assert_fails(result, "weights", "values are not the checkpoint's")
 
 
-@pytest.mark.parametrize(("name", "precision"), some(("torchscript", "w4")))
+@every_compressed
 def test_another_twins_weights_under_this_ones_identity_are_found(
     name: str, precision: str, model: Model, other: Model, tmp_path: Path
 ) -> None:
@@ -200,7 +193,7 @@ def pixels_by(kind: type[PixelGraph], model: Model, name: str, precision: str) -
 
 
 # The lite converter makes a pixel graph of its own, of the network and the spec.
-AS_GIVEN = [artifact for artifact in some() if artifact.values[0] != "torchscript"]
+AS_GIVEN = [artifact for artifact in COMPRESSED if artifact[0] != "torchscript"]
 FAULTS = (ChannelsSwapped, Mirrored, OutputsSwapped, SoftmaxMissing)
 
 

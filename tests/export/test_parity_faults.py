@@ -32,6 +32,8 @@ from tests.export.conftest import (
     write_sensitive_network,
 )
 
+pytestmark = pytest.mark.slow
+
 
 class ChannelsSwapped(PixelGraph):
     def forward(self, pixels: Tensor) -> Outputs:
@@ -252,20 +254,8 @@ def test_the_clean_artifact_passes_in_every_part(
     assert result.max_abs_diff <= (5e-3 if rounded else 1e-5)
 
 
-# A second each in Core ML: two of them at once, the others with the slow tests.
-GRAPH_CELLS = [
-    pytest.param(
-        name,
-        fault,
-        marks=[pytest.mark.slow] if name == "coreml" and i not in (0, 3) else [],
-        id=f"{name}-{fault}",
-    )
-    for name in FORMATS
-    for i, fault in enumerate(GRAPHS)
-]
-
-
-@pytest.mark.parametrize(("name", "fault"), GRAPH_CELLS)
+@pytest.mark.parametrize("fault", GRAPHS)
+@pytest.mark.parametrize("name", FORMATS)
 def test_a_faulty_graph_fails(name: str, fault: str, model: Model, tmp_path: Path) -> None:
     path = convert(model, name, tmp_path, graph=faulty_graph(model, GRAPHS[fault]))
     reason = r"max \|Δp\| \S+ > 1e-04 on hard/"
@@ -338,7 +328,6 @@ HALF_CELLS = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "fault"), HALF_CELLS)
 def test_wrong_numbers_fail_in_fp16_too(
     name: str, fault: Callable[[Model], DeployGraph], model: Model, tmp_path: Path

@@ -36,6 +36,8 @@ from pipeline.cli import main
 from pipeline.images import read_image
 from pipeline.networks import TOPOLOGIES, Network, build_network, load_network
 
+pytestmark = pytest.mark.slow
+
 SIDE = 64
 LABELS = ("clear", "opacity")
 
@@ -134,7 +136,6 @@ def state_of(model: nn.Module) -> dict[str, torch.Tensor]:
 # --- the five topologies
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("architecture", TOPOLOGIES)
 def test_a_learner_of_each_topology_is_adopted_from_both_of_its_files(
     architecture, photos, tmp_path

@@ -23,6 +23,8 @@ from pipeline.networks import build_network, load_network
 from pipeline.train import train
 from tests.conftest import LABELS, SIDE, write_images
 
+pytestmark = pytest.mark.slow
+
 RECIPE = TrainConfig(
     side=SIDE, batch_size=8, frozen_epochs=1, finetune_epochs=1, weights="none", threads=1
 )

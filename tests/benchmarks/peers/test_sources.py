@@ -11,6 +11,8 @@ from benchmarks.peers.stock_input import normaliser, write_normalisation
 from export.graph import build_graph
 from pipeline.checkpoint import read_spec
 
+pytestmark = pytest.mark.slow
+
 SIDE = 64
 
 
