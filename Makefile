@@ -104,7 +104,7 @@ swift: $(READY)  ## fetch a Swift compiler for the tests of ios_assets (about 55
 oldest: $(READY)  ## fetch the oldest onnxruntime that the manifest promises (about 200 MB)
 	$(BIN)/python -m export.foreign install oldest
 
-GENERATED := README.md MODEL_CARD.md docs/manifest.md docs/commands.md docs/faults.md docs/preprocessing.md
+GENERATED := README.md MODEL_CARD.md docs/manifest.md docs/commands.md docs/faults.md docs/preprocessing.md docs/report.md
 docs: $(READY)  ## write the generated parts of README and docs again
 	$(BIN)/cog -r -P -I . $(GENERATED)
 

@@ -60,7 +60,9 @@ def snippets(
     """
     facts = _Facts(format_name, precision, file, model)
     return [
-        made(facts) for platform, made in MAKERS[format_name] if platform in ("", *place.split())
+        made(facts)
+        for platform, made in MAKERS.get(format_name, ())
+        if platform in ("", *place.split())
     ]
 
 
@@ -97,7 +99,7 @@ class _Facts:
     def header(self, sign: str, quiet: Callable[[str], str]) -> str:
         """What every snippet opens with: files and their hashes, ports."""
         lines = [f"{entry['path']}, SHA-256 {entry['sha256']}" for entry in self.file["files"]]
-        ports = [("in ", port) for port in self.file["inputs"]]
+        ports = [("in", port) for port in self.file["inputs"]]
         ports += [("out", port) for port in self.file["outputs"]]
         lines += [f"{way} {p['name']}: {p['dtype']} {_shape(p['shape'])}" for way, p in ports]
         return "\n".join(f"{sign} {quiet(line)}" for line in lines)

@@ -2,6 +2,7 @@
 (function () {
   "use strict";
 
+  document.getElementById("no-charts").hidden = true;
   const specs = JSON.parse(document.getElementById("specs").textContent);
   const options = {
     renderer: "svg",
