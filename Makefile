@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup export test test-fast test-kotlin test-web check format train benchmark parity docs release clean \
+.PHONY: help setup export report test test-fast test-kotlin test-web check format train benchmark parity docs release clean \
         arm64 oldest swift peers benchmark-peers compress compare verify rebuild archives \
         publish-archives
 
@@ -21,6 +21,9 @@ $(READY): pyproject.toml constraints.txt
 
 export: $(READY)  ## convert the released checkpoint, prove every file, publish the assets
 	$(BIN)/python -m export all
+
+report: $(READY)  ## build/export/report.html: the last export, or the release's, as one page
+	$(BIN)/python -m export report
 
 # Two workers, a file of tests each: fixtures that convert are made once a worker. In the order of their
 # names: xdist would put files of few tests last, and those that compile take minutes.
@@ -101,7 +104,7 @@ swift: $(READY)  ## fetch a Swift compiler for the tests of ios_assets (about 55
 oldest: $(READY)  ## fetch the oldest onnxruntime that the manifest promises (about 200 MB)
 	$(BIN)/python -m export.foreign install oldest
 
-GENERATED := README.md MODEL_CARD.md docs/manifest.md docs/commands.md docs/faults.md docs/preprocessing.md
+GENERATED := README.md MODEL_CARD.md docs/manifest.md docs/commands.md docs/faults.md docs/preprocessing.md docs/report.md
 docs: $(READY)  ## write the generated parts of README and docs again
 	$(BIN)/cog -r -P -I . $(GENERATED)
 

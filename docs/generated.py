@@ -394,6 +394,14 @@ def golden_fields() -> None:
     _print_fields(schema, "")
 
 
+def report_fields() -> None:
+    """report.json, field by field, from its schema."""
+    schema = json.loads((ROOT / "export" / "report.schema.json").read_text(encoding="utf-8"))
+    print("| field | type | meaning |")
+    print("| --- | --- | --- |")
+    _print_fields(schema, "")
+
+
 def faults_table() -> None:
     """Planted fault against the parts of the check that find it, and the controls."""
     document = _read("faults.json")

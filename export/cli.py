@@ -25,6 +25,7 @@ examples:
   python -m export golden android_assets             do image and model behave here as they must?
   python -m export robustness --data xrays/          what each preprocessing mistake costs
   python -m export explain coreml --precision fp16   the layer at which a file leaves PyTorch
+  python -m export report                            one HTML page of the last export, no network
   python -m export doctor                            what works here, and how to mend the rest
 
 exit codes: 0 nothing failed (what was not run is listed), 1 a conversion or check failed or a
@@ -93,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=BUILD,
         metavar="DIR",
-        help="artifacts, logs and report.json (default: build/export)",
+        help="artifacts, logs, report.json and report.html (default: build/export)",
     )
     export_all.add_argument(
         "--jobs",
@@ -170,6 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     explain.set_defaults(command=_explain)
 
     _add_robustness(commands)
+    _add_report(commands)
 
     doctor = commands.add_parser("doctor", help="which formats work here, and how to mend the rest")
     doctor.add_argument(
@@ -313,6 +315,29 @@ def _add_robustness(commands: argparse._SubParsersAction[argparse.ArgumentParser
     archiving.set_defaults(command=_archive)
 
 
+def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    reporting = commands.add_parser(
+        "report",
+        help="one HTML file of what a report says: verdicts, charts, code to integrate",
+        description="Write one self-contained HTML page from the JSON of an export: nothing is "
+        "converted or measured, and the page makes no request. What is not there is listed in it, "
+        "with the reason.",
+    )
+    places = {
+        "report": "report.json of an export (default: build/export/report.json if it is there, "
+        "else docs/results/export.json, which is the release's)",
+        "benchmark": "results of the benchmark (default: build/benchmarks/results.json, else "
+        "docs/results/benchmark.json)",
+        "peers": "results beside other runtimes (default: build/benchmarks/peers.json, else "
+        "docs/results/peers.json)",
+        "faults": "planted faults (default: docs/results/faults.json)",
+        "out": "the page (default: build/export/report.html)",
+    }
+    for name, said in places.items():
+        reporting.add_argument(f"--{name}", type=Path, metavar="FILE", help=said)
+    reporting.set_defaults(command=_report)
+
+
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint",
@@ -452,6 +477,14 @@ def _explain(options: argparse.Namespace) -> int:
         raise BadInput(str(error)) from error
     print_explanation(open_console(), found)
     return int(any(place.differs for place in found.places))
+
+
+def _report(options: argparse.Namespace) -> int:
+    from export.page.write import write_page
+
+    given = {name: getattr(options, name) for name in ("benchmark", "peers", "faults")}
+    print(write_page(options.report, options.out, given))
+    return 0
 
 
 def _golden(options: argparse.Namespace) -> int:

@@ -8,19 +8,27 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree
 
 from export.manifest import parity_document
-from export.parity import ParityResult
-from export.promotion import Promotion
+from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-SCHEMA: Final = 1
+    from export.parity import ParityResult
+    from export.promotion import Promotion
+
+SCHEMA: Final = 2
+READABLE: Final = (1, SCHEMA)
+SCHEMA_FILE: Final = Path(__file__).parent / "report.schema.json"
+# Of an artifact, beside its verdict; null where it is not known.
+DETAILS: Final = ("file", "differences", "classification")
 WORDS: Final = {"pass": "pass", "fail": "FAIL", "rejected": "rejected", "not_run": "not run"}
+MAKE_ONE: Final = "`python -m export all` writes build/export/report.json"
 STYLES: Final = {"pass": "green", "fail": "bold red", "rejected": "magenta", "not_run": "yellow"}
 
 
@@ -34,6 +42,7 @@ class Row:
         promotion: what the gate found of a reduced precision; None: fp32, or not asked.
         size_bytes: whole artifact; None if there is none.
         latency: see `latency_document`; None: not measured.
+        details: what else the document says of it, by the names of `DETAILS`.
     """
 
     format: str
@@ -43,6 +52,7 @@ class Row:
     size_bytes: int | None = None
     latency: Mapping[str, Any] | None = None
     promotion: Promotion | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -164,7 +174,7 @@ def verdict_sentence(rows: Sequence[Row]) -> str:
 
 
 def report_document(command: str, rows: Sequence[Row], images: str, **more: Any) -> dict[str, Any]:
-    """The same verdict as a document for programs."""
+    """The same verdict as a document for programs, as report.schema.json lays it down."""
     return {
         "schema": SCHEMA,
         "command": command,
@@ -181,11 +191,53 @@ def report_document(command: str, rows: Sequence[Row], images: str, **more: Any)
                 "parity": _finite(parity_document(row.parity)),
                 "accuracy": _finite(row.promotion.document()) if row.promotion else None,
                 "latency_ms": row.latency,
+                **{name: row.details.get(name) for name in DETAILS},
             }
             for row in rows
         ],
         **more,
     }
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """Read what `report_document` made, and hold it against the schema.
+
+    One of schema 1, of an earlier release, is read as well: what schema 2 adds is null in it.
+
+    Raises:
+        BadInput: no such file, not JSON, of another schema, or damaged.
+    """
+    import jsonschema
+
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"no report at {path}: {error.strerror}; make one: {MAKE_ONE}") from error
+    except ValueError as error:
+        raise BadInput(f"{path} is not JSON: {error}") from error
+    found = document.get("schema") if isinstance(document, dict) else None
+    if isinstance(found, bool) or found not in READABLE:
+        known = " and ".join(map(str, READABLE))
+        raise BadInput(
+            f"{path} has schema {found!r}, this version reads {known}; make one: {MAKE_ONE}"
+        )
+    schema = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
+    current = document if found == SCHEMA else _as_current(document)
+    try:
+        jsonschema.Draft202012Validator(schema).validate(current)
+    except jsonschema.ValidationError as error:
+        raise BadInput(f"{path} is damaged at {error.json_path}: {error.message[:200]}") from error
+    return {**current, "schema": found}
+
+
+def _as_current(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A document of schema 1 with null for what schema 2 adds to each artifact."""
+    artifacts = document.get("artifacts")
+    if isinstance(artifacts, list):
+        empty = dict.fromkeys(DETAILS)
+        artifacts = [{**empty, **a} if isinstance(a, dict) else a for a in artifacts]
+    added = {} if "artifacts" not in document else {"artifacts": artifacts}
+    return {**document, **added, "schema": SCHEMA}
 
 
 def to_json(document: Mapping[str, Any]) -> str:

@@ -6,18 +6,33 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from export.assets import FOLDERS, ExtraFiles, publish, refuse_foreign
+from export.classification import (
+    classification,
+    reference_classification,
+    training_document,
+)
 from export.conversion import Conversion, convert_all
+from export.disagreement import Answered, differences, worst_images
 from export.formats import FORMATS
-from export.manifest import Published, file_entries, tool_versions
+from export.manifest import Published, file_entries, read_manifest, tool_versions
 from export.parity import ParityResult, check_artifact
 from export.promotion import FULL, Promotion, promote
 from export.report import Row, exit_code, print_verdict, report_document, to_json
 from pipeline.checkpoint import checkpoint_sha256, read_spec
-from pipeline.errors import BadInput, MissingDependency, install_command, missing_modules
+from pipeline.errors import (
+    BadInput,
+    MissingDependency,
+    UserError,
+    install_command,
+    missing_modules,
+)
 from pipeline.placement import make_folder, write_text
 
 if TYPE_CHECKING:
@@ -27,6 +42,18 @@ if TYPE_CHECKING:
     from export.reference import References
     from export.robustness import Robustness
     from pipeline.checkpoint import ModelSpec
+
+REPORT_FILE: Final = "report.json"
+# Of a manifest's entry, what stands in the report as well.
+FILE_FACTS: Final = (
+    "path",
+    "zipped_bytes",
+    "files",
+    "inputs",
+    "outputs",
+    "requires",
+    "session",
+)
 
 
 @dataclass(frozen=True)
@@ -88,11 +115,6 @@ def export_all(request: ExportRequest, console: Console) -> int:
     done = _convert_and_prove(request, possible, references, console)
 
     latencies = _latencies(request, spec, done, console) if request.latency else {}
-    rows = [_row(outcome, latencies) for outcome in done]
-    rows += [
-        Row(name, precision, "", ParityResult("not_run", why)) for name, precision, why in absent
-    ]
-    rows += [_left_out(name) for name in FORMATS if name not in wanted]
     fit, rejected = _by_platform(done, latencies)
     extras = [
         _operator_configs(fit),
@@ -100,6 +122,12 @@ def export_all(request: ExportRequest, console: Console) -> int:
         package_code,
     ]
     folders = publish(request.root, spec, identity, fit, rejected, extras)
+    files = _published_files(folders)
+    rows = [_row(outcome, latencies, files, references) for outcome in done]
+    rows += [
+        Row(name, precision, "", ParityResult("not_run", why)) for name, precision, why in absent
+    ]
+    rows += [_left_out(name) for name in FORMATS if name not in wanted]
     refused = {name: dict(FORMATS[name].REFUSED) for name in wanted if FORMATS[name].REFUSED}
     print_verdict(console, rows, images.source, refused)
     _point_to_explain(console, rows)
@@ -110,18 +138,23 @@ def export_all(request: ExportRequest, console: Console) -> int:
         "all",
         rows,
         images.source,
-        model={"name": spec.name, "version": spec.version, "checkpoint_sha256": identity},
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        model=_model_document(spec, identity),
+        classification=reference_classification(references),
+        worst_images=_worst_images(done, references),
+        training=training_document(request.checkpoint, spec),
         published=[folder.name for folder in folders],
         refused=refused,
         robustness=robustness_document(robustness, why_not),
         seconds=round(seconds, 1),
         tools=tool_versions(),
     )
-    write_text(request.build / "report.json", to_json(document))
+    write_text(request.build / REPORT_FILE, to_json(document))
     console.print(
         f"published: {', '.join(str(f) for f in folders) or 'nothing'}; "
-        f"report: {request.build / 'report.json'}; {seconds:.0f} s"
+        f"report: {request.build / REPORT_FILE}; {seconds:.0f} s"
     )
+    _write_page(request.build, console)
     over = _over_budget(folders, request.budget_bytes)
     for sentence in over:
         console.print(f"over the budget: {sentence}", markup=False, soft_wrap=True)
@@ -330,7 +363,12 @@ def _figures(measurement: Measurement) -> dict[str, float | None]:
     return {name: None if v is None else round(v, 3) for name, v in figures.items()}
 
 
-def _row(outcome: Outcome, latencies: Mapping[tuple[str, str], Mapping[str, Any]]) -> Row:
+def _row(
+    outcome: Outcome,
+    latencies: Mapping[tuple[str, str], Mapping[str, Any]],
+    files: Mapping[tuple[str, str], Mapping[str, Any]],
+    references: References,
+) -> Row:
     conversion = outcome.conversion
     size = None
     if conversion.error is None:
@@ -343,7 +381,73 @@ def _row(outcome: Outcome, latencies: Mapping[tuple[str, str], Mapping[str, Any]
         promotion=outcome.promotion,
         size_bytes=size,
         latency=latencies.get(outcome.key),
+        details={"file": files.get(outcome.key), **_details(outcome, references)},
     )
+
+
+def _details(outcome: Outcome, references: References) -> dict[str, Any]:
+    """What the answers of one artifact amount to; nothing of one that gave none."""
+    probs = outcome.parity.probs
+    if probs is None:
+        return {}
+    reference = references.of(FORMATS[outcome.key[0]].TWINS[outcome.key[1]])
+    truth = np.array(references.images.truth, dtype=np.int64)
+    return {
+        "differences": differences(probs, reference.probs),
+        "classification": classification(truth, probs, reference.spec) if len(truth) else None,
+    }
+
+
+def _worst_images(done: Sequence[Outcome], references: References) -> list[dict[str, Any]]:
+    answered = [
+        Answered(
+            " ".join(outcome.key),
+            FORMATS[outcome.key[0]].TWINS[outcome.key[1]],
+            outcome.parity.probs,
+            FORMATS[outcome.key[0]].TOLERANCES[outcome.key[1]].max_abs_diff,
+        )
+        for outcome in done
+        if outcome.parity.probs is not None
+    ]
+    held = {twin: references.of(twin).probs for twin in ("fp32", *(a.twin for a in answered))}
+    return worst_images(answered, held, references.images, references.of("fp32").spec.labels)
+
+
+def _published_files(folders: Sequence[Path]) -> dict[tuple[str, str], dict[str, Any]]:
+    """(format, precision) -> what an app must know of the published file, as its manifest says."""
+    return {
+        (entry["format"], entry["precision"]): {name: entry[name] for name in FILE_FACTS}
+        for folder in folders
+        for entry in read_manifest(folder)["artifacts"]
+    }
+
+
+def _model_document(spec: ModelSpec, identity: str) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "version": spec.version,
+        "checkpoint_sha256": identity,
+        "architecture": spec.architecture,
+        "labels": list(spec.labels),
+        "positive": spec.positive,
+        "threshold": spec.threshold,
+        "side": spec.side,
+        "metrics": dict(spec.metrics),
+        "data": dict(spec.data),
+        "intended_use": spec.intended_use,
+    }
+
+
+def _write_page(build: Path, console: Console) -> None:
+    """The report page beside the report; where its charts cannot be drawn it says so."""
+    from export.page.write import PAGE_FILE, write_page
+
+    try:
+        path = write_page(build / REPORT_FILE, build / PAGE_FILE)
+    except UserError as error:
+        console.print(f"report page not run: {error}", markup=False, soft_wrap=True)
+    else:
+        console.print(f"report page: {path}", markup=False, soft_wrap=True)
 
 
 def _left_out(name: str) -> Row:

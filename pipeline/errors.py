@@ -27,6 +27,8 @@ EXTRAS = {
     "onnxruntime": "onnx",
     "onnxsim": "onnx",
     "coremltools": "coreml",
+    "altair": "report",
+    "vl_convert": "report",
     "distributed": "cluster",
 }
 

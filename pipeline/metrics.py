@@ -88,16 +88,59 @@ def expected_calibration_error(
     """
     if not len(truth):
         return float("nan")
+    stated, happened, bin_of = _binned(truth, probs, positive, bins)
+    # In each bin: images x |share - mean p| = |sum of events - sum of p|.
+    excess = np.bincount(bin_of, weights=happened - stated, minlength=bins)
+    return float(np.abs(excess).sum() / len(truth))
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """The images whose stated probability lies in (low, high].
+
+    Attributes:
+        images: how many; at least one.
+        mean_prob: of what was stated.
+        share: of the images in which it came about.
+    """
+
+    low: float
+    high: float
+    images: int
+    mean_prob: float
+    share: float
+
+
+def reliability(
+    truth: Classes, probs: Probs, positive: int | None = None, bins: int = 10
+) -> list[ReliabilityBin]:
+    """The reliability diagram: the bins of `expected_calibration_error` that hold images.
+
+    (Guo et al., arXiv:1706.04599, figure 1.) Arguments as there.
+    """
+    stated, happened, bin_of = _binned(truth, probs, positive, bins)
+    images = np.bincount(bin_of, minlength=bins)
+    sums = np.bincount(bin_of, weights=stated, minlength=bins)
+    events = np.bincount(bin_of, weights=happened, minlength=bins)
+    return [
+        ReliabilityBin(
+            b / bins, (b + 1) / bins, int(images[b]), sums[b] / images[b], events[b] / images[b]
+        )
+        for b in np.flatnonzero(images).tolist()
+    ]
+
+
+def _binned(
+    truth: Classes, probs: Probs, positive: int | None, bins: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]:
+    """(N,) each: the probability stated, whether it came about, and the bin it falls into."""
     if positive is None:
         stated = probs.max(axis=1).astype(np.float64)
         happened = probs.argmax(axis=1) == truth
     else:
         stated, happened = probs[:, positive].astype(np.float64), truth == positive
     upper_edges = np.arange(1, bins) / bins  # of all bins but the last
-    bin_of = np.searchsorted(upper_edges, stated, side="left")
-    # In each bin: images x |share - mean p| = |sum of events - sum of p|.
-    excess = np.bincount(bin_of, weights=happened - stated, minlength=bins)
-    return float(np.abs(excess).sum() / len(truth))
+    return stated, happened, np.searchsorted(upper_edges, stated, side="left")
 
 
 def youden_threshold(truth: Classes, probs: Probs, positive: int) -> float:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import indent
 from typing import Any, Final
 
 from export.answers import EVIDENCE
-from export.packages.android import GROUP, android_artifacts, class_name, default_file, package_name
+from export.packages.android import (
+    GROUP,
+    android_artifacts,
+    class_name,
+    default_file,
+    kotlin,
+    package_name,
+)
 
 SECTION: Final = """\
 ## The Gradle module
@@ -28,12 +36,7 @@ tests that prove both on your device. {intended_use}
 2. Classify, away from the main thread:
 
    ```kotlin
-   import {package}.*
-
-   val classifier = {class_name}Classifier(context)
-   val prediction = classifier.classify(readImage(photoBytes))  // also a Bitmap, if it is upright
-   println(prediction.label + prediction.probabilities.toList())  // in the order of Model.LABELS
-{heat_map}   classifier.close()
+{usage}
    ```
 
    Show `Model.INTENDED_USE` with every result{and_map}.
@@ -60,7 +63,31 @@ What was tried, and where:
   Android, a phone. That is what step 3 is for.
 
 """
-HEAT_MAP: Final = "   val map = prediction.evidence?.heatMapBitmap(prediction.index, 512, 512)\n"
+USAGE: Final = """\
+import {package}.*
+
+val classifier = {classifier}(context{path})
+val prediction = classifier.classify(readImage(photoBytes))  // also a Bitmap, if it is upright
+println(prediction.label + prediction.probabilities.toList())  // in the order of Model.LABELS
+{heat_map}classifier.close()"""
+HEAT_MAP: Final = "val map = prediction.evidence?.heatMapBitmap(prediction.index, 512, 512)\n"
+
+
+def kotlin_usage(package: str, classifier: str, mapped: bool, path: str | None = None) -> str:
+    """Kotlin that classifies one image by the module.
+
+    Args:
+        package: of the module's Kotlin.
+        classifier: name of the class.
+        mapped: whether the model gives evidence.
+        path: of the model file; None: the first one that is in the app.
+    """
+    return USAGE.format(
+        package=package,
+        classifier=classifier,
+        path="" if path is None else f", {kotlin(path)}",
+        heat_map=HEAT_MAP if mapped else "",
+    )
 
 
 def gradle_module_section(manifest: Mapping[str, Any], folder: str) -> str:
@@ -77,10 +104,10 @@ def gradle_module_section(manifest: Mapping[str, Any], folder: str) -> str:
         intended_use=manifest["model"]["intended_use"],
         name=name,
         folder=folder,
-        package=f"{GROUP}.{package_name(name)}",
-        class_name=first,
+        usage=indent(
+            kotlin_usage(f"{GROUP}.{package_name(name)}", f"{first}Classifier", mapped), "   "
+        ),
         default=default_file(artifacts),
-        heat_map=HEAT_MAP if mapped else "",
         and_map=" and every heat map" if mapped else "",
         lite=f", to be used by `{first}LiteClassifier`" if lite else "",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import indent
 from typing import Any, Final
 
 from export.answers import EVIDENCE
@@ -20,12 +21,8 @@ tests that prove both on your device. {intended_use}
 2. Classify:
 
    ```swift
-   import {module}
-
-   let classifier = try await ImageClassifier()
-   let result = try classifier.classify(contentsOf: photo)  // also CGImage, UIImage, CVPixelBuffer
-   print(result.label, result.probabilities)                // in the order of ModelFacts.labels
-{heat_map}   ```
+{usage}
+   ```
 
    Show `ModelFacts.intendedUse` with every result{and_map}. A `CGImage` does not know how it
    lies: pass its orientation.
@@ -47,9 +44,19 @@ compiled and tested there against stand-ins of Apple's frameworks. **Not run by 
 Mac or a phone: Xcode's build, ImageIO's decoders, Core ML and the Neural Engine. That is what
 step 3 is for.
 """
-HEAT_MAP: Final = """\
-   let map = try result.evidence?.heatMap(for: result.label, width: 512, height: 512).cgImage
-"""
+USAGE: Final = """\
+import {module}
+
+let classifier = try await ImageClassifier()
+let result = try classifier.classify(contentsOf: photo)  // also CGImage, UIImage, CVPixelBuffer
+print(result.label, result.probabilities)                // in the order of ModelFacts.labels"""
+HEAT_MAP: Final = """
+let map = try result.evidence?.heatMap(for: result.label, width: 512, height: 512).cgImage"""
+
+
+def swift_usage(module: str, mapped: bool) -> str:
+    """Swift that classifies one image by the package; `mapped`: the model gives evidence."""
+    return USAGE.format(module=module) + (HEAT_MAP if mapped else "")
 
 
 def swift_package_section(manifest: Mapping[str, Any], folder: str) -> str:
@@ -61,11 +68,11 @@ def swift_package_section(manifest: Mapping[str, Any], folder: str) -> str:
     mapped = any(port["name"] == EVIDENCE for port in chosen["outputs"])
     return SECTION.format(
         module=module_name(model["name"]),
+        usage=indent(swift_usage(module_name(model["name"]), mapped), "   "),
         intended_use=model["intended_use"],
         folder=folder,
         ios=chosen["requires"]["ios"],
         chosen=chosen["path"],
         precision=chosen["precision"],
-        heat_map=HEAT_MAP if mapped else "",
         and_map=" and every heat map" if mapped else "",
     )

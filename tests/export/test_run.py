@@ -13,6 +13,7 @@ from export.formats import FORMATS
 from export.formats.base import Tolerance
 from export.manifest import read_manifest
 from export.promotion import Promotion, promote
+from export.report import read_report
 from export.run import plan, split_by_twin
 from pipeline.checkpoint import read_grids, read_spec, write_checkpoint
 from pipeline.comparison import Limits, broken_limits
@@ -123,6 +124,56 @@ def test_the_report_says_what_was_done_with_what(exported: Exported, model: Mode
     assert report["refused"]["ort"] == FORMATS["ort"].REFUSED
     assert report["seconds"] > 0
     assert report["tools"]["torch"]
+
+
+def test_the_report_is_what_its_schema_says_and_holds_what_the_page_shows(
+    exported: Exported, model: Model
+) -> None:
+    report = read_report(exported.build / "report.json")
+    assert report == {**report_of(exported), "schema": 2}
+    manifests = [
+        json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        for folder in exported.root.iterdir()
+    ]
+    entries = {
+        (entry["format"], entry["precision"]): entry
+        for manifest in manifests
+        for entry in manifest["artifacts"]
+    }
+    for artifact in report["artifacts"]:
+        entry = entries[artifact["format"], artifact["precision"]]
+        assert artifact["file"] == {name: entry[name] for name in artifact["file"]}
+        assert artifact["differences"]["images"] == artifact["parity"]["images"]
+        bins = artifact["differences"]["histogram"]
+        assert bins[-1]["low"] <= artifact["parity"]["max_abs_diff"] <= bins[-1]["high"]
+        assert artifact["classification"]["images"] == 6
+    assert report["classification"]["figures"]["images"] == 6
+    assert len(report["worst_images"]) == 10
+    assert len(report["worst_images"][0]["answers"]) == len(report["artifacts"])
+    assert report["training"]["history"]["status"] == "not_run"
+    assert "no history.csv" in report["training"]["history"]["reason"]
+
+
+def test_the_page_lies_beside_the_report_and_its_path_is_printed(exported: Exported) -> None:
+    page = (exported.build / "report.html").read_text(encoding="utf-8")
+    assert str(report_of(exported)["verdict"]) in page
+    assert f"report page: {exported.build / 'report.html'}" in exported.output.replace("\n", "")
+
+
+def test_without_the_packages_of_the_page_it_is_said_and_the_exit_code_stays(
+    model: Model, data: Path, tmp_path: Path, converted: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: object) -> None:
+        raise MissingDependency("the report page needs altair, not installed here")
+
+    monkeypatch.setattr("export.page.write.require", lambda *_, what: missing())
+    request = request_export(
+        model, data, tmp_path / "assets", tmp_path / "build", formats=("onnx",)
+    )
+    exported = run_export(request)
+    assert exported.code == 0
+    assert "report page not run: the report page needs altair" in exported.output
+    assert not (exported.build / "report.html").exists()
 
 
 def test_the_manifest_holds_the_verdicts_of_the_report(exported: Exported) -> None:

@@ -15,6 +15,7 @@ from pipeline.metrics import (
     mean_interval,
     recall,
     recall_threshold,
+    reliability,
     youden_threshold,
 )
 
@@ -297,3 +298,22 @@ def test_the_interval_of_a_mean_of_rights_and_wrongs_is_the_binomial_one():
 def test_the_mean_of_nothing_known_is_not_a_number():
     assert np.isnan(mean_interval(np.array([np.nan, np.nan])).value)
     assert mean_interval(np.array([np.nan, 3.0])).value == 3
+
+
+def test_the_reliability_bins_by_hand_and_their_gaps_are_the_calibration_error():
+    truth = np.array([0, 0, 1, 1, 0])
+    probs = np.array([[0.95, 0.05], [0.91, 0.09], [0.7, 0.3], [0.35, 0.65], [0.62, 0.38]])
+    first, second = (b for b in reliability(truth, probs) if b.images != 1)
+    assert (first.low, first.high, first.images) == (0.6, 0.7, 3)
+    assert first.mean_prob == pytest.approx((0.7 + 0.65 + 0.62) / 3)
+    assert first.share == pytest.approx(2 / 3)
+    assert (second.images, second.share) == (2, 1)
+    found = reliability(truth, probs)
+    gaps = sum(b.images * abs(b.share - b.mean_prob) for b in found) / len(truth)
+    assert gaps == pytest.approx(expected_calibration_error(truth, probs))
+    assert reliability(truth[:0], probs[:0]) == []
+
+
+def test_reliability_of_a_class_counts_its_images():
+    truth, probs = np.array([1, 0, 1]), np.array([[0.8, 0.2], [0.8, 0.2], [0.1, 0.9]])
+    assert [(b.images, b.share) for b in reliability(truth, probs, 1)] == [(2, 0.5), (1, 1.0)]

@@ -1,0 +1,192 @@
+"""What a page is made of: sections of blocks, frozen, every figure as it stood in its document.
+
+A section builds them from documents; ``html`` is the only one that knows how they look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+# A verdict is told by a word and a shape; colour comes on top.
+WORDS: Final = {
+    "pass": "passed",
+    "fail": "FAILED",
+    "rejected": "REJECTED",
+    "not_run": "not run",
+    "not_here": "not here",
+    "done": "done",
+    "failed": "FAILED",
+}
+SHAPES: Final = {
+    "pass": "\N{CHECK MARK}",
+    "fail": "\N{MULTIPLICATION X}",
+    "rejected": "\N{CIRCLED DIVISION SLASH}",
+    "not_run": "\N{WHITE CIRCLE}",
+    "not_here": "\N{WHITE CIRCLE}",
+    "done": "\N{CHECK MARK}",
+    "failed": "\N{MULTIPLICATION X}",
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number: `value` is the document's own, `text` what people read."""
+
+    value: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of something: a key of `WORDS`."""
+
+    status: str
+
+    @property
+    def word(self) -> str:
+        """For people."""
+        return WORDS.get(self.status, self.status)
+
+    @property
+    def shape(self) -> str:
+        """One character, so that it is not told by colour alone."""
+        return SHAPES.get(self.status, "")
+
+
+Cell = str | Figure | Verdict
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of as many cells as `head` has; the first cell of a row names it."""
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+    @property
+    def kind(self) -> str:
+        """Of the block, for the template."""
+        return "table"
+
+    def is_number(self, column: int) -> bool:
+        """Whether the column is to be aligned as numbers."""
+        cells = [row[column] for row in self.rows]
+        return any(isinstance(cell, Figure) for cell in cells)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A Vega-Lite chart, and the same figures as a table for those who do not see it.
+
+    Attributes:
+        name: unique on the page; letters, digits and hyphens.
+        title: what it shows.
+        description: what is to be seen in it, a sentence or two; read out in place of the picture.
+        spec: Vega-Lite, as JSON holds it.
+        tables: the figures.
+    """
+
+    name: str
+    title: str
+    description: str
+    spec: Mapping[str, Any]
+    tables: Sequence[Table]
+
+    @property
+    def kind(self) -> str:
+        """Of the block, for the template."""
+        return "chart"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+
+    @property
+    def kind(self) -> str:
+        """Of the block, for the template."""
+        return "text"
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that must not be overlooked: what failed, was not run or is not here, and why."""
+
+    status: str
+    title: str
+    reason: str
+
+    @property
+    def kind(self) -> str:
+        """Of the block, for the template."""
+        return "notice"
+
+    @property
+    def verdict(self) -> Verdict:
+        """Its word and shape."""
+        return Verdict(self.status)
+
+
+@dataclass(frozen=True)
+class Code:
+    """Code to be copied."""
+
+    title: str
+    language: str
+    text: str
+
+    @property
+    def kind(self) -> str:
+        """Of the block, for the template."""
+        return "code"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Blocks behind a summary, which a reader opens."""
+
+    summary: str
+    blocks: Sequence[Block]
+    is_open: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Of the block, for the template."""
+        return "fold"
+
+
+Block = Table | Chart | Text | Notice | Code | Fold
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page; `name` is its anchor."""
+
+    name: str
+    title: str
+    blocks: Sequence[Block]
+
+
+def number(value: float | None, form: str) -> Cell:
+    """A figure in the format `form`, such as ``.4f``; nothing where there is none."""
+    return "" if value is None else Figure(value, format(value, form))
+
+
+def scientific(value: float | None) -> Cell:
+    """A small difference, such as 1.5e-06."""
+    return number(value, ".1e")
+
+
+def count(value: int | None) -> Cell:
+    """A whole number with commas."""
+    return number(value, ",")
+
+
+def percent(value: float | None) -> Cell:
+    """A share in percent."""
+    return number(value, ".1%")
