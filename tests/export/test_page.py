@@ -452,10 +452,12 @@ def test_the_last_exports_report_is_taken_before_the_releases(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "docs/results/export.json", document())
-    assert "docs/results/export.json" in Read(write_page(None, None).read_text("utf-8")).said
+    said = Read(write_page(None, None).read_text("utf-8")).said
+    assert "docs/results/export.json, the release's (schema 2)" in said
     write(tmp_path / "build/export/report.json", document())
     said = Read(write_page(None, None).read_text("utf-8")).said
-    assert "build/export/report.json" in said
+    assert "build/export/report.json (schema 2)" in said
+    assert "the release's" not in said
     assert "there is no docs/results/faults.json" in said
 
 
