@@ -10,18 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from export.assets import FOLDERS, ExtraFiles, publish, refuse_foreign
-from export.classification import (
-    classification,
-    reference_classification,
-    training_document,
-)
+from export.classification import reference_classification, training_document
 from export.conversion import Conversion, convert_all
-from export.disagreement import Answered, differences, worst_images
+from export.findings import details, model_document, published_files, worst_of_all
 from export.formats import FORMATS
-from export.manifest import Published, file_entries, read_manifest, tool_versions
+from export.manifest import Published, file_entries, tool_versions
 from export.parity import ParityResult, check_artifact
 from export.promotion import FULL, Promotion, promote
 from export.report import Row, exit_code, print_verdict, report_document, to_json
@@ -44,16 +38,6 @@ if TYPE_CHECKING:
     from pipeline.checkpoint import ModelSpec
 
 REPORT_FILE: Final = "report.json"
-# Of a manifest's entry, what stands in the report as well.
-FILE_FACTS: Final = (
-    "path",
-    "zipped_bytes",
-    "files",
-    "inputs",
-    "outputs",
-    "requires",
-    "session",
-)
 
 
 @dataclass(frozen=True)
@@ -122,7 +106,7 @@ def export_all(request: ExportRequest, console: Console) -> int:
         package_code,
     ]
     folders = publish(request.root, spec, identity, fit, rejected, extras)
-    files = _published_files(folders)
+    files = published_files(folders)
     rows = [_row(outcome, latencies, files, references) for outcome in done]
     rows += [
         Row(name, precision, "", ParityResult("not_run", why)) for name, precision, why in absent
@@ -139,9 +123,9 @@ def export_all(request: ExportRequest, console: Console) -> int:
         rows,
         images.source,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        model=_model_document(spec, identity),
+        model=model_document(spec, identity),
         classification=reference_classification(references),
-        worst_images=_worst_images(done, references),
+        worst_images=worst_of_all(done, references),
         training=training_document(request.checkpoint, spec),
         published=[folder.name for folder in folders],
         refused=refused,
@@ -381,61 +365,8 @@ def _row(
         promotion=outcome.promotion,
         size_bytes=size,
         latency=latencies.get(outcome.key),
-        details={"file": files.get(outcome.key), **_details(outcome, references)},
+        details={"file": files.get(outcome.key), **details(outcome, references)},
     )
-
-
-def _details(outcome: Outcome, references: References) -> dict[str, Any]:
-    """What the answers of one artifact amount to; nothing of one that gave none."""
-    probs = outcome.parity.probs
-    if probs is None:
-        return {}
-    reference = references.of(FORMATS[outcome.key[0]].TWINS[outcome.key[1]])
-    truth = np.array(references.images.truth, dtype=np.int64)
-    return {
-        "differences": differences(probs, reference.probs),
-        "classification": classification(truth, probs, reference.spec) if len(truth) else None,
-    }
-
-
-def _worst_images(done: Sequence[Outcome], references: References) -> list[dict[str, Any]]:
-    answered = [
-        Answered(
-            " ".join(outcome.key),
-            FORMATS[outcome.key[0]].TWINS[outcome.key[1]],
-            outcome.parity.probs,
-            FORMATS[outcome.key[0]].TOLERANCES[outcome.key[1]].max_abs_diff,
-        )
-        for outcome in done
-        if outcome.parity.probs is not None
-    ]
-    held = {twin: references.of(twin).probs for twin in ("fp32", *(a.twin for a in answered))}
-    return worst_images(answered, held, references.images, references.of("fp32").spec.labels)
-
-
-def _published_files(folders: Sequence[Path]) -> dict[tuple[str, str], dict[str, Any]]:
-    """(format, precision) -> what an app must know of the published file, as its manifest says."""
-    return {
-        (entry["format"], entry["precision"]): {name: entry[name] for name in FILE_FACTS}
-        for folder in folders
-        for entry in read_manifest(folder)["artifacts"]
-    }
-
-
-def _model_document(spec: ModelSpec, identity: str) -> dict[str, Any]:
-    return {
-        "name": spec.name,
-        "version": spec.version,
-        "checkpoint_sha256": identity,
-        "architecture": spec.architecture,
-        "labels": list(spec.labels),
-        "positive": spec.positive,
-        "threshold": spec.threshold,
-        "side": spec.side,
-        "metrics": dict(spec.metrics),
-        "data": dict(spec.data),
-        "intended_use": spec.intended_use,
-    }
 
 
 def _write_page(build: Path, console: Console) -> None:

@@ -114,7 +114,7 @@ def tradeoff_chart(rows: Rows, y: str, title: str, log: bool) -> dict[str, Any]:
                 "size_bytes:Q",
                 scale=alt.Scale(type="log", nice=False, padding=20),
                 title="bytes",
-                axis=alt.Axis(format="~s", tickCount=5),
+                axis=alt.Axis(format="~s", tickCount=5, labelOverlap="greedy", labelSeparation=10),
             ),
             y=alt.Y(f"{y}:Q", scale=values, title=title),
             tooltip=["artifact:N", alt.Tooltip("size_bytes:Q", format=","), f"{y}:Q"],
@@ -237,7 +237,12 @@ def bars_chart(rows: Rows, title: str) -> dict[str, Any]:
         .encode(
             x=alt.X("value:Q", title=title),
             y=alt.Y("name:N", sort=names, title=None),
-            color=alt.Color("group:N", scale=alt.Scale(domain=groups, range=colours), title=None),
+            color=alt.Color(
+                "group:N",
+                scale=alt.Scale(domain=groups, range=colours),
+                legend=alt.Legend(columns=2),
+                title=None,
+            ),
             tooltip=["name:N", "group:N", "value:Q"],
         )
     )

@@ -31,8 +31,8 @@ def integration_section(sources: Sources) -> Section:
             "The folder's own package comes first: it has the preprocessing, tests and the golden "
             "pack in it. The other lines use the runtime alone and expect pixels that were "
             "made by the resize rule: the whole image squished, bilinear, antialiased. Python is "
-            "run by our tests, Kotlin and Swift are parsed by them; no phone has run these lines "
-            "here."
+            "run by our tests, Kotlin compiled against stand-ins of Android and the runtimes, "
+            "Swift parsed by a grammar; no phone has run these lines here."
         )
     ]
     blocks += [_fold(artifact, report.get("model", {})) for artifact in published]

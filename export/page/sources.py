@@ -15,8 +15,9 @@ from typing import Any, Final
 from export.report import read_report
 from pipeline.errors import BadInput
 
-REPORTS: Final = (Path("build/export/report.json"), Path("docs/results/export.json"))
-NOT_IN_REPORT: Final = "the report is of an earlier version and does not hold it; export again"
+RELEASED: Final = Path("docs/results/export.json")
+REPORTS: Final = (Path("build/export/report.json"), RELEASED)
+NOT_IN_REPORT: Final = "the report does not hold it; one by `python -m export all` does"
 NAMES: Final = ("benchmark", "peers", "faults")
 # Where each is looked for, the newest first, and what makes it.
 PLACES: Final = {

@@ -12,6 +12,11 @@ from export.page.verdict_section import name_of
 
 LOSSES = {"train_loss": "train", "valid_loss": "valid"}
 REFERENCE = "PyTorch fp32"
+# As `pipeline.learner` records them.
+AT_MOST_PROBABLE = (
+    " Recall and accuracy are of the most probable label here; the decision's threshold was chosen "
+    "after training."
+)
 
 
 def training_section(sources: Sources) -> Section:
@@ -59,6 +64,7 @@ def _curves(history: Mapping[str, Any]) -> list[Block]:
             for row in rows
             if row.get(key) is not None
         ]
+        said = AT_MOST_PROBABLE if "recall" in wanted else ""
         if points:
             blocks.append(
                 Chart(
@@ -70,7 +76,8 @@ def _curves(history: Mapping[str, Any]) -> list[Block]:
                         f", {len(rows)} of {history['epochs']} epochs."
                         if len(rows) < history["epochs"]
                         else f", {history['epochs']} epochs."
-                    ),
+                    )
+                    + said,
                     curves_chart(points, axis, unfrozen, zero=name == "losses"),
                     [_epochs(rows, wanted, title)],
                 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import PurePosixPath
+from typing import Any, Final
 
 from export.page.blocks import (
     Block,
@@ -20,6 +21,8 @@ from export.page.blocks import (
 from export.page.charts import worst_chart
 from export.page.sources import NOT_IN_REPORT, Sources
 
+SHORT: Final = 20  # characters
+
 
 def worst_section(sources: Sources) -> Section:
     """A chart of all of them, and a table of each: names and probabilities, never pixels."""
@@ -34,7 +37,7 @@ def worst_section(sources: Sources) -> Section:
         return Section("worst", title, [notice])
     points = [
         {
-            "image": f"{place}. {image['image']}",
+            "image": f"{place}. {_short(image['image'])}",
             "artifact": answer["artifact"],
             "format": answer["artifact"].split(" ")[0],
             "precision": answer["artifact"].split(" ")[-1],
@@ -66,6 +69,11 @@ def worst_section(sources: Sources) -> Section:
         for place, image in enumerate(images, 1)
     ]
     return Section("worst", title, blocks)
+
+
+def _short(name: str) -> str:
+    """An axis has room for the end of a long path, which tells images apart."""
+    return name if len(name) <= SHORT else PurePosixPath(name).name
 
 
 def _worst(image: Mapping[str, Any]) -> str:

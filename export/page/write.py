@@ -11,7 +11,7 @@ from export.page.html import render_page
 from export.page.integration_section import integration_section
 from export.page.not_run_section import not_run_section
 from export.page.parity_section import parity_section
-from export.page.sources import Sources, read_sources
+from export.page.sources import RELEASED, Sources, read_sources
 from export.page.tradeoff_section import tradeoff_section
 from export.page.training_section import training_section
 from export.page.trials_section import faults_section, mistakes_section
@@ -63,7 +63,7 @@ def page_of(sources: Sources) -> str:
             "opening": opening_sentence(report),
             "intended_use": intended_use(report),
             "facts": _facts(sources),
-            "source": f"{sources.report_path} (schema {report['schema']})",
+            "source": _origin(sources),
         },
         sections,
     )
@@ -104,9 +104,15 @@ def _facts(sources: Sources) -> list[tuple[str, str]]:
         ("Images", report["images"]),
         ("Took", f"{report['seconds']} s" if "seconds" in report else ""),
         ("Folders", ", ".join(report.get("published", ()))),
-        ("Report", f"{sources.report_path}, schema {report['schema']}"),
+        ("Report", _origin(sources)),
     ]
     return [(name, said) for name, said in facts if said]
+
+
+def _origin(sources: Sources) -> str:
+    """Which document the page is of."""
+    released = ", the release's" if sources.report_path == RELEASED.as_posix() else ""
+    return f"{sources.report_path}{released} (schema {sources.report['schema']})"
 
 
 def _decision(model: Mapping[str, Any]) -> str:

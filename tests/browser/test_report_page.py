@@ -31,7 +31,8 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def opened(open_window: Open, path: Path, size: str = "desktop", **options: Any) -> Window:
     window = open_window(size, **options)
     window.page.goto(path.as_uri())
-    window.page.wait_for_function(DRAWN)
+    # Not `wait_for_function`, which evaluates text in the page: its policy allows no eval.
+    window.page.locator("html[data-drawn-ms]").wait_for(state="attached")
     return window
 
 
@@ -149,7 +150,7 @@ def test_copy_gives_the_code_by_keyboard_and_says_so(
     button = page.locator("#integrate button.copy").first
     button.focus()
     page.keyboard.press("Enter")
-    page.wait_for_function("document.getElementById('said').textContent !== ''")
+    page.locator("#said:not(:empty)").wait_for(state="attached")
     assert page.locator("#said").inner_text() == "Copied"
     code = page.locator("#integrate code").first.text_content()
     read = page.evaluate("navigator.clipboard.readText()" if allowed else "window.copied")

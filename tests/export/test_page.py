@@ -6,7 +6,9 @@ import json
 import re
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -269,7 +271,7 @@ def test_a_document_of_schema_1_is_shown_and_what_it_lacks_is_said() -> None:
     read = Read(page_of(sources(report)))
     assert report["verdict"] in read.said
     for title in ("Training curves", "Worst-agreeing images", "Integrate"):
-        assert f"{title}: not here. the report is of an earlier version" in read.said
+        assert f"{title}: not here. the report does not hold it" in read.said
     for artifact in report["artifacts"]:
         name = f"{artifact['format']} {artifact['precision']}"
         shown = page_value(read, name)
@@ -285,6 +287,25 @@ def as_schema_1(report: dict[str, Any]) -> dict[str, Any]:
 
 def page_value(read: Read, name: str) -> float:
     return read.exact_row("Verdict per artifact", name)["max |Δp|"]
+
+
+def test_the_report_of_a_check_is_shown_too() -> None:
+    report = document()
+    kept = ("schema", "verdict", "failed", "images", "artifacts")
+    report = {**{key: report[key] for key in kept}, "command": "check"}
+    for artifact in report["artifacts"]:
+        artifact |= {"file": None, "differences": None, "classification": None}
+    read = Read(page_of(sources(report)))
+    assert read.exact_row("Verdict per artifact", "onnx fp32")["images"] == 40
+    assert "Distribution of differences: not here. the report does not hold it" in read.said
+    assert "Research only" in read.said
+
+
+def test_a_format_that_nobody_knows_is_drawn_like_the_others() -> None:
+    text = json.dumps(document()).replace('"onnx"', '"newer"').replace("onnx fp32", "newer fp32")
+    read = Read(page_of(sources(json.loads(text))))
+    assert "newer fp32" in read.said
+    assert "Code: not run. there is none for newer" in read.said
 
 
 def test_without_labels_the_answers_of_training_are_shown_instead() -> None:
@@ -356,7 +377,17 @@ def test_two_scripts_run_and_the_policy_names_their_hashes() -> None:
     script = policy.partition("script-src ")[2].partition(";")[0]
     assert "unsafe" not in script
     inline = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
-    assert [f"'sha256-{html._hash(text)}'" for text in inline] == script.split()
+    digests = [b64encode(sha256(text.encode()).digest()).decode() for text in inline]
+    assert [f"'sha256-{digest}'" for digest in digests] == script.split()
+
+
+def test_a_script_that_speaks_of_scripts_does_not_end_early(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(html, "vega_bundle", lambda: 'a = "</script><!--<script>";')
+    read = Read(page_of(sources()))
+    assert [tag for tag, _ in read.tags].count("script") == 3
+    assert any(r'a = "<\/script><\!--' in script for script in read.scripts)
 
 
 def test_the_page_asks_for_nothing_outside_itself(page: Read) -> None:
@@ -421,10 +452,12 @@ def test_the_last_exports_report_is_taken_before_the_releases(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "docs/results/export.json", document())
-    assert "docs/results/export.json" in Read(write_page(None, None).read_text("utf-8")).said
+    said = Read(write_page(None, None).read_text("utf-8")).said
+    assert "docs/results/export.json, the release's (schema 2)" in said
     write(tmp_path / "build/export/report.json", document())
     said = Read(write_page(None, None).read_text("utf-8")).said
-    assert "build/export/report.json" in said
+    assert "build/export/report.json (schema 2)" in said
+    assert "the release's" not in said
     assert "there is no docs/results/faults.json" in said
 
 
@@ -436,6 +469,14 @@ def test_the_last_exports_report_is_taken_before_the_releases(
         ('{"schema": 99}', "has schema 99, this version reads 1 and 2"),
         ('{"schema": 2}', "is damaged at $"),
         ('{"schema": true}', "has schema True"),
+        (
+            json.dumps({**document(), "robustness": {"schema": 1, "status": "pass", "reason": ""}}),
+            "is damaged at $.robustness",
+        ),
+        (
+            json.dumps(document()).replace('"histogram"', '"histograms"'),
+            "is damaged at $.artifacts",
+        ),
     ],
 )
 def test_a_bad_report_is_refused_in_one_line(

@@ -13,16 +13,30 @@
   };
 
   const places = Array.from(document.querySelectorAll("[data-chart]"));
-  const drawn = places.map(function (place) {
+  function draw(place) {
     return window.vegaEmbed(place, specs[place.dataset.chart], options).catch(function (error) {
-      place.removeAttribute("role");
+      place.removeAttribute("aria-hidden");
       place.textContent = "This chart could not be drawn; the figures are in the table. " + error;
       console.error(place.dataset.chart + ": " + error);
     });
-  });
-  Promise.all(drawn).then(function () {
-    document.documentElement.dataset.drawnMs = String(Math.round(performance.now()));
-  });
+  }
+
+  // One after the other, with a pause between: the page can be read and scrolled meanwhile.
+  function drawFrom(next) {
+    if (next === places.length) {
+      document.documentElement.dataset.drawnMs = String(Math.round(performance.now()));
+      return;
+    }
+    draw(places[next]).then(function () {
+      const channel = new MessageChannel(); // a timer would wait four milliseconds and more
+      channel.port1.onmessage = function () {
+        channel.port1.close();
+        drawFrom(next + 1);
+      };
+      channel.port2.postMessage(null);
+    });
+  }
+  drawFrom(0);
 
   const said = document.getElementById("said");
   function tell(button, text) {

@@ -1,9 +1,11 @@
 package ai.onnxruntime;
 
 import fakes.FakeModel;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 
 public class OrtSession implements AutoCloseable {
     public static class SessionOptions implements AutoCloseable {
@@ -24,8 +26,17 @@ public class OrtSession implements AutoCloseable {
 
         public Optional<OnnxValue> get(String key) { return Optional.ofNullable(values.get(key)); }
 
+        public OnnxValue get(int index) { return new ArrayList<>(values.values()).get(index); }
+
         @Override
         public void close() { }
+    }
+
+    public Result run(Map<String, ? extends OnnxTensorLike> inputs, Set<String> requestedOutputs)
+            throws OrtException {
+        Result result = run(inputs);
+        result.values.keySet().retainAll(requestedOutputs);
+        return result;
     }
 
     public Result run(Map<String, ? extends OnnxTensorLike> inputs) throws OrtException {

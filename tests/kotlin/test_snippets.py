@@ -1,0 +1,69 @@
+"""The lines of Kotlin on the report page, compiled against the stand-ins of the runtimes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from export.snippets import KOTLIN, snippets
+from tests.kotlin.toolchain import MissingToolchain, Toolchain, find_toolchain
+
+ROOT = Path(__file__).parents[2]
+FAKES = Path(__file__).parent / "fakes"
+ALONE = ("ONNX Runtime alone", "PyTorch lite alone")  # the module's own line its tests compile
+
+
+@pytest.fixture
+def tools() -> Toolchain:
+    try:
+        return find_toolchain()
+    except MissingToolchain as error:
+        pytest.skip(str(error))
+
+
+def as_function(name: str, code: str) -> str:
+    """A file of Kotlin with the imports on top and the rest in a function."""
+    lines = code.splitlines()
+    imports = [line for line in lines if line.startswith("import ")]
+    body = "\n".join(line for line in lines if line not in imports)
+    return "\n".join(
+        [
+            f"package {name}",
+            "import android.content.Context",
+            *imports,
+            f"fun use(context: Context, rgb: ByteArray): FloatArray {{\n{body}\nreturn probs\n}}\n",
+        ]
+    )
+
+
+@pytest.mark.slow
+def test_the_lines_that_use_a_runtime_alone_compile_without_warnings(
+    tmp_path: Path, tools: Toolchain
+) -> None:
+    manifest = json.loads((ROOT / "android_assets" / "manifest.json").read_text(encoding="utf-8"))
+    model = {**manifest["model"], "side": manifest["model"]["input"]["width"]}
+    sources = []
+    for artifact in manifest["artifacts"]:
+        if artifact["precision"] != "fp32":
+            continue
+        for snippet in snippets(artifact["format"], "fp32", "android", artifact, model):
+            if snippet.language == KOTLIN and snippet.title.startswith(ALONE):
+                path = tmp_path / f"{artifact['format']}.kt"
+                path.write_text(as_function(artifact["format"], snippet.text), encoding="utf-8")
+                sources.append(str(path))
+    assert len(sources) == 3
+    jars = [*tools.jars, *tools.stdlib]
+    fakes, java = tmp_path / "fakes", [str(path) for path in FAKES.rglob("*.java")]
+    compile_java = [tools.javac, "--release", "8", "-nowarn", "-Xlint:-options"]
+    path = os.pathsep.join(map(str, jars))
+    subprocess.run([*compile_java, "-cp", path, "-d", str(fakes), *java], check=True)
+    path = os.pathsep.join(map(str, [fakes, *jars]))
+    command = [tools.kotlinc, "-Werror", "-jvm-target", "1.8", "-d", str(tmp_path / "out")]
+    done = subprocess.run(
+        [*command, "-cp", path, *sources], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
