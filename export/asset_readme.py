@@ -88,7 +88,7 @@ BUILD_TARGETS: Final = {
 ONNX_PACKAGES: Final = {
     "android": "`onnxruntime-android`",
     "ios": "`onnxruntime-objc`",
-    "web": "`onnxruntime-web`",
+    "web": "`onnxruntime-web` as `package.json` pins it, or another onnxruntime,",
 }
 LEAST_RUNTIME: Final = {"onnxruntime": "onnxruntime", "pytorch_lite": "pytorch_lite", "ios": "iOS"}
 

@@ -22,7 +22,7 @@ This folder is a static page without a build step: it runs the model in the brow
    mkdir runtime
    cp node_modules/onnxruntime-web/dist/ort.wasm.min.mjs runtime/ort.wasm.min.js
    cp node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.mjs runtime/ort-wasm-simd-threaded.js
-   gzip -9n < node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm \
+   gzip -9n < node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm \\
      > runtime/ort-wasm-simd-threaded.wasm.gzip
    ```
 

@@ -35,7 +35,17 @@ HEAT = """async () => {
     for (let at = 0; at < data.length; at += 4) {
         if (data[at + 3] > 128) colours[data[at] > data[at + 2] ? "for" : "against"] = true;
     }
-    return { colours: Object.keys(colours).sort(), opacity: getComputedStyle(canvas).opacity };
+    const { width, height } = canvas;
+    let strongest = 0;
+    for (let at = 0; at < width * height; at++) {
+        if (data[at * 4 + 3] > data[strongest * 4 + 3]) strongest = at;
+    }
+    return {
+        colours: Object.keys(colours).sort(),
+        opacity: getComputedStyle(canvas).opacity,
+        row: Math.floor((Math.floor(strongest / width) / height) * 13) + 1,
+        column: Math.floor(((strongest % width) / width) * 13) + 1,
+    };
 }"""
 HAND_OVER = """async (address, {path, type}) => {
     const blob = await (await fetch(address + path)).blob();
@@ -79,6 +89,7 @@ def test_the_page_looks_and_works_well_at_each_width(
         assert app.page.evaluate("document.documentElement.scrollWidth") == WINDOWS[size][0]
         assert app.run(SMALL_TARGETS) == []
         assert app.page.is_visible(f".notice:has-text('{NOTICE}')")
+        app.page.evaluate("scrollTo(0, 0)")
         app.window.shot(f"web_{size}_{scheme}_{name}")
         assert app.window.accessibility_faults() == []
     assert app.window.errors == []
@@ -96,6 +107,7 @@ def test_the_page_fits_the_narrowest_phone_and_keeps_the_notice_in_sight(
     box = app.page.locator(".notice").bounding_box()
     assert box is not None
     assert 0 <= box["y"] < 20
+    app.page.evaluate("scrollTo(0, 0)")
     app.window.shot("web_narrow")
 
 
@@ -136,7 +148,11 @@ def test_the_heat_map_lies_over_the_image_and_is_told_in_numbers(app: App, site:
     assert app.page.locator("#map-table td").count() == 1 + 13 * 13
     boxes = [app.page.locator(f"#{name}").bounding_box() for name in ("picture", "heat")]
     assert boxes[0] == boxes[1]
-    assert app.run(HEAT) == {"colours": ["for"], "opacity": "0.65"}
+    place = re.search(r"row (\d+) of 13, column (\d+) of 13", first)
+    assert place
+    row, column = map(int, place.groups())
+    assert app.run(HEAT) == {"colours": ["for"], "opacity": "0.65", "row": row, "column": column}
+    assert row != column  # or a map that is turned over would not show
     app.page.select_option("#map-class", label="non_covid19")
     assert app.run(HEAT)["colours"] == ["against"]  # of two classes, one is the other's opposite
     assert app.page.inner_text("#map-told") != first

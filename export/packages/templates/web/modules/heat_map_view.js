@@ -57,7 +57,7 @@ export class HeatMapView {
 
 function tableOf(map, rows, columns, label) {
   const caption = document.createElement("caption");
-  caption.textContent = `Logits that speak for ${label}, by row and column of the image`;
+  caption.textContent = `Logits for ${label}, by row and column`;
   const head = document.createElement("tr");
   head.append(document.createElement("td"), ...Array.from({ length: columns }, (_, i) => heading(i + 1, "col")));
   const lines = Array.from({ length: rows }, (_, y) => {

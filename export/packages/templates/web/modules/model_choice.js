@@ -17,7 +17,7 @@ export class ModelChoice {
     const set = document.getElementById("models");
     for (const artifact of artifacts) {
       const label = document.createElement("label");
-      label.className = artifact === artifacts[0] ? "choice wide" : "choice";
+      label.className = "choice";
       const input = document.createElement("input");
       input.type = "radio";
       input.name = "model";

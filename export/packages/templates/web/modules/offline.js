@@ -25,6 +25,7 @@ export async function followOffline(changed) {
   if (!navigator.serviceWorker) return;
   try {
     const registration = await navigator.serviceWorker.register(new URL("service_worker.js", BASE), { updateViaCache: "none" });
+    if (!registration) throw new Error("this browser does not let it");
     offerUpdates(registration);
     await navigator.serviceWorker.ready;
     kept = true;
