@@ -14,6 +14,12 @@ from tests.browser.web_app import READY, App, OpenApp, published, rereleased
 GREY = "golden/images/grey.png"
 CACHES = "async () => (await caches.keys()).length"
 STYLE = "async (address) => (await fetch(`${address}style.css`)).text()"
+KEEP = """async (address, path) => {
+    const { isKept, keep } = await import(`${address}modules/offline.js`);
+    const before = await isKept(path);
+    await keep(path);
+    return [before, await isKept(path)];
+}"""
 NEW_STYLE = "\n/* of the next release */\n"
 
 
@@ -64,6 +70,18 @@ def test_a_model_that_was_chosen_once_is_kept(open_app: OpenApp, site: Path) -> 
     app.page.locator("#facts", has_text="_int8.onnx").wait_for()
     app.choose("fp16")
     assert "Choose a model that is marked as kept" in app.fault()
+
+
+def test_a_model_that_is_chosen_before_anything_is_kept_is_kept_later(
+    open_app: OpenApp, site: Path
+) -> None:
+    app = open_app(site)
+    app.page.goto(app.address)
+    app.choose("int8")
+    app.page.locator("#offline-state[data-state=kept]").wait_for()
+    app.page.locator(".choice", has_text="int8").filter(has_text="Kept for offline use").wait_for()
+    path = next(site.glob("*_w3.onnx")).name
+    assert app.run(KEEP, path) == [False, True]
 
 
 def test_everything_that_is_kept_was_hashed(open_app: OpenApp, site: Path, tmp_path: Path) -> None:
