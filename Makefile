@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup export report test test-fast test-kotlin test-web check format train benchmark parity docs release clean \
+.PHONY: help setup export report test test-fast test-kotlin test-web check format train benchmark parity docs release clean web \
         arm64 oldest swift peers benchmark-peers compress compare verify rebuild archives \
         publish-archives
 
@@ -81,6 +81,11 @@ parity: $(READY)  ## the parity check of CI on what is published; DATA=folder fo
 verify: $(READY)  ## are the published folders whole, and do their files answer the golden pack?
 	$(BIN)/python -m export verify android_assets --golden
 	$(BIN)/python -m export verify ios_assets --golden
+	$(BIN)/python -m export verify web_assets --golden
+
+PORT ?= 8000
+web: $(READY)  ## the classifier as a page: build it in build/web, serve it on PORT (8000) of this machine
+	$(BIN)/python -m export web --serve --port $(PORT)
 
 rebuild: $(READY)  ## convert and prove again beside what is published, which stays as it is
 	$(BIN)/python -m export all --strict --out build/rebuilt --build build/rebuilt
@@ -116,6 +121,7 @@ release: $(READY)  ## publish assets proven on DATA, take the README's figures, 
 	cp build/export/report.json docs/results/export.json
 	cp build/benchmarks/results.json docs/results/benchmark.json
 	cp build/benchmarks/peers.json docs/results/peers.json
+	$(BIN)/python -m export web --json docs/results/web.json
 	$(if $(DATA),$(BIN)/python -m export robustness --data $(DATA) \
 		--out docs/results/robustness.json || test $$? = 1)
 	$(MAKE) docs

@@ -149,7 +149,7 @@ def _add_options(parser: argparse.ArgumentParser, written: str) -> None:
         type=Path,
         default=argparse.SUPPRESS,
         metavar="DIR",
-        help="where android_assets/ and ios_assets/ are (default: here)",
+        help="where android_assets/ and the others are (default: here)",
     )
     parser.add_argument(
         "--checkpoint",

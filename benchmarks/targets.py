@@ -18,7 +18,7 @@ LIMITS: Final = {"fp32": 1e-3}
 def published_targets(root: Path, checkpoint: Path) -> list[Target]:
     """The artifacts in the manifests below `root`, then PyTorch eager of `checkpoint`.
 
-    A file that both platforms get is timed once.
+    A file that several platforms get is timed once.
 
     Raises:
         BadInput: a manifest is missing or damaged, or there is no such checkpoint.

@@ -74,6 +74,19 @@ def benchmark_setting() -> str:
     )
 
 
+def web_download() -> None:
+    """What the first visit of the page in a browser downloads, and what other models add."""
+    document = _read("web.json")
+    print("| first visit | files | bytes | bytes, sent by gzip |")
+    print("| --- | ---: | ---: | ---: |")
+    for name, sizes in document["first_visit"].items():
+        name = f"model ({document['model']['precision']})" if name == "model" else name
+        print(f"| {name} | {sizes['files']} | {sizes['bytes']:,} | {sizes['gzip_bytes']:,} |")
+    runtime = document["runtime"]
+    print()
+    print(f"The runtime is {runtime['package']} {runtime['version']}, which is packed already.")
+
+
 def expected_times() -> None:
     """What the two commands took on a fresh clone."""
     document = _read("fresh_clone.json")

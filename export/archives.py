@@ -25,13 +25,13 @@ UNIX: Final = 3
 
 
 def archive_assets(root: Path, target: Path, tag: str | None = None) -> list[Path]:
-    """Write the archives of both folders below `root` into `target`; return all paths.
+    """Write the archives of all folders below `root` into `target`; return all paths.
 
     With `tag`, such as ``v2.0.0``, the assets must be of that version.
 
     Raises:
-        BadInput: a folder differs from its manifest, is of another version than the tag or the
-            other folder, or an archive of that name and other content is there.
+        BadInput: a folder differs from its manifest, is of another version than the tag or
+            another folder, or an archive of that name and other content is there.
     """
     contents: dict[str, bytes] = {}
     versions = set()

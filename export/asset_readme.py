@@ -8,7 +8,14 @@ from typing import Any, Final
 from export.answers import EVIDENCE
 from export.packages.android_readme import gradle_module_section
 from export.packages.ios_readme import swift_package_section
+from export.packages.web_readme import web_page_section
 
+PLATFORM_TITLES: Final = {"android": "Android", "ios": "iOS", "web": "the web"}
+PACKAGE_SECTIONS: Final = {
+    "android": gradle_module_section,
+    "ios": swift_package_section,
+    "web": web_page_section,
+}
 FORMAT_TITLES: Final = {
     "onnx": "ONNX",
     "ort": "ORT format",
@@ -17,7 +24,7 @@ FORMAT_TITLES: Final = {
 }
 INTEGRATION: Final = {
     "onnx": """\
-`onnxruntime-android` or `onnxruntime-objc` {onnxruntime} or newer. Input `image`: uint8
+{packages} {onnxruntime} or newer. Input `image`: uint8
 `(1, {height}, {width}, 3)`. Output `probs`: float32 `(1, {classes})`{evidence}. Session options:
 leave the graph optimisation level at its default (all), which unpacks fp16, w4 and w3 once, at
 load; set `intra_op_num_threads` to {intra_op_num_threads}. An output that is not asked for by name
@@ -76,12 +83,18 @@ BUILD_TARGETS: Final = {
     "ios": """\
 --ios --use_xcode --apple_sysroot iphoneos --osx_arch arm64 \\
   --apple_deploy_target 15.1 --build_apple_framework""",
+    "web": "--build_wasm --enable_wasm_simd --enable_wasm_threads",
+}
+ONNX_PACKAGES: Final = {
+    "android": "`onnxruntime-android`",
+    "ios": "`onnxruntime-objc`",
+    "web": "`onnxruntime-web` as `package.json` pins it, or another onnxruntime,",
 }
 LEAST_RUNTIME: Final = {"onnxruntime": "onnxruntime", "pytorch_lite": "pytorch_lite", "ios": "iOS"}
 
 
 def asset_readme(platform: str, manifest: Mapping[str, Any], beside: Collection[str] = ()) -> str:
-    """Markdown for ``android_assets/README.md`` or ``ios_assets/README.md``.
+    """Markdown for the README.md of a platform's asset folder.
 
     `beside`: paths of the files that lie in the folder beside the artifacts.
     """
@@ -94,7 +107,7 @@ def asset_readme(platform: str, manifest: Mapping[str, Any], beside: Collection[
     )
     shape = _evidence_shape(manifest)
     lines = [
-        f"# {model['name']} {model['version']} for {'Android' if platform == 'android' else 'iOS'}",
+        f"# {model['name']} {model['version']} for {PLATFORM_TITLES[platform]}",
         "",
         f"**{model['intended_use']}**",
         "",
@@ -111,8 +124,7 @@ def asset_readme(platform: str, manifest: Mapping[str, Any], beside: Collection[
         f"3. Outputs follow `labels.txt`: {', '.join(model['labels'])}. Decide {rule}.",
         "",
         *_evidence(shape, model["labels"]),
-        *([gradle_module_section(manifest, "android_assets")] * (platform == "android")),
-        *([swift_package_section(manifest, "ios_assets")] * (platform == "ios")),
+        PACKAGE_SECTIONS[platform](manifest, f"{platform}_assets"),
         "## Files",
         "",
         "| file | precision | bytes | least runtime | to PyTorch with the same weights "
@@ -123,7 +135,12 @@ def asset_readme(platform: str, manifest: Mapping[str, Any], beside: Collection[
         *_precisions(manifest),
         *_rejected(manifest),
     ]
-    values = {**model["input"], "classes": len(model["labels"]), **_said_of(shape, model["labels"])}
+    values = {
+        **model["input"],
+        "packages": ONNX_PACKAGES[platform],
+        "classes": len(model["labels"]),
+        **_said_of(shape, model["labels"]),
+    }
     for name, title in FORMAT_TITLES.items():
         of_format = [a for a in manifest["artifacts"] if a["format"] == name]
         if of_format:

@@ -1,8 +1,9 @@
-"""Publish: the asset folders that mobile developers pull, each put in place whole.
+"""Publish: the asset folders that app developers pull, each put in place whole.
 
-In: artifacts that did not fail, still in the build folder. Out: ``android_assets/`` and
-``ios_assets/`` with the artifacts, ``labels.txt``, a README for the app developer, what callers add
-to that, and ``manifest.json``, which lists all of it with size and hash.
+In: artifacts that did not fail, still in the build folder. Out: ``android_assets/``,
+``ios_assets/`` and ``web_assets/`` with the artifacts, ``labels.txt``, a README for the app
+developer, what callers add to that, and ``manifest.json``, which lists all of it with size and
+hash.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from pipeline.placement import staged_folder
 if TYPE_CHECKING:
     from pipeline.checkpoint import ModelSpec
 
-FOLDERS: Final = {"android": "android_assets", "ios": "ios_assets"}
+FOLDERS: Final = {"android": "android_assets", "ios": "ios_assets", "web": "web_assets"}
 LABELS_FILE: Final = "labels.txt"
 README_FILE: Final = "README.md"
 # (platform, manifest document without `files`) -> POSIX path in the asset folder -> content.

@@ -40,7 +40,7 @@ def check_published(
     image_limit: int,
     target: Target | None = None,
 ) -> tuple[list[Row], str]:
-    """Check both asset folders below `root`; return the rows and what was compared on.
+    """Check the asset folders below `root`; return the rows and what was compared on.
 
     With a `target` the files of Android are run by foreign builds of their runtimes instead of
     those installed: ``arm64``, or the ``oldest`` that the manifest promises.

@@ -10,7 +10,8 @@ from pipeline.terminal import serve
 
 DESCRIPTION = """\
 Turn a trained checkpoint into mobile models (ONNX, ORT format, TorchScript-lite, Core ML), prove
-that each gives the same answers as PyTorch, and publish android_assets/ and ios_assets/.
+that each gives the same answers as PyTorch, and publish android_assets/, ios_assets/ and
+web_assets/.
 Research use only: nothing made with this program is a medical device.
 """
 EPILOG = """\
@@ -23,6 +24,7 @@ examples:
   python -m export diff old/ android_assets          what a release changes, for a pull request
   python -m export budget android_assets --only w4   what it adds to an app, against 500 KB
   python -m export golden android_assets             do image and model behave here as they must?
+  python -m export web --serve                       web_assets/ as a page, on this machine
   python -m export robustness --data xrays/          what each preprocessing mistake costs
   python -m export explain coreml --precision fp16   the layer at which a file leaves PyTorch
   python -m export report                            one HTML page of the last export, no network
@@ -87,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         "--out",
         type=Path,
         metavar="DIR",
-        help="where android_assets/ and ios_assets/ go (default: here)",
+        help="where android_assets/ and the others go (default: here)",
     )
     export_all.add_argument(
         "--build",
@@ -125,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=Path(),
         metavar="DIR",
-        help="where android_assets/ and ios_assets/ are (default: here)",
+        help="where android_assets/ and the others are (default: here)",
     )
     foreign = check.add_mutually_exclusive_group()
     foreign.add_argument(
@@ -271,6 +273,31 @@ def _add_commands_on_folders(commands: argparse._SubParsersAction[argparse.Argum
     )
     golden.set_defaults(command=_golden)
 
+    web = commands.add_parser(
+        "web",
+        help="web_assets/ with its runtime beside it: a page to host or to serve here",
+        description="Copy an asset folder for the web, put the runtime beside it (by npm, as its "
+        "package-lock.json pins it), and write the hashes by which the page is kept offline. "
+        "States what a first visit downloads. The result is a folder for any static host.",
+    )
+    web.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        default=Path("web_assets"),
+        metavar="DIR",
+        help="an asset folder for the web (default: web_assets)",
+    )
+    web.add_argument(
+        "--out", type=Path, default=Path("build/web"), metavar="DIR", help="(default: build/web)"
+    )
+    web.add_argument("--serve", action="store_true", help="then serve it on 127.0.0.1")
+    web.add_argument("--port", type=int, default=8000, metavar="N", help="(default: 8000)")
+    web.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the sizes also here, as download.json"
+    )
+    web.set_defaults(command=_web)
+
 
 def _add_robustness(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     robustness = commands.add_parser(
@@ -285,7 +312,7 @@ def _add_robustness(commands: argparse._SubParsersAction[argparse.ArgumentParser
         type=Path,
         default=Path(),
         metavar="DIR",
-        help="where android_assets/ and ios_assets/ are (default: here)",
+        help="where android_assets/ and the others are (default: here)",
     )
     robustness.add_argument(
         "--format", default="onnx", choices=FORMAT_NAMES, help="of the file (default: onnx)"
@@ -306,7 +333,7 @@ def _add_robustness(commands: argparse._SubParsersAction[argparse.ArgumentParser
         type=Path,
         default=Path(),
         metavar="DIR",
-        help="where android_assets/ and ios_assets/ are (default: here)",
+        help="where android_assets/ and the others are (default: here)",
     )
     archiving.add_argument(
         "--out", type=Path, default=Path("dist"), metavar="DIR", help="(default: dist)"
@@ -583,6 +610,23 @@ def _archive(options: argparse.Namespace) -> int:
 
     for path in archive_assets(options.assets, options.out, options.tag):
         print(f"{path}: {path.stat().st_size:,} bytes")
+    return 0
+
+
+def _web(options: argparse.Namespace) -> int:
+    from export.report import to_json
+    from export.web_site import build_site, print_download, serve_site
+    from pipeline.errors import BadInput
+    from pipeline.placement import write_text
+
+    if not 0 <= options.port <= 65535:
+        raise BadInput(f"--port {options.port}: need 0 to 65535; 0 takes a free one")
+    download = build_site(options.folder, options.out)
+    print_download(download, options.out)
+    if options.json:
+        write_text(options.json, to_json(download))
+    if options.serve:
+        serve_site(options.out, options.port)
     return 0
 
 

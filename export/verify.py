@@ -41,9 +41,9 @@ LABELS_FILE = "labels.txt"
 GOLDEN_FILE = "golden/golden.json"
 README_FILE = "README.md"
 # May be there and are in no manifest: a desktop's and a repository's, which reach no app, and the
-# folders that Gradle and Swift write where a package is built in its own folder.
+# folders that Gradle, Swift and npm write where a package is built in its own folder.
 OF_OTHERS = (".DS_Store", ".git")
-FOLDERS_OF_BUILDS = (".build", ".gradle", ".kotlin", ".swiftpm", "build")
+FOLDERS_OF_BUILDS = (".build", ".gradle", ".kotlin", ".swiftpm", "build", "node_modules")
 NO_FILES = (MANIFEST_FILE, SUM_FILE, *OF_OTHERS)  # names that `files` cannot list
 NO_ARTIFACTS = (LABELS_FILE, README_FILE, *NO_FILES)
 BLOCK_BYTES = 1 << 20

@@ -42,7 +42,7 @@ def test_the_golden_pack_passes_for_every_artifact_made_of_the_released_checkpoi
 
     folders = ["--out", str(tmp_path), "--build", str(tmp_path / "build")]
     assert main(["all", "--no-latency", *folders]) == 0
-    for folder in ("android_assets", "ios_assets"):
+    for folder in ("android_assets", "ios_assets", "web_assets"):
         found = replay(tmp_path / folder)
         assert {result.status for result in found.pixels} == {"pass"}
         assert not found.failed

@@ -81,5 +81,5 @@ def test_the_research_only_notice_stands_where_people_look() -> None:
     for place in ("README.md", "MODEL_CARD.md"):
         assert "research" in (ROOT / place).read_text().lower()
         assert "diagnosis" in (ROOT / place).read_text().lower()
-    for place in ("android_assets", "ios_assets"):
+    for place in ("android_assets", "ios_assets", "web_assets"):
         assert "never use it for diagnosis" in (ROOT / place / "README.md").read_text()

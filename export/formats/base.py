@@ -94,7 +94,7 @@ class Format(Runner, Protocol):
     Facts:
         NAME: identifier, as in the manifest.
         SUFFIX: of the artifact's file or folder name.
-        PLATFORMS: which asset folders take it: ``android``, ``ios``.
+        PLATFORMS: which asset folders take it: ``android``, ``ios``, ``web``.
         TOLERANCES: precision -> tolerance; its keys are the precisions that there are.
         TWINS: precision -> twin of the checkpoint it is made from (`export.twins`).
         REFUSED: precision that the format cannot take -> why.

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "onnx"
 SUFFIX: Final = ".onnx"
-PLATFORMS: Final = ("android", "ios")
+PLATFORMS: Final = ("android", "ios", "web")
 REQUIRES: Final = ("onnx", "onnxruntime", "onnxsim")
 RUNTIME: Final = "onnxruntime"
 RUN_BY: Final = "run by onnxruntime"

@@ -73,7 +73,9 @@ class Window:
         """What axe finds of serious or critical impact, a sentence each."""
         if not AXE.is_file():
             pytest.skip("no axe-core: npm ci --prefix tests/browser (make test-web does it)")
-        self.page.add_script_tag(path=AXE)
+        self.page.evaluate(
+            AXE.read_text(encoding="utf-8")
+        )  # a tag would be against a page's policy
         found = self.page.evaluate("axe.run()")
         return [
             f"{fault['id']} ({fault['impact']}): {fault['help']}; {node['html'][:200]}"
@@ -118,3 +120,27 @@ def served(folder: Path) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The published page with its runtime, as `python -m export web` makes it."""
+    from export.web_site import build_site
+    from tests.browser.web_app import published
+
+    target = tmp_path_factory.mktemp("web") / "site"
+    build_site(published(), target)
+    return target
+
+
+@pytest.fixture
+def open_app(open_window: Callable[..., Window]) -> Iterator[Callable[..., Any]]:
+    """``open_app(site, "phone")``: a site served, and a window for it; nothing is opened yet."""
+    from tests.browser.web_app import App
+
+    with ExitStack() as stack:
+
+        def opened(site: Path, size: str = "desktop", **options: Any) -> App:
+            return App(open_window(size, **options), stack.enter_context(served(site)))
+
+        yield opened

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from export.assets import FOLDERS, publish
+from export.assets import FOLDERS, ExtraFiles, publish
 from export.formats.base import Description, Port
 from export.manifest import MANIFEST_FILE, SCHEMA, SUM_FILE, Published
 from export.parity import Agreement, ParityResult
@@ -29,6 +29,7 @@ REQUIRES: dict[str, dict[str, str | int]] = {
 SUFFIXES = {"onnx": ".onnx", "ort": ".ort", "torchscript": ".ptl", "coreml": ".mlpackage"}
 ANDROID = (("onnx", "fp32"), ("onnx", "w4"), ("ort", "fp32"), ("torchscript", "int8"))
 IOS = (("onnx", "fp32"), ("coreml", "fp16"), ("coreml", "w4"))
+WEB = (("onnx", "fp32"), ("onnx", "w4"))
 PACKAGE = ("Data/com.apple.CoreML/model.mlmodel", "Data/com.apple.CoreML/weights/weight.bin")
 BESIDE = {"golden/golden.json": b'{"cases": []}\n', "src/main/Classifier.kt": b"class Classifier\n"}
 
@@ -72,14 +73,19 @@ def age(folder: Path, schema: int) -> None:
             place.rmdir()
 
 
-def write_assets(root: Path, seed: int = 0, **changes: object) -> dict[str, Path]:
-    """Platform -> asset folder below `root`; another `seed` gives other files of the same names."""
+def write_assets(
+    root: Path, seed: int = 0, extras: Sequence[ExtraFiles] | None = None, **changes: object
+) -> dict[str, Path]:
+    """Platform -> asset folder below `root`; another `seed` gives other files of the same names.
+
+    `extras` are the files beside the artifacts; None: a few that stand for a package.
+    """
     spec = make_spec(**changes)
     build = root / "build"
     build.mkdir(parents=True)
     rng = random.Random(seed)
     made = {}
-    for name, precision in dict.fromkeys((*ANDROID, *IOS)):
+    for name, precision in dict.fromkeys((*ANDROID, *IOS, *WEB)):
         path = build / f"{spec.name}_{precision}{SUFFIXES[name]}"
         if name == "coreml":
             for part in PACKAGE:
@@ -103,6 +109,7 @@ def write_assets(root: Path, seed: int = 0, **changes: object) -> dict[str, Path
         made[name, precision] = Published(
             name, precision, path, described, PASSED, "ab" * 32, promotion, latency
         )
-    by_platform = {"android": [made[key] for key in ANDROID], "ios": [made[key] for key in IOS]}
-    publish(root, spec, "cd" * 32, by_platform, extras=[beside])
+    platforms = {"android": ANDROID, "ios": IOS, "web": WEB}
+    by_platform = {platform: [made[key] for key in keys] for platform, keys in platforms.items()}
+    publish(root, spec, "cd" * 32, by_platform, extras=[beside] if extras is None else extras)
     return {platform: root / folder for platform, folder in FOLDERS.items()}

@@ -10,12 +10,13 @@ import pytest
 
 from export import cli
 from export.archives import SUMS_FILE, archive_assets
+from export.assets import FOLDERS
 from export.verify import verify
 from pipeline.errors import BadInput
 from tests.export.conftest import tree
 from tests.export.made_assets import edit_manifest, write_assets
 
-ANDROID, IOS = "tiny-1.2.3-android.zip", "tiny-1.2.3-ios.zip"
+ANDROID, IOS, WEB = (f"tiny-1.2.3-{platform}.zip" for platform in ("android", "ios", "web"))
 
 
 @pytest.fixture
@@ -26,8 +27,8 @@ def assets(tmp_path: Path) -> Path:
 
 def test_an_archive_unpacks_to_the_folder_as_it_was(assets: Path, tmp_path: Path) -> None:
     paths = archive_assets(assets, tmp_path / "dist")
-    assert [path.name for path in paths] == [ANDROID, IOS, SUMS_FILE]
-    for name, folder in ((ANDROID, "android_assets"), (IOS, "ios_assets")):
+    assert [path.name for path in paths] == [ANDROID, IOS, WEB, SUMS_FILE]
+    for name, folder in zip((ANDROID, IOS, WEB), FOLDERS.values(), strict=True):
         with zipfile.ZipFile(tmp_path / "dist" / name) as archive:
             assert archive.testzip() is None
             archive.extractall(tmp_path / "out")
@@ -39,7 +40,7 @@ def test_the_sums_are_those_that_sha256sum_checks(assets: Path, tmp_path: Path) 
     archive_assets(assets, tmp_path / "dist")
     command = ["sha256sum", "--check", "--strict", SUMS_FILE]
     done = subprocess.run(command, cwd=tmp_path / "dist", capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, f"{ANDROID}: OK\n{IOS}: OK\n")
+    assert (done.returncode, done.stdout) == (0, f"{ANDROID}: OK\n{IOS}: OK\n{WEB}: OK\n")
 
 
 def test_the_same_folders_give_the_same_bytes_again(assets: Path, tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ def test_the_command_lists_what_it_wrote_and_exits_2_where_it_cannot(
 ) -> None:
     command = ["archive", "--assets", str(assets), "--out", str(tmp_path / "dist")]
     assert cli.main(command) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert len(capsys.readouterr().out.splitlines()) == 4
     assert cli.main([*command, "--tag", "v9"]) == 2
     assert capsys.readouterr().err.startswith("error: tag v9 is not v1.2.3")
     assert cli.main(["archive", "--assets", str(tmp_path / "nowhere")]) == 2

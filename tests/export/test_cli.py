@@ -263,7 +263,9 @@ def test_everything_goes_into_the_working_folder(
 ) -> None:
     assert main(request(model, data)) == 0
     assert converted.asked == ARTIFACTS
-    assert sorted(p.name for p in empty.iterdir()) == ["android_assets", "build", "ios_assets"]
+    assert sorted(p.name for p in empty.iterdir()) == [
+        *("android_assets", "build", "ios_assets", "web_assets")
+    ]
     assert (empty / "build" / "export" / "report.json").is_file()
 
 

@@ -411,6 +411,7 @@ def test_a_rejected_artifact_is_not_published_and_the_others_are(
     assert published(done) == {
         "android_assets": {"tiny_fp32.onnx", "tiny_w4.onnx", "tiny_fp32.ptl", "tiny_w4.ptl"},
         "ios_assets": {"tiny_fp32.onnx", "tiny_w4.onnx"},
+        "web_assets": {"tiny_fp32.onnx", "tiny_w4.onnx"},
     }
 
 
@@ -423,7 +424,11 @@ def test_a_rejected_artifact_is_in_the_manifest_with_its_numbers(
     tmp_path: Path,
 ) -> None:
     done = export(model, data, tmp_path, **GATED)
-    expected = {"android_assets": ["onnx", "torchscript"], "ios_assets": ["onnx"]}
+    expected = {
+        "android_assets": ["onnx", "torchscript"],
+        "ios_assets": ["onnx"],
+        "web_assets": ["onnx"],
+    }
     for folder, names in expected.items():
         rejected = read_manifest(done.root / folder)["rejected"]
         assert [(e["format"], e["precision"]) for e in rejected] == [(n, "w3") for n in names]

@@ -643,7 +643,7 @@ def test_no_folder_and_no_manifest_cannot_be_checked(android: Path, tmp_path: Pa
     assert cannot(android / "labels.txt") == f"no folder at {android / 'labels.txt'}"
     (tmp_path / "empty").mkdir()
     assert cannot(tmp_path / "empty").endswith("No such file or directory")
-    assert cannot(tmp_path).endswith("; did you mean android, ios in it?")
+    assert cannot(tmp_path).endswith("; did you mean android, ios, web in it?")
 
 
 def test_a_truncated_manifest_cannot_be_checked(android: Path) -> None:

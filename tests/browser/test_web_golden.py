@@ -1,0 +1,144 @@
+"""The golden pack in the browser: the pixels, the probabilities and the evidence it demands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from PIL import Image
+
+from export.manifest import read_manifest
+from export.packages.resize_proofs import formula_image, resize_proofs
+from pipeline.images import squish
+from tests.browser.web_app import App, OpenApp, golden
+
+PRECISIONS = ("fp32", "fp16", "int8", "w4", "w3")
+# What the project promises of the browser, whatever the manifest's tolerances are.
+LIMITS = {"fp32": 1e-4, "w4": 1e-4, "w3": 1e-4}
+ANSWERS = """async (address, {model, tensors}) => {
+    const { loadClassifier } = await import(`${address}modules/classifier.js`);
+    const { decode } = await import(`${address}modules/decode.js`);
+    const { sha256 } = await import(`${address}modules/checked_file.js`);
+    const classifier = await loadClassifier({ model });
+    const answers = [];
+    for (const tensor of tensors) {
+        const { rgb } = await decode(await (await fetch(address + tensor)).blob());
+        const { probabilities, evidence } = await classifier.classifyPixels(rgb);
+        answers.push({
+            sha256: await sha256(rgb),
+            probabilities: Array.from(probabilities),
+            shape: evidence && [evidence.rows, evidence.columns],
+            evidence: evidence && Array.from(evidence.values),
+        });
+    }
+    await classifier.close();
+    return answers;
+}"""
+PIXELS = """async (address, {image, tensor, side}) => {
+    const { decode } = await import(`${address}modules/decode.js`);
+    const { squish } = await import(`${address}modules/resize.js`);
+    const read = async (path) => decode(await (await fetch(address + path)).blob());
+    const found = squish(await read(image), side);
+    const { rgb } = await read(tensor);
+    const apart = Array.from(found, (value, at) => Math.abs(value - rgb[at]));
+    const largest = apart.reduce((most, value) => Math.max(most, value), 0);
+    return [largest, apart.reduce((sum, value) => sum + value, 0) / apart.length];
+}"""
+SQUISHED = """async (address, {sizes, side}) => {
+    const { squish } = await import(`${address}modules/resize.js`);
+    const { sha256 } = await import(`${address}modules/checked_file.js`);
+    const hashes = [];
+    for (const [width, height] of sizes) {
+        const rgb = new Uint8Array(width * height * 3);
+        for (let i = 0; i < width * height; i++) {
+            const bits = (Math.imul(i, 2654435761) >>> 0) >>> 8;
+            rgb.set([bits >> 16 & 255, bits >> 8 & 255, bits & 255], i * 3);
+        }
+        hashes.push(await sha256(squish({ width, height, rgb }, side)));
+    }
+    return hashes;
+}"""
+
+
+@pytest.fixture
+def app(open_app: OpenApp, site: Path) -> App:
+    opened: App = open_app(site).open()
+    return opened
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_browser_answers_the_golden_pack_as_the_manifest_demands(
+    precision: str, app: App, site: Path
+) -> None:
+    pack = golden(site)
+    artifacts = {a["precision"]: a for a in read_manifest(site)["artifacts"]}
+    if precision not in artifacts:
+        pytest.skip(f"no {precision} is published")
+    artifact = artifacts[precision]
+    path = artifact["path"]
+    cases = pack["cases"]
+    found = app.run(ANSWERS, {"model": precision, "tensors": [case["tensor"] for case in cases]})
+    assert [answer["sha256"] for answer in found] == [case["tensor_sha256"] for case in cases]
+    apart = max(
+        np.abs(np.subtract(answer["probabilities"], case["probs"][path])).max()
+        for answer, case in zip(found, cases, strict=True)
+    )
+    print(f"{precision}: max |Δp| to the golden pack {apart:.1e}", end="")
+    assert apart <= min(pack["tolerances"][path], LIMITS.get(precision, 1))
+    evidence = _evidence_apart(site / path, [site / case["tensor"] for case in cases], found)
+    print(f", evidence to onnxruntime {evidence:.1e}")
+    assert evidence <= artifact["parity"]["tolerance"]["max_evidence_diff"]
+
+
+def _evidence_apart(model: Path, tensors: list[Path], found: list[dict[str, Any]]) -> float:
+    """The largest difference, as a share of the image's largest value; 0 without evidence."""
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    if "evidence" not in names:
+        assert all(answer["evidence"] is None for answer in found)
+        return 0.0
+    shares = []
+    for tensor, answer in zip(tensors, found, strict=True):
+        pixels = np.asarray(Image.open(tensor))[None]
+        (expected,) = session.run(["evidence"], {session.get_inputs()[0].name: pixels})
+        assert list(expected.shape[2:]) == answer["shape"]
+        got = np.array(answer["evidence"]).reshape(expected.shape)
+        shares.append(np.abs(got - expected).max() / np.abs(expected).max())
+    return float(max(shares))
+
+
+def test_every_golden_image_becomes_the_pixels_that_it_must(app: App, site: Path) -> None:
+    pack = golden(site)
+    wrong = {}
+    for case in pack["cases"]:
+        paths = {"image": case["image"], "tensor": case["tensor"], "side": pack["side"]}
+        largest, mean = app.run(PIXELS, paths)
+        print(f"{case['name']}: any value {largest}, mean {mean:.4f}")
+        allowed = case["pixel_tolerance"]
+        if largest > allowed["max_abs"] or mean > allowed["mean_abs"]:
+            wrong[case["name"]] = (largest, mean)
+    assert wrong == {}
+
+
+def test_the_resize_gives_the_bytes_that_pillow_gives(app: App) -> None:
+    for side in (224, 64):
+        proofs = resize_proofs(side)
+        sizes = [[proof.width, proof.height] for proof in proofs]
+        found = app.run(SQUISHED, {"sizes": sizes, "side": side})
+        assert found == [proof.sha256 for proof in proofs]
+
+
+def test_the_resize_gives_pillows_bytes_at_sizes_drawn_by_lot(app: App) -> None:
+    import hashlib
+
+    rng = np.random.default_rng(11)
+    for side in (224, 97):
+        sizes = rng.integers(1, 900, (12, 2)).tolist()
+        expected = [
+            squish(Image.fromarray(formula_image(width, height)), side) for width, height in sizes
+        ]
+        found = app.run(SQUISHED, {"sizes": sizes, "side": side})
+        assert found == [hashlib.sha256(pixels.tobytes()).hexdigest() for pixels in expected]
