@@ -1,4 +1,4 @@
-"""The lines that load one published file into an app: Kotlin, Swift and Python.
+"""The lines that load one published file into an app: Kotlin, Swift, HTML and Python.
 
 In: a file's entry of the manifest and the model's. Out: `Snippet`s, each whole, with the file's
 name, its hash, its ports and its session options as the manifest has them. Where the folder has
@@ -24,10 +24,13 @@ from export.packages.android import (
 from export.packages.android_readme import kotlin_usage
 from export.packages.ios import COMPUTE_UNITS, module_name, swift_comment, swift_string
 from export.packages.ios_readme import swift_usage
+from export.packages.web_readme import html_usage
 
 KOTLIN: Final = "Kotlin"
 SWIFT: Final = "Swift"
+HTML: Final = "HTML"
 PYTHON: Final = "Python"
+WEB_FOLDER: Final = "web_assets"
 GRADLE_ONNXRUNTIME: Final = "com.microsoft.onnxruntime:onnxruntime-android"
 LITE_ENGINE: Final = {"int8": '\ntorch.backends.quantized.engine = "qnnpack"'}
 
@@ -333,11 +336,27 @@ def _numbers(shape: Sequence[int]) -> str:
 
 
 # Format -> (platform whose folder has the file, or "" for any; what makes the snippet).
+def _html_page(facts: _Facts) -> Snippet:
+    text = html_usage(WEB_FOLDER, facts.mapped, facts.precision)
+    header = "\n".join(f"  {line}" for line in facts.header("", _html_comment).splitlines())
+    return Snippet(
+        "With the modules of web_assets, beside the runtime that `make web` puts there",
+        HTML,
+        f"<!--\n{header}\n-->\n{text}",
+    )
+
+
+def _html_comment(line: str) -> str:
+    """The line without what would end the comment."""
+    return " ".join(line.split()).replace("--", "- -")
+
+
 MAKERS: Final[Mapping[str, Sequence[tuple[str, Callable[[_Facts], Snippet]]]]] = {
     "onnx": (
         ("android", _gradle_module),
         ("android", _kotlin_onnxruntime),
         ("ios", _swift_onnxruntime),
+        ("web", _html_page),
         ("", _python_onnxruntime),
     ),
     "ort": (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from textwrap import indent
 from typing import Any, Final
 
 from export.answers import EVIDENCE
@@ -36,13 +38,7 @@ This folder is a static page without a build step: it runs the model in the brow
 3. Or use the classifier in a page of your own:
 
    ```html
-   <script type="module">
-     import {{ loadClassifier }} from "./{folder}/modules/classifier.js";
-
-     const classifier = await loadClassifier();         // or ({{ model: "fp32" }})
-     const answer = await classifier.classify(file);    // a File or Blob: PNG, JPEG, WebP
-     console.log(answer.label, answer.probabilities);   // in the order of labels.txt
-{heat_map}   </script>
+{usage}
    ```
 
    `model.intended_use` of the manifest belongs beside every answer{and_map}. Errors are
@@ -64,9 +60,32 @@ on the golden pack, the resize bit for bit against Pillow, offline use, updates,
 in ways of their own.
 
 """
+USAGE: Final = """\
+<script type="module">
+  import {{ loadClassifier }} from "./{folder}/modules/classifier.js";
+
+  const classifier = await loadClassifier({chosen});
+  const answer = await classifier.classify(file);    // a File or Blob: PNG, JPEG, WebP
+  console.log(answer.label, answer.probabilities);   // in the order of labels.txt
+{heat_map}</script>"""
 HEAT_MAP: Final = """\
-     console.log(answer.evidence);                      // {rows, columns, values}, or null
+  console.log(answer.evidence);                      // {rows, columns, values}, or null
 """
+
+
+def html_usage(folder: str, mapped: bool, precision: str | None = None) -> str:
+    """HTML that classifies one image by the folder's own modules.
+
+    Args:
+        folder: the asset folder's name.
+        mapped: whether the model gives evidence.
+        precision: of the model; None: the one that the page starts with.
+    """
+    return USAGE.format(
+        folder=folder,
+        chosen="" if precision is None else f"{{ model: {json.dumps(precision)} }}",
+        heat_map=HEAT_MAP if mapped else "",
+    )
 
 
 def web_page_section(manifest: Mapping[str, Any], folder: str) -> str:
@@ -77,9 +96,8 @@ def web_page_section(manifest: Mapping[str, Any], folder: str) -> str:
     mapped = any(port["name"] == EVIDENCE for port in chosen["outputs"])
     return SECTION.format(
         intended_use=manifest["model"]["intended_use"],
-        folder=folder,
+        usage=indent(html_usage(folder, mapped), "   "),
         chosen=chosen["path"],
         precision=chosen["precision"],
-        heat_map=HEAT_MAP if mapped else "",
         and_map=" and every heat map" if mapped else "",
     )

@@ -1,4 +1,7 @@
-"""The code on the report page: Python is run, Kotlin and Swift are parsed (and Kotlin compiled)."""
+"""The code on the report page: Python is run, Kotlin and Swift are parsed (and Kotlin compiled).
+
+The lines of HTML are the README's, which tests/browser runs.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,11 @@ from PIL import Image
 from export.asset_readme import asset_readme
 from export.packages.android_readme import kotlin_usage
 from export.packages.ios_readme import swift_usage
-from export.snippets import KOTLIN, PYTHON, SWIFT, Snippet, snippets
+from export.packages.web_readme import html_usage
+from export.snippets import HTML, KOTLIN, PYTHON, SWIFT, Snippet, snippets
 
 ROOT = Path(__file__).parents[2]
-PLACES = {"android": "android_assets", "ios": "ios_assets"}
+PLACES = {"android": "android_assets", "ios": "ios_assets", "web": "web_assets"}
 # fp32 and int8 of each format: the others differ from these in their weights alone.
 RUN = [
     f"squeezenet_cxr_{precision}{suffix}"
@@ -55,6 +59,10 @@ def every() -> list[tuple[str, dict[str, Any], Snippet]]:
 
 def broken(snippet: Snippet) -> list[str]:
     """The places where the grammar of the language does not understand the code."""
+    if snippet.language == HTML:
+        opened, comment, lines = snippet.text.partition("\n-->\n")
+        whole = comment and opened.startswith("<!--") and "--" not in opened[4:]
+        return [] if whole and html_script(lines) else [snippet.text]
     parser = tree_sitter.Parser(tree_sitter.Language(GRAMMARS[snippet.language].language()))
     nodes, found = [parser.parse(snippet.text.encode()).root_node], []
     while nodes:
@@ -64,6 +72,12 @@ def broken(snippet: Snippet) -> list[str]:
         elif node.has_error:
             nodes += node.children
     return found
+
+
+def html_script(lines: str) -> bool:
+    """Whether these are the README's, of some precision."""
+    precisions = [None, *("fp32", "fp16", "int8", "w4", "w3")]
+    return lines in [html_usage("web_assets", True, precision) for precision in precisions]
 
 
 def test_every_snippet_parses() -> None:
@@ -76,7 +90,8 @@ def test_every_snippet_parses() -> None:
 
 def test_every_snippet_names_the_file_its_hashes_and_its_ports() -> None:
     for _, entry, snippet in every():
-        head = [line for line in snippet.text.splitlines() if line.startswith(("//", "#"))]
+        lines = snippet.text.partition("\n-->")[0].splitlines()
+        head = [line for line in lines if line.startswith(("//", "#", "  "))]
         for file in entry["files"]:
             assert any(file["path"] in line and file["sha256"] in line for line in head)
         for way, ports in (("in", entry["inputs"]), ("out", entry["outputs"])):
@@ -93,6 +108,7 @@ def test_every_snippet_names_the_file_its_hashes_and_its_ports() -> None:
         ("android", "ort", [KOTLIN, KOTLIN, PYTHON]),
         ("android", "torchscript", [KOTLIN, KOTLIN, PYTHON]),
         ("ios", "onnx", [SWIFT, PYTHON]),
+        ("web", "onnx", [HTML, PYTHON]),
         ("ios", "coreml", [SWIFT, SWIFT, PYTHON]),
     ],
 )
@@ -171,11 +187,13 @@ def test_page_and_readme_show_the_same_lines() -> None:
     for platform, manifest in manifests():
         readme = asset_readme(platform, manifest)
         mapped = any(p["name"] == "evidence" for p in manifest["artifacts"][0]["outputs"])
-        used = (
-            kotlin_usage("mobilemodels.squeezenetcxr", "SqueezenetCxrClassifier", mapped)
-            if platform == "android"
-            else swift_usage("SqueezenetCxr", mapped)
-        )
+        used = {
+            "android": kotlin_usage(
+                "mobilemodels.squeezenetcxr", "SqueezenetCxrClassifier", mapped
+            ),
+            "ios": swift_usage("SqueezenetCxr", mapped),
+            "web": html_usage("web_assets", mapped),
+        }[platform]
         for line in used.splitlines():
             assert line in readme
 
