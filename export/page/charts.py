@@ -240,7 +240,7 @@ def bars_chart(rows: Rows, title: str) -> dict[str, Any]:
             color=alt.Color(
                 "group:N",
                 scale=alt.Scale(domain=groups, range=colours),
-                legend=alt.Legend(columns=2),
+                legend=alt.Legend(columns=1),
                 title=None,
             ),
             tooltip=["name:N", "group:N", "value:Q"],
@@ -326,5 +326,6 @@ def _spec(chart: Any, height: int) -> dict[str, Any]:
     sized = chart.properties(width="container", height=height)
     spec: dict[str, Any] = sized.to_dict()
     spec["config"] = dict(CONFIG)
+    spec["padding"] = {"left": 5, "right": 15, "top": 5, "bottom": 5}  # half of a last tick's label
     spec["autosize"] = {"type": "fit-x", "contains": "padding"}
     return spec

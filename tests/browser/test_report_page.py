@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from export.page.html import to_spec
+from export.page.sources import Source
 from export.page.write import page_of
 from tests.browser.conftest import Window
-from tests.export.page_documents import document, sources
+from tests.export.page_documents import document, sources, timed
 
 Open = Callable[..., Window]
 SIZES = ("phone", "desktop")
@@ -100,6 +101,24 @@ def test_every_chart_is_drawn_with_a_mark_for_each_figure(window: Window, path: 
     assert marks("mistakes", "symbol") == 2
     assert to_spec(text, "roc")["layer"]
     assert marks("roc", "line") == 1 + 1 + len(run)  # guessing, PyTorch, and each file
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_no_word_of_a_chart_is_cut_off(size: str, open_window: Open, tmp_path: Path) -> None:
+    made = timed([f"a runtime of a longer name {i}" for i in range(4)])
+    for row, group in zip(made["rows"], ("ours", "peer", "recipe", "pytorch"), strict=True):
+        row["group"] = group
+    path = tmp_path / "report.html"
+    path.write_text(page_of(sources(peers=Source(made, "peers.json"))), encoding="utf-8")
+    window = opened(open_window, path, size)
+    cut = window.page.evaluate(
+        """() => Array.from(document.querySelectorAll('[data-chart] text')).filter(text => {
+            const outer = text.closest('svg').getBoundingClientRect();
+            const inner = text.getBoundingClientRect();
+            return inner.right > outer.right + 1 || inner.left < outer.left - 1;
+        }).map(text => text.closest('[data-chart]').dataset.chart + ': ' + text.textContent)"""
+    )
+    assert cut == []
 
 
 def test_colours_follow_light_and_dark_without_drawing_again(window: Window) -> None:
