@@ -1,4 +1,4 @@
-// squeezenet_cxr 3.0.0 as an Android library. Research only. Not a medical device; never use it for diagnosis.
+// squeezenet_cxr 3.0.1 as an Android library. Research only. Not a medical device; never use it for diagnosis.
 // Generated from manifest.json by `python -m export all`; do not edit, pull the next release.
 
 import java.security.MessageDigest
@@ -20,29 +20,29 @@ layout.buildDirectory.set(rootProject.layout.buildDirectory.dir("squeezenet_cxr"
 /** The published model files, each with its SHA-256. */
 val published = mapOf(
     "squeezenet_cxr_fp32.onnx" to
-        "40b7fa4282be489771c7ac8c50194c782a1c6b4128198956bfa242f2a1096300",
+        "0e9bd94889bbd832590cb89a5eec0f74ab6fd67cd101f98dd2f414efc71a3c54",
     "squeezenet_cxr_fp16.onnx" to
-        "cfa3df6396c940e35a39b8072033beb2c10a5f3b4986ca18e7f6c92036e5e2a3",
+        "a965f878aff93875656f2bcffc95f0528d0f4a520ea9683be473916e07c79bcf",
     "squeezenet_cxr_int8.onnx" to
-        "608b49e1622a701a0252e36b287d0feef02db3bddf11e221805ce1b8c3f8e2d9",
+        "c1c72cb37a7ed51372e177feeb04a6031a4f38fdf35917361c43401db0cd6f35",
     "squeezenet_cxr_w4.onnx" to
-        "7fb335302c3a93590345f836287ea3f9bfb6bf30a2bd0ade9d872a77e171baa1",
+        "a932c6c2bd8c1b57579c291637f07caa594b871bb0b003e614af131e3669bd71",
     "squeezenet_cxr_w3.onnx" to
-        "f595e7ab761ce827719fcfcbd9b07da9349fd722c1587ac709a043140b70f5e2",
+        "0aefbc4999d72708220b9d6a9040dfc7314a16292828cec7d6a7831a7d6df2a7",
     "squeezenet_cxr_fp32.ort" to
-        "fc072a4698f57002f7113fca28a1a0360bf5e8eff2a43c4a8c06ac5d0912eadd",
+        "9190efc2b90a9ec29ad83f192b485cc9ab5ced0277f52ddcdefd5f85da37ff34",
     "squeezenet_cxr_int8.ort" to
-        "d47a59a451482b59c8573e9d1026aebb01ae79667e174fee255453eb70e2b540",
+        "0bf3d5d90720a0475499d7ef6c9fc91771b8d0205ee11966a04e2744a82f4e31",
     "squeezenet_cxr_fp32.ptl" to
-        "6df5af85046c560e03c15363de491fd314575a6f71c065c810b69945bdfbc865",
+        "94e635409f5cdd4bc177b82fa145436aa84af5b509acb86e60d77774dffc4639",
     "squeezenet_cxr_fp16.ptl" to
-        "8b20c2f6f30a0e109b5b60b44ab5393157873a6c39403825d090a9cf91bb8850",
+        "f225c1a7225154bea695a55cb7c9f7541cd0f92116ad1538fb04598acd283d55",
     "squeezenet_cxr_int8.ptl" to
-        "9b8a6815f4f6713f0c7cbc2bb876f6fd43f590ed86e273d67ce081a3ae4d68e1",
+        "1741aec726c013c459c0ef85c20b45a025a048e81e060acc6f3daa9cb0c750ea",
     "squeezenet_cxr_w4.ptl" to
-        "82aebb9e52c9a85dab792d30afa165c3afda4f1842f7ed8a835985c37e0f679e",
+        "3eefec74f9998060b0daeb7a62c3ffb96a3396541529c1b74e87639425730b71",
     "squeezenet_cxr_w3.ptl" to
-        "692e2574f1e1bb60227b0ef7c9b198be1f38719c17395afd48cc388953ee5da8"
+        "dec4c28e2138e0c121df55bfb62d31f2aae5067204954eefad681ba3df79a622"
 )
 
 /**

@@ -5,7 +5,7 @@
 /// Research only. Not a medical device; never use it for diagnosis.
 public enum ModelFacts {
     public static let name = "squeezenet_cxr"
-    public static let version = "3.0.0"
+    public static let version = "3.0.1"
 
     /// To be shown wherever a result is shown.
     public static let intendedUse = "Research only. Not a medical device; never use it for diagnosis."
@@ -41,7 +41,7 @@ public enum ModelFacts {
                 ModelFile(
                     path: "squeezenet_cxr_int8.mlpackage/Data/com.apple.CoreML/model.mlmodel",
                     sizeBytes: 36913,
-                    sha256: "95b436c2c382b7bc092b6c0a48a2a2bf425faad323a18b70eeec59cce5cb6dbe"
+                    sha256: "8902455804de95c5e953a2dc4de2fde95c0a2c9f87bb3ef7b7a78327bfc1e726"
                 ),
                 ModelFile(
                     path: "squeezenet_cxr_int8.mlpackage/Data/com.apple.CoreML/weights/weight.bin",
@@ -64,7 +64,7 @@ public enum ModelFacts {
                 ModelFile(
                     path: "squeezenet_cxr_fp16.mlpackage/Data/com.apple.CoreML/model.mlmodel",
                     sizeBytes: 34232,
-                    sha256: "70e3c999c9f5cb3bd27ab23f4d6d7024db42a536a51d4f8c25aab17e4401869c"
+                    sha256: "6f002cc392daa07685bd2d9726de03f7a07dc4cfc449cc1ec60abfa1232ab104"
                 ),
                 ModelFile(
                     path: "squeezenet_cxr_fp16.mlpackage/Data/com.apple.CoreML/weights/weight.bin",
@@ -87,7 +87,7 @@ public enum ModelFacts {
                 ModelFile(
                     path: "squeezenet_cxr_fp32.mlpackage/Data/com.apple.CoreML/model.mlmodel",
                     sizeBytes: 30984,
-                    sha256: "c1c1522e937fbadb4331f218496732328024d14ab403203dc111ff918faf5deb"
+                    sha256: "1b2225b5e81aaa7634e8204bbb1bdedae8f5b257212a59f8ac65e7c399662bf3"
                 ),
                 ModelFile(
                     path: "squeezenet_cxr_fp32.mlpackage/Data/com.apple.CoreML/weights/weight.bin",
@@ -110,7 +110,7 @@ public enum ModelFacts {
                 ModelFile(
                     path: "squeezenet_cxr_w3.mlpackage/Data/com.apple.CoreML/model.mlmodel",
                     sizeBytes: 17424,
-                    sha256: "9bd8aad8ff2111242f47449a5a3af693f0e1bb146d5a178ce72af2770ba2f867"
+                    sha256: "828bb712c50386110d9130e77b5ae4777fd013e2cd4fca9a46d51ce4542b8edb"
                 ),
                 ModelFile(
                     path: "squeezenet_cxr_w3.mlpackage/Data/com.apple.CoreML/weights/weight.bin",
@@ -133,7 +133,7 @@ public enum ModelFacts {
                 ModelFile(
                     path: "squeezenet_cxr_w4.mlpackage/Data/com.apple.CoreML/model.mlmodel",
                     sizeBytes: 16951,
-                    sha256: "91f8484b4742aa924247f8222d376a1e1f2762121b91a3a037ae805c94fe2c10"
+                    sha256: "0421b90d31930600566dbc2e711ea3c84159be8380c560ff8cc560d25ba0260f"
                 ),
                 ModelFile(
                     path: "squeezenet_cxr_w4.mlpackage/Data/com.apple.CoreML/weights/weight.bin",

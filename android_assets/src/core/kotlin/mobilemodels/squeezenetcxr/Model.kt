@@ -1,7 +1,7 @@
 package mobilemodels.squeezenetcxr
 
 /**
- * What is known of squeezenet_cxr 3.0.0: generated from manifest.json.
+ * What is known of squeezenet_cxr 3.0.1: generated from manifest.json.
  *
  * Research only. Not a medical device; never use it for diagnosis.
  *
@@ -11,8 +11,8 @@ package mobilemodels.squeezenetcxr
  */
 object Model {
     const val NAME = "squeezenet_cxr"
-    const val VERSION = "3.0.0"
-    const val CHECKPOINT_SHA256 = "deb052851de1f9a69a84dbb82c17cd276b7149913f6d3a5a7489c622833bdc79"
+    const val VERSION = "3.0.1"
+    const val CHECKPOINT_SHA256 = "cbb3a1205864856ae26b106ab7b9617d3aeb0d72af835a47311445a6aabf0e8a"
     const val INTENDED_USE = "Research only. Not a medical device; never use it for diagnosis."
 
     /** Folder of the model files among the assets of the app. */
@@ -45,73 +45,73 @@ object Model {
         ModelFile(
             path = "squeezenet_cxr_fp32.onnx",
             sizeBytes = 921056L,
-            sha256 = "40b7fa4282be489771c7ac8c50194c782a1c6b4128198956bfa242f2a1096300",
+            sha256 = "0e9bd94889bbd832590cb89a5eec0f74ab6fd67cd101f98dd2f414efc71a3c54",
             threads = 2
         ),
         ModelFile(
             path = "squeezenet_cxr_fp16.onnx",
             sizeBytes = 458014L,
-            sha256 = "cfa3df6396c940e35a39b8072033beb2c10a5f3b4986ca18e7f6c92036e5e2a3",
+            sha256 = "a965f878aff93875656f2bcffc95f0528d0f4a520ea9683be473916e07c79bcf",
             threads = 2
         ),
         ModelFile(
             path = "squeezenet_cxr_int8.onnx",
             sizeBytes = 252802L,
-            sha256 = "608b49e1622a701a0252e36b287d0feef02db3bddf11e221805ce1b8c3f8e2d9",
+            sha256 = "c1c72cb37a7ed51372e177feeb04a6031a4f38fdf35917361c43401db0cd6f35",
             threads = 2
         ),
         ModelFile(
             path = "squeezenet_cxr_w4.onnx",
             sizeBytes = 135589L,
-            sha256 = "7fb335302c3a93590345f836287ea3f9bfb6bf30a2bd0ade9d872a77e171baa1",
+            sha256 = "a932c6c2bd8c1b57579c291637f07caa594b871bb0b003e614af131e3669bd71",
             threads = 2
         ),
         ModelFile(
             path = "squeezenet_cxr_w3.onnx",
             sizeBytes = 92663L,
-            sha256 = "f595e7ab761ce827719fcfcbd9b07da9349fd722c1587ac709a043140b70f5e2",
+            sha256 = "0aefbc4999d72708220b9d6a9040dfc7314a16292828cec7d6a7831a7d6df2a7",
             threads = 2
         ),
         ModelFile(
             path = "squeezenet_cxr_fp32.ort",
             sizeBytes = 940752L,
-            sha256 = "fc072a4698f57002f7113fca28a1a0360bf5e8eff2a43c4a8c06ac5d0912eadd",
+            sha256 = "9190efc2b90a9ec29ad83f192b485cc9ab5ced0277f52ddcdefd5f85da37ff34",
             threads = 2
         ),
         ModelFile(
             path = "squeezenet_cxr_int8.ort",
             sizeBytes = 302288L,
-            sha256 = "d47a59a451482b59c8573e9d1026aebb01ae79667e174fee255453eb70e2b540",
+            sha256 = "0bf3d5d90720a0475499d7ef6c9fc91771b8d0205ee11966a04e2744a82f4e31",
             threads = 2
         ),
         ModelFile(
             path = "squeezenet_cxr_fp32.ptl",
-            sizeBytes = 928338L,
-            sha256 = "6df5af85046c560e03c15363de491fd314575a6f71c065c810b69945bdfbc865",
+            sizeBytes = 928850L,
+            sha256 = "94e635409f5cdd4bc177b82fa145436aa84af5b509acb86e60d77774dffc4639",
             threads = 1
         ),
         ModelFile(
             path = "squeezenet_cxr_fp16.ptl",
-            sizeBytes = 464416L,
-            sha256 = "8b20c2f6f30a0e109b5b60b44ab5393157873a6c39403825d090a9cf91bb8850",
+            sizeBytes = 464352L,
+            sha256 = "f225c1a7225154bea695a55cb7c9f7541cd0f92116ad1538fb04598acd283d55",
             threads = 1
         ),
         ModelFile(
             path = "squeezenet_cxr_int8.ptl",
             sizeBytes = 296488L,
-            sha256 = "9b8a6815f4f6713f0c7cbc2bb876f6fd43f590ed86e273d67ce081a3ae4d68e1",
+            sha256 = "1741aec726c013c459c0ef85c20b45a025a048e81e060acc6f3daa9cb0c750ea",
             threads = 1
         ),
         ModelFile(
             path = "squeezenet_cxr_w4.ptl",
-            sizeBytes = 143008L,
-            sha256 = "82aebb9e52c9a85dab792d30afa165c3afda4f1842f7ed8a835985c37e0f679e",
+            sizeBytes = 142944L,
+            sha256 = "3eefec74f9998060b0daeb7a62c3ffb96a3396541529c1b74e87639425730b71",
             threads = 1
         ),
         ModelFile(
             path = "squeezenet_cxr_w3.ptl",
-            sizeBytes = 97440L,
-            sha256 = "692e2574f1e1bb60227b0ef7c9b198be1f38719c17395afd48cc388953ee5da8",
+            sizeBytes = 97376L,
+            sha256 = "dec4c28e2138e0c121df55bfb62d31f2aae5067204954eefad681ba3df79a622",
             threads = 1
         )
     )

@@ -10,7 +10,7 @@ import java.nio.ByteBuffer
 import java.nio.ByteOrder
 
 /**
- * squeezenet_cxr 3.0.0 by ONNX Runtime, from an .onnx or .ort file.
+ * squeezenet_cxr 3.0.1 by ONNX Runtime, from an .onnx or .ort file.
  *
  * Research only. Not a medical device; never use it for diagnosis.
  *

@@ -9,7 +9,7 @@ import org.pytorch.Module
 import org.pytorch.Tensor
 
 /**
- * squeezenet_cxr 3.0.0 by PyTorch lite, from a .ptl file.
+ * squeezenet_cxr 3.0.1 by PyTorch lite, from a .ptl file.
  *
  * Research only. Not a medical device; never use it for diagnosis.
  *
