@@ -7,7 +7,6 @@ known by their hashes: what a label or a reason says can never become code.
 from __future__ import annotations
 
 import hashlib
-import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -108,14 +107,3 @@ def _inline(script: str) -> str:
 
 def _hash(text: str) -> str:
     return b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def size_bytes(page: str) -> int:
-    """As it is written."""
-    return len(page.encode())
-
-
-def to_spec(page: str, name: str) -> Any:
-    """The spec of a chart, read back from a page."""
-    specs = page.partition('id="specs">')[2].partition("</script>")[0]
-    return json.loads(specs)[name]

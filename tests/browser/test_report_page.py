@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from export.page.html import to_spec
 from export.page.sources import Source
 from export.page.write import page_of
 from tests.browser.conftest import Window
-from tests.export.page_documents import document, sources, timed
+from tests.export.page_documents import document, sources, timed, to_spec
 
 Open = Callable[..., Window]
 SIZES = ("phone", "desktop")

@@ -274,3 +274,9 @@ def large_document() -> dict[str, Any]:
     report["worst_images"] = worst_images(answered, {"fp32": probs}, many, spec.labels)
     report["training"]["history"]["rows"] *= 125
     return report
+
+
+def to_spec(page: str, name: str) -> Any:
+    """A chart's specification, read back from a page."""
+    specs = page.partition('id="specs">')[2].partition("</script>")[0]
+    return json.loads(specs)[name]

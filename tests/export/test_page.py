@@ -21,7 +21,7 @@ from export.page.write import all_sections, page_of, write_page
 from export.report import read_report
 from pipeline import errors
 from pipeline.errors import BadInput
-from tests.export.page_documents import FAULTS, NONE, document, sources, timed, write
+from tests.export.page_documents import FAULTS, NONE, document, sources, timed, to_spec, write
 
 ROOT = Path(__file__).parents[2]
 LIMIT_BYTES = 3_000_000
@@ -166,7 +166,7 @@ def test_training_roc_and_reliability_are_the_documents(page: Read) -> None:
 
 def test_charts_hold_the_documents_numbers() -> None:
     text = page_of(sources())
-    spec = html.to_spec(text, "agreement")
+    spec = to_spec(text, "agreement")
     rows = [row for data in spec["datasets"].values() for row in data] if "datasets" in spec else []
     rows += list(_values(spec))
     artifacts = {f"{a['format']} {a['precision']}": a for a in document()["artifacts"]}
@@ -433,7 +433,7 @@ def test_many_images_classes_and_artifacts_keep_the_page_small() -> None:
     from tests.export.page_documents import large_document
 
     page = page_of(sources(large_document()))
-    assert html.size_bytes(page) + 1_000_000 < LIMIT_BYTES
+    assert len(page.encode()) + 1_000_000 < LIMIT_BYTES
 
 
 def test_the_command_writes_the_page_and_prints_its_path(
