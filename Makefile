@@ -122,6 +122,8 @@ release: $(READY)  ## publish assets proven on DATA, take the README's figures, 
 	cp build/benchmarks/results.json docs/results/benchmark.json
 	cp build/benchmarks/peers.json docs/results/peers.json
 	$(BIN)/python -m export web --json docs/results/web.json
+	$(MAKE) test-web
+	cp build/browser/golden.json docs/results/web_golden.json
 	$(if $(DATA),$(BIN)/python -m export robustness --data $(DATA) \
 		--out docs/results/robustness.json || test $$? = 1)
 	$(MAKE) docs

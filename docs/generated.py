@@ -87,6 +87,24 @@ def web_download() -> None:
     print(f"The runtime is {runtime['package']} {runtime['version']}, which is packed already.")
 
 
+def web_agreement() -> None:
+    """How far a browser's answers are from those that the golden pack demands."""
+    document = _read("web_golden.json")
+    print("| precision | max \\|Δp\\| to the golden pack | allowed | evidence |")
+    print("| --- | ---: | ---: | ---: |")
+    for name, row in document["precisions"].items():
+        print(
+            f"| {name} | {row['max_abs_diff']:.1e} | {row['allowed']:.0e} "
+            f"| {row['evidence_diff']:.1e} |"
+        )
+    model = document["model"]
+    print()
+    print(
+        f"{model['name']} {model['version']} on the {document['images']} golden images, in "
+        f"{document['browser']}. Evidence: to onnxruntime, as a share of the image's largest."
+    )
+
+
 def expected_times() -> None:
     """What the two commands took on a fresh clone."""
     document = _read("fresh_clone.json")

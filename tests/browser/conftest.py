@@ -16,7 +16,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 HERE: Final = Path(__file__).parent
 AXE: Final = HERE / "node_modules" / "axe-core" / "axe.min.js"
-SHOTS: Final = HERE.parents[1] / "build" / "screenshots"
+BUILD: Final = HERE.parents[1] / "build"
+SHOTS: Final = BUILD / "screenshots"
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
 # Width and height of the window in CSS pixels.
 WINDOWS: Final = {"phone": (390, 844), "desktop": (1280, 900)}

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import onnxruntime
 import pytest
 from PIL import Image
+from playwright.sync_api import Browser
 
 from export.manifest import read_manifest
 from export.packages.resize_proofs import formula_image, resize_proofs
+from export.report import to_json
 from pipeline.images import squish
+from pipeline.placement import write_text
+from tests.browser.conftest import BUILD
 from tests.browser.web_app import App, OpenApp, golden
 
 PRECISIONS = ("fp32", "fp16", "int8", "w4", "w3")
 # What the project promises of the browser, whatever the manifest's tolerances are.
 LIMITS = {"fp32": 1e-4, "w4": 1e-4, "w3": 1e-4}
+FIGURES_FILE: Final = BUILD / "browser" / "golden.json"
 ANSWERS = """async (address, {model, tensors}) => {
     const { loadClassifier } = await import(`${address}modules/classifier.js`);
     const { decode } = await import(`${address}modules/decode.js`);
@@ -69,9 +75,26 @@ def app(open_app: OpenApp, site: Path) -> App:
     return opened
 
 
+@pytest.fixture(scope="module")
+def figures(browser: Browser, site: Path) -> Iterator[dict[str, Any]]:
+    """What was measured, by precision; kept for the README if it is all of what is published."""
+    measured: dict[str, Any] = {}
+    yield measured
+    manifest = read_manifest(site)
+    if measured.keys() == {artifact["precision"] for artifact in manifest["artifacts"]}:
+        document = {
+            "schema": 1,
+            "model": {key: manifest["model"][key] for key in ("name", "version")},
+            "browser": f"Chromium {browser.version}, no window",
+            "images": len(golden(site)["cases"]),
+            "precisions": measured,
+        }
+        write_text(FIGURES_FILE, to_json(document))
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_browser_answers_the_golden_pack_as_the_manifest_demands(
-    precision: str, app: App, site: Path
+    precision: str, app: App, site: Path, figures: dict[str, Any]
 ) -> None:
     pack = golden(site)
     artifacts = {a["precision"]: a for a in read_manifest(site)["artifacts"]}
@@ -83,14 +106,14 @@ def test_the_browser_answers_the_golden_pack_as_the_manifest_demands(
     found = app.run(ANSWERS, {"model": precision, "tensors": [case["tensor"] for case in cases]})
     assert [answer["sha256"] for answer in found] == [case["tensor_sha256"] for case in cases]
     apart = max(
-        np.abs(np.subtract(answer["probabilities"], case["probs"][path])).max()
+        float(np.abs(np.subtract(answer["probabilities"], case["probs"][path])).max())
         for answer, case in zip(found, cases, strict=True)
     )
-    print(f"{precision}: max |Δp| to the golden pack {apart:.1e}", end="")
-    assert apart <= min(pack["tolerances"][path], LIMITS.get(precision, 1))
+    allowed = min(pack["tolerances"][path], LIMITS.get(precision, 1))
+    assert apart <= allowed
     evidence = _evidence_apart(site / path, [site / case["tensor"] for case in cases], found)
-    print(f", evidence to onnxruntime {evidence:.1e}")
     assert evidence <= artifact["parity"]["tolerance"]["max_evidence_diff"]
+    figures[precision] = {"max_abs_diff": apart, "allowed": allowed, "evidence_diff": evidence}
 
 
 def _evidence_apart(model: Path, tensors: list[Path], found: list[dict[str, Any]]) -> float:
