@@ -307,6 +307,14 @@ def topologies_table() -> None:
         f"hard set, {settings['jobs']} converter at a time, weights drawn at random; "
         f"{where['processor']}, {where['cores']} cores."
     )
+    failed = [
+        f"- **{row['architecture']} {a['format']} {a['precision']} failed**: {a['reason']}"
+        for row in document["rows"]
+        for a in row["artifacts"]
+        if a["verdict"] == "fail"
+    ]
+    if failed:
+        print("\n" + "\n".join(failed))
 
 
 def training_table() -> None:

@@ -48,6 +48,14 @@ def test_no_file_names_a_place_of_this_machine_or_an_index_host() -> None:
             assert not word.search(content.decode("utf-8", errors="ignore")), path
 
 
+def test_no_result_or_page_of_docs_names_a_place_of_some_machine() -> None:
+    place = re.compile(r"(?<![\w.:/])/(tmp|home|root|Users|work)/")
+    for path in tracked():
+        if path.is_relative_to(ROOT / "docs") and path.suffix in (".json", ".md"):
+            found = place.search(path.read_text(encoding="utf-8"))
+            assert found is None, f"{path}: {found and found.string[found.start() :][:60]}"
+
+
 def test_constraints_pin_every_direct_dependency() -> None:
     pinned = {
         re.split("[=<>]", line)[0].lower().replace("_", "-")
