@@ -84,7 +84,8 @@ def _watching(network: nn.Module, note: Callable[[nn.Module, Any, Any], None]) -
 def network_holding(network: nn.Module, layers: Sequence[Layer], side: int) -> nn.Module:
     """A copy of `network`, batch norms folded, that holds the weights of `layers` instead.
 
-    Layers of one kind and shape are matched in their order, as `export.weight_check` does.
+    Layers of one kind and shape are matched in their order, as `export.weight_check` does; a batch
+    norm takes what a file holds as scale and shift.
 
     Raises:
         Unreadable: the layers are not those of the network.
@@ -92,7 +93,8 @@ def network_holding(network: nn.Module, layers: Sequence[Layer], side: int) -> n
     twin = copy.deepcopy(folded_network(network)).eval()
     waiting: dict[tuple[str, tuple[int, ...]], list[Layer]] = defaultdict(list)
     for layer in layers:
-        waiting[layer.kind, layer.shape].append(layer)
+        held = _as_norm(layer) if layer.kind == "scale" else layer
+        waiting[held.kind, held.shape].append(held)
     for name, module in called_modules(twin, side):
         weight = module.weight
         assert isinstance(weight, Tensor)
@@ -101,6 +103,13 @@ def network_holding(network: nn.Module, layers: Sequence[Layer], side: int) -> n
             raise Unreadable(f"the file has no {_kind(module)} of {tuple(weight.shape)} for {name}")
         _give(module, candidates.pop(0).tensors)
     return twin
+
+
+def _as_norm(layer: Layer) -> Layer:
+    """A layer of kind ``scale`` as one of kind ``batch_norm`` that does the same."""
+    zeros = np.zeros(layer.shape, np.float32)
+    rest = {"mean": zeros, "variance": np.ones_like(zeros), "epsilon": np.zeros((), np.float32)}
+    return Layer("batch_norm", layer.name, {**layer.tensors, **rest})
 
 
 def _give(module: nn.Module, tensors: Mapping[str, Any]) -> None:

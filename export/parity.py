@@ -16,6 +16,7 @@ from export.contract import contract_violations
 from export.errors import CannotRunHere, Unreadable
 from export.evidence_parity import EvidenceAgreement, compare_evidence
 from export.formats import FORMATS
+from export.own_difference import own_difference
 from export.weight_check import weight_violations
 from pipeline.errors import install_command, missing_modules
 from pipeline.metrics import decide
@@ -146,7 +147,8 @@ def check_artifact(
     all_parts = {**parts, **outputs.parts}
     faults = [f"{part}: {verdict}" for part, verdict in parts.items() if verdict != "pass"]
     if not faults:
-        return replace(outputs, parts=all_parts)
+        reason = outputs.reason + _if_the_network_itself(outputs, module, path, reference)
+        return replace(outputs, reason=reason, parts=all_parts)
     if outputs.status == "fail":
         faults.append(outputs.reason)
     return replace(outputs, status="fail", reason="; ".join(faults), parts=all_parts)
@@ -195,6 +197,22 @@ def _structure(module: Format, path: Path, reference: Reference) -> dict[str, st
             ]
             parts["structure"] = _part(faults)
     return parts
+
+
+def _if_the_network_itself(
+    outputs: ParityResult, module: Format, path: Path, reference: Reference
+) -> str:
+    """Put behind the reason of outputs that fail though all else is right; empty: it does not."""
+    if outputs.status != "fail" or outputs.max_abs_diff is None or outputs.worst_image is None:
+        return ""
+    evidence = outputs.evidence
+    names = [outputs.worst_image, *([evidence.worst_image] if evidence else [])]
+    try:
+        own = own_difference(module.stored_layers(path), reference, names)
+    except Unreadable:
+        return ""  # layers that fit no module: the verdict stands without it
+    found = (outputs.max_abs_diff, evidence.max_rel_diff if evidence else 0.0)
+    return f"; {own.sentence()}" if own.explains(*found) else ""
 
 
 def check_outputs(

@@ -119,6 +119,8 @@ class Body:
         prefix: of its tensors' names in the state of the whole model.
         relu: in torchvision's `forward` a ReLU follows, which is no module of its own. It belongs
             to the body of `Network`; fastai leaves it out.
+        zero_residuals: drawn at random, each residual branch starts as zero (Goyal et al.,
+            arXiv:1706.02677, section 5.1), so that a network of any depth starts as a shallow one.
     """
 
     model: str
@@ -126,13 +128,14 @@ class Body:
     channels: int
     prefix: str
     relu: bool = False
+    zero_residuals: bool = False
 
 
 BODIES: Final[Mapping[str, Body]] = {
     "squeezenet1_1": Body("squeezenet1_1", _features, 512, "features."),
     "squeezenet1_1_fire6": Body("squeezenet1_1", _until_fire6, 384, "features."),
-    "resnet34": Body("resnet34", _resnet, 512, ""),
-    "resnet152": Body("resnet152", _resnet, 2048, ""),
+    "resnet34": Body("resnet34", _resnet, 512, "", zero_residuals=True),
+    "resnet152": Body("resnet152", _resnet, 2048, "", zero_residuals=True),
     "densenet169": Body("densenet169", _features, 1664, "features.", relu=True),
     "vgg19_bn": Body("vgg19_bn", _features, 512, "features."),
 }
@@ -153,7 +156,8 @@ def build_network(
     from torchvision.models import get_model
 
     made = BODIES[architecture]
-    body = made.take(get_model(made.model, weights=None))
+    options = {"zero_init_residual": True} if made.zero_residuals else {}
+    body = made.take(get_model(made.model, weights=None, **options))
     if head is not None:
         return PooledNetwork(body, made.channels, head, classes)
     if made.relu:

@@ -28,6 +28,7 @@ from export.graph import DeployGraph, reference_answers
 from export.hard_images import hard_images
 from export.metadata import model_metadata
 from export.network_layers import network_layers
+from export.own_difference import own_difference
 from export.parity import check_artifact
 from export.parity_images import ParityImages
 from export.reference import Reference
@@ -154,6 +155,17 @@ def test_a_fault_in_a_block_is_found_in_the_weights_of_its_file(
     found = check_artifact(name, precision, path, held)
     assert found.status == "fail"
     assert "are not the checkpoint's" in found.parts["weights"]
+
+
+def test_pytorch_can_hold_what_a_lite_file_has_in_place_of_batch_norms(tmp_path: Path) -> None:
+    """Scales and shifts, of a dense network."""
+    held = reference("dense")
+    path = convert(held, "torchscript", "fp32", tmp_path)
+    layers = FORMATS["torchscript"].stored_layers(path)
+    assert Counter(layer.kind for layer in layers)["scale"] == 6
+    own = own_difference(layers, held, held.images.names)
+    assert own.max_abs_diff <= 1e-5
+    assert own.max_rel_diff <= 1e-5
 
 
 @each_small

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torchvision.models import get_model, squeezenet1_1
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from pipeline.checkpoint import Head, read_spec, write_checkpoint
 from pipeline.errors import BadInput
@@ -98,6 +99,21 @@ def test_the_body_is_that_of_torchvisions_file(architecture):
     assert {prefix + name: t.shape for name, t in names.items()}.items() <= {
         name: t.shape for name, t in whole.items()
     }.items()
+
+
+@pytest.mark.parametrize("architecture", ["resnet34", "resnet152"])
+def test_each_residual_branch_starts_as_zero(architecture):
+    blocks = [
+        module
+        for module in build_network(architecture, 2).eval().modules()
+        if isinstance(module, BasicBlock | Bottleneck) and module.downsample is None
+    ]
+    assert len(blocks) == {"resnet34": 13, "resnet152": 46}[architecture]
+    with torch.no_grad():
+        for block in blocks:
+            channels = block.conv1.in_channels
+            features = torch.rand(1, channels, 4, 4)  # behind a ReLU
+            assert torch.equal(block(features), features)
 
 
 def test_dropout_works_while_training_and_not_after():

@@ -1,0 +1,103 @@
+"""Of a file that fails: is it the file, or a network that enlarges rounding?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import drawn_network
+from export.formats import FORMATS
+from export.formats.base import Tolerance
+from export.graph import DeployGraph, reference_answers
+from export.hard_images import hard_images
+from export.network_layers import network_layers
+from export.own_difference import OwnDifference, own_difference
+from export.parity import check_artifact
+from export.parity_images import ParityImages
+from export.reference import Reference
+from tests.conftest import make_spec
+from tests.export.conftest import Artifacts, Model
+from tests.export.test_parity_faults import EVIDENCES, convert, faulty_graph
+
+TIGHT = Tolerance(1e-9, 0.0, "tighter than rounding, so that the clean file fails")
+HALVES = ("onnx", "torchscript", "coreml")
+SENTENCE = "the network enlarges rounding, the file does not"
+
+
+@pytest.fixture
+def tight(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in HALVES:
+        monkeypatch.setitem(FORMATS[name].TOLERANCES, "fp16", TIGHT)
+
+
+@pytest.mark.parametrize("name", HALVES)
+def test_weights_of_an_fp32_file_move_pytorch_by_nothing(
+    name: str, model: Model, artifacts: Artifacts
+) -> None:
+    layers = FORMATS[name].stored_layers(artifacts[name, "fp32"])
+    assert own_difference(layers, model.held, model.images.names) == OwnDifference(0.0, 0.0)
+
+
+@pytest.mark.parametrize("name", ["onnx", "torchscript"])
+def test_weights_of_an_fp16_file_move_pytorch_as_far_as_the_file_is_off(
+    name: str, model: Model, artifacts: Artifacts
+) -> None:
+    path = artifacts[name, "fp16"]
+    own = own_difference(FORMATS[name].stored_layers(path), model.held, model.images.names)
+    found = check_artifact(name, "fp16", path, model.held)
+    assert found.max_abs_diff is not None
+    assert found.evidence is not None
+    assert own.max_abs_diff == pytest.approx(found.max_abs_diff, abs=1e-5)
+    assert own.max_rel_diff == pytest.approx(found.evidence.max_rel_diff, abs=1e-5)
+    assert own.max_abs_diff > 1e-5
+
+
+@pytest.mark.usefixtures("tight")
+@pytest.mark.parametrize("name", ["onnx", "torchscript"])
+def test_a_clean_file_that_fails_by_its_rounding_is_told_from_a_faulty_one(
+    name: str, model: Model, artifacts: Artifacts, tmp_path: Path
+) -> None:
+    clean = check_artifact(name, "fp16", artifacts[name, "fp16"], model.held)
+    assert clean.status == "fail"
+    assert SENTENCE in clean.reason
+    graph = faulty_graph(model, EVIDENCES["of swapped classes"])
+    path = convert(model, name, tmp_path, graph=graph, precision="fp16")
+    faulty = check_artifact(name, "fp16", path, model.held)
+    assert faulty.parts["weights"] == "pass"
+    assert faulty.status == "fail"
+    assert SENTENCE not in faulty.reason
+
+
+def test_both_figures_have_to_be_the_networks_own() -> None:
+    own = OwnDifference(1e-3, 5e-2)
+    assert own.explains(1e-3, 5e-2)
+    assert own.explains(1.9e-3, 9e-2)
+    assert not own.explains(1e-2, 5e-2)
+    assert not own.explains(1e-3, 0.5)
+
+
+def moved_by_halves(branch_scale: float, monkeypatch: pytest.MonkeyPatch) -> float:
+    """How far PyTorch's evidence moves in a drawn ResNet-34 whose weights are rounded to fp16."""
+    monkeypatch.setattr(drawn_network, "BRANCH_SCALE", branch_scale)
+    spec = make_spec(architecture="resnet34", side=64)
+    graph = DeployGraph(drawn_network.drawn_network(spec), spec).eval()
+    hard = hard_images(spec.side)
+    pixels = np.stack(list(hard.values()))
+    images = ParityImages(tuple(hard), ("hard",) * len(hard), pixels, "hard images")
+    held = Reference(spec, "", graph, images, reference_answers(graph, pixels))
+    halves = [
+        replace(layer, tensors={key: t.astype(np.float16) for key, t in layer.tensors.items()})
+        for layer in network_layers(graph.pixels, spec.side)
+    ]
+    return own_difference(halves, held, images.names).max_rel_diff
+
+
+def test_a_residual_network_enlarges_rounding_by_the_size_of_its_branches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    small, large = (moved_by_halves(scale, monkeypatch) for scale in (0.1, 1.0))
+    assert small < 1e-2
+    assert large > 3 * small
