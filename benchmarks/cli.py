@@ -34,8 +34,9 @@ seed. The validation images decide when to stop, so the times say nothing about 
 """
 
 TOPOLOGIES_DESCRIPTION = """\
-Export every topology whole, one after the other, with drawn weights: wall time, peak memory of all
-processes, verdict and size of every artifact. Linux only, where the memory can be read.
+Export every topology whole, one after the other, with drawn weights or with those of --checkpoints:
+wall time, peak memory of all processes, verdict and size of every artifact. Linux only, where the
+memory can be read.
 """
 
 
@@ -117,14 +118,28 @@ def _parser() -> argparse.ArgumentParser:
         help="some of the topologies, with commas: resnet34,vgg19_bn (default: all)",
     )
     topologies.add_argument(
-        "--side", type=int, default=224, metavar="N", help="of the images (default: 224 px)"
+        "--side", type=int, default=224, metavar="N", help="of drawn networks (default: 224 px)"
+    )
+    topologies.add_argument(
+        "--checkpoints",
+        type=Path,
+        nargs="+",
+        default=(),
+        metavar="DIR",
+        help="export these trained ones, such as the trials of `pipeline compare`",
+    )
+    topologies.add_argument(
+        "--data",
+        type=Path,
+        metavar="PLACE",
+        help="images that they were trained on (default: the embedded phantoms)",
     )
     topologies.add_argument(
         "--images",
         type=int,
         default=11,
         metavar="N",
-        help="validation images for parity, beside the golden and hard ones (default: 11)",
+        help="validation images at most, beside the golden and hard ones (default: 11)",
     )
     topologies.add_argument(
         "--jobs", type=int, default=2, metavar="N", help="converters at a time (default: 2)"
@@ -287,6 +302,8 @@ def _run_topologies(options: argparse.Namespace) -> int:
         images=options.images,
         jobs=options.jobs,
         build=options.out / "topologies",
+        checkpoints=tuple(options.checkpoints),
+        data=options.data,
     )
     console = open_console()
     failed = False

@@ -1,8 +1,9 @@
 """Every topology through the whole of ``python -m export all``: what it takes, what comes out.
 
-In: names of architectures and a side. Out: a row for each: wall time, processor time and peak
-memory of all processes, and of every artifact its verdict, its size and how far it is from PyTorch.
-Weights are drawn (`benchmarks.drawn_network`): what it takes does not depend on what was learnt.
+In: names of architectures and a side, or trained checkpoints. Out: a row for each: wall time,
+processor time and peak memory of all processes, and of every artifact its verdict, its size and how
+far it is from PyTorch. Without checkpoints weights are drawn (`benchmarks.drawn_network`): what it
+takes does not depend on what was learnt. How far fp16 is from fp32 does, so trained ones tell more.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,10 +24,9 @@ from pipeline.checkpoint import ModelSpec
 from pipeline.errors import BadInput
 from pipeline.networks import NETWORKS
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 MEAN: Final = (0.485, 0.456, 0.406)  # of ImageNet, as in training
 STD: Final = (0.229, 0.224, 0.225)
-SETTINGS: Final = ("side", "images", "jobs")
 THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -34,11 +35,13 @@ class TopologiesRequest:
     """What is measured.
 
     Attributes:
-        architectures: names of `pipeline.networks`; empty: all.
-        side: of the images, in pixels.
-        images: validation images for parity, beside the golden and hard ones.
+        architectures: names of `pipeline.networks`; empty: all. Not with `checkpoints`.
+        side: of the images of drawn networks, in pixels.
+        images: validation images for parity at most, beside the golden and hard ones.
         jobs: converters at a time.
         build: for checkpoints, artifacts and logs; files of an earlier run are replaced.
+        checkpoints: folders of trained ones, exported in place of drawn ones.
+        data: the images that they were trained on; None: the embedded phantoms.
     """
 
     architectures: tuple[str, ...]
@@ -46,31 +49,52 @@ class TopologiesRequest:
     images: int
     jobs: int
     build: Path
+    checkpoints: tuple[Path, ...] = ()
+    data: Path | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One network to export.
+
+    Attributes:
+        name: of its row and of its folder in the build.
+        spec: of its checkpoint.
+        checkpoint: its folder; None: to be drawn.
+    """
+
+    name: str
+    spec: ModelSpec
+    checkpoint: Path | None = None
 
 
 def measure_topologies(
     request: TopologiesRequest, progress: Callable[[str], None] = lambda text: None
 ) -> Iterator[dict[str, Any]]:
-    """Export one topology after the other; after each the document so far, as in the JSON.
+    """Export one network after the other; after each the document so far, as in the JSON.
 
     Raises:
-        BadInput: an unknown architecture, or a side or a number of images below 1.
+        BadInput: an unknown architecture, a side or a number of images below 1, a folder that is
+            no checkpoint, two checkpoints of one name, or data without checkpoints.
     """
-    unknown = [name for name in request.architectures if name not in NETWORKS]
-    if unknown:
-        raise BadInput(f"no architecture {unknown[0]!r}; there are: {', '.join(NETWORKS)}")
     if min(request.side, request.images, request.jobs) < 1:
         raise BadInput("--side, --images and --jobs need at least 1")
-    data = _images(request)
+    subjects = _trained(request) if request.checkpoints else _to_be_drawn(request)
+    data = request.data if request.checkpoints else _phantoms(request)
     rows = []
-    for name in request.architectures or NETWORKS:
-        progress(f"{name}, {request.side} px")
-        rows.append(_row(name, request, data))
+    for subject in subjects:
+        progress(f"{subject.name}, {subject.spec.side} px")
+        rows.append(_row(subject, request, data))
         yield {
             "schema": SCHEMA,
             "machine": machine(),
             "tools": tool_versions(),
-            "settings": {key: value for key, value in asdict(request).items() if key in SETTINGS},
+            "settings": {
+                "images": request.images,
+                "jobs": request.jobs,
+                "weights": "trained" if request.checkpoints else "drawn",
+                "data": data.resolve().name if data else "phantoms",
+            },
             "rows": rows,
         }
 
@@ -86,12 +110,54 @@ def summary(row: Mapping[str, Any]) -> str:
     if not counts:
         counts = f"no report, exit code {row['exit_code']}; see its export.log"
     return (
-        f"{row['architecture']}: {row['seconds']:.0f} s ({row['cpu_seconds']:.0f} s of a core), "
+        f"{row['name']}: {row['seconds']:.0f} s ({row['cpu_seconds']:.0f} s of a core), "
         f"{row['peak_mib']:.0f} MiB, {row['parameters'] / 1e6:.1f} million parameters; {counts}"
     )
 
 
-def _images(request: TopologiesRequest) -> Path:
+def _to_be_drawn(request: TopologiesRequest) -> list[Subject]:
+    from pipeline import phantom
+
+    if request.data is not None:
+        raise BadInput("--data goes with --checkpoints: drawn networks are exported with phantoms")
+    unknown = [name for name in request.architectures if name not in NETWORKS]
+    if unknown:
+        raise BadInput(f"no architecture {unknown[0]!r}; there are: {', '.join(NETWORKS)}")
+    return [
+        Subject(
+            architecture,
+            ModelSpec(
+                name=f"drawn_{architecture}",
+                version="0",
+                architecture=architecture,
+                labels=phantom.LABELS,
+                positive=phantom.LABELS[0],
+                threshold=0.5,
+                side=request.side,
+                mean=MEAN,
+                std=STD,
+                intended_use="None: its weights are drawn at random, to measure an export.",
+            ),
+        )
+        for architecture in request.architectures or NETWORKS
+    ]
+
+
+def _trained(request: TopologiesRequest) -> list[Subject]:
+    from pipeline.checkpoint import read_spec
+
+    if request.architectures:
+        raise BadInput("--only chooses among drawn networks; name fewer --checkpoints")
+    subjects = [
+        Subject(folder.resolve().name, read_spec(folder), folder) for folder in request.checkpoints
+    ]
+    twice = [name for name, count in Counter(s.name for s in subjects).items() if count > 1]
+    if twice:
+        raise BadInput(f"two of the checkpoints are called {twice[0]}: their files would mix")
+    return subjects
+
+
+def _phantoms(request: TopologiesRequest) -> Path:
     """A data set of phantoms."""
     import shutil
 
@@ -104,30 +170,21 @@ def _images(request: TopologiesRequest) -> Path:
     return folder
 
 
-def _row(architecture: str, request: TopologiesRequest, data: Path) -> dict[str, Any]:
+def _row(subject: Subject, request: TopologiesRequest, data: Path | None) -> dict[str, Any]:
     from benchmarks.drawn_network import write_drawn_checkpoint
-    from pipeline import phantom
     from pipeline.checkpoint import read_weights
     from pipeline.placement import staged_folder
 
-    place = request.build / architecture
-    spec = ModelSpec(
-        name=f"drawn_{architecture}",
-        version="0",
-        architecture=architecture,
-        labels=phantom.LABELS,
-        positive=phantom.LABELS[0],
-        threshold=0.5,
-        side=request.side,
-        mean=MEAN,
-        std=STD,
-        intended_use="None: its weights are drawn at random, to measure what an export takes.",
-    )
+    place = request.build / subject.name
+    checkpoint = subject.checkpoint or place / "checkpoint"
     with staged_folder(place) as staging:
-        write_drawn_checkpoint(staging / "checkpoint", spec)
-    parameters = sum(tensor.numel() for tensor in read_weights(place / "checkpoint").values())
+        if subject.checkpoint is None:
+            write_drawn_checkpoint(staging / checkpoint.name, subject.spec)
+    parameters = sum(tensor.numel() for tensor in read_weights(checkpoint).values())
     command: list[str | Path] = [sys.executable, "-m", "export", "all", "--no-latency"]
-    command += ["--checkpoint", place / "checkpoint", "--data", data, "--jobs", str(request.jobs)]
+    command += ["--checkpoint", checkpoint, "--images", str(request.images)]
+    command += ["--data", data] if data else []
+    command += ["--jobs", str(request.jobs)]
     command += ["--out", place / "assets", "--build", place / "build"]
     log = place / "export.log"
     variables = {**os.environ, **dict.fromkeys(THREADS, "1")}
@@ -138,7 +195,9 @@ def _row(architecture: str, request: TopologiesRequest, data: Path) -> dict[str,
     )
     verdicts = [artifact["verdict"] for artifact in artifacts]
     return {
-        "architecture": architecture,
+        "architecture": subject.spec.architecture,
+        "name": subject.name,
+        "side": subject.spec.side,
         "parameters": parameters,
         "seconds": round(used.seconds, 1),
         "cpu_seconds": round(used.cpu_seconds, 1),
@@ -158,4 +217,5 @@ def _artifact(row: Mapping[str, Any]) -> dict[str, Any]:
         "reason": parity["reason"],
         "size_bytes": row["size_bytes"],
         "max_abs_diff": parity["max_abs_diff"],
+        "evidence_diff": (parity["evidence"] or {}).get("max_rel_diff"),
     }

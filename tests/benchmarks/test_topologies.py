@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -18,7 +19,7 @@ from benchmarks.drawn_network import drawn_network
 from benchmarks.process_tree import run_watched, tree_mib
 from export.graph import DeployGraph, reference_probs
 from export.hard_images import hard_images
-from tests.conftest import make_spec
+from tests.conftest import make_spec, write_network
 
 pytestmark = pytest.mark.slow
 
@@ -69,7 +70,13 @@ def test_one_seed_draws_one_network() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
-    [(["--only", "resnet35"], "no architecture 'resnet35'"), (["--side", "0"], "at least 1")],
+    [
+        (["--only", "resnet35"], "no architecture 'resnet35'"),
+        (["--side", "0"], "at least 1"),
+        (["--data", "xrays"], "--data goes with --checkpoints"),
+        (["--checkpoints", "nowhere"], "nowhere"),
+        (["--only", "resnet34", "--checkpoints", "nowhere"], "--only chooses among drawn networks"),
+    ],
 )
 def test_a_bad_request_is_refused_before_anything_is_written(
     arguments: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -79,6 +86,20 @@ def test_a_bad_request_is_refused_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
+def write_report(command: Any) -> None:
+    """What `export all` would leave, of one artifact."""
+    artifact = {
+        "format": "onnx",
+        "precision": "fp32",
+        "verdict": "pass",
+        "parity": {"reason": "", "max_abs_diff": 1e-6, "evidence": {"max_rel_diff": 2e-6}},
+        "size_bytes": 5,
+    }
+    build = Path(command[command.index("--build") + 1])
+    build.mkdir()
+    (build / "report.json").write_text(json.dumps({"artifacts": [artifact]}))
+
+
 def test_an_export_without_a_report_is_a_failure_and_the_others_are_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -86,17 +107,8 @@ def test_an_export_without_a_report_is_a_failure_and_the_others_are_run(
 
     def run(command: Any, log: Path, variables: Any) -> Any:
         ran.append(log.parent.name)
-        build = Path(command[command.index("--build") + 1])
         if len(ran) > 1:
-            artifact = {
-                "format": "onnx",
-                "precision": "fp32",
-                "verdict": "pass",
-                "parity": {"reason": "", "max_abs_diff": 1e-6},
-                "size_bytes": 5,
-            }
-            build.mkdir()
-            (build / "report.json").write_text(json.dumps({"artifacts": [artifact]}))
+            write_report(command)
         return SimpleNamespace(code=int(len(ran) == 1), seconds=1.0, cpu_seconds=1.0, peak_mib=9.0)
 
     monkeypatch.setattr(topologies, "run_watched", run)
@@ -108,3 +120,44 @@ def test_an_export_without_a_report_is_a_failure_and_the_others_are_run(
     rows = json.loads((tmp_path / "topologies.json").read_text())["rows"]
     assert [row["verdicts"] for row in rows] == [{}, {"pass": 1}]
     assert rows[1]["artifacts"][0]["size_bytes"] == 5
+
+
+def test_trained_checkpoints_are_exported_as_they_are_with_their_own_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [write_network(tmp_path / name, make_spec(), seed=i) for i, name in enumerate("ab")]
+    before = [tree_hash(folder) for folder in folders]
+    asked: list[Any] = []
+
+    def run(command: Any, log: Path, variables: Any) -> Any:
+        asked.append(command)
+        write_report(command)
+        return SimpleNamespace(code=0, seconds=1.0, cpu_seconds=1.0, peak_mib=9.0)
+
+    monkeypatch.setattr(topologies, "run_watched", run)
+    out, data = tmp_path / "out", tmp_path / "xrays"
+    options = ["--checkpoints", *map(str, folders), "--data", str(data), "--out", str(out)]
+    assert main(["topologies", *options]) == 0
+    document = json.loads((out / "topologies.json").read_text())
+    assert [row["name"] for row in document["rows"]] == ["a", "b"]
+    assert {row["side"] for row in document["rows"]} == {make_spec().side}
+    assert document["settings"]["weights"] == "trained"
+    assert document["settings"]["data"] == "xrays"
+    assert document["rows"][0]["artifacts"][0]["evidence_diff"] == 2e-6
+    for command, folder in zip(asked, folders, strict=True):
+        assert command[command.index("--checkpoint") + 1] == folder
+        assert command[command.index("--data") + 1] == data
+    assert [tree_hash(folder) for folder in folders] == before
+
+
+def test_two_checkpoints_of_one_name_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [write_network(tmp_path / name / "same", make_spec()) for name in ("a", "b")]
+    assert main(["topologies", "--checkpoints", *map(str, folders), "--out", str(tmp_path)]) == 2
+    assert "two of the checkpoints are called same" in capsys.readouterr().err
+
+
+def tree_hash(folder: Path) -> dict[str, str]:
+    """Of every file of a checkpoint."""
+    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in folder.iterdir()}
