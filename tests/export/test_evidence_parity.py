@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from torch import nn
 
 from export.answers import Answers
 from export.evidence_parity import AVERAGE_TOLERANCE, EvidenceAgreement, compare_evidence
@@ -168,6 +169,7 @@ def check(
         images=images,
         probs=held.probs,
         answers=held,
+        graph=SimpleNamespace(pixels=SimpleNamespace(network=nn.Conv2d(3, 2, 1))),
         layers=[],
     )
     return check_artifact("fake", "fp32", Path("x"), reference, needs_evidence)

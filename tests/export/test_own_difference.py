@@ -95,6 +95,7 @@ def moved_by_halves(branch_scale: float, monkeypatch: pytest.MonkeyPatch) -> flo
     return own_difference(halves, held, images.names).max_rel_diff
 
 
+@pytest.mark.slow
 def test_a_residual_network_enlarges_rounding_by_the_size_of_its_branches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
