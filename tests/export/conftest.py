@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from rich.console import Console
 from torch import nn
 
@@ -64,15 +68,24 @@ Artifacts = Mapping[tuple[str, str], Path]
 
 
 class Converted(Artifacts):
-    """(format, precision) -> file or folder, converted in this process when first asked for."""
+    """(format, precision) -> file or folder, converted when a test first asks for it.
+
+    By whichever worker is first: the folder is shared, and an artifact appears in it whole.
+    """
 
     def __init__(self, model: Model, folder: Path) -> None:
-        self.model, self.folder = model, folder
+        self.model, self.folder = model, folder / model.identity
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.paths: dict[tuple[str, str], Path] = {}
 
     def __getitem__(self, artifact: tuple[str, str]) -> Path:
         if artifact not in self.paths:
-            self.paths[artifact] = convert(self.model, *artifact, self.folder)
+            path = self.folder / artifact_name(self.model.spec.name, *artifact)
+            with FileLock(f"{path}.lock"):
+                if not path.exists():
+                    with TemporaryDirectory(dir=self.folder) as unfinished:
+                        convert(self.model, *artifact, Path(unfinished)).rename(path)
+            self.paths[artifact] = path
         return self.paths[artifact]
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
@@ -290,9 +303,16 @@ def model(checkpoint: Path) -> Model:
 
 
 @pytest.fixture(scope="session")
-def artifacts(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run that its workers have in common."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def artifacts(model: Model, shared: Path) -> Artifacts:
     """Each artifact of the tiny checkpoint, converted once by the real converters."""
-    return Converted(model, tmp_path_factory.mktemp("artifacts"))
+    return Converted(model, shared / "artifacts")
 
 
 @pytest.fixture(scope="session")
@@ -343,10 +363,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def exported(model: Model, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """The tiny checkpoint, exported whole as a user does."""
-    place = tmp_path_factory.mktemp("exported")
-    return run_export(request_export(model, data, place / "assets", place / "build"))
+def exported(model: Model, data: Path, shared: Path) -> Exported:
+    """The tiny checkpoint, exported whole as a user does, by whichever worker is first."""
+    place = shared / f"exported-{model.identity}"
+    assets, build, left = place / "assets", place / "build", place / "left.json"
+    with FileLock(f"{place}.lock"):
+        if not left.exists():
+            done = run_export(request_export(model, data, assets, build))
+            left.write_text(json.dumps({"code": done.code, "output": done.output}))
+    return Exported(**json.loads(left.read_text()), root=assets, build=build)
 
 
 @pytest.fixture

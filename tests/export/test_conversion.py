@@ -129,6 +129,7 @@ def checked(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(place / "build", {f"{c.format} {c.precision}": c for c in done})
 
 
+@pytest.mark.slow
 def test_a_family_shares_one_process_and_what_it_has_simplified(checked: Run) -> None:
     lines = "".join(log.read_text() for log in checked.folder.glob("*.log")).splitlines()
     processes = [line.split()[-1] for line in lines if line.startswith("simplified in process")]
@@ -136,6 +137,7 @@ def test_a_family_shares_one_process_and_what_it_has_simplified(checked: Run) ->
     assert len(set(processes)) == 1
 
 
+@pytest.mark.slow
 def test_each_artifact_is_checked_in_the_process_that_made_it(checked: Run, model: Model) -> None:
     assert checked.conversions.keys() == {"onnx fp32", "onnx w4", "ort fp32"}
     for conversion in checked.conversions.values():
@@ -154,6 +156,7 @@ def die(*_: object) -> Conversion:
     os._exit(9)
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_during_the_check_is_a_failure_and_nothing_is_published(
     model: Model, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,7 @@ def _faults(setting: str) -> int:
     return int(run.stdout)
 
 
+@pytest.mark.slow
 @glibc
 def test_memory_that_was_freed_is_not_faulted_in_again():
     assert _faults(KEPT) < PAGES // 100
