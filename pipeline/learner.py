@@ -92,7 +92,7 @@ def fit(
             learner.fit_one_cycle(config.finetune_epochs, peaks)
         history += _epochs("fine-tuned", learner)
     network.eval()
-    with learner.no_bar(), alone():
+    with learner.no_bar(), learner.no_logging(), alone():
         answers, classes = learner.get_preds(ds_idx=1, act=lambda logits: logits)
     truth = np.asarray(classes, dtype=np.int64)
     temperature = 1.0
@@ -116,8 +116,10 @@ def _learner(
     from fastai.learner import Learner
     from fastai.losses import LabelSmoothingCrossEntropyFlat
 
+    from pipeline.epoch_lines import for_a_log
+
     loss = LabelSmoothingCrossEntropyFlat(eps=config.label_smoothing)
-    return Learner(
+    learner = Learner(
         loaders,
         network,
         loss_func=ConsistentLoss(loss, config.consistency) if config.consistency else loss,
@@ -126,6 +128,7 @@ def _learner(
         wd=config.weight_decay,
         cbs=list(callbacks),
     )
+    return for_a_log(learner)
 
 
 def _callbacks(config: TrainConfig) -> list[Any]:

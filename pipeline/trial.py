@@ -49,7 +49,16 @@ DECIDING_TOOLS: Final = ("torch", "torchvision", "fastai", "numpy", "pillow")
 DECIDING_MODULES: Final = ("train", "stage_watch")  # and what of this package they import
 # Recipe and images are compared themselves; the others write what is found.
 BYSTANDERS: Final = frozenset(
-    {"checkpoint", "config", "dataset", "errors", "placement", "plots", "training_images"}
+    {
+        "checkpoint",
+        "config",
+        "dataset",
+        "epoch_lines",
+        "errors",
+        "placement",
+        "plots",
+        "training_images",
+    }
 )
 TELL_EVERY_S: Final = 0.5
 
