@@ -137,11 +137,14 @@ study: $(READY)  ## what README and model card say of training: all of it on DAT
 		squeezenet1_1,squeezenet1_1_fire6 --preset released --consistency 0 --epochs 30 --threads 1 --out $(STUDY)/squeezenet
 	$(BIN)/python -m pipeline ablate --data $(DATA) --threads 1 --out $(STUDY)/ablation
 	$(BIN)/python -m benchmarks training --data $(DATA)
-	$(BIN)/python -m benchmarks topologies
+	$(BIN)/python -m benchmarks topologies --jobs 1
+	$(BIN)/python -m benchmarks topologies --jobs 1 --images 150 --data $(DATA) \
+		--checkpoints $(STUDY)/five/trials/*-strict-seed2 --out build/benchmarks/trained
 	cp $(STUDY)/five/comparison.json docs/results/comparison.json
 	cp $(STUDY)/squeezenet/comparison.json docs/results/comparison_squeezenet.json
 	cp $(STUDY)/ablation/ablation.json docs/results/ablation.json
 	cp build/benchmarks/training.json build/benchmarks/topologies.json docs/results
+	cp build/benchmarks/trained/topologies.json docs/results/topologies_trained.json
 	$(MAKE) docs
 
 clean:  ## remove what was built, but not .venv

@@ -149,13 +149,18 @@ def peers_table() -> None:
         name = f"**{name}**" if row["group"] == "ours" else name
         print(
             f"| {name} | {row['threads']} | {row['median_ms']:.2f} | {row['p90_ms']:.2f} "
-            f"| {_spread(row, 'of_best')} | {_spread(row, 'ratio')} | {row['max_abs_diff']:.0e} |"
+            f"| {_spread(row, 'of_best')} | {_spread(row, 'ratio')} | {_held(row)} |"
         )
     print()
     for timed in dict.fromkeys(row["timed"] for row in done):
         names = ", ".join(dict.fromkeys(row["name"] for row in done if row["timed"] == timed))
         print(f"- {names}: {timed}.")
     _print_undone(rows)
+
+
+def _held(row: dict[str, Any]) -> str:
+    """How far a row is from PyTorch in fp32; of other weights parity with their twin speaks."""
+    return "" if row["limit"] is None else f"{row['max_abs_diff']:.0e}"
 
 
 def _print_undone(rows: list[dict[str, Any]]) -> None:
@@ -295,18 +300,51 @@ def topologies_table() -> None:
             f"{sizes[name]['size_bytes'] / 1e6:.1f}" if sizes[name]["verdict"] == "pass" else ""
             for name in names
         )
-        passed = row["verdicts"].get("pass", 0)
-        asked = passed + row["verdicts"].get("fail", 0)
         print(
             f"| {row['architecture']} | {row['parameters']:,} | {row['seconds']:.0f} "
-            f"| {row['peak_mib']:,} | {passed} of {asked} | {cells} |"
+            f"| {row['peak_mib']:,} | {_passed(row)} | {cells} |"
         )
     settings, where = document["settings"], document["machine"]
     print(
-        f"\nSizes in MB. {settings['side']} px, {settings['images']} validation images and the "
+        f"\nSizes in MB. {_sides(document)} px, {settings['images']} validation images and the "
         f"hard set, {settings['jobs']} converter at a time, weights drawn at random; "
         f"{where['processor']}, {where['cores']} cores."
     )
+    _print_failed(document)
+
+
+def trained_topologies_table() -> None:
+    """Whether the networks that a comparison trained pass, and how far they are from PyTorch."""
+    document = _read("topologies_trained.json")
+    precisions = ("fp32", "fp16")
+    print("| trained in the study | passed | max \\|Δp\\| fp32 | fp16 | evidence fp32 | fp16 |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for row in document["rows"]:
+        figures = [
+            max(a[key] for a in row["artifacts"] if a["precision"] == p and a[key] is not None)
+            for key in ("max_abs_diff", "evidence_diff")
+            for p in precisions
+        ]
+        cells = " | ".join(f"{figure:.1e}" for figure in figures)
+        print(f"| {row['architecture']} | {_passed(row)} | {cells} |")
+    settings = document["settings"]
+    print(
+        f"\nThe largest difference of any format, on {settings['images']} validation images of "
+        f"{settings['data']} at {_sides(document)} px, the golden and the hard set."
+    )
+    _print_failed(document)
+
+
+def _sides(document: dict[str, Any]) -> str:
+    return ", ".join(str(side) for side in dict.fromkeys(row["side"] for row in document["rows"]))
+
+
+def _passed(row: dict[str, Any]) -> str:
+    passed = row["verdicts"].get("pass", 0)
+    return f"{passed} of {passed + row['verdicts'].get('fail', 0)}"
+
+
+def _print_failed(document: dict[str, Any]) -> None:
     failed = [
         f"- **{row['architecture']} {a['format']} {a['precision']} failed**: {a['reason']}"
         for row in document["rows"]

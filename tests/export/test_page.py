@@ -264,6 +264,18 @@ def test_figures_of_other_files_are_said_to_be_of_other_files() -> None:
     assert "Its files have the sizes of this report's." in said  # the benchmark's
 
 
+def test_files_of_other_weights_are_not_compared_with_fp32_beside_peers() -> None:
+    beside = timed(["onnx fp32", "onnx int8"])
+    for row, limit, diff in zip(beside["rows"], (1e-3, None), (2e-6, 0.98), strict=True):
+        row.update(limit=limit, max_abs_diff=diff)
+    rows = Read(page_of(sources(peers=type(NONE)(beside, "p.json")))).tables[
+        "Beside other runtimes"
+    ]
+    held = {row[0]: row[8] for row in rows[1:]}
+    assert held["onnx fp32"] == "2.0e-06"
+    assert "9.8e-01" not in held["onnx int8"]
+
+
 def test_a_document_of_schema_1_is_shown_and_what_it_lacks_is_said() -> None:
     report = read_report(ROOT / "docs" / "results" / "export.json")
     if report["schema"] != 1:
