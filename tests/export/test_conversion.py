@@ -57,6 +57,7 @@ def dying(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run_with(DIES, model, tmp_path_factory.mktemp("dying"), jobs=1)
 
 
+@pytest.mark.slow
 def test_a_converter_that_raises_is_a_failed_conversion_with_its_error(raising: Run) -> None:
     failed = raising.conversions["onnx"]
     log = raising.folder / "onnx.log"
@@ -64,17 +65,20 @@ def test_a_converter_that_raises_is_a_failed_conversion_with_its_error(raising: 
     assert failed.description is None
 
 
+@pytest.mark.slow
 def test_the_others_are_converted_when_one_raises(raising: Run) -> None:
     other = raising.conversions["torchscript"]
     assert other.error is None
     assert FORMATS["torchscript"].describe(other.path) == other.description
 
 
+@pytest.mark.slow
 def test_an_artifact_of_an_earlier_run_does_not_pass_for_this_runs(raising: Run) -> None:
     assert not (raising.folder / "tiny_fp32.onnx").exists()
     assert (raising.folder / "tiny_fp32.ptl").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_the_log_holds_the_converters_chatter_and_the_traceback(raising: Run) -> None:
     log = (raising.folder / "onnx.log").read_text()
     for line in ("chatter of Python", "chatter of C++", "complaint of C++", "Traceback"):
@@ -148,6 +152,7 @@ def test_each_artifact_is_checked_in_the_process_that_made_it(checked: Run, mode
         assert conversion.parity.probs.shape == model.reference.shape
 
 
+@pytest.mark.slow
 def test_without_references_nothing_is_checked(raising: Run) -> None:
     assert {conversion.parity for conversion in raising.conversions.values()} == {None}
 
