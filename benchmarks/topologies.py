@@ -75,7 +75,7 @@ def measure_topologies(
 
     Raises:
         BadInput: an unknown architecture, a side or a number of images below 1, a folder that is
-            no checkpoint, two checkpoints of one name, or data without checkpoints.
+            no checkpoint or lies in `build`, two of one name, or data without checkpoints.
     """
     if min(request.side, request.images, request.jobs) < 1:
         raise BadInput("--side, --images and --jobs need at least 1")
@@ -148,6 +148,10 @@ def _trained(request: TopologiesRequest) -> list[Subject]:
 
     if request.architectures:
         raise BadInput("--only chooses among drawn networks; name fewer --checkpoints")
+    build = request.build.resolve()
+    for folder in request.checkpoints:
+        if folder.resolve().is_relative_to(build):
+            raise BadInput(f"{folder} lies in {request.build}, which is replaced: another --out")
     subjects = [
         Subject(folder.resolve().name, read_spec(folder), folder) for folder in request.checkpoints
     ]

@@ -45,11 +45,11 @@ class OwnDifference:
 
     def sentence(self) -> str:
         """For whoever reads that the file failed."""
+        evidence = f" and evidence {self.max_rel_diff:.1e}" if self.max_rel_diff else ""
         return (
             "PyTorch itself, holding the weights as this file does, moves there by "
-            f"|Δp| {self.max_abs_diff:.1e} and evidence {self.max_rel_diff:.1e}: the network "
-            "enlarges rounding, the file does not; one that has learnt for longer, or from "
-            "trained weights, does so less"
+            f"|Δp| {self.max_abs_diff:.1e}{evidence}: the network enlarges rounding, the file does "
+            "not; one that has learnt for longer, or from trained weights, does so less"
         )
 
 

@@ -19,6 +19,7 @@ from pipeline.body_features import HeadAlone, feature_loaders
 from pipeline.calibration import divide_logits, fit_temperature
 from pipeline.consistency import ConsistentLoss
 from pipeline.distributed import alone, share_weights, shared_training
+from pipeline.epoch_lines import for_a_log
 from pipeline.half_precision import chosen_arithmetic, half_precision
 from pipeline.loaders import build_loaders
 
@@ -115,8 +116,6 @@ def _learner(
     import fastai.callback.schedule  # noqa: F401
     from fastai.learner import Learner
     from fastai.losses import LabelSmoothingCrossEntropyFlat
-
-    from pipeline.epoch_lines import for_a_log
 
     loss = LabelSmoothingCrossEntropyFlat(eps=config.label_smoothing)
     learner = Learner(

@@ -158,6 +158,16 @@ def test_two_checkpoints_of_one_name_are_refused(
     assert "two of the checkpoints are called same" in capsys.readouterr().err
 
 
+def test_a_checkpoint_that_would_be_replaced_is_refused_and_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_network(tmp_path / "topologies" / "mine", make_spec())
+    before = tree_hash(folder)
+    assert main(["topologies", "--checkpoints", str(folder), "--out", str(tmp_path)]) == 2
+    assert "which is replaced: another --out" in capsys.readouterr().err
+    assert tree_hash(folder) == before
+
+
 def tree_hash(folder: Path) -> dict[str, str]:
     """Of every file of a checkpoint."""
     return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in folder.iterdir()}
