@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -20,6 +19,7 @@ from benchmarks.process_tree import run_watched, tree_mib
 from export.graph import DeployGraph, reference_probs
 from export.hard_images import hard_images
 from tests.conftest import make_spec, write_network
+from tests.export.conftest import tree
 
 pytestmark = pytest.mark.slow
 
@@ -126,7 +126,7 @@ def test_trained_checkpoints_are_exported_as_they_are_with_their_own_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folders = [write_network(tmp_path / name, make_spec(), seed=i) for i, name in enumerate("ab")]
-    before = [tree_hash(folder) for folder in folders]
+    before = [tree(folder) for folder in folders]
     asked: list[Any] = []
 
     def run(command: Any, log: Path, variables: Any) -> Any:
@@ -147,7 +147,7 @@ def test_trained_checkpoints_are_exported_as_they_are_with_their_own_images(
     for command, folder in zip(asked, folders, strict=True):
         assert command[command.index("--checkpoint") + 1] == folder
         assert command[command.index("--data") + 1] == data
-    assert [tree_hash(folder) for folder in folders] == before
+    assert [tree(folder) for folder in folders] == before
 
 
 def test_two_checkpoints_of_one_name_are_refused(
@@ -162,12 +162,7 @@ def test_a_checkpoint_that_would_be_replaced_is_refused_and_stays(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = write_network(tmp_path / "topologies" / "mine", make_spec())
-    before = tree_hash(folder)
+    before = tree(folder)
     assert main(["topologies", "--checkpoints", str(folder), "--out", str(tmp_path)]) == 2
     assert "which is replaced: another --out" in capsys.readouterr().err
-    assert tree_hash(folder) == before
-
-
-def tree_hash(folder: Path) -> dict[str, str]:
-    """Of every file of a checkpoint."""
-    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in folder.iterdir()}
+    assert tree(folder) == before
