@@ -9,7 +9,7 @@ that a thousandfold, and then no converter comes closer.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from export.layers import Layer
     from export.reference import Reference
 
-MOST: Final = 0.5  # of a difference: the rest is smaller than what PyTorch itself does
-
 
 @dataclass(frozen=True)
 class OwnDifference:
@@ -38,10 +36,6 @@ class OwnDifference:
 
     max_abs_diff: float
     max_rel_diff: float
-
-    def explains(self, max_abs_diff: float, max_rel_diff: float) -> bool:
-        """Whether most of what a file is off by, in these two, is there without the file."""
-        return self.max_abs_diff >= MOST * max_abs_diff and self.max_rel_diff >= MOST * max_rel_diff
 
     def sentence(self) -> str:
         """For whoever reads that the file failed."""

@@ -37,6 +37,7 @@ STRUCTURE_TOLERANCE = 1e-5
 EVIDENCE_STRUCTURE_TOLERANCE = 1e-4  # a place is no average: the same sums in another order show
 STRUCTURE_IMAGES = 24  # the hard set is last, a few photographs come before it
 SUM_TOLERANCE = 1e-3  # of a row of probabilities, fp16 included
+MOST = 0.5  # of a difference: what is left of it is less than PyTorch itself does
 
 
 @dataclass(frozen=True)
@@ -205,14 +206,22 @@ def _if_the_network_itself(
     """Put behind the reason of outputs that fail though all else is right; empty: it does not."""
     if outputs.status != "fail" or outputs.max_abs_diff is None or outputs.worst_image is None:
         return ""
-    evidence = outputs.evidence
+    evidence, tolerance = outputs.evidence, outputs.tolerance
+    assert tolerance is not None
     names = [outputs.worst_image, *([evidence.worst_image] if evidence else [])]
     try:
         own = own_difference(module.stored_layers(path), reference, names)
     except Unreadable:
         return ""  # layers that fit no module: the verdict stands without it
-    found = (outputs.max_abs_diff, evidence.max_rel_diff if evidence else 0.0)
-    return f"; {own.sentence()}" if own.explains(*found) else ""
+    explained = []  # each part that fails: is it too far off, and PyTorch itself most of the way?
+    if outputs.parts["outputs"] != "pass":
+        far = outputs.max_abs_diff > tolerance.max_abs_diff or bool(outputs.label_flips)
+        explained.append(far and own.max_abs_diff >= MOST * outputs.max_abs_diff)
+    if outputs.parts.get("evidence", "pass") != "pass":
+        found = evidence.max_rel_diff if evidence else 0.0
+        far = found > tolerance.max_evidence_diff
+        explained.append(far and own.max_rel_diff >= MOST * found)
+    return f"; {own.sentence()}" if all(explained) else ""
 
 
 def check_outputs(

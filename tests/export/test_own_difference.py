@@ -22,7 +22,7 @@ from tests.conftest import make_spec
 from tests.export.conftest import Artifacts, Model
 from tests.export.test_parity_faults import EVIDENCES, convert, faulty_graph
 
-TIGHT = Tolerance(1e-9, 0.0, "tighter than rounding, so that the clean file fails")
+TIGHT = Tolerance(1e-9, 0.0, "tighter than rounding, so that the clean file fails", 1e-9)
 HALVES = ("onnx", "torchscript", "coreml")
 SENTENCE = "the network enlarges rounding, the file does not"
 
@@ -71,12 +71,52 @@ def test_a_clean_file_that_fails_by_its_rounding_is_told_from_a_faulty_one(
     assert SENTENCE not in faulty.reason
 
 
-def test_both_figures_have_to_be_the_networks_own() -> None:
-    own = OwnDifference(1e-3, 5e-2)
-    assert own.explains(1e-3, 5e-2)
-    assert own.explains(1.9e-3, 9e-2)
-    assert not own.explains(1e-2, 5e-2)
-    assert not own.explains(1e-3, 0.5)
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        (OwnDifference(0.9, 0.9), True),
+        (OwnDifference(0.9, 0.0), False),  # evidence fails as well, and is not explained
+        (OwnDifference(0.0, 0.9), False),
+    ],
+)
+@pytest.mark.usefixtures("tight")
+def test_each_part_that_fails_has_to_be_the_networks_own(
+    own: OwnDifference,
+    told: bool,
+    model: Model,
+    artifacts: Artifacts,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("export.parity.own_difference", lambda *_: own)
+    found = check_artifact("onnx", "fp16", artifacts["onnx", "fp16"], model.held)
+    assert {part for part, verdict in found.parts.items() if verdict != "pass"} == {
+        "outputs",
+        "evidence",
+    }
+    assert (SENTENCE in found.reason) is told
+
+
+def test_where_evidence_alone_fails_it_alone_has_to_be_explained(
+    model: Model, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evidence_alone = Tolerance(1.0, 1.0, "any probability", 1e-9)
+    monkeypatch.setitem(FORMATS["onnx"].TOLERANCES, "fp16", evidence_alone)
+    monkeypatch.setattr("export.parity.own_difference", lambda *_: OwnDifference(0.0, 0.9))
+    found = check_artifact("onnx", "fp16", artifacts["onnx", "fp16"], model.held)
+    assert found.parts["outputs"] == "pass"
+    assert SENTENCE in found.reason
+
+
+def test_evidence_that_does_not_average_to_the_logits_is_no_rounding(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However far PyTorch itself would be."""
+    monkeypatch.setattr("export.parity.own_difference", lambda *_: OwnDifference(0.9, 0.9))
+    graph = faulty_graph(model, EVIDENCES["not averaging to the logits"])
+    path = convert(model, "onnx", tmp_path, graph=graph, precision="fp16")
+    found = check_artifact("onnx", "fp16", path, model.held)
+    assert "does not average to the logits" in found.reason
+    assert SENTENCE not in found.reason
 
 
 def moved_by_halves(branch_scale: float, monkeypatch: pytest.MonkeyPatch) -> float:
