@@ -281,6 +281,22 @@ def comparison_table(name: str) -> None:
     )
 
 
+def decision_table(name: str) -> None:
+    """What the trials of a comparison decide by the thresholds that their checkpoints carry."""
+    document = _read(name)
+    print("| topology | protocol | threshold | accuracy | recall | specificity |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for row in document["rows"]:
+        if row["decision"] is None:
+            continue
+        thresholds = ", ".join(f"{value:.3f}" for value in row["decision"]["thresholds"])
+        figures = " | ".join(
+            f"{f['value']:.3f} ({f['low']:.3f} to {f['high']:.3f})"
+            for f in (row["decision"]["figures"][n] for n in ("accuracy", "recall", "specificity"))
+        )
+        print(f"| {row['topology']} | {row['protocol']} | {thresholds} | {figures} |")
+
+
 def topologies_table() -> None:
     """What exporting each topology takes, and what comes out."""
     document = _read("topologies.json")

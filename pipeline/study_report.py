@@ -183,6 +183,7 @@ def _protocol_lines(document: Mapping[str, Any], protocol: str) -> list[str]:
     for stage in (FROZEN, FINE_TUNED):
         lines += ["", f"After the {stage} stage:", ""] if _has(rows, stage) else []
         lines += _stage_lines([row for row in rows if row["stage"] == stage])
+    lines += _decision_lines(document, [row for row in rows if row.get("decision")])
     lines += ["", "### The paper's rule", ""]
     lines += [f"- {line}" for line in _selection_lines(document, protocol)]
     return [*lines, ""]
@@ -219,6 +220,27 @@ def _stage_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             for row in rows
         ),
     ]
+
+
+def _decision_lines(document: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the checkpoints decide by their own thresholds."""
+    if not rows:
+        return []
+    recall = document["request"]["config"]["least_recall"]
+    rule = f"for a recall of {recall:g} at least" if recall else "by Youden's index"
+    lines = [
+        "",
+        f"By the threshold that each checkpoint carries, chosen {rule} on these very images, which "
+        "flatters:",
+        "",
+        "| topology | threshold | accuracy | recall | specificity |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        thresholds = ", ".join(f"{value:.3f}" for value in row["decision"]["thresholds"])
+        cells = (_cell(row["decision"], name) for name in ("accuracy", "recall", "specificity"))
+        lines.append(f"| {row['topology']} | {thresholds} | {' | '.join(cells)} |")
+    return lines
 
 
 def _has(rows: Sequence[Mapping[str, Any]], stage: str) -> bool:

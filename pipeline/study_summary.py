@@ -26,10 +26,10 @@ RANDOM: Final = "random"
 MIXED: Final = "ImageNet or random, by seed"
 FIGURES_METHOD: Final = (
     "Figures are of the validation images, at the most probable class: a threshold chosen on the "
-    "same images would flatter. Intervals are 95 % bootstrap intervals, whole patients drawn where "
-    "patients are known; over several seeds the mean is given with the range of the seeds. A split "
-    "that the table brings is the same for every seed. The AUROC within a source is what is left "
-    "of it where the source gives nothing away."
+    "same images flatters, and has a table of its own. Intervals are 95 % bootstrap intervals, "
+    "whole patients drawn where patients are known; over several seeds the mean is given with the "
+    "range of the seeds. A split that the table brings is the same for every seed. The AUROC "
+    "within a source is what is left of it where the source gives nothing away."
 )
 
 
@@ -137,6 +137,7 @@ def _entry(study: Study, trial: Trial, outcome: Outcome) -> dict[str, Any]:
         "figures", "tools",
     )  # fmt: skip
     entry |= {name: outcome.document[name] for name in kept}
+    entry["decision"] = outcome.document.get("decision")  # trials of old have none
     history = outcome.document["history"]
     return entry | {
         "taken": outcome.taken,
@@ -182,10 +183,26 @@ def _rows(protocol: str, topology: str, done: Sequence[dict[str, Any]]) -> list[
                 for name in done[0]["figures"][stage]
                 if all(name in entry["figures"][stage] for entry in done)
             },
+            "decision": _decision(done) if stage == list(done[0]["figures"])[-1] else None,
         }
         for stage in (FROZEN, FINE_TUNED)
         if stage in done[0]["figures"]
     ]
+
+
+def _decision(done: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """By the thresholds that the checkpoints carry, over the seeds; None if one carries none."""
+    decisions = [entry["decision"] for entry in done if entry["decision"] is not None]
+    if len(decisions) < len(done):
+        return None
+    return {
+        "thresholds": [decision["threshold"] for decision in decisions],
+        "figures": {
+            name: _over_seeds([decision["figures"][name] for decision in decisions])
+            for name in decisions[0]["figures"]
+            if all(name in decision["figures"] for decision in decisions)
+        },
+    }
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

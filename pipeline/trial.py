@@ -277,6 +277,10 @@ def _measure(trial: Trial, watch: StageWatch, folder: Path, start: float) -> Non
         "figures": {
             stage: _figures(trial, truth, probs[stage], labels) for stage in stages
         },
+        "decision": None if spec.threshold is None else {
+            "threshold": spec.threshold,
+            "figures": _figures(trial, truth, final, labels, spec.threshold),
+        },
         "tools": dict(spec.tools),
         "intended_use": spec.intended_use,
         "files": {
@@ -330,20 +334,27 @@ def _history(folder: Path, batches_after: Sequence[int]) -> list[dict[str, Any]]
 
 
 def _figures(
-    trial: Trial, truth: NDArray[np.int64], probs: NDArray[np.float64], labels: tuple[str, ...]
+    trial: Trial,
+    truth: NDArray[np.int64],
+    probs: NDArray[np.float64],
+    labels: tuple[str, ...],
+    threshold: float | None = None,
 ) -> dict[str, Any]:
-    """At the most probable class: a threshold chosen on these very images would flatter."""
+    """At the most probable class, since a threshold that was chosen on these images flatters.
+
+    With a `threshold`, positive is what is as probable as that.
+    """
     from pipeline.metrics import evaluate
 
     index = None if trial.positive is None else labels.index(trial.positive)
     valid = trial.dataset.valid
     patients = [sample.patient or sample.file for sample in valid]
-    figures = evaluate(truth, probs, index, None, patients)
+    figures = evaluate(truth, probs, index, threshold, patients)
     for source in sorted({sample.source for sample in valid if sample.source}):
         rows = np.array([sample.source == source for sample in valid])
         if len(np.unique(truth[rows])) == len(labels) and not rows.all():
             within = [patient for patient, inside in zip(patients, rows, strict=True) if inside]
-            found = evaluate(truth[rows], probs[rows], index, None, within)
+            found = evaluate(truth[rows], probs[rows], index, threshold, within)
             figures[f"auroc_within_{source}"] = found["auroc"]
     return {name: asdict(figure) for name, figure in sorted(figures.items())}
 

@@ -45,6 +45,7 @@ def outcome(
     imagenet: bool = True,
     parameters: int = 1_000,
     figures: dict[str, tuple[float | None, float | None, float | None]] | None = None,
+    decision: dict[str, Any] | None = None,
 ) -> Outcome:
     """What a trial left: a frozen epoch and two fine-tuned ones."""
     named = figures or dict.fromkeys(
@@ -79,6 +80,7 @@ def outcome(
             "total_s": 4.0,
             "history": history,
             "figures": {"frozen": its, "fine-tuned": its},
+            "decision": decision,
             "tools": {"torch": "2"},
         }
     )

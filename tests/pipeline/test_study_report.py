@@ -47,6 +47,47 @@ def test_the_table_has_every_column_and_the_numbers_of_the_trial():
     }
 
 
+def by_threshold(threshold: float, recall: float) -> dict[str, object]:
+    interval = {"value": recall, "low": 0.5, "high": 1.0}
+    return {
+        "threshold": threshold,
+        "figures": dict.fromkeys(("accuracy", "recall", "specificity"), interval),
+    }
+
+
+def test_what_the_checkpoints_decide_by_their_own_thresholds_has_a_table_that_says_it_flatters():
+    document = summary({("small", "paper", 2): outcome(decision=by_threshold(0.25, 0.97))})
+    assert [bool(row["decision"]) for row in document["rows"]] == [False, True]  # the last stage
+    text = to_markdown(document, {})
+    assert "chosen by Youden's index on these very images, which flatters" in text
+    cells = "0.970 (0.500 to 1.000) | 0.970 (0.500 to 1.000) | 0.970 (0.500 to 1.000)"
+    assert f"| small | 0.250 | {cells} |" in text
+    document["request"]["config"]["least_recall"] = 0.96
+    assert "chosen for a recall of 0.96 at least" in to_markdown(document, {})
+
+
+def test_over_seeds_every_threshold_is_told():
+    document = summary(
+        {
+            ("small", "strict", seed): outcome(decision=by_threshold(threshold, 0.9))
+            for seed, threshold in ((2, 0.25), (3, 0.5))
+        }
+    )
+    assert document["rows"][-1]["decision"]["thresholds"] == [0.25, 0.5]
+    assert "| small | 0.250, 0.500 | 0.900 ± 0.000" in to_markdown(document, {})
+
+
+def test_without_a_threshold_in_every_trial_there_is_no_such_table():
+    document = summary(
+        {
+            ("small", "strict", 2): outcome(decision=by_threshold(0.25, 0.9)),
+            ("small", "strict", 3): outcome(),
+        }
+    )
+    assert document["rows"][-1]["decision"] is None
+    assert "which flatters" not in to_markdown(document, {})
+
+
 def test_a_target_that_is_not_reached_is_not_a_number():
     document = summary({("small", "paper", 2): outcome((0.7, 0.9, 0.9))})
     text = to_markdown(document, {})
