@@ -130,11 +130,15 @@ release: $(READY)  ## publish assets proven on DATA, take the README's figures, 
 
 # The four without ImageNet weights at hand learn little in few epochs: small images are enough there.
 FEW := --preset quick --epochs 1 --side 96 --threads 1
+WHOLE := --preset released --consistency 0 --label-smoothing 0.1 --body-lr-factor 0.5 --epochs 40 \
+	--finetune-lr 1e-3 --averaging 0.99 --least-recall 0.96
 STUDY := build/study
 study: $(READY)  ## what README and model card say of training: all of it on DATA (an hour and more)
 	$(BIN)/python -m pipeline compare --data $(DATA) $(FEW) --out $(STUDY)/five
 	$(BIN)/python -m pipeline compare --data $(DATA) --protocol paper --topologies \
 		squeezenet1_1,squeezenet1_1_fire6 --preset released --consistency 0 --epochs 30 --threads 1 --out $(STUDY)/squeezenet
+	$(BIN)/python -m pipeline compare --data $(DATA) --protocol paper --topologies squeezenet1_1 $(WHOLE) \
+		--threads 1 --out $(STUDY)/whole
 	$(BIN)/python -m pipeline ablate --data $(DATA) --threads 1 --out $(STUDY)/ablation
 	$(BIN)/python -m benchmarks training --data $(DATA)
 	$(BIN)/python -m benchmarks topologies --jobs 1
@@ -142,6 +146,7 @@ study: $(READY)  ## what README and model card say of training: all of it on DAT
 		--checkpoints $(STUDY)/five/trials/*-strict-seed2 --out build/benchmarks/trained
 	cp $(STUDY)/five/comparison.json docs/results/comparison.json
 	cp $(STUDY)/squeezenet/comparison.json docs/results/comparison_squeezenet.json
+	cp $(STUDY)/whole/comparison.json docs/results/comparison_whole.json
 	cp $(STUDY)/ablation/ablation.json docs/results/ablation.json
 	cp build/benchmarks/training.json build/benchmarks/topologies.json docs/results
 	cp build/benchmarks/trained/topologies.json docs/results/topologies_trained.json
