@@ -52,7 +52,7 @@ def test_what_was_changed_is_measured_anew(package: Path, tmp_path: Path, change
     if change == "content":
         (package / "Data" / "weight.bin").write_bytes(bytes(9_000))
     elif change == "name":
-        (package / "Manifest.json").rename(package / "A much longer name of the manifest.json")
+        (package / "Manifest.json").rename(package / "Manifest of a much longer name.json")
     else:
         (package / "more.bin").write_bytes(np.random.default_rng(1).bytes(500))
     assert zipped_bytes(package) == zipped_by_hand(package, tmp_path / "by_hand.zip")
