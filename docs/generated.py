@@ -263,10 +263,7 @@ def comparison_table(name: str) -> None:
     for row in document["rows"]:
         if row["stage"] != last:
             continue
-        figures = " | ".join(
-            f"{f['value']:.3f} ({f['low']:.3f} to {f['high']:.3f})"
-            for f in (row["figures"][n] for n in ("accuracy", "recall", "specificity", "auroc"))
-        )
+        figures = _intervals(row, "accuracy", "recall", "specificity", "auroc")
         epochs = ", ".join("not reached" if n is None else str(n) for n in row["target_epochs"])
         print(
             f"| {row['topology']} | {row['protocol']} | {row['initial_weights']} "
@@ -290,15 +287,20 @@ def decision_table(name: str) -> None:
         if row["decision"] is None:
             continue
         thresholds = ", ".join(f"{value:.3f}" for value in row["decision"]["thresholds"])
-        figures = " | ".join(
-            f"{f['value']:.3f} ({f['low']:.3f} to {f['high']:.3f})"
-            for f in (row["decision"]["figures"][n] for n in ("accuracy", "recall", "specificity"))
-        )
+        figures = _intervals(row["decision"], "accuracy", "recall", "specificity")
         print(f"| {row['topology']} | {row['protocol']} | {thresholds} | {figures} |")
+
+
+def _intervals(row: dict[str, Any], *names: str) -> str:
+    """Cells of figures, each with its interval."""
+    figures = (row["figures"][name] for name in names)
+    return " | ".join(f"{f['value']:.3f} ({f['low']:.3f} to {f['high']:.3f})" for f in figures)
 
 
 def topologies_table() -> None:
     """What exporting each topology takes, and what comes out."""
+    from benchmarks.drawn_network import BRANCH_SCALE
+
     document = _read("topologies.json")
     names = list(
         dict.fromkeys(
@@ -323,8 +325,8 @@ def topologies_table() -> None:
     settings, where = document["settings"], document["machine"]
     print(
         f"\nSizes in MB. {_sides(document)} px, {settings['images']} validation images and the "
-        f"hard set, {settings['jobs']} converter at a time, weights drawn at random; "
-        f"{where['processor']}, {where['cores']} cores."
+        f"hard set, {settings['jobs']} converter at a time, weights drawn at random, residual "
+        f"branches at {BRANCH_SCALE:g}; {where['processor']}, {where['cores']} cores."
     )
     _print_failed(document)
 

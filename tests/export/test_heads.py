@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from export.formats import FORMATS
+from export.formats.base import Tolerance
 from export.graph import DeployGraph, reference_answers
 from export.hard_images import hard_images
 from export.metadata import model_metadata
@@ -121,3 +122,13 @@ def test_a_wrong_weight_in_a_linear_layer_is_found(
         wrong.pixels.network.dense[1].weight[3, 4] *= 1.01
     found = check(name, precision, wrong, build(Functions), tmp_path / f"x{FORMATS[name].SUFFIX}")
     assert "dense.1.weight: 1 of 384 values" in found.parts["weights"]
+
+
+def test_rounding_that_fails_is_told_without_evidence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FORMATS["onnx"].TOLERANCES, "fp16", Tolerance(1e-9, 0.0, "tight"))
+    found = check("onnx", "fp16", build(Functions), build(Functions), tmp_path / "x.onnx")
+    assert found.status == "fail"
+    assert "PyTorch itself, holding the weights as this file does" in found.reason
+    assert "evidence" not in found.reason

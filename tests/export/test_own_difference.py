@@ -19,10 +19,11 @@ from export.parity import check_artifact
 from export.parity_images import ParityImages
 from export.reference import Reference
 from tests.conftest import make_spec
-from tests.export.conftest import Artifacts, Model
+from tests.export.conftest import ARTIFACTS, Artifacts, Model
 from tests.export.test_parity_faults import EVIDENCES, convert, faulty_graph
 
 TIGHT = Tolerance(1e-9, 0.0, "tighter than rounding, so that the clean file fails", 1e-9)
+NOTHING = Tolerance(-1.0, 0.0, "nothing is as close as that", -1.0)
 HALVES = ("onnx", "torchscript", "coreml")
 SENTENCE = "the network enlarges rounding, the file does not"
 
@@ -71,6 +72,24 @@ def test_a_clean_file_that_fails_by_its_rounding_is_told_from_a_faulty_one(
     assert faulty.parts["weights"] == "pass"
     assert faulty.status == "fail"
     assert SENTENCE not in faulty.reason
+
+
+@pytest.mark.parametrize(("name", "precision"), ARTIFACTS)
+def test_a_failing_file_of_any_format_and_precision_gets_a_verdict(
+    name: str,
+    precision: str,
+    model: Model,
+    artifacts: Artifacts,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """int8 and Core ML too, whose twins have more in them than layers."""
+    monkeypatch.setitem(FORMATS[name].TOLERANCES, precision, NOTHING)
+    found = check_artifact(
+        name, precision, artifacts[name, precision], model.held_for(name, precision)
+    )
+    assert found.status == "fail"
+    if precision != "fp16":  # the file holds the very weights that PyTorch has
+        assert SENTENCE not in found.reason
 
 
 @pytest.mark.parametrize(
