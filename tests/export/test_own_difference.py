@@ -74,6 +74,7 @@ def test_a_clean_file_that_fails_by_its_rounding_is_told_from_a_faulty_one(
     assert SENTENCE not in faulty.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "precision"), ARTIFACTS)
 def test_a_failing_file_of_any_format_and_precision_gets_a_verdict(
     name: str,
