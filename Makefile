@@ -101,13 +101,13 @@ publish-archives:  ## a GitHub release of dist/ for TAG, by gh; one that is ther
 	gh release create "$(TAG)" --verify-tag --title "$(TAG)" --notes "Assets of $(TAG)." dist/*
 
 arm64: $(READY)  ## fetch the Arm builds of the runtimes (about 730 MB; emulated off Arm)
-	$(BIN)/python -m export.foreign install arm64
+	$(BIN)/python -m export.runtimes install arm64
 
 swift: $(READY)  ## fetch a Swift compiler for the tests of ios_assets (about 550 MB; none on a Mac)
-	$(BIN)/python -m export.foreign install swift
+	$(BIN)/python -m export.runtimes install swift
 
 oldest: $(READY)  ## fetch the oldest onnxruntime that the manifest promises (about 200 MB)
-	$(BIN)/python -m export.foreign install oldest
+	$(BIN)/python -m export.runtimes install oldest
 
 GENERATED := README.md MODEL_CARD.md docs/manifest.md docs/commands.md docs/faults.md docs/preprocessing.md docs/report.md
 docs: $(READY)  ## write the generated parts of README and docs again

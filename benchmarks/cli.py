@@ -220,12 +220,12 @@ def _check(options: argparse.Namespace) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     _check(options)
-    from benchmarks.measure import measure
     from benchmarks.plot import plot_latency
     from benchmarks.results import print_table, results_document
     from benchmarks.targets import published_targets
+    from export.latency.measure import measure
+    from pipeline.atomic_files import write_bytes, write_text
     from pipeline.checkpoint import RELEASED
-    from pipeline.placement import write_bytes, write_text
     from pipeline.terminal import open_console
 
     targets = published_targets(options.assets, options.checkpoint or RELEASED)
@@ -247,8 +247,8 @@ def _run_peers(options: argparse.Namespace) -> int:
     from benchmarks.peers.document import print_peers_table, row_title
     from benchmarks.peers.run import PeersRequest, measure_peers
     from benchmarks.plot import plot_latency
+    from pipeline.atomic_files import write_bytes, write_text
     from pipeline.checkpoint import RELEASED
-    from pipeline.placement import write_bytes, write_text
     from pipeline.terminal import open_console
 
     request = PeersRequest(
@@ -272,8 +272,8 @@ def _run_peers(options: argparse.Namespace) -> int:
 
 def _run_training(options: argparse.Namespace) -> int:
     from benchmarks.training.run import measure_training, print_training_table
+    from pipeline.atomic_files import write_text
     from pipeline.errors import require
-    from pipeline.placement import write_text
     from pipeline.terminal import open_console
 
     require("fastai", "sklearn", what="timing a training")
@@ -293,7 +293,7 @@ def _run_training(options: argparse.Namespace) -> int:
 
 def _run_topologies(options: argparse.Namespace) -> int:
     from benchmarks.topologies import TopologiesRequest, measure_topologies, summary, to_json
-    from pipeline.placement import write_text
+    from pipeline.atomic_files import write_text
     from pipeline.terminal import open_console
 
     request = TopologiesRequest(

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from export.graph import PixelGraph
-from export.hard_images import hard_images
+from export.deploy.graph import PixelGraph
+from export.images.stress_images import hard_images
 from pipeline.checkpoint import write_checkpoint
-from pipeline.networks import build_network
+from pipeline.models.networks import build_network
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from pipeline.checkpoint import ModelSpec
 
 SMOOTH_IMAGES: Final = 11  # 24 with the hard set
-# Of a residual branch, which starts from 0 (`pipeline.networks`) and stays near it. What weights in
-# fp16 do to the evidence of a ResNet-152 grows with it: 3e-3 of its largest value at 0.1, as in one
-# that has learnt X-rays for 13 epochs, 1.6e-2 at 0.2, 4.8e-2 at 0.3; at 1 it is chaotic.
+# Of a residual branch, which starts from 0 (`pipeline.models.networks`) and stays near it. What
+# weights in fp16 do to the evidence of a ResNet-152 grows with it: 3e-3 of its largest value at
+# 0.1, as in one that has learnt X-rays for 13 epochs, 1.6e-2 at 0.2, 4.8e-2 at 0.3; at 1 it is
+# chaotic.
 BRANCH_SCALE: Final = 0.1
 LOGIT_SPREAD: Final = 2.0  # probabilities from 0.1 to 0.9: neither saturated nor all alike
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from benchmarks.measurement import Measurement
+    from export.latency.measurement import Measurement
 
 PERCENTILES: Final = (10, 50, 90)
 

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks.machine import machine
 from benchmarks.ratio import ratio
-from export.download import zipped_bytes
-from export.manifest import tool_versions
+from export.latency.machine import machine
+from export.publish.manifest import tool_versions
+from export.publish.zipped_size import zipped_bytes
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from benchmarks.measurement import Measurement
+    from export.latency.measurement import Measurement
 
 SCHEMA: Final = 2
 BASELINE: Final = "onnx fp32"

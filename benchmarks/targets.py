@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from benchmarks.measurement import Target
-from export.assets import FOLDERS
-from export.manifest import read_manifest
+from export.latency.measurement import Target
+from export.publish.assets import FOLDERS
+from export.publish.manifest import read_manifest
 from pipeline.checkpoint import read_spec
 
 # Where answers are compared at all (beside peers). Other precisions are judged by the parity check,

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.machine import machine
 from benchmarks.process_tree import run_watched
-from export.manifest import tool_versions
+from export.latency.machine import machine
+from export.publish.manifest import tool_versions
 from pipeline.checkpoint import ModelSpec
 from pipeline.errors import BadInput
-from pipeline.networks import NETWORKS
+from pipeline.models.networks import NETWORKS
 
 SCHEMA: Final = 2
 MEAN: Final = (0.485, 0.456, 0.406)  # of ImageNet, as in training
@@ -35,7 +35,7 @@ class TopologiesRequest:
     """What is measured.
 
     Attributes:
-        architectures: names of `pipeline.networks`; empty: all. Not with `checkpoints`.
+        architectures: names of `pipeline.models.networks`; empty: all. Not with `checkpoints`.
         side: of the images of drawn networks, in pixels.
         images: validation images for parity at most, beside the golden and hard ones.
         jobs: converters at a time.
@@ -116,7 +116,7 @@ def summary(row: Mapping[str, Any]) -> str:
 
 
 def _to_be_drawn(request: TopologiesRequest) -> list[Subject]:
-    from pipeline import phantom
+    from pipeline.data import phantom
 
     if request.data is not None:
         raise BadInput("--data goes with --checkpoints: drawn networks are exported with phantoms")
@@ -165,7 +165,7 @@ def _phantoms(request: TopologiesRequest) -> Path:
     """A data set of phantoms."""
     import shutil
 
-    from pipeline import phantom
+    from pipeline.data import phantom
 
     folder = request.build / "phantoms"
     if folder.is_dir():
@@ -176,8 +176,8 @@ def _phantoms(request: TopologiesRequest) -> Path:
 
 def _row(subject: Subject, request: TopologiesRequest, data: Path | None) -> dict[str, Any]:
     from benchmarks.drawn_network import write_drawn_checkpoint
+    from pipeline.atomic_files import staged_folder
     from pipeline.checkpoint import read_weights
-    from pipeline.placement import staged_folder
 
     place = request.build / subject.name
     checkpoint = subject.checkpoint or place / "checkpoint"

@@ -182,7 +182,7 @@ def compression_table() -> None:
     """The released compressed checkpoints, beside their parent."""
     from dataclasses import asdict
 
-    from pipeline.comparison import LIMITS
+    from pipeline.metrics.paired_comparison import LIMITS
 
     print(
         "| precision | AUROC | loss (95 % interval) | recall | labels that differ "
@@ -418,7 +418,9 @@ def released_facts() -> None:
 
 def manifest_fields() -> None:
     """The manifest, field by field, from its schema."""
-    schema = json.loads((ROOT / "export" / "manifest.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads(
+        (ROOT / "export" / "publish" / "manifest.schema.json").read_text(encoding="utf-8")
+    )
     print("| field | type | meaning |")
     print("| --- | --- | --- |")
     _print_fields(schema, "")
@@ -427,7 +429,7 @@ def manifest_fields() -> None:
 def mistakes_table() -> None:
     """Preprocessing mistakes, what each costs, and the one limit."""
     document = _read("robustness.json")
-    from export.mistakes import MISTAKES
+    from export.images.preprocessing_mistakes import MISTAKES
 
     print(
         "| mistake | what happens | seen with | flips (95 % interval) | AUROC | max \\|Δp\\| "
@@ -460,7 +462,7 @@ def mistakes_table() -> None:
 
 def mistake_sources() -> None:
     """Where each mistake is documented or reported."""
-    from export.mistakes import MISTAKES
+    from export.images.preprocessing_mistakes import MISTAKES
 
     for mistake in MISTAKES:
         links = ", ".join(f"<{url}>" for url in mistake.source.split("; "))
@@ -469,7 +471,7 @@ def mistake_sources() -> None:
 
 def golden_cases() -> None:
     """The golden images of the released model."""
-    from export.golden.image_files import golden_images
+    from export.images.golden_images import golden_images
 
     print("| case | file | allowed: any value, mean | shows |")
     print("| --- | --- | --- | --- |")
@@ -483,7 +485,9 @@ def golden_cases() -> None:
 
 def golden_fields() -> None:
     """golden.json, field by field, from its schema."""
-    schema = json.loads((ROOT / "export" / "golden.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads(
+        (ROOT / "export" / "golden" / "golden.schema.json").read_text(encoding="utf-8")
+    )
     print("| field | type | meaning |")
     print("| --- | --- | --- |")
     _print_fields(schema, "")
@@ -491,7 +495,9 @@ def golden_fields() -> None:
 
 def report_fields() -> None:
     """report.json, field by field, from its schema."""
-    schema = json.loads((ROOT / "export" / "report.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads(
+        (ROOT / "export" / "report" / "report.schema.json").read_text(encoding="utf-8")
+    )
     print("| field | type | meaning |")
     print("| --- | --- | --- |")
     _print_fields(schema, "")
@@ -522,8 +528,8 @@ def command_help() -> None:
     """`--help` of every command."""
     os.environ["COLUMNS"] = "100"
     from benchmarks import cli as benchmarks
-    from export import cli as export
-    from pipeline import cli as pipeline
+    from export.cli import main as export
+    from pipeline.cli import main as pipeline
 
     for module in (pipeline, export, benchmarks):
         parser = module._parser()
@@ -553,7 +559,9 @@ def _print_fields(schema: dict[str, Any], prefix: str) -> None:
 
 def _resolved(field: dict[str, Any]) -> dict[str, Any]:
     """A field with what it refers to; of "that or null" both types."""
-    schema = json.loads((ROOT / "export" / "manifest.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads(
+        (ROOT / "export" / "publish" / "manifest.schema.json").read_text(encoding="utf-8")
+    )
     for choice in field.get("anyOf", [field]):
         if "$ref" in choice:
             target = schema["$defs"][choice["$ref"].rpartition("/")[2]]

@@ -1,6 +1,6 @@
 """What can go wrong with an artifact; the errors of bad requests are in `pipeline.errors`.
 
-A failed comparison is a result (`export.parity.ParityResult`), not an exception.
+A failed comparison is a result (`export.parity.check.ParityResult`), not an exception.
 """
 
 from __future__ import annotations

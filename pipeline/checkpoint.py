@@ -1,11 +1,12 @@
 """The checkpoint: the seam between training and export. A folder with two files, and no pickle.
 
 ``checkpoint.json``   everything about the model (`ModelSpec`), and the hash of the weights
-``model.safetensors`` the weights, by the names of the plain torch module in `pipeline.networks`
+``model.safetensors`` the weights, by the names of the plain torch module in
+`pipeline.models.networks`
 
 A compressed checkpoint (`python -m pipeline compress`) is a folder of the same kind inside its
-parent's, named by its precision. Its weights lie on grids (`pipeline.grid`): in place of ``NAME``
-the file holds ``NAME.codes``, int8, and ``NAME.scale``.
+parent's, named by its precision. Its weights lie on grids (`pipeline.quantization_grid`): in place
+of ``NAME`` the file holds ``NAME.codes``, int8, and ``NAME.scale``.
 
 `read_spec` and `read_weights` raise `BadInput` for anything that is not whole. A checkpoint is
 identified by the SHA-256 of its JSON, which holds the SHA-256 of the weights: one hash binds
@@ -22,8 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import BadInput
-from pipeline.grid import Grid, check_grid
 from pipeline.images import RESIZE_RULE
+from pipeline.quantization_grid import Grid, check_grid
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,12 +61,13 @@ class Compression:
     """How a compressed checkpoint came from its parent.
 
     Attributes:
-        precision: ``int8``, ``w4`` or ``w3``, as in `pipeline.compression`.
+        precision: ``int8``, ``w4`` or ``w3``, as in `pipeline.compress.recipes`.
         parent_sha256: identity of the checkpoint it was made from.
         levels: largest code of each weight on a grid, by the weight's name.
         activations: scale and zero point (uint8) of each activation, by its place in the network;
             empty where activations stay in floating point.
-        comparison: with the parent, on the validation images (`pipeline.comparison`).
+        comparison: with the parent, on the validation images
+            (`pipeline.metrics.paired_comparison`).
     """
 
     precision: str
@@ -82,7 +84,7 @@ class ModelSpec:
     Attributes:
         name: identifier of the model, letters, digits and underscores; artifacts are named by it.
         version: of the trained model, raised with each release of new weights.
-        architecture: a key of `pipeline.networks.NETWORKS`.
+        architecture: a key of `pipeline.models.networks.NETWORKS`.
         labels: K class names; class order is output order, in every format.
         positive: the label that recall and threshold speak of; None for more than two classes.
         threshold: probability of `positive` from which on the decision is `positive`; None: argmax.
@@ -95,7 +97,7 @@ class ModelSpec:
         tools: versions of the packages that made it.
         intended_use: goes into every artifact.
         compression: of a compressed checkpoint; None: weights are as trained.
-        head: of an adopted fastai learner; None: the head of `pipeline.networks.Network`.
+        head: of an adopted fastai learner; None: the head of `pipeline.models.networks.Network`.
     """
 
     name: str
@@ -130,7 +132,7 @@ def write_checkpoint(
 ) -> str:
     """Write the two files of a checkpoint into an existing, staged `folder`; return its SHA-256.
 
-    The caller stages (`pipeline.placement`), since its own files may go into the same folder.
+    The caller stages (`pipeline.atomic_files`), since its own files may go into the same folder.
     Weights that are among `grids` are written as codes and scale.
     """
     import torch

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pipeline.errors import BadInput, require_between
-from pipeline.half_precision import ARITHMETICS
+from pipeline.mixed_precision import ARITHMETICS
 
-# The keys of `pipeline.networks.BODIES`, which needs torch to be asked.
+# The keys of `pipeline.models.networks.BODIES`, which needs torch to be asked.
 ARCHITECTURES: Final = (
     "squeezenet1_1",
     "squeezenet1_1_fire6",
@@ -19,14 +19,18 @@ ARCHITECTURES: Final = (
     "vgg19_bn",
 )
 
+# Raised whenever the same recipe, on the same images with the same packages, trains other weights:
+# finished trials of a comparison are then trained again (`pipeline.study.trial`).
+RECIPE_VERSION: Final = 1
+
 
 @dataclass(frozen=True)
 class TrainConfig:
     """A training run, whole. The defaults are the paper's recipe where it states one.
 
     Attributes:
-        architecture: a key of `pipeline.networks.NETWORKS`.
-        weights: ``auto``, ``imagenet`` or ``none`` (`pipeline.weights`).
+        architecture: a key of `pipeline.models.networks.NETWORKS`.
+        weights: ``auto``, ``imagenet`` or ``none`` (`pipeline.models.pretrained`).
         side: input width and height in pixels.
         mean, std: normalisation per channel RGB, in units of pixel / 255; ImageNet's.
         batch_size, seed: the paper's 16 and 2.
@@ -35,9 +39,10 @@ class TrainConfig:
         frozen_lr: peak learning rate of the first stage (one-cycle schedule, Smith 2018).
         finetune_lr: peak of the second stage for the head; the body's is `body_lr_factor` of it.
         weight_decay: decoupled (AdamW, fastai's Adam).
-        averaging: decay of the moving average of the weights (`pipeline.averaging`), 0 for none.
+        averaging: decay of the moving average of the weights
+            (`pipeline.training.weight_averaging`), 0 for none.
         consistency: weight of how differently two versions of an image are answered that different
-            filters have resized (`pipeline.consistency`), 0 for the one resize rule alone.
+            filters have resized (`pipeline.training.consistency`), 0 for the one resize rule alone.
         mixup: alpha of the blending of images (Zhang et al., arXiv:1710.09412), 0 for none.
         label_smoothing: share of the target that is spread over all classes.
         rotate_deg, zoom, lighting, flip: augmentation, each applied with probability 0.75

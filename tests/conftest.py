@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from pipeline.checkpoint import ModelSpec, write_checkpoint
-from pipeline.networks import build_network
+from pipeline.models.networks import build_network
 
 SIDE = 64
 LABELS = ("covid19", "non_covid19")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from export.check import check_published
-from export.cli import main
+from export.cli.main import main
+from export.run.check_published import check_published
 from pipeline.checkpoint import RELEASED, read_spec
 
 ROOT = Path(__file__).parent.parent
@@ -69,10 +69,10 @@ def test_fp32_agrees_on_the_validation_xrays_to_1e_5_without_a_flip() -> None:
 @needs_xrays
 @pytest.mark.slow
 def test_the_model_cards_figures_are_those_of_the_released_weights() -> None:
-    from export.graph import build_graph, reference_probs
-    from export.parity_images import gather_images
-    from pipeline.dataset import read_dataset
-    from pipeline.metrics import evaluate
+    from export.deploy.graph import build_graph, reference_probs
+    from export.images.parity_images import gather_images
+    from pipeline.data.dataset import read_dataset
+    from pipeline.metrics.classification import evaluate
 
     spec = read_spec(RELEASED)
     dataset = read_dataset(XRAYS / "metadata.csv")
@@ -91,7 +91,7 @@ def test_the_model_cards_figures_are_those_of_the_released_weights() -> None:
 def test_from_real_xrays_to_proven_assets_with_the_commands_of_the_readme(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.cli import main as pipeline
+    from pipeline.cli.main import main as pipeline
 
     monkeypatch.chdir(tmp_path)
     recipe = ["--preset", "quick", "--finetune-epochs", "1", "--side", "64", "--threads", "1"]

@@ -28,7 +28,7 @@ def test_no_pickle_and_no_picture_is_tracked_but_golden_ones_that_say_what_they_
 
 def golden(path: Path) -> bool:
     """A drawn image of a golden pack, or the tensor of one."""
-    from export.golden.image_files import MARK, golden_images
+    from export.images.golden_images import MARK, golden_images
 
     names = {image.name for image in golden_images(224)}
     folder = "/".join(path.relative_to(ROOT).parts[1:-1])

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from export import cli
+from export.cli import main as cli
 
 HERE = Path(__file__).resolve().parents[1]
 FILES = sorted((HERE / ".github" / "workflows").glob("*.yml"))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from benchmarks.peers.environment import WAY_OUT, install, is_installed
 from benchmarks.peers.register import PEERS
 from benchmarks.peers.run import chosen_peers
-from export.foreign.cache import cache_folder
+from export.runtimes.cache import cache_folder
 from pipeline.errors import MissingDependency
 from pipeline.terminal import serve
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from benchmarks.peers.sources import Sources
-    from benchmarks.protocol import Session
+    from export.latency.protocol import Session
 
 Group = Literal["ours", "pytorch", "peer", "recipe"]
 

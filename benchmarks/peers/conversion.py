@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.measurement import Status
 from benchmarks.peers import sources as sources_module
 from benchmarks.peers.base import Peer
 from benchmarks.peers.environment import WAY_OUT, is_installed, peer_python, recipe_of
 from benchmarks.peers.sources import Sources
 from export.errors import ConversionFailed
-from export.foreign.programs import last_words
+from export.latency.measurement import Status
+from export.runtimes.subprocesses import last_words
+from pipeline.atomic_files import staged_folder
 from pipeline.checkpoint import checkpoint_sha256
-from pipeline.placement import staged_folder
 
 MODEL: Final = "model"  # what the peer wrote, beside the recipe
 RECIPE_FILE: Final = "recipe.txt"

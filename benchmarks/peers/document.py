@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks.measurement import Measurement
 from benchmarks.peers.base import Peer
 from benchmarks.results import (
     FULL,
@@ -22,6 +21,7 @@ from benchmarks.results import (
     results_document,
     spread_text,
 )
+from export.latency.measurement import Measurement
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -19,9 +19,9 @@ from typing import Final
 
 import benchmarks
 from benchmarks.peers.base import Peer
-from export.foreign import cache
-from export.foreign.interpreter import ALONE, KEPT_VARIABLES
-from export.foreign.programs import run_program
+from export.runtimes import cache
+from export.runtimes.interpreter import ALONE, KEPT_VARIABLES
+from export.runtimes.subprocesses import run_program
 from pipeline.errors import MissingDependency
 
 WAY_OUT: Final = "make peers"

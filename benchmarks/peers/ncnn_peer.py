@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from benchmarks.peers.base import Group
-from benchmarks.protocol import Session
+from export.latency.protocol import Session
 
 if TYPE_CHECKING:
     from benchmarks.peers.sources import Sources

@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.measure import measure
-from benchmarks.measurement import Measurement, Target
 from benchmarks.peers.base import Peer
 from benchmarks.peers.conversion import Conversion, convert
 from benchmarks.peers.document import peers_document
@@ -19,8 +17,10 @@ from benchmarks.peers.register import PEERS
 from benchmarks.peers.sources import Sources, write_sources
 from benchmarks.results import Results
 from benchmarks.targets import published_targets
-from export.assets import FOLDERS
-from export.manifest import read_manifest
+from export.latency.measure import measure
+from export.latency.measurement import Measurement, Target
+from export.publish.assets import FOLDERS
+from export.publish.manifest import read_manifest
 from pipeline.checkpoint import checkpoint_sha256, read_spec
 from pipeline.errors import BadInput
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from benchmarks.agreement import Expected
+from export.latency.answer_check import Expected
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -57,11 +57,17 @@ def write_sources(sources: Sources) -> Expected:
     """
     import torch
 
-    from export.answers import PROBS
-    from export.graph import INPUT_NAME, ProbsAlone, build_graph, example_input, reference_probs
-    from export.hard_images import hard_images
+    from export.deploy.graph import (
+        INPUT_NAME,
+        ProbsAlone,
+        build_graph,
+        example_input,
+        reference_probs,
+    )
+    from export.deploy.outputs import PROBS
+    from export.images.stress_images import hard_images
+    from pipeline.atomic_files import make_folder
     from pipeline.checkpoint import read_spec
-    from pipeline.placement import make_folder
 
     spec = read_spec(sources.checkpoint)
     graph = build_graph(sources.checkpoint, spec)
@@ -89,7 +95,7 @@ def write_sources(sources: Sources) -> Expected:
 
 def pixel_module(checkpoint: Path) -> nn.Module:
     """For converters that take a module: float32 (1, 3, H, W), 0..255 -> float32 (1, K)."""
-    from export.graph import ProbsAlone, build_graph
+    from export.deploy.graph import ProbsAlone, build_graph
     from pipeline.checkpoint import read_spec
 
     return ProbsAlone(build_graph(checkpoint, read_spec(checkpoint)).pixels)
@@ -100,7 +106,7 @@ def stock_module(checkpoint: Path) -> nn.Module:
     from torch import nn
 
     from pipeline.checkpoint import read_spec
-    from pipeline.networks import load_network
+    from pipeline.models.networks import load_network
 
     return nn.Sequential(load_network(checkpoint, read_spec(checkpoint)), nn.Softmax(dim=1)).eval()
 

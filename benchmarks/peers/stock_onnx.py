@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.peers import stock_input
 from benchmarks.peers.base import Group
-from benchmarks.protocol import Session
+from export.latency.protocol import Session
 
 if TYPE_CHECKING:
     from benchmarks.peers.sources import Sources

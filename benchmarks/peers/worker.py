@@ -1,4 +1,4 @@
-"""One peer in one process, in its environment: serves `benchmarks.protocol`.
+"""One peer in one process, in its environment: serves `export.latency.protocol`.
 
 Arguments: the peer's module, its name, precision, the folder that its conversion filled, side in
 pixels, threads.
@@ -10,11 +10,11 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks.protocol import serve
+from export.latency.protocol import serve
 
 
 def main() -> None:
-    """Serve the commands of `benchmarks.measure`."""
+    """Serve the commands of `export.latency.measure`."""
     module, _, precision, folder, side, threads = sys.argv[1:]
     peer = import_module(module)
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks.machine import machine
-from export.foreign.programs import last_words
-from pipeline.dataset import read_dataset
+from export.latency.machine import machine
+from export.runtimes.subprocesses import last_words
+from pipeline.data.dataset import read_dataset
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:

@@ -19,14 +19,14 @@ from fastai.callback.core import Callback
 from fastai.vision import all as vision
 
 from pipeline.config import TrainConfig
-from pipeline.dataset import read_dataset
-from pipeline.learner import fit
-from pipeline.metrics import auroc
-from pipeline.networks import build_network
-from pipeline.weights import initialise_body
+from pipeline.data.dataset import read_dataset
+from pipeline.metrics.classification import auroc
+from pipeline.models.networks import build_network
+from pipeline.models.pretrained import initialise_body
+from pipeline.training.learner import fit
 
 if TYPE_CHECKING:
-    from pipeline.dataset import Dataset
+    from pipeline.data.dataset import Dataset
 
 ARCHITECTURE: Final = "squeezenet1_1"
 PLAIN_EPOCHS: Final = 10  # after the frozen one; our own recipe says its own

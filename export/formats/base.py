@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from export.answers import Answers
-    from export.graph import DeployGraph
-    from export.layers import Layer, LayerTrace
+    from export.deploy.graph import DeployGraph
+    from export.deploy.layers import Layer, LayerTrace
+    from export.deploy.outputs import Answers
     from pipeline.checkpoint import ModelSpec
 
 # Of evidence, by what is rounded; measured on 150 X-rays and the hard images as 1.3e-2 and 1e-1.
@@ -34,8 +34,8 @@ class Tolerance:
         max_flip_rate: largest allowed share of images whose decided label differs.
         reason: why these numbers.
         max_evidence_diff: largest allowed difference of evidence at any place, as a share of the
-            largest evidence of the image (`export.answers.evidence_diff`). A place has no others
-            to average with: what rounding does there is many times what it does to probabilities.
+            largest evidence of the image (`export.deploy.outputs.evidence_diff`). A place has no
+            others to average with: rounding does many times more there than to probabilities.
     """
 
     max_abs_diff: float
@@ -96,7 +96,7 @@ class Format(Runner, Protocol):
         SUFFIX: of the artifact's file or folder name.
         PLATFORMS: which asset folders take it: ``android``, ``ios``, ``web``.
         TOLERANCES: precision -> tolerance; its keys are the precisions that there are.
-        TWINS: precision -> twin of the checkpoint it is made from (`export.twins`).
+        TWINS: precision -> twin of the checkpoint it is made from (`export.deploy.variants`).
         REFUSED: precision that the format cannot take -> why.
         REQUIRES: modules that converting needs; asked with `find_spec`, nothing is imported.
         RUNTIME: module that runs the artifact here.

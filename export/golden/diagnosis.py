@@ -1,8 +1,8 @@
 """Diagnosis: an app's pixels or probabilities for a golden case are wrong. Which part is at fault?
 
 In: a case of a pack and what an app made of it: its pixels, its probabilities, or both. Out: a
-`Diagnosis`: preprocessing right, or which known mistakes (`export.mistakes`) make such pixels;
-model right, or at fault, with what it looks like.
+`Diagnosis`: preprocessing right, or which known mistakes (`export.images.preprocessing_mistakes`)
+make such pixels; model right, or at fault, with what it looks like.
 
 Pixels are told by their distance to what each mistake, and each two together, make of the image.
 Probabilities without pixels are told by running the file on all of those.
@@ -21,7 +21,7 @@ import numpy as np
 from export.errors import CannotRunHere, Unreadable
 from export.golden.pack import Case, Pack, read_pixels
 from export.golden.replay import distance, run_here, within
-from export.mistakes import MISTAKES, with_mistakes
+from export.images.preprocessing_mistakes import MISTAKES, with_mistakes
 from pipeline.errors import BadInput
 from pipeline.images import decode
 

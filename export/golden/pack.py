@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from export.formats import FORMATS
-from export.golden.image_files import GROUP, PixelTolerance, golden_images
+from export.images.golden_images import GROUP, PixelTolerance, golden_images
 from export.verify import unsafe
 from pipeline.errors import BadInput
 from pipeline.images import decode
@@ -26,7 +26,7 @@ from pipeline.images import decode
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from export.reference import References
+    from export.parity.reference import References
 
 SCHEMA: Final = 1
 PACK_FILE: Final = f"{GROUP}/golden.json"
@@ -47,7 +47,7 @@ case:
 names the mistake behind wrong pixels. Every image is drawn by a program: no patient is in them.
 Research use only; never use the model for diagnosis.
 """
-SCHEMA_FILE: Final = Path(__file__).parent.parent / "golden.schema.json"
+SCHEMA_FILE: Final = Path(__file__).parent / "golden.schema.json"
 
 
 @dataclass(frozen=True)

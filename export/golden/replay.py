@@ -16,9 +16,9 @@ import numpy as np
 
 from export.errors import CannotRunHere, Unreadable
 from export.formats import FORMATS
-from export.golden.image_files import GROUP, PixelTolerance
 from export.golden.pack import PACK_FILE, Case, Pack, read_pack
-from export.manifest import MANIFEST_FILE, read_manifest
+from export.images.golden_images import GROUP, PixelTolerance
+from export.publish.manifest import MANIFEST_FILE, read_manifest
 from pipeline.errors import BadInput
 from pipeline.images import read_image
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from export.formats.base import Runner
-    from export.reference import References
+    from export.parity.reference import References
 
 Status = Literal["pass", "fail", "not_run"]
 

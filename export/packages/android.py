@@ -131,7 +131,7 @@ def _positive(model: Mapping[str, Any]) -> int | None:
 
 
 def _threshold(model: Mapping[str, Any]) -> str | None:
-    """The threshold in float32, as `pipeline.metrics.decide` compares; the shortest digits."""
+    """The threshold in float32, as `decide` compares; the shortest digits."""
     return None if model["threshold"] is None else str(np.float32(model["threshold"]))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from export.answers import EVIDENCE
+from export.deploy.outputs import EVIDENCE
 from export.packages.render import render
 
 TEMPLATES: Final = "ios"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from textwrap import indent
 from typing import Any, Final
 
-from export.answers import EVIDENCE
+from export.deploy.outputs import EVIDENCE
 from export.packages.ios import default_model, module_name
 
 SECTION: Final = """\

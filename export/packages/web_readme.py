@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from textwrap import indent
 from typing import Any, Final
 
-from export.answers import EVIDENCE
+from export.deploy.outputs import EVIDENCE
 from export.packages.web import default_model
 
 SECTION: Final = """\

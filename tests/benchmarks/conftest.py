@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.agreement import Expected
-from benchmarks.measurement import Target
 from benchmarks.peers.environment import peer_python
+from export.latency.answer_check import Expected
+from export.latency.measurement import Target
 from tests.benchmarks import planted_peer
 
 SIDE = 8

@@ -12,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.peers.sources import Sources
-from benchmarks.protocol import Session
 from export.errors import CannotRunHere
+from export.latency.protocol import Session
 
 NAME: Final = "planted"
 TITLE: Final = "Planted"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.measurement import Measurement, Target
 from benchmarks.ratio import Ratio, paired_ratio, ratio
+from export.latency.measurement import Measurement, Target
 
 
 def test_what_slows_a_whole_round_cancels_out() -> None:

@@ -7,15 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.measurement import Measurement, Target
 from benchmarks.plot import plot_latency
-from benchmarks.results import (
-    print_table,
-    results_document,
-    size_bytes,
-    spread_text,
-)
-from export.download import zipped_bytes
+from benchmarks.results import print_table, results_document, size_bytes, spread_text
+from export.latency.measurement import Measurement, Target
+from export.publish.zipped_size import zipped_bytes
 
 FIGURES = {"load_ms": 1.0, "first_ms": 2.0, "peak_mb": 50.0, "runtime_mb": 40.0}
 

@@ -16,8 +16,8 @@ from benchmarks import topologies
 from benchmarks.cli import main
 from benchmarks.drawn_network import drawn_network
 from benchmarks.process_tree import run_watched, tree_mib
-from export.graph import DeployGraph, reference_probs
-from export.hard_images import hard_images
+from export.deploy.graph import DeployGraph, reference_probs
+from export.images.stress_images import hard_images
 from tests.conftest import make_spec, write_network
 from tests.export.conftest import tree
 

@@ -124,7 +124,7 @@ def served(folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The published page with its runtime, as `python -m export web` makes it."""
-    from export.web_site import build_site
+    from export.publish.web_site import build_site
     from tests.browser.web_app import published
 
     target = tmp_path_factory.mktemp("web") / "site"

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from export.page.sources import Source
-from export.page.write import page_of
+from export.report.page.sources import Source
+from export.report.page.write import page_of
 from tests.browser.conftest import Window
-from tests.export.page_documents import document, sources, timed, to_spec
+from tests.export.report.page_documents import document, sources, timed, to_spec
 
 Open = Callable[..., Window]
 SIZES = ("phone", "desktop")

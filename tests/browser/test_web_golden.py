@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser
 
-from export.manifest import read_manifest
 from export.packages.resize_proofs import formula_image, resize_proofs
-from export.report import to_json
+from export.publish.manifest import read_manifest
+from export.report.document import to_json
+from pipeline.atomic_files import write_text
 from pipeline.images import squish
-from pipeline.placement import write_text
 from tests.browser.conftest import BUILD
 from tests.browser.web_app import App, OpenApp, golden
 

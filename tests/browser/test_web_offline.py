@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from export.web_site import build_site
+from export.publish.web_site import build_site
 from tests.browser.conftest import served
 from tests.browser.web_app import READY, App, OpenApp, published, rereleased
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from export.manifest import MANIFEST_FILE, file_entries, read_manifest, write_manifest
+from export.publish.manifest import MANIFEST_FILE, file_entries, read_manifest, write_manifest
 from tests.browser.conftest import Window
 
 ROOT: Final = Path(__file__).parents[2]

@@ -21,17 +21,16 @@ from filelock import FileLock
 from rich.console import Console
 from torch import nn
 
-from export.answers import Answers
-from export.conversion import Conversion, artifact_name
+from export.deploy.graph import DeployGraph, PixelGraph, build_graph, reference_answers
+from export.deploy.metadata import model_metadata
+from export.deploy.outputs import Answers
 from export.formats import FORMATS
-from export.graph import DeployGraph, PixelGraph, build_graph, reference_answers
-from export.hard_images import hard_images
-from export.metadata import model_metadata
-from export.parity import ParityResult, check_artifact
-from export.parity_images import ParityImages
-from export.reference import Reference, References
-from export.run import ExportRequest, export_all
-from pipeline.activations import calibrate
+from export.images.parity_images import ParityImages
+from export.images.stress_images import hard_images
+from export.parity.check import ParityResult, check_artifact
+from export.parity.reference import Reference, References
+from export.run.convert import Conversion, artifact_name
+from export.run.export_all import ExportRequest, export_all
 from pipeline.checkpoint import (
     Compression,
     ModelSpec,
@@ -39,9 +38,10 @@ from pipeline.checkpoint import (
     read_spec,
     write_checkpoint,
 )
-from pipeline.grid import Grid, short_scale
-from pipeline.networks import build_network, load_network
-from pipeline.rounding import weighted_layers
+from pipeline.compress.activation_quantization import calibrate
+from pipeline.compress.gptq import weighted_layers
+from pipeline.models.networks import build_network, load_network
+from pipeline.quantization_grid import Grid, short_scale
 from tests.conftest import LABELS, make_spec, write_images
 
 ARTIFACTS = [(name, precision) for name in FORMATS for precision in FORMATS[name].TOLERANCES]
@@ -347,8 +347,8 @@ def converted(
 ) -> StandIn:
     """Exports take the session's artifacts instead of converting; checks are remembered."""
     stand_in = StandIn(artifacts)
-    monkeypatch.setattr("export.run.convert_all", stand_in.convert_all)
-    monkeypatch.setattr("export.run.check_artifact", remembered)
+    monkeypatch.setattr("export.run.export_all.convert_all", stand_in.convert_all)
+    monkeypatch.setattr("export.run.export_all.check_artifact", remembered)
     return stand_in
 
 

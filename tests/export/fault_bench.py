@@ -1,8 +1,9 @@
 """The fault bench: files and asset folders that are wrong in one known way, as data.
 
-`FAULTS` must each be caught by `export.parity` or `export.check`; `CONTROLS` change bytes and
-nothing else, and must pass. Every one is a real artifact of a tiny checkpoint, in every format that
-can have the fault. ``python -m tests.export.fault_bench`` prints what caught what as JSON.
+`FAULTS` must each be caught by `export.parity.check` or `export.run.check_published`; `CONTROLS`
+change bytes and nothing else, and must pass. Every one is a real artifact of a tiny checkpoint, in
+every format that can have the fault. ``python -m tests.export.fault_bench`` prints what caught what
+as JSON.
 """
 
 from __future__ import annotations
@@ -25,23 +26,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.answers import EVIDENCE
-from export.assets import FOLDERS, publish
-from export.check import check_published, damaged_files
-from export.coreml_evaluator.package import (
+from export.deploy.graph import DeployGraph, Outputs, PixelGraph
+from export.deploy.metadata import model_metadata
+from export.deploy.outputs import EVIDENCE
+from export.formats import FORMATS
+from export.formats.coreml.evaluator.package import (
     RECORD_BYTES,
     read_specification,
     specification_path,
 )
-from export.formats import FORMATS
-from export.formats.coreml_blobs import replace_operations, typed_value
-from export.graph import DeployGraph, Outputs, PixelGraph
-from export.manifest import MANIFEST_FILE, Published, file_entries, read_manifest
-from export.metadata import model_metadata
-from export.parity import ParityResult, check_artifact
-from export.promotion import Promotion
+from export.formats.coreml.weight_blobs import replace_operations, typed_value
+from export.parity.check import ParityResult, check_artifact
+from export.parity.quality_gate import Promotion
+from export.publish.assets import FOLDERS, publish
+from export.publish.manifest import MANIFEST_FILE, Published, file_entries, read_manifest
+from export.run.check_published import check_published, damaged_files
 from pipeline.checkpoint import ModelSpec, write_checkpoint
-from pipeline.networks import load_network
+from pipeline.models.networks import load_network
 from tests.conftest import LABELS, make_spec, write_images
 from tests.export.conftest import Model, read_model, write_sensitive_network
 

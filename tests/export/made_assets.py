@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from export.assets import FOLDERS, ExtraFiles, publish
 from export.formats.base import Description, Port
-from export.manifest import MANIFEST_FILE, SCHEMA, SUM_FILE, Published
-from export.parity import Agreement, ParityResult
-from export.promotion import Promotion
+from export.parity.check import Agreement, ParityResult
+from export.parity.quality_gate import Promotion
+from export.publish.assets import FOLDERS, ExtraFiles, publish
+from export.publish.manifest import MANIFEST_FILE, SCHEMA, SUM_FILE, Published
 from tests.conftest import make_spec
 
 PASSED = ParityResult(

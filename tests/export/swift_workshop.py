@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from export.foreign.swift import INSIDE, run_swift
 from export.packages.ios import package_files
+from export.runtimes.swift import INSIDE, run_swift
 
 STAND_INS = Path(__file__).parent / "swift"
 # In the order of their imports.

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 import torch
 
-from export.conversion import artifact_name
+from export.deploy.graph import DeployGraph, PixelGraph
+from export.deploy.metadata import model_metadata
 from export.formats import FORMATS
-from export.graph import DeployGraph, PixelGraph
-from export.metadata import model_metadata
-from export.parity import ParityResult, check_artifact
+from export.parity.check import ParityResult, check_artifact
+from export.run.convert import artifact_name
 from pipeline.checkpoint import ModelSpec
-from pipeline.grid import Grid, short_scale
+from pipeline.quantization_grid import Grid, short_scale
 from tests.conftest import make_spec
 from tests.export.conftest import (
     COMPRESSED,

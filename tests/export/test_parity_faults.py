@@ -18,10 +18,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from export.deploy.graph import DeployGraph, Outputs, PixelGraph
+from export.deploy.metadata import model_metadata
 from export.formats import FORMATS
-from export.graph import DeployGraph, Outputs, PixelGraph
-from export.metadata import model_metadata
-from export.parity import ParityResult, check_artifact
+from export.parity.check import ParityResult, check_artifact
 from tests.conftest import make_spec
 from tests.export.conftest import (
     ARTIFACTS,

@@ -21,19 +21,19 @@ from torchvision.models.densenet import DenseNet
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from benchmarks.drawn_network import calibrate, drawn_network
-from export.coreml_evaluator.evaluate import load_program
+from export.deploy.graph import DeployGraph, reference_answers
+from export.deploy.layer_order import network_layers
+from export.deploy.metadata import model_metadata
 from export.formats import FORMATS
-from export.formats.lite_unpickler import read_pickle
-from export.graph import DeployGraph, reference_answers
-from export.hard_images import hard_images
-from export.metadata import model_metadata
-from export.network_layers import network_layers
-from export.own_difference import own_difference
-from export.parity import check_artifact
-from export.parity_images import ParityImages
-from export.reference import Reference
-from export.weight_check import weight_violations
-from pipeline.networks import NETWORKS, Network
+from export.formats.coreml.evaluator.evaluate import load_program
+from export.formats.torchscript.safe_unpickler import read_pickle
+from export.images.parity_images import ParityImages
+from export.images.stress_images import hard_images
+from export.parity.check import check_artifact
+from export.parity.reference import Reference
+from export.parity.rounding_amplification import own_difference
+from export.parity.weights import weight_violations
+from pipeline.models.networks import NETWORKS, Network
 from tests.conftest import make_spec
 from tests.export.conftest import PLAIN
 

@@ -17,9 +17,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from export import cli, verify
-from export.assets import FOLDERS
-from export.manifest import SCHEMA, SCHEMA_FILE, file_entries
+from export import verify
+from export.cli import main as cli
+from export.publish.assets import FOLDERS
+from export.publish.manifest import SCHEMA, SCHEMA_FILE, file_entries
 from export.verify import CannotCheck, Difference, main
 from tests.export.conftest import tree
 from tests.export.made_assets import ANDROID, age, edit_manifest, write_assets

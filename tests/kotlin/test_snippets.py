@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from export.snippets import KOTLIN, snippets
+from export.packages.snippets import KOTLIN, snippets
 from tests.kotlin.toolchain import MissingToolchain, Toolchain, find_toolchain
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.images import read_image
-from pipeline.metrics import decide
+from pipeline.metrics.classification import decide
 
 ORIENTATION: Final = 0x0112  # the EXIF tag
 SIDES: Final = (224, 64, 33, 1)

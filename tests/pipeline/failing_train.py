@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import images
-from pipeline.cli import main
-from pipeline.distributed import rank
+from pipeline.cli.main import main
 from pipeline.errors import BadInput
+from pipeline.training.distributed import rank
 
 READ = images.read_image
 reads: list[Path] = []

@@ -14,10 +14,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from pipeline.config import TrainConfig
-from pipeline.dataset import read_dataset
-from pipeline.distributed import process_group, rank
-from pipeline.learner import fit
-from pipeline.networks import build_network
+from pipeline.data.dataset import read_dataset
+from pipeline.models.networks import build_network
+from pipeline.training.distributed import process_group, rank
+from pipeline.training.learner import fit
 from tests.conftest import SIDE
 
 PLAIN = TrainConfig(

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import TrainConfig
-from pipeline.dataset import Dataset, Sample
-from pipeline.protocols import Ruling, make_pool
-from pipeline.study import Study
-from pipeline.study_summary import Outcome, summarise
-from pipeline.trial import Trial
+from pipeline.data.dataset import Dataset, Sample
+from pipeline.study.protocols import Ruling, make_pool
+from pipeline.study.study import Study
+from pipeline.study.summary import Outcome, summarise
+from pipeline.study.trial import Trial
 
 LABELS = ("ill", "well")
 CONFIG = TrainConfig(frozen_epochs=1, finetune_epochs=2, batch_size=10)

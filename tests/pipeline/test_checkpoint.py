@@ -25,8 +25,8 @@ from pipeline.checkpoint import (
     write_checkpoint,
 )
 from pipeline.errors import BadInput
-from pipeline.grid import Grid
-from pipeline.networks import build_network, load_network
+from pipeline.models.networks import build_network, load_network
+from pipeline.quantization_grid import Grid
 from tests.conftest import LABELS, make_spec
 
 WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([-1.5])}

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.config import ARCHITECTURES, PRESETS, TrainConfig
 from pipeline.errors import BadInput
-from pipeline.networks import NETWORKS
+from pipeline.models.networks import NETWORKS
 
 LIMITS = {
     "averaging": (0, 0.9999),

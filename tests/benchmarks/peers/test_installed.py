@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.agreement import Expected
-from benchmarks.measure import measure
 from benchmarks.peers.conversion import convert
 from benchmarks.peers.environment import is_installed
 from benchmarks.peers.register import PEERS
 from benchmarks.peers.run import peer_targets
 from benchmarks.peers.sources import Sources, write_sources
+from export.latency.answer_check import Expected
+from export.latency.measure import measure
 
 pytestmark = pytest.mark.slow
 SIDE = 64

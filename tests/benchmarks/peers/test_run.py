@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks.agreement import Expected
-from benchmarks.measurement import Measurement, Target
 from benchmarks.peers import ncnn_peer, run
 from benchmarks.peers.document import peers_document, print_peers_table
 from benchmarks.plot import plot_latency
 from benchmarks.results import Results
+from export.latency.answer_check import Expected
+from export.latency.measurement import Measurement, Target
 from pipeline.checkpoint import checkpoint_sha256
 from pipeline.errors import BadInput
 from tests.benchmarks import planted_peer

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.peers.sources import Sources, stock_module, write_sources
 from benchmarks.peers.stock_input import normaliser, write_normalisation
-from export.graph import build_graph
+from export.deploy.graph import build_graph
 from pipeline.checkpoint import read_spec
 
 pytestmark = pytest.mark.slow

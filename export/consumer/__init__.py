@@ -1,0 +1,1 @@
+"""What a developer of an app runs on a folder that was pulled. The standard library is enough."""

@@ -1,0 +1,279 @@
+"""A package as a function: images in, probabilities by label and evidence out.
+
+Arithmetic is float32; every output that the program declares FLOAT16 is rounded to it, which is
+what torch's own half kernels give too, since they sum in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from export.deploy.outputs import EVIDENCE
+from export.errors import Unreadable
+from export.formats.coreml.evaluator.constants import CONSTEXPRS, decompress
+from export.formats.coreml.evaluator.interface import check_interface
+from export.formats.coreml.evaluator.operations import operate, tensor
+from export.formats.coreml.evaluator.package import Package, read_package
+from export.formats.coreml.evaluator.values import read_value, tensor_shape, type_name
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+RGB, BGR = 20, 30  # FeatureTypes.proto, ImageFeatureType.ColorSpace
+SELECTING: Final = {
+    "concat",
+    "max_pool",
+    "reduce_max",
+    "relu",
+    "reshape",
+}  # each output is an input, or 0
+Watch = Callable[[str, str, Tensor], None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation that computes: its type, where its arguments come from, and its output.
+
+    Attributes:
+        arguments: name -> constant as stored, or `Reference`, or a list of references.
+        prepared: the same, constants as `operations` compute with them.
+        output: name of the output.
+        half: whether the output is declared FLOAT16.
+        rounds: whether it has to be rounded to it; a maximum of fp16 numbers is one already.
+        shape: declared shape of the output.
+        spent: values that no later step takes.
+    """
+
+    operation: str
+    arguments: Mapping[str, Any]
+    prepared: Mapping[str, Any]
+    output: str
+    half: bool
+    rounds: bool
+    shape: tuple[int, ...]
+    spent: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The value of that name, computed by an earlier step."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Program:
+    """A package, ready to run.
+
+    Attributes:
+        steps: in order.
+        constants: name -> decompressed constant, for whoever wants to look at weights.
+        image: name of the input; `size` its (width, height); `colour` `RGB` or `BGR`.
+        probabilities: name of the value that `classify` takes; `labels` its class names.
+        evidence: name of the output of that name; empty if there is none.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+    constants: Mapping[str, Any]
+    image: str
+    size: tuple[int, int]
+    colour: int
+    probabilities: str
+    labels: tuple[str, ...]
+    evidence: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a program answers to an image: label -> probability, and evidence (1, K, h, w)."""
+
+    by_label: Mapping[str, float]
+    evidence: NDArray[np.float32] | None = None
+
+
+def load_program(path: Path) -> Program:
+    """Read and decompress a saved package.
+
+    Raises:
+        Unreadable: damaged, or with an operation, type or layout that is not known here.
+    """
+    return _build(read_package(path))
+
+
+def evaluate(
+    program: Program,
+    image: NDArray[np.uint8],
+    *,
+    round_half: bool = True,
+    watch: Watch | None = None,
+) -> Evaluation:
+    """Run one image.
+
+    Args:
+        program: from `load_program`.
+        image: uint8 (H, W, 3) RGB, as Core ML would be given it.
+        round_half: round outputs declared FLOAT16; without it, what is left is the structure.
+        watch: called with operation, output name and value after each step.
+
+    Raises:
+        Unreadable: the program does not fit together.
+    """
+    if image.shape != (program.size[1], program.size[0], 3):
+        raise Unreadable(f"{program.name} takes {program.size} px, the image is {image.shape}")
+    ordered = image[..., ::-1] if program.colour == BGR else image
+    # In channels-last, which torch knows by the strides, that of the batch included: it computes
+    # the first and largest convolution and pooling many times faster there, to the same numbers.
+    pixels = torch.from_numpy(ordered.astype(np.float32, order="C")[None]).permute(0, 3, 1, 2)
+    values: dict[str, Tensor] = {program.image: pixels}
+    with torch.inference_mode():
+        for step in program.steps:
+            arguments = {k: _resolve(v, values) for k, v in step.prepared.items()}
+            value = operate(step.operation, arguments)
+            if tuple(value.shape) != step.shape:
+                raise Unreadable(
+                    f"{program.name}: {step.output} is {tuple(value.shape)}, declared {step.shape}"
+                )
+            if step.rounds and round_half:
+                value = value.to(torch.float16).to(torch.float32)
+            values[step.output] = value
+            if watch is not None:
+                watch(step.operation, step.output, value)
+            for name in step.spent:  # its memory serves again, which is half of the time
+                del values[name]
+    probs = values[program.probabilities].reshape(-1).tolist()
+    if len(probs) != len(program.labels):
+        raise Unreadable(f"{len(probs)} probabilities for {len(program.labels)} labels")
+    evidence = values[program.evidence].numpy() if program.evidence else None
+    return Evaluation(dict(zip(program.labels, probs, strict=True)), evidence)
+
+
+def _build(package: Package) -> Program:
+    functions = package.document.mlProgram.functions
+    if list(functions) != ["main"]:
+        raise Unreadable(f"{package.name}: functions {list(functions)}, expected main alone")
+    blocks = functions["main"].block_specializations
+    block = blocks[functions["main"].opset]
+    description = package.document.description
+    if len(description.input) != 1 or description.input[0].type.WhichOneof("Type") != "imageType":
+        raise Unreadable(f"{package.name}: expected one input that is an image")
+    image = description.input[0].type.imageType
+    if image.colorSpace not in (RGB, BGR):
+        raise Unreadable(f"{package.name}: colour space {image.colorSpace} is not known here")
+    constants: dict[str, Any] = {}
+    steps: list[Step] = []
+    halves: set[str] = set()
+    probabilities, labels = "", ()
+    for operation in block.operations:
+        arguments = _arguments(operation, constants, package)
+        if operation.type == "const":
+            constants[operation.outputs[0].name] = arguments["val"]
+        elif operation.type in CONSTEXPRS or operation.type.startswith("constexpr_"):
+            made = decompress(operation.type, arguments)
+            for output, value in zip(operation.outputs, made, strict=True):
+                constants[output.name] = value
+        elif operation.type == "classify":
+            check_interface(package, functions["main"], operation)
+            reference = arguments["probabilities"]
+            probabilities, labels = reference.name, tuple(arguments["classes"])
+        else:
+            steps.append(_step(operation, arguments, halves))
+            if steps[-1].half:
+                halves.add(steps[-1].output)
+    if not labels:
+        raise Unreadable(f"{package.name} is not a classifier")
+    size = (image.width, image.height)
+    evidence = EVIDENCE if EVIDENCE in block.outputs else ""
+    return Program(
+        package.name,
+        _with_spent(steps, {probabilities, evidence}),
+        constants,
+        description.input[0].name,
+        size,
+        image.colorSpace,
+        probabilities,
+        labels,
+        evidence,
+    )
+
+
+def _step(operation: Any, arguments: Mapping[str, Any], halves: Set[str]) -> Step:
+    """One operation that computes; `halves` are the values before it that are FLOAT16."""
+    if len(operation.outputs) != 1:
+        raise Unreadable(f"operation {operation.type} with several outputs")
+    output = operation.outputs[0]
+    half = type_name(output.type.tensorType.dataType) == "FLOAT16"
+    selected = operation.type in SELECTING and _taken(arguments) <= halves
+    return Step(
+        operation.type,
+        arguments,
+        {name: _prepare(value) for name, value in arguments.items()},
+        output.name,
+        half,
+        half and not selected,
+        tensor_shape(output.type.tensorType),
+    )
+
+
+IGNORED: Final = {"name"}  # of an operation, for people
+
+
+def _arguments(operation: Any, constants: Mapping[str, Any], package: Package) -> dict[str, Any]:
+    """Arguments of an operation: constants as they are, computed values as references."""
+    arguments: dict[str, Any] = {
+        name: read_value(value, package)
+        for name, value in operation.attributes.items()
+        if name not in IGNORED
+    }
+    for name, argument in operation.inputs.items():
+        bound = [_bound(binding, constants, package) for binding in argument.arguments]
+        is_list = name == "values"
+        arguments[name] = bound if is_list else bound[0]
+    return arguments
+
+
+def _bound(binding: Any, constants: Mapping[str, Any], package: Package) -> Any:
+    if binding.WhichOneof("binding") == "value":
+        return read_value(binding.value, package)
+    return constants.get(binding.name, Reference(binding.name))
+
+
+def _with_spent(steps: Sequence[Step], results: Set[str]) -> tuple[Step, ...]:
+    """The steps, each with the values that it is the last to take, `results` left out."""
+    later = set(results)
+    reversed_steps = []
+    for step in reversed(steps):
+        taken = _taken(step.arguments)
+        reversed_steps.append(replace(step, spent=frozenset(taken - later)))
+        later |= taken
+    return tuple(reversed(reversed_steps))
+
+
+def _prepare(argument: Any) -> Any:
+    """A constant of floats as a tensor, once and not for each image; anything else as it is."""
+    if isinstance(argument, np.ndarray) and np.issubdtype(argument.dtype, np.floating):
+        return tensor(argument)
+    return argument
+
+
+def _taken(arguments: Mapping[str, Any]) -> set[str]:
+    """Names of the computed values among arguments."""
+    lists = (value if isinstance(value, list) else [value] for value in arguments.values())
+    return {item.name for items in lists for item in items if isinstance(item, Reference)}
+
+
+def _resolve(argument: Any, values: Mapping[str, Tensor]) -> Any:
+    if isinstance(argument, list):
+        return [_resolve(item, values) for item in argument]
+    if isinstance(argument, Reference):
+        if argument.name not in values:
+            raise Unreadable(f"{argument.name} is used before it is computed")
+        return values[argument.name]
+    return argument

@@ -1,0 +1,69 @@
+"""The second output of a Core ML classifier: the evidence, beside label and probabilities.
+
+In: a document whose program coremltools wrote, with the outputs of a classifier. Out: the same
+program, which also gives out what its mean takes: a value that it has anyway, in float32 also where
+arithmetic is in fp16. So it costs nothing, and neither label nor probability changes.
+
+coremltools 9.0 cannot write it: told the type of a further output, its exporter counts a
+classifier's own two outputs among those it was told of (converters/mil/backend/mil/load.py,
+`get_func_output`); untold, the output of an fp16 program is fp16.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from export.deploy.outputs import EVIDENCE
+from export.errors import ConversionFailed
+from export.formats.coreml.evaluator.values import tensor_shape, type_name
+
+FLOAT32: Final = 65568  # FeatureTypes.proto, ArrayFeatureType.ArrayDataType
+
+
+def give_out_evidence(document: Any, shape: tuple[int, ...]) -> None:
+    """Rewrite a `Model_pb2.Model` in place.
+
+    Args:
+        document: of a program in which nothing is renamed yet, constants being operations.
+        shape: that the evidence has, (1, K, h, w).
+
+    Raises:
+        ConversionFailed: no mean, or more than one, is taken of a float32 value of that shape.
+    """
+    (function,) = document.mlProgram.functions.values()
+    block = function.block_specializations[function.opset]
+    value = _averaged(block, shape)
+    before = value.name
+    value.name = EVIDENCE
+    for operation in block.operations:
+        for argument in operation.inputs.values():
+            for binding in argument.arguments:
+                if binding.name == before:
+                    binding.name = EVIDENCE
+    block.outputs.append(EVIDENCE)
+    port = document.description.output.add()
+    port.name = EVIDENCE
+    port.type.multiArrayType.dataType = FLOAT32
+    port.type.multiArrayType.shape.extend(shape)
+
+
+def _averaged(block: Any, shape: tuple[int, ...]) -> Any:
+    """The one value of this shape, in float32, that a mean is taken of."""
+    made = {value.name: value for operation in block.operations for value in operation.outputs}
+    averaged = {
+        operation.inputs["x"].arguments[0].name
+        for operation in block.operations
+        if operation.type == "reduce_mean"
+    }
+    found = {name: _kind(made[name]) for name in averaged if name in made}
+    fitting = [name for name, kind in found.items() if kind == ("FLOAT32", shape)]
+    if len(fitting) != 1:
+        raise ConversionFailed(
+            f"the program averages {sorted(found.values())}; evidence is FLOAT32 {shape}, once"
+        )
+    return made[fitting[0]]
+
+
+def _kind(value: Any) -> tuple[str, tuple[int, ...]]:
+    tensor = value.type.tensorType
+    return type_name(tensor.dataType), tensor_shape(tensor)

@@ -1,0 +1,56 @@
+"""ONNX Runtime as an app uses it: shared by the two formats that it loads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from export.deploy.outputs import Answers, gathered, named
+from export.errors import CannotRunHere, Unreadable
+from export.formats.base import Port
+from pipeline.errors import install_command, missing_modules
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def load_session(path: Path, threads: int) -> Any:
+    """An `onnxruntime.InferenceSession` on the CPU with default options but the thread count.
+
+    Raises:
+        CannotRunHere: onnxruntime is not installed.
+        Unreadable: onnxruntime refuses the file.
+    """
+    missing = missing_modules(("onnxruntime",))
+    if missing:
+        raise CannotRunHere(f"onnxruntime is not installed; {install_command(missing)}")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # its warnings about our own choices are not news
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions share no base but this
+        raise Unreadable(f"onnxruntime cannot load {path.name}: {error}") from error
+
+
+def run_session(session: Any, images: NDArray[np.uint8]) -> Answers:
+    """Answers to uint8 (N, H, W, 3), one call an image."""
+    name = session.get_inputs()[0].name
+    outputs = [output.name for output in session.get_outputs()]
+    return gathered(named(outputs, session.run(None, {name: image[None]})) for image in images)
+
+
+def session_ports(session: Any) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+    """Inputs and outputs as onnxruntime read them from the file."""
+    return _ports(session.get_inputs()), _ports(session.get_outputs())
+
+
+def _ports(arguments: list[Any]) -> tuple[Port, ...]:
+    dtypes = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(float16)": "float16"}
+    return tuple(
+        Port(a.name, dtypes.get(a.type, a.type), tuple(int(n) for n in a.shape)) for a in arguments
+    )

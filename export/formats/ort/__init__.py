@@ -1,0 +1,1 @@
+"""ORT format: ONNX, optimised and stored as onnxruntime keeps it."""

@@ -1,0 +1,39 @@
+"""The nodes of an ORT file in the order in which a program would call them.
+
+In: the graph of the file, which lists nodes as its optimiser left them. Out: the nodes by
+`call_order`, also where the sum of a residual block was fused into a convolution.
+"""
+
+from __future__ import annotations
+
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, Final
+
+from export.deploy.call_order import call_order
+from export.errors import Unreadable
+
+SUMMAND: Final = {b"FusedConv": 3}  # operation -> the input that is added to what it computes
+
+
+def in_call_order(graph: Any) -> list[Any]:
+    """All nodes of a flatbuffer's graph.
+
+    Raises:
+        Unreadable: they need each other in a circle.
+    """
+    nodes = [graph.Nodes(i) for i in range(graph.NodesLength())]
+    made_by = {n.Outputs(j): i for i, n in enumerate(nodes) for j in range(n.OutputsLength())}
+    before: list[list[int]] = []  # of each node, the nodes called before it
+    beside: list[list[int]] = []  # those whose result it adds to its own
+    for node in nodes:
+        inputs = [node.Inputs(j) for j in range(node.InputsLength())]
+        summand = SUMMAND.get(node.OpType(), len(inputs))
+        before.append([made_by[name] for name in inputs[:summand] if name in made_by])
+        beside.append([made_by[name] for name in inputs[summand:] if name in made_by])
+    try:
+        TopologicalSorter({i: [*before[i], *beside[i]] for i in range(len(nodes))}).prepare()
+    except CycleError as error:
+        raise Unreadable("the nodes of the ORT file need each other in a circle") from error
+    results = [graph.Outputs(i) for i in range(graph.OutputsLength())]
+    ends = [made_by[name] for name in results if name in made_by]
+    return [nodes[i] for i in call_order([*ends, *range(len(nodes))], before, beside)]

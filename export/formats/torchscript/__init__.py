@@ -1,0 +1,1 @@
+"""TorchScript-lite: what PyTorch's mobile interpreter loads."""

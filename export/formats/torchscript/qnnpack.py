@@ -1,0 +1,63 @@
+"""A network in integer arithmetic: QNNPACK's kernels, as torch's FX quantisation places them.
+
+In: the deploy graph of an int8 twin, whose rounding places and grids are already in it. Out: a
+traced module. Between the first and the last layer all tensors are uint8.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from export.deploy.graph import example_input
+from export.errors import ConversionFailed
+from export.formats.torchscript.row_normalisation import RowGraph
+
+if TYPE_CHECKING:
+    from export.deploy.graph import DeployGraph
+    from pipeline.checkpoint import ModelSpec
+
+ENGINE: Final = "qnnpack"
+
+
+def integer_network(graph: DeployGraph, spec: ModelSpec) -> Any:
+    """The graph traced with integer kernels in the places of its rounded arithmetic.
+
+    To be called, and what it gives to be saved, inside `qnnpack`.
+
+    Raises:
+        ConversionFailed: the graph is not of an int8 twin.
+    """
+    from torch.ao.quantization.backend_config import get_qnnpack_backend_config
+    from torch.ao.quantization.quantize_fx import convert_fx
+
+    if not isinstance(graph.pixels.network, torch.fx.GraphModule):
+        raise ConversionFailed(
+            "int8 is made from an int8 twin (export.deploy.variants), not from this graph"
+        )
+    integer = convert_fx(
+        copy.deepcopy(graph.pixels.network), backend_config=get_qnnpack_backend_config()
+    )
+    integer_graph = RowGraph(integer, graph, spec.side).eval()
+    return torch.jit.trace(integer_graph, example_input(spec))  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def qnnpack() -> Iterator[None]:
+    """Integer kernels of QNNPACK, in here: another engine packs layers in another layout.
+
+    Raises:
+        ConversionFailed: this torch has no QNNPACK.
+    """
+    before = torch.backends.quantized.engine
+    if ENGINE not in torch.backends.quantized.supported_engines:
+        raise ConversionFailed(f"torch {torch.__version__} is built without QNNPACK")
+    torch.backends.quantized.engine = ENGINE
+    try:
+        yield
+    finally:
+        torch.backends.quantized.engine = before

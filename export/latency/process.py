@@ -1,0 +1,115 @@
+"""The process that runs one target, as `export.latency.measure` sees it: asked line by line."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import tempfile
+from contextlib import suppress
+from typing import Any, Final
+
+from export.latency.answer_check import Expected, disagreement
+from export.latency.measurement import Measurement, Status, Target
+from export.runtimes.subprocesses import last_words
+
+ANSWER_TIMEOUT_S: Final = 180  # starting torch on a busy machine, or a round of a slow target
+BAD_ENDS: Final[tuple[Status, ...]] = ("not_run", "failed")
+
+
+class TargetProcess:
+    """A process that speaks `export.latency.protocol`, and what it has said so far."""
+
+    def __init__(self, target: Target, threads: int) -> None:
+        self.target, self.threads = target, threads
+        self.said: dict[str, Any] = {}
+        self.rounds_ms: list[tuple[float, ...]] = []
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
+        arguments = (target.format, target.precision, target.path, target.side, threads)
+        variables = os.environ if target.variables is None else target.variables
+        self.process = subprocess.Popen(
+            [*target.worker, *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+            env={**variables, "OMP_NUM_THREADS": str(threads)},
+        )
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked more."""
+        return not self.said.keys() & set(BAD_ENDS)
+
+    def ask(self, command: str) -> dict[str, Any]:
+        """Say a line and wait for the answer; nothing if it has ended badly before."""
+        if not self.alive:
+            return {}
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):  # `answer` then finds the process gone
+            self.process.stdin.write(f"{command}\n")
+            self.process.stdin.flush()
+        return self.answer()
+
+    def answer(self) -> dict[str, Any]:
+        """Wait for the next answer; a process that died or hangs has failed."""
+        pipe = self.process.stdout
+        assert pipe is not None
+        # One answer per question: nothing is left in the pipe's buffer when it is waited for.
+        if select.select([pipe], [], [], ANSWER_TIMEOUT_S)[0]:
+            line = pipe.readline()
+            said: dict[str, Any] = json.loads(line) if line else {"failed": self._last_words()}
+        else:
+            self.process.kill()
+            said = {"failed": f"no answer in {ANSWER_TIMEOUT_S} s"}
+        self.said |= said
+        return said
+
+    def take_round(self, seconds: float, count: bool) -> None:
+        """Let it infer for so long; `count` its latencies, or not."""
+        latencies = self.ask(f"round {seconds}").get("latencies_ms")
+        if latencies and count:
+            self.rounds_ms.append(tuple(latencies))
+
+    def check(self, expected: Expected) -> None:
+        """Hold its answers against PyTorch's; one that is too far off has failed."""
+        probs = self.ask(f"probs {expected.images_file}").get("probs")
+        if probs is not None:
+            largest, why = disagreement(probs, expected, self.target.limit)
+            self.said["max_abs_diff"] = largest
+            if why:
+                self.said["failed"] = why
+
+    def measurement(self) -> Measurement:
+        """All that it said."""
+        status: Status = next((s for s in BAD_ENDS if s in self.said), "done")
+        figures = ("load_ms", "first_ms", "peak_mb", "runtime_mb", "max_abs_diff")
+        return Measurement(
+            self.target,
+            self.threads,
+            status=status,
+            reason=last_words(str(self.said.get(status, "")), 1),
+            rounds_ms=tuple(self.rounds_ms),
+            detail=self.said.get("detail", ""),
+            **{name: self.said.get(name) for name in figures},
+        )
+
+    def close(self) -> None:
+        """End it, whatever it is doing."""
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            with suppress(BrokenPipeError):
+                pipe.close()
+        self.process.kill()
+        self.process.wait()
+        self.errors.close()
+
+    def _last_words(self) -> str:
+        """Why a process is gone that did not say so itself."""
+        code = self.process.wait()
+        self.errors.seek(0)
+        words = last_words(self.errors.read().decode(errors="replace"), 1)
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return f"its process ended with {how}" + (f" ({words})" if words else "")

@@ -1,0 +1,124 @@
+"""What is said between `export.latency.measure` and the process that runs one target.
+
+Line by line on stdin, one JSON object per line on stdout::
+
+                    {"runtime_mb": ...}             once the runtime is imported, unasked
+    load            {"load_ms": ..., "first_ms": ..., "detail": ...}
+    probs FILE      {"probs": [[...], ...]}         for the images in FILE.npy, (N, H, W, 3)
+    round SECONDS   {"latencies_ms": [...]}
+    end             {"peak_mb": ...}
+
+``{"not_run": reason}`` or ``{"failed": reason}`` in place of any of them ends the process. A
+process of its own makes peak memory the target's own, and keeps one runtime's threads out of
+another's way. Peers speak this too, in environments of their own: standard library and numpy only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.errors import CannotRunHere
+
+MIN_INFERENCES: Final = 3  # a round has at least so many, however slow
+
+
+def _as_it_is(images: NDArray[np.uint8]) -> Any:
+    return images
+
+
+@dataclass(frozen=True)
+class Session:
+    """A loaded target.
+
+    Attributes:
+        infer: what is timed: what `prepare` gave -> probabilities, float32 (1, K).
+        prepare: what is not timed: uint8 (1, H, W, 3) -> what `infer` takes.
+        detail: what only the runtime knows, for the table.
+    """
+
+    infer: Callable[[Any], Any]
+    prepare: Callable[[NDArray[np.uint8]], Any] = _as_it_is
+    detail: str = ""
+
+
+def serve(import_runtime: Callable[[], object], load: Callable[[], Session], side: int) -> None:
+    """Serve the commands of the module's docstring until ``end``, an error or the end of stdin.
+
+    Args:
+        import_runtime: is called first, so that its memory can be told from the model's.
+        load: is called, and timed, when told. May raise CannotRunHere.
+        side: width and height of the image that is timed, in pixels.
+    """
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a runtime prints must not mix with the answers
+
+    def answer(**values: Any) -> None:
+        answers.write(json.dumps(values) + "\n")
+        answers.flush()
+
+    try:
+        import_runtime()
+        answer(runtime_mb=_peak_mb())
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 256, (1, side, side, 3), dtype=np.uint8)
+        session: Session | None = None
+        for line in sys.stdin:
+            command, _, argument = line.rstrip("\n").partition(" ")
+            if command == "load":
+                start = time.perf_counter()
+                session = load()
+                loaded = time.perf_counter()
+                given = session.prepare(images)
+                ready = time.perf_counter()
+                session.infer(given)
+                first = time.perf_counter()
+                answer(
+                    load_ms=(loaded - start) * 1e3,
+                    first_ms=(first - ready) * 1e3,
+                    detail=session.detail,
+                )
+            elif command == "probs" and session is not None:
+                answer(probs=_probs(session, np.load(argument, mmap_mode="r")))
+            elif command == "round" and session is not None:
+                answer(latencies_ms=_time(session, images, float(argument)))
+            else:
+                answer(peak_mb=_peak_mb())
+                return
+    except CannotRunHere as reason:
+        answer(not_run=str(reason))
+    except Exception as error:  # shown in the table as what it is
+        answer(failed=f"{type(error).__name__}: {error}")
+
+
+def _probs(session: Session, images: NDArray[np.uint8]) -> list[Any]:
+    """(N, K), image by image as in the timed rounds."""
+    probs = [session.infer(session.prepare(np.array(image[None]))) for image in images]
+    answered: list[Any] = np.concatenate([np.asarray(p, np.float64) for p in probs]).tolist()
+    return answered
+
+
+def _time(session: Session, images: NDArray[np.uint8], seconds: float) -> list[float]:
+    infer, given = session.infer, session.prepare(images)
+    latencies_ms: list[float] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(latencies_ms) < MIN_INFERENCES:
+        start = time.perf_counter()
+        infer(given)
+        latencies_ms.append((time.perf_counter() - start) * 1e3)
+    return latencies_ms
+
+
+def _peak_mb() -> float:
+    """Peak resident memory of this process in MiB; the system counts in bytes or in KiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

@@ -1,0 +1,49 @@
+"""One artifact, or PyTorch eager, in one process: serves `export.latency.protocol`.
+
+Arguments: format, precision, path, side in pixels, threads.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+from export.formats import FORMATS
+from export.latency.protocol import Session, serve
+
+EAGER: Final = "eager"
+
+
+def main() -> None:
+    """Serve the commands of `export.latency.measure`."""
+    format_name, _, path, side, threads = sys.argv[1:]
+    load = _eager if format_name == EAGER else _artifact
+    serve(
+        lambda: import_module("torch" if format_name == EAGER else FORMATS[format_name].RUNTIME),
+        lambda: load(format_name, Path(path), int(threads)),
+        int(side),
+    )
+
+
+def _artifact(format_name: str, path: Path, threads: int) -> Session:
+    module = FORMATS[format_name]
+    session = module.load(path, threads)
+    return Session(lambda images: module.run(session, images).probs)
+
+
+def _eager(format_name: str, path: Path, threads: int) -> Session:
+    """PyTorch as it is, from the checkpoint folder `path`."""
+    import torch
+
+    from export.deploy.graph import build_graph, reference_probs
+    from pipeline.checkpoint import read_spec
+
+    torch.set_num_threads(threads)
+    graph = build_graph(path, read_spec(path))
+    return Session(lambda images: reference_probs(graph, images))
+
+
+if __name__ == "__main__":
+    main()

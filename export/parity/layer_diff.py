@@ -1,0 +1,178 @@
+"""Find the layer: where an artifact that disagrees with PyTorch leaves it.
+
+In: an artifact and one image. Out: what goes into and comes out of every weighted layer on both
+sides, in call order, and the first place at which they differ. A difference in what goes *in* lies
+between the layer before and this one (activation, pooling, concatenation, normalisation); one in
+what comes *out* lies in the layer itself (weights, padding, dilation).
+
+ONNX and Core ML files are opened and watched. The lite interpreter and the ORT format hide what
+they compute: there PyTorch runs with the weights that the file holds.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+
+from export.deploy.batch_norm_folding import folded_network
+from export.deploy.layer_order import network_holding, trace_layers
+from export.formats import FORMATS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from rich.console import Console
+
+    from export.deploy.layers import LayerTrace
+    from export.parity.reference import Reference
+
+# Largest difference allowed, as a share of the layer's largest value: rounding adds up over layers.
+# In int8 a code may be rounded the other way, a step of 1/255 or more of a layer's range.
+ALLOWED: Final = {"fp32": 1e-4, "fp16": 3e-2, "int8": 5e-2, "w4": 1e-4, "w3": 1e-4}
+
+
+@dataclass(frozen=True)
+class Place:
+    """One side of one layer, compared.
+
+    Attributes:
+        layer: name of the PyTorch module.
+        side: ``input`` or ``output``.
+        reference, artifact: mean and standard deviation of the values on each side.
+        relative_diff: largest difference / largest absolute value of the reference; infinite if
+            the shapes differ or a value is not finite.
+        differs: more than rounding explains.
+    """
+
+    layer: str
+    side: str
+    reference: tuple[float, float]
+    artifact: tuple[float, float]
+    relative_diff: float
+    differs: bool
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The places in call order, how they were got, and what they say."""
+
+    how: str
+    places: tuple[Place, ...]
+    verdict: str
+
+
+def explain(
+    format_name: str, precision: str, path: Path, reference: Reference, image_name: str
+) -> Explanation:
+    """Trace `path` and PyTorch on one of the reference's images and compare layer by layer.
+
+    Raises:
+        Unreadable: the file cannot be opened even for its weights.
+    """
+    image = reference.images.pixels[reference.images.names.index(image_name)]
+    pixels = torch.from_numpy(image[None]).permute(0, 3, 1, 2).to(torch.float32)
+    graph = reference.graph.pixels
+    normalised = (pixels - graph.mean) / graph.std
+    expected = trace_layers(folded_network(graph.network), normalised)
+    module = FORMATS[format_name]
+    found = module.trace_layers(path, image)
+    how = "watched inside the file"
+    hidden = found is None
+    if found is None:
+        layers = module.stored_layers(path)
+        twin = network_holding(graph.network, layers, reference.spec.side)
+        found = trace_layers(twin, normalised)
+        how = "PyTorch with the weights that the file holds; its own steps cannot be watched"
+    places = _compare(expected, found, ALLOWED.get(precision, ALLOWED["fp32"]))
+    verdict = _verdict(places, expected, found)
+    if hidden and not any(place.differs for place in places):
+        verdict = (
+            "the weights agree in every layer: a difference is in the operations of the file, "
+            "which cannot be watched; `explain onnx` watches those made from the same graph"
+        )
+    return Explanation(how, tuple(places), verdict)
+
+
+def print_explanation(console: Console, explanation: Explanation) -> None:
+    """The table around the first difference, and the sentence."""
+    from rich import box
+    from rich.table import Table
+
+    places = explanation.places
+    first = next((i for i, place in enumerate(places) if place.differs), len(places))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("layer", no_wrap=True)
+    table.add_column("side")
+    for column in ("PyTorch mean", "std", "artifact mean", "std", "max diff / max"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for i, place in enumerate(places[: first + 5]):
+        table.add_row(
+            place.layer,
+            place.side,
+            *(f"{value:.4g}" for value in (*place.reference, *place.artifact)),
+            f"{place.relative_diff:.1e}",
+            style="bold red" if i == first else "red" if place.differs else None,
+        )
+    console.print(table)
+    if first + 5 < len(places):
+        console.print(f"... and {len(places) - first - 5} more places")
+    console.print(explanation.how)
+    console.print(explanation.verdict)
+
+
+def _compare(expected: list[LayerTrace], found: list[LayerTrace], allowed: float) -> list[Place]:
+    """Layers of one kind and output shape are matched in their order."""
+    waiting: dict[tuple[str, tuple[int, ...]], list[LayerTrace]] = defaultdict(list)
+    for trace in found:
+        waiting[trace.kind, trace.output.shape].append(trace)
+    places = []
+    for trace in expected:
+        candidates = waiting[trace.kind, trace.output.shape]
+        if not candidates:
+            break  # said in the verdict
+        twin = candidates.pop(0)
+        for side in ("input", "output"):
+            ours, theirs = getattr(trace, side), getattr(twin, side)
+            places.append(_place(trace.name, side, ours, theirs, allowed))
+    return places
+
+
+def _place(
+    layer: str, side: str, ours: NDArray[Any], theirs: NDArray[Any], allowed: float
+) -> Place:
+    relative = float("inf")
+    if ours.shape == theirs.shape and np.isfinite(theirs).all():
+        scale = float(np.abs(ours).max()) or 1.0
+        relative = float(np.abs(theirs.astype(np.float64) - ours).max()) / scale
+    statistics = [(float(values.mean()), float(values.std())) for values in (ours, theirs)]
+    return Place(layer, side, statistics[0], statistics[1], relative, not relative <= allowed)
+
+
+def _verdict(places: list[Place], expected: list[LayerTrace], found: list[LayerTrace]) -> str:
+    first = next((i for i, place in enumerate(places) if place.differs), None)
+    if first is None:
+        if len(places) < 2 * len(expected):
+            lost = expected[len(places) // 2]
+            return (
+                f"the file has no {lost.kind} with output {lost.output.shape} where "
+                f"{lost.name} should be ({len(found)} layers, PyTorch {len(expected)})"
+            )
+        return (
+            "no layer differs by more than rounding: what is wrong, if anything, comes after "
+            f"{expected[-1].name} (pooling, softmax, evidence, labels) or outside the network"
+        )
+    place = places[first]
+    if place.side == "output":
+        return f"first difference: in {place.layer} (weights, bias, padding, stride or dilation)"
+    if first == 0:
+        return f"first difference: before {place.layer} (colour order, normalisation, input)"
+    before = places[first - 1].layer
+    return (
+        f"first difference: between {before} and {place.layer} (activation, pooling or "
+        "concatenation)"
+    )

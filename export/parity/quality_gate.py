@@ -1,0 +1,83 @@
+"""The promotion gate: is a file of reduced precision as good as the fp32 model?
+
+Parity says that a file is its twin; this says that the twin will do. On the validation images the
+file's own answers are held against PyTorch's in fp32 (`pipeline.metrics.paired_comparison`).
+Without such images what was found when the checkpoint was compressed stands, and says that it is a
+record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pipeline.metrics.paired_comparison import LIMITS, broken_limits, compare_models
+
+if TYPE_CHECKING:
+    from export.parity.check import ParityResult
+    from export.parity.reference import Reference
+    from pipeline.checkpoint import ModelSpec
+
+FULL: Final = "fp32"
+LEAST_IMAGES: Final = 50  # of fewer, one flipped label is more than the limit
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What the gate found.
+
+    Attributes:
+        source: ``measured`` here, ``recorded`` when the checkpoint was compressed, or ``parity``:
+            the file is within its tolerance of the fp32 model itself.
+        figures: the comparison, as JSON holds it; empty for ``parity``.
+        broken: limits that do not hold; empty: promoted.
+    """
+
+    source: str
+    figures: Mapping[str, Any]
+    broken: tuple[str, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """As it stands in manifest and reports."""
+        return {
+            "source": self.source,
+            **self.figures,
+            "limits": asdict(LIMITS),
+            "broken_limits": list(self.broken),
+        }
+
+
+def promote(
+    precision: str, parity: ParityResult, twin: ModelSpec, baseline: Reference
+) -> Promotion | None:
+    """The gate's answer; None for fp32, which is what the others are held against.
+
+    Args:
+        precision: of the file.
+        parity: of the file, with its answers.
+        twin: spec of the checkpoint it was made from.
+        baseline: the checkpoint in fp32, on the same images as `parity`.
+    """
+    if precision == FULL:
+        return None
+    images, spec = baseline.images, baseline.spec
+    count = len(images.truth)
+    truth = np.array(images.truth, dtype=np.int64)
+    if parity.probs is not None and count >= LEAST_IMAGES and len(set(images.truth)) > 1:
+        comparison = compare_models(
+            truth,
+            parity.probs[:count],
+            baseline.probs[:count],
+            spec.positive_index,
+            spec.threshold,
+            images.patients,
+        )
+        return Promotion("measured", asdict(comparison), tuple(broken_limits(comparison)))
+    if twin.compression is None:
+        return Promotion("parity", {})
+    figures = dict(twin.compression.comparison)
+    broken = tuple(figures.pop("broken_limits", ()))
+    return Promotion("recorded", figures, broken)

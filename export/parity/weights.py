@@ -1,0 +1,91 @@
+"""Are the weights in a file those of the checkpoint? The part of the proof that outputs cannot be.
+
+A zeroed channel, a layer times 1.01 or two swapped biases can move every probability by less than
+the tolerance of fp16. So each stored value is held against the checkpoint's: equal in fp32, its
+rounding in fp16.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from export.deploy.batch_norm_folding import as_scale
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from export.deploy.layers import Layer
+
+    Array = NDArray[Any]
+
+NAMED: Final = 5  # of the layers that are missing
+UNSEEN: Final = ("normalise", "activation")  # kinds that a format may hide
+
+
+def weight_violations(stored: Sequence[Layer], expected: Sequence[Layer]) -> list[str]:
+    """Sentences, one for each stored tensor that is not the checkpoint's; empty: all well.
+
+    Layers of one kind and shape are matched in their order. Between shapes the order is free, since
+    a runtime may call the branches of a block in either order.
+
+    A file in which the normalisation cannot be told from other arithmetic leaves it to the outputs,
+    and so does one that hides the scales of its activations. One that holds batch norms as scales
+    and shifts is held against those.
+
+    Args:
+        stored: as read from the file, float16 or float32.
+        expected: of the checkpoint, float32.
+    """
+    waiting = defaultdict(list)
+    kinds = {layer.kind for layer in stored}
+    for layer in expected:
+        if layer.kind in UNSEEN and layer.kind not in kinds:
+            continue
+        wanted = as_scale(layer) if layer.kind == "batch_norm" and "scale" in kinds else layer
+        waiting[wanted.kind, wanted.shape].append(wanted)
+    violations = []
+    for layer in stored:
+        candidates = waiting[layer.kind, layer.shape]
+        if not candidates:
+            violations.append(
+                f"{layer.name}: the checkpoint has no such {layer.kind} {layer.shape}"
+            )
+            continue
+        violations += _compare_layer(layer, candidates.pop(0))
+    missing = [layer.name for layers in waiting.values() for layer in layers]
+    if missing:
+        more = f" (and {len(missing) - NAMED} more)" if len(missing) > NAMED else ""
+        violations.append(f"layers not in the file: {', '.join(missing[:NAMED])}{more}")
+    return violations
+
+
+def _compare_layer(layer: Layer, wanted: Layer) -> list[str]:
+    """Tensor by tensor; a bias that one side lacks counts as zeros."""
+    violations = []
+    for key in sorted(layer.tensors.keys() | wanted.tensors.keys()):
+        zeros = np.zeros(layer.shape[0], layer.tensors["weight"].dtype)
+        found, right = layer.tensors.get(key, zeros), wanted.tensors.get(key, zeros)
+        violations += _compare(layer.kind, f"{wanted.name}.{key}", found, right)
+    return violations
+
+
+def _compare(kind: str, name: str, found: Array, wanted: Array) -> list[str]:
+    if found.shape != wanted.shape:
+        return [f"{name} has shape {found.shape}, not {wanted.shape}"]
+    rounded = wanted.astype(found.dtype)
+    allowed = np.zeros(wanted.shape)
+    if kind == "normalise":  # a reciprocal may be rounded twice
+        allowed = np.spacing(np.abs(rounded)).astype(np.float64)
+    off = np.abs(found.astype(np.float64) - rounded.astype(np.float64))
+    wrong = ~(off <= allowed)  # NaN is wrong too
+    if not wrong.any():
+        return []
+    place = tuple(int(i) for i in np.argwhere(wrong)[0])
+    return [
+        f"{name}: {int(wrong.sum())} of {wrong.size} values are not the checkpoint's, first at "
+        f"{list(place)}: {found[place]:.6g} for {wanted[place]:.6g}"
+    ]

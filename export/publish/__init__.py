@@ -1,0 +1,1 @@
+"""Proven files become asset folders, archives and a site."""

@@ -1,0 +1,133 @@
+"""Publish: the asset folders that app developers pull, each put in place whole.
+
+In: artifacts that did not fail, still in the build folder. Out: ``android_assets/``,
+``ios_assets/`` and ``web_assets/`` with the artifacts, ``labels.txt``, a README for the app
+developer, what callers add to that, and ``manifest.json``, which lists all of it with size and
+hash.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from export.packages.folder_readme import asset_readme
+from export.publish.manifest import (
+    MANIFEST_FILE,
+    SUM_FILE,
+    Published,
+    build_manifest,
+    file_entries,
+    write_manifest,
+)
+from export.verify import unsafe
+from pipeline.atomic_files import staged_folder
+from pipeline.errors import BadInput
+
+if TYPE_CHECKING:
+    from pipeline.checkpoint import ModelSpec
+
+FOLDERS: Final = {"android": "android_assets", "ios": "ios_assets", "web": "web_assets"}
+LABELS_FILE: Final = "labels.txt"
+README_FILE: Final = "README.md"
+# (platform, manifest document without `files`) -> POSIX path in the asset folder -> content.
+ExtraFiles = Callable[[str, Mapping[str, Any]], Mapping[str, bytes]]
+
+
+def refuse_foreign(root: Path, platforms: Iterable[str]) -> None:
+    """Make sure that only asset folders of ours, or nothing, would be replaced below `root`.
+
+    Raises:
+        BadInput: a file is in the way, or a folder that holds something else.
+    """
+    for platform in platforms:
+        folder = root / FOLDERS[platform]
+        if folder.exists() and not folder.is_dir():
+            raise BadInput(f"{folder} is a file where a folder is to be written; move it away")
+        if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST_FILE).is_file():
+            raise BadInput(
+                f"{folder} has no {MANIFEST_FILE}, so it is not ours to replace; move it away or "
+                "give another --out"
+            )
+
+
+def publish(
+    root: Path,
+    spec: ModelSpec,
+    checkpoint_sha256: str,
+    by_platform: Mapping[str, Sequence[Published]],
+    rejected: Mapping[str, Sequence[Published]] | None = None,
+    extras: Sequence[ExtraFiles] = (),
+) -> list[Path]:
+    """Write the asset folders below `root`; return their paths.
+
+    All of them are staged before the first is exchanged, so that a full disk or Ctrl-C while
+    copying leaves every old folder as it was. A platform without artifacts keeps its old folder.
+    What was `rejected` by the promotion gate is listed in the manifest and not copied. Each of
+    `extras` adds files to every folder, made from its manifest or known before.
+
+    Raises:
+        BadInput: `root` cannot be written, or holds a folder that is not ours.
+        ValueError: an extra file leaves the folder, or would take the place of another.
+    """
+    refuse_foreign(root, by_platform)
+    folders = []
+    with ExitStack() as stack:
+        for platform, artifacts in by_platform.items():
+            if not artifacts:
+                continue
+            folder = root / FOLDERS[platform]
+            staging = stack.enter_context(staged_folder(folder))
+            for artifact in artifacts:
+                _copy(artifact.path, staging / artifact.path.name)
+            kept_back = (rejected or {}).get(platform, ())
+            document = build_manifest(spec, checkpoint_sha256, artifacts, kept_back)
+            names = {artifact.path.name for artifact in artifacts}
+            for extra in extras:
+                _add(staging, extra(platform, document), names)
+            beside = [entry["path"] for entry in _beside(staging, names)]
+            _add(staging, _own_files(platform, spec, document, beside), names)
+            document["files"] = _beside(staging, names)
+            write_manifest(staging, document)
+            folders.append(folder)
+    return folders
+
+
+def _own_files(
+    platform: str, spec: ModelSpec, document: Mapping[str, Any], beside: Sequence[str]
+) -> dict[str, bytes]:
+    labels = "".join(f"{label}\n" for label in spec.labels)
+    readme = asset_readme(platform, document, beside)
+    return {LABELS_FILE: labels.encode(), README_FILE: readme.encode()}
+
+
+def _add(folder: Path, files: Mapping[str, bytes], artifacts: set[str]) -> None:
+    for path, content in files.items():
+        target = folder / path
+        fault = unsafe(path)
+        if path in (MANIFEST_FILE, SUM_FILE) or target.exists():
+            fault = fault or "is there already"
+        if path.split("/")[0] in artifacts:
+            fault = fault or "lies in an artifact"
+        if fault:
+            raise ValueError(f"file {path!r} for {folder.name} {fault}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+
+
+def _beside(folder: Path, artifacts: set[str]) -> list[dict[str, Any]]:
+    """Every file that belongs to none of the artifacts, sorted by path."""
+    names = [path.name for path in folder.iterdir() if path.name not in artifacts]
+    entries = [asdict(entry) for name in names for entry in file_entries(folder, name)]
+    return sorted(entries, key=lambda entry: str(entry["path"]))
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target)
+    else:
+        shutil.copy(source, target)

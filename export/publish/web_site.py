@@ -1,0 +1,269 @@
+"""``python -m export web``: an asset folder for the web becomes a site that any host can serve.
+
+In: ``web_assets/`` as its manifest says. Out: a folder with the same files, the runtime in
+``runtime/``, ``files.js`` (the hash of each file that the service worker may keep, by which it
+tells one release from another) and ``download.json`` (what a first visit downloads).
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import html
+import json
+import re
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final
+
+from export.packages.web import FORMAT, default_model
+from export.publish.manifest import MANIFEST_FILE, SUM_FILE, read_manifest
+from export.publish.web_runtime import NPM_FILES, PACKAGE, RUNTIME_FILES, runtime_files
+from export.runtimes.cache import cache_folder
+from export.verify import LABELS_FILE, README_FILE, CannotCheck, verify
+from pipeline.atomic_files import staged_folder
+from pipeline.errors import BadInput
+
+RUNTIME_FOLDER: Final = "runtime"
+FILES_FILE: Final = "files.js"
+DOWNLOAD_FILE: Final = "download.json"
+PAGE_FILE: Final = "index.html"
+WORKER_FILE: Final = "service_worker.js"
+PAGE_SUFFIXES: Final = (".html", ".css", ".js", ".svg", ".webmanifest")
+# Not fetched by a browser: for npm, for who hosts the page, or for a build of onnxruntime.
+NO_PAGE: Final = (*NPM_FILES, README_FILE)
+EXAMPLES: Final = ("grey.png", "grey_jpeg.jpg", "upright_photo.jpg")  # as in modules/sources.js
+IMAGES_FOLDER: Final = "golden/images"
+POLICY: Final = re.compile(r'http-equiv="Content-Security-Policy" content="([^"]+)"')
+HOST: Final = "127.0.0.1"
+TYPES: Final = {
+    ".js": "text/javascript",
+    ".wasm": "application/wasm",
+    ".webmanifest": "application/manifest+json",
+}
+
+
+def build_site(assets: Path, target: Path, cache: Path | None = None) -> dict[str, Any]:
+    """Write the site to `target`; return what ``download.json`` says. See `download_sizes`.
+
+    `cache` is where the runtime is kept; None: the project's cache folder.
+
+    Raises:
+        BadInput: `assets` is not as its manifest says or holds no page, or `target` cannot be
+            written.
+        MissingDependency: the runtime has to be fetched, and npm is missing or fails.
+    """
+    manifest = _checked(assets)
+    _refuse_foreign(target, assets)
+    runtime = runtime_files(assets, cache or cache_folder())
+    with staged_folder(target) as site:
+        for file in _listed(manifest):
+            (site / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(assets / file, site / file)
+        (site / RUNTIME_FOLDER).mkdir()
+        for name, content in runtime.items():
+            (site / RUNTIME_FOLDER / name).write_bytes(content)
+        (site / FILES_FILE).write_text(_release(site, manifest), encoding="utf-8")
+        download = download_sizes(site, manifest, _version(assets))
+        text = json.dumps(download, indent=2, sort_keys=True, ensure_ascii=False)
+        (site / DOWNLOAD_FILE).write_text(f"{text}\n", encoding="utf-8")
+    return download
+
+
+def download_sizes(site: Path, manifest: Mapping[str, Any], runtime_version: str) -> dict[str, Any]:
+    """What a first visit downloads, by part: files, bytes, and bytes when each is sent by gzip.
+
+    The parts are ``page``, ``examples``, ``runtime`` and ``model`` (the one that the page starts
+    with); ``total`` is their sum.
+    """
+    chosen = default_model(manifest)
+    assert chosen is not None  # `_checked` refuses a folder without
+    runtime = [f"{RUNTIME_FOLDER}/{name}" for name in RUNTIME_FILES.values()]
+    parts = {
+        "page": [*_page_files(manifest), FILES_FILE, WORKER_FILE],
+        "examples": _examples(manifest),
+        "runtime": runtime,
+        "model": [chosen["path"]],
+    }
+    sizes = {name: _sizes(site, files) for name, files in parts.items()}
+    total = {
+        key: sum(part[key] for part in sizes.values()) for key in ("files", "bytes", "gzip_bytes")
+    }
+    return {
+        "model": {
+            "name": manifest["model"]["name"],
+            "version": manifest["model"]["version"],
+            "file": chosen["path"],
+            "precision": chosen["precision"],
+        },
+        "runtime": {"package": PACKAGE, "version": runtime_version},
+        "first_visit": {**sizes, "total": total},
+        "models": {a["path"]: _sizes(site, [a["path"]]) for a in _models(manifest)},
+    }
+
+
+def print_download(download: Mapping[str, Any], target: Path) -> None:
+    """A line for each part of a first visit."""
+    print(f"{target}: a page for any static host")
+    print(f"first visit: {'bytes':>12} {'by gzip':>12}")
+    for name, sizes in download["first_visit"].items():
+        print(f"  {name:<9}  {sizes['bytes']:>12,} {sizes['gzip_bytes']:>12,}")
+    runtime = download["runtime"]
+    print(f"runtime: {runtime['package']} {runtime['version']}; model: {download['model']['file']}")
+
+
+def open_server(site: Path, port: int) -> ThreadingHTTPServer:
+    """A server of the folder on this machine's own address, not yet serving.
+
+    Raises:
+        BadInput: the port is taken.
+    """
+    page = (site / PAGE_FILE).read_text(encoding="utf-8")
+    handler = partial(_Handler, policy=_policy(page), directory=str(site))
+    try:
+        return _Server((HOST, port), handler)
+    except OSError as error:
+        raise BadInput(f"port {port} on {HOST}: {error.strerror}; give another --port") from error
+
+
+def serve_site(site: Path, port: int) -> None:
+    """Serve until Ctrl-C."""
+    with open_server(site, port) as server:
+        print(f"http://{HOST}:{server.server_address[1]}/ (Ctrl-C stops it)", flush=True)
+        server.serve_forever()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that goes away while it is served is no error."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    """Quiet, with the headers that a good host sends."""
+
+    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, **TYPES}  # noqa: RUF012
+
+    def __init__(self, *args: Any, policy: str, **options: Any) -> None:
+        self._policy = policy  # before the rest: it answers the request at once
+        super().__init__(*args, **options)
+
+    def end_headers(self) -> None:
+        self.send_header("Content-Security-Policy", self._policy)
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Cache-Control", "no-cache")
+        super().end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def _checked(assets: Path) -> dict[str, Any]:
+    """The manifest of a folder that is whole and has a page."""
+    try:
+        verdict = verify(assets)
+    except CannotCheck as error:
+        raise BadInput(f"{error}; `python -m export all` makes it") from error
+    if verdict.differences:
+        first = verdict.differences[0]
+        raise BadInput(
+            f"{assets} is not as its manifest says ({first.kind}: {first.path}); "
+            f"`python -m export verify {assets}` lists all"
+        )
+    manifest = read_manifest(assets)
+    if default_model(manifest) is None or PAGE_FILE not in _listed(manifest):
+        raise BadInput(f"{assets} holds no page; give the folder for the web, such as web_assets")
+    return manifest
+
+
+def _refuse_foreign(target: Path, assets: Path) -> None:
+    """Only a site of ours, or nothing, is replaced."""
+    if target.resolve() == assets.resolve() or assets.resolve().is_relative_to(target.resolve()):
+        raise BadInput(f"--out {target} would replace {assets}; give another folder")
+    if target.is_dir() and any(target.iterdir()) and not (target / DOWNLOAD_FILE).is_file():
+        raise BadInput(
+            f"{target} has no {DOWNLOAD_FILE}, so it is not ours to replace; give another --out"
+        )
+
+
+def _listed(manifest: Mapping[str, Any]) -> list[str]:
+    """Every file of the asset folder, the manifest and its sum among them."""
+    of_artifacts = [file for artifact in manifest["artifacts"] for file in artifact["files"]]
+    paths = [str(entry["path"]) for entry in (*of_artifacts, *manifest["files"])]
+    return [*paths, MANIFEST_FILE, SUM_FILE]
+
+
+def _models(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [artifact for artifact in manifest["artifacts"] if artifact["format"] == FORMAT]
+
+
+def _page_files(manifest: Mapping[str, Any]) -> list[str]:
+    """What the page is made of, but for what must change with every release."""
+    files = [
+        path
+        for path in _listed(manifest)
+        if path.endswith(PAGE_SUFFIXES) and path not in (*NO_PAGE, WORKER_FILE)
+    ]
+    return [*files, LABELS_FILE, MANIFEST_FILE, SUM_FILE]
+
+
+def _examples(manifest: Mapping[str, Any]) -> list[str]:
+    wanted = {f"{IMAGES_FOLDER}/{name}" for name in EXAMPLES}
+    return [path for path in _listed(manifest) if path in wanted]
+
+
+def _release(site: Path, manifest: Mapping[str, Any]) -> str:
+    """``files.js``: what is kept at the first visit, and what may be kept later."""
+    chosen = default_model(manifest)
+    runtime = [f"{RUNTIME_FOLDER}/{name}" for name in RUNTIME_FILES.values()]
+    kept = {
+        *_page_files(manifest),
+        *_examples(manifest),
+        *runtime,
+        *([chosen["path"]] if chosen else []),
+    }
+    others = {str(artifact["path"]) for artifact in _models(manifest)}
+    files = {
+        path: {"sha256": _sha256(site / path), "kept": path in kept}
+        for path in sorted(kept | others)
+    }
+    # The worker itself counts: a release with another one is another release.
+    identity = json.dumps([files, _sha256(site / WORKER_FILE)], sort_keys=True).encode()
+    release = {
+        "id": hashlib.sha256(identity).hexdigest()[:16],
+        "policy": _policy((site / PAGE_FILE).read_text(encoding="utf-8")),
+        "files": files,
+    }
+    return f"self.RELEASE = {json.dumps(release, indent=1, sort_keys=True)};\n"
+
+
+def _policy(page: str) -> str:
+    """The Content-Security-Policy that the page carries."""
+    found = POLICY.search(page)
+    if found is None:
+        raise BadInput(f"{PAGE_FILE} carries no Content-Security-Policy; was it made by hand?")
+    return html.unescape(found[1])
+
+
+def _version(assets: Path) -> str:
+    """Of the runtime, as the lock pins it."""
+    lock = json.loads((assets / "package-lock.json").read_text(encoding="utf-8"))
+    return str(lock["packages"][f"node_modules/{PACKAGE}"]["version"])
+
+
+def _sizes(site: Path, files: Sequence[str]) -> dict[str, int]:
+    contents = [(site / path).read_bytes() for path in files]
+    return {
+        "files": len(contents),
+        "bytes": sum(map(len, contents)),
+        "gzip_bytes": sum(len(gzip.compress(content, 9, mtime=0)) for content in contents),
+    }
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

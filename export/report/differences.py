@@ -1,0 +1,146 @@
+"""How far the artifacts' answers are from PyTorch's: spread over the images, and where the most.
+
+In: probabilities float32 (N, K) of each artifact and of its twin. Out: documents for the report,
+whose size does not grow with the number of images, nor with that of classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from export.images.parity_images import ParityImages
+
+    Probs = NDArray[np.float32]
+
+SMALLEST: Final = -9  # differences below 10 to this are one bin
+PERCENTILES: Final = (50, 90, 99)
+WORST: Final = 10
+MOST_LABELS: Final = 6
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One artifact that was run.
+
+    Attributes:
+        artifact: its name, such as ``onnx fp32``.
+        twin: what it was held against, a key of the references.
+        probs: float32 (N, K), its own.
+        allowed: the largest difference that its tolerance allows.
+    """
+
+    artifact: str
+    twin: str
+    probs: Probs
+    allowed: float
+
+
+def differences(probs: Probs, reference: Probs) -> dict[str, Any] | None:
+    """The largest |Δp| of each image, as percentiles and a histogram in powers of ten.
+
+    An image counts into the bin low <= |Δp| < high, and 1 into the last; images with an answer that
+    is not finite are counted apart. None: the shapes differ, so that there is nothing to compare.
+    """
+    if probs.shape != reference.shape:
+        return None
+    found = _largest(probs, reference)
+    finite = found[np.isfinite(found)]
+    upper = [10.0**k for k in range(SMALLEST, 0)]
+    counts = np.bincount(np.searchsorted(upper, finite, side="right"), minlength=len(upper) + 1)
+    filled = np.flatnonzero(counts).tolist()
+    edges = [0.0, *upper, 1.0]
+    return {
+        "images": len(found),
+        "non_finite": len(found) - len(finite),
+        "percentiles": {
+            f"p{q}": float(np.percentile(finite, q)) if len(finite) else None for q in PERCENTILES
+        },
+        "histogram": [
+            {"low": edges[b], "high": edges[b + 1], "images": int(counts[b])}
+            for b in range(filled[0], filled[-1] + 1)
+        ]
+        if filled
+        else [],
+    }
+
+
+def worst_images(
+    answered: Sequence[Answered],
+    references: Mapping[str, Probs],
+    images: ParityImages,
+    labels: Sequence[str],
+) -> list[dict[str, Any]]:
+    """The images on which any artifact uses up the most of what is allowed to it, worst first.
+
+    Of more than `MOST_LABELS` classes those are told that PyTorch in fp32 finds most probable and
+    those that differ most. Names and probabilities only: no pixels.
+    """
+    answered = [a for a in answered if a.probs.shape == references[a.twin].shape]
+    if not answered:
+        return []
+    apart = np.stack([_largest(a.probs, references[a.twin]) for a in answered])  # (A, N)
+    allowed = np.array([a.allowed for a in answered])[:, None]
+    shares = np.where(np.isfinite(apart), apart / np.maximum(allowed, 1e-300), np.inf)
+    order = np.argsort(-shares.max(axis=0), kind="stable")[:WORST].tolist()
+    return [
+        {
+            "image": images.names[i],
+            "set": images.groups[i],
+            "label": labels[images.truth[i]] if i < len(images.truth) else None,
+            "artifact": answered[int(np.argmax(shares[:, i]))].artifact,
+            "share_of_allowed": _number(shares[:, i].max()),
+            **_answers(i, answered, references, apart[:, i], labels),
+        }
+        for i in order
+    ]
+
+
+def _answers(
+    i: int,
+    answered: Sequence[Answered],
+    references: Mapping[str, Probs],
+    apart: NDArray[np.float64],
+    labels: Sequence[str],
+) -> dict[str, Any]:
+    """The probabilities of one image, of the labels that tell the most."""
+    twins = dict.fromkeys(a.twin for a in answered)
+    told = _told(i, answered, references) if len(labels) > MOST_LABELS else range(len(labels))
+    return {
+        "labels": [labels[k] for k in told],
+        "reference": {twin: [_number(references[twin][i, k]) for k in told] for twin in twins},
+        "answers": [
+            {
+                "artifact": a.artifact,
+                "twin": a.twin,
+                "probs": [_number(a.probs[i, k]) for k in told],
+                "max_abs_diff": _number(apart[row]),
+            }
+            for row, a in enumerate(answered)
+        ],
+    }
+
+
+def _told(i: int, answered: Sequence[Answered], references: Mapping[str, Probs]) -> list[int]:
+    likely = np.argsort(-next(iter(references.values()))[i], kind="stable")[: MOST_LABELS // 2]
+    apart = np.max([np.abs(a.probs[i] - references[a.twin][i]) for a in answered], axis=0)
+    moved = np.argsort(-np.nan_to_num(apart, nan=np.inf), kind="stable")
+    return sorted(list(dict.fromkeys([*likely.tolist(), *moved.tolist()]))[:MOST_LABELS])
+
+
+def _largest(probs: Probs, reference: Probs) -> NDArray[np.float64]:
+    """(N,): of each image the largest |Δp|, infinite where an answer is not finite."""
+    with np.errstate(invalid="ignore"):
+        found = np.abs(probs.astype(np.float64) - reference).max(axis=1)
+    return np.asarray(np.where(np.isfinite(probs).all(axis=1), found, np.inf))
+
+
+def _number(value: Any) -> float | None:
+    """Nine digits are all that a float32 has."""
+    return float(f"{float(value):.9g}") if np.isfinite(value) else None

@@ -1,0 +1,109 @@
+"""Sections as one HTML file: template, style, script and Vega inside it, nothing fetched.
+
+A content security policy in the file itself lets no request out and runs these two scripts alone,
+known by their hashes: what a label or a reason says can never become code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+from export.report.page.blocks import Block, Chart, Figure, Fold, Section, Table, Verdict
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+# Vega's expressions are interpreted, so that the policy need not allow eval.
+BUNDLED: Final = "window.vegaEmbed = vegaEmbed;"
+SIGNIFICANT: Final = 6  # digits of figures in charts; tables and tooltips show fewer
+
+
+def render_page(values: Mapping[str, Any], sections: Sequence[Section]) -> str:
+    """The file's text. `values`: what the template says beside the sections."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.tests["figure"] = lambda cell: isinstance(cell, Figure)
+    environment.tests["verdict"] = lambda cell: isinstance(cell, Verdict)
+    environment.filters["tables"] = _shown_tables
+    environment.filters["side_by_side"] = _side_by_side
+    vega, script = _inline(vega_bundle()), _inline(_text("page.js"))
+    style = _text("page.css")
+    hashes = " ".join(f"'sha256-{_hash(text)}'" for text in (vega, script))
+    policy = (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return environment.get_template("page.html.j2").render(
+        **values,
+        sections=sections,
+        specs={chart.name: _rounded(chart.spec) for chart in _charts(sections)},
+        policy=policy,
+        style=style,
+        vega=vega,
+        script=script,
+    )
+
+
+@cache
+def vega_bundle() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script, from the package vl-convert."""
+    import vl_convert
+
+    return str(vl_convert.javascript_bundle(BUNDLED))
+
+
+def _charts(sections: Sequence[Section]) -> list[Chart]:
+    found: list[Chart] = []
+    waiting = [block for section in reversed(sections) for block in reversed(section.blocks)]
+    while waiting:
+        block = waiting.pop()
+        if isinstance(block, Chart):
+            found.append(block)
+        elif isinstance(block, Fold):
+            waiting += reversed(block.blocks)
+    return found
+
+
+def _side_by_side(blocks: Sequence[Block]) -> list[tuple[bool, list[Block]]]:
+    """Runs of charts apart from the rest: (whether they are charts, blocks)."""
+    return [(charts, list(run)) for charts, run in groupby(blocks, lambda b: isinstance(b, Chart))]
+
+
+def _shown_tables(chart: Chart) -> list[Table]:
+    return [table for table in chart.tables if table.rows]
+
+
+def _rounded(value: Any) -> Any:
+    """Fewer digits than the document has: a picture shows no more, and the file stays small."""
+    if isinstance(value, float):
+        return float(f"{value:.{SIGNIFICANT}g}")
+    if isinstance(value, Mapping):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _text(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _inline(script: str) -> str:
+    """A script that can stand in HTML: nothing in it ends the element or opens a comment.
+
+    Both sequences stand in strings and regular expressions, where the backslash changes nothing.
+    """
+    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _hash(text: str) -> str:
+    return b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,152 @@
+"""Parity: how far every file is from PyTorch, how that is spread, how it was checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from export.report.page.blocks import (
+    Block,
+    Cell,
+    Chart,
+    Fold,
+    Notice,
+    Section,
+    Table,
+    Text,
+    count,
+    scientific,
+)
+from export.report.page.charts import agreement_chart
+from export.report.page.sources import NOT_IN_REPORT, Sources
+from export.report.page.verdict_section import name_of
+
+
+def parity_section(sources: Sources) -> Section:
+    """Chart and tables of all artifacts that were run."""
+    artifacts = sources.report["artifacts"]
+    run = [a for a in artifacts if a["parity"]["max_abs_diff"] is not None]
+    told = [a for a in run if a["differences"] is not None]
+    blocks: list[Block] = [
+        Text(
+            "Each file was read back from disk and answered the same images as PyTorch holding the "
+            "same weights. |Δp| is the largest difference of any probability of an image."
+        )
+    ]
+    if told:
+        blocks.append(_chart(told))
+    elif run:
+        blocks.append(Notice("not_here", "Distribution of differences", NOT_IN_REPORT))
+    if not run:
+        blocks.append(Notice("not_run", "Parity", "no artifact was run"))
+    blocks.append(_checked(artifacts))
+    blocks.append(Fold("The same by set of images", [_sets(run)]))
+    blocks.append(Fold("What is allowed, and why", [_allowed(artifacts)]))
+    return Section("parity", "Parity with PyTorch", blocks)
+
+
+def _chart(artifacts: Sequence[Mapping[str, Any]]) -> Chart:
+    histogram = [
+        {"artifact": name_of(a), **entry}
+        for a in artifacts
+        for entry in a["differences"]["histogram"]
+    ]
+    limits = [
+        {
+            "artifact": name_of(a),
+            "largest": a["parity"]["max_abs_diff"],
+            "allowed": (a["parity"]["tolerance"] or {}).get("max_abs_diff"),
+        }
+        for a in artifacts
+    ]
+    over = [row for row in limits if row["allowed"] and row["largest"] > row["allowed"]]
+    return Chart(
+        "agreement",
+        "How the differences are spread",
+        "A row of boxes for each artifact: the more images a box holds, the stronger its colour. "
+        "The dot is the largest difference, the thick tick what is allowed. "
+        + (
+            f"Beyond what is allowed: {', '.join(row['artifact'] for row in over)}."
+            if over
+            else "Every dot is left of its tick."
+        ),
+        agreement_chart(histogram, limits),
+        [_percentiles(artifacts), _histogram(artifacts)],
+    )
+
+
+def _percentiles(artifacts: Sequence[Mapping[str, Any]]) -> Table:
+    rows: list[list[Cell]] = [
+        [
+            name_of(a),
+            *(scientific(a["differences"]["percentiles"][p]) for p in ("p50", "p90", "p99")),
+            scientific(a["parity"]["max_abs_diff"]),
+            scientific((a["parity"]["tolerance"] or {}).get("max_abs_diff")),
+            a["parity"]["worst_image"] or "",
+        ]
+        for a in artifacts
+    ]
+    head = ("artifact", "median", "90 %", "99 %", "largest", "allowed", "worst image")
+    return Table("|Δp| over the images", head, rows)
+
+
+def _histogram(artifacts: Sequence[Mapping[str, Any]]) -> Table:
+    """Images in each power of ten; a column per bin that any artifact fills."""
+    found = [
+        {(b["low"], b["high"]): b["images"] for b in a["differences"]["histogram"]}
+        for a in artifacts
+    ]
+    bins = sorted({edges for bins in found for edges in bins})
+    head = ("artifact", *(f"{low:.0e} to {high:.0e}" for low, high in bins), "not finite")
+    rows: list[list[Cell]] = [
+        [
+            name_of(a),
+            *(count(of_bins.get(edges, 0)) for edges in bins),
+            count(a["differences"]["non_finite"]),
+        ]
+        for a, of_bins in zip(artifacts, found, strict=True)
+    ]
+    return Table("Images by |Δp|", head, rows)
+
+
+def _checked(artifacts: Sequence[Mapping[str, Any]]) -> Table:
+    parts = list(dict.fromkeys(part for a in artifacts for part in a["parity"].get("parts", {})))
+    rows: list[list[Cell]] = [
+        [
+            name_of(a),
+            a["parity"].get("how") or f"not run: {a['parity']['reason']}",
+            *(a["parity"].get("parts", {}).get(part, "") for part in parts),
+            scientific((a["parity"].get("evidence") or {}).get("max_rel_diff")),
+        ]
+        for a in artifacts
+    ]
+    head = ("artifact", "how", *parts, "evidence, largest relative difference")
+    return Table("How it was checked, part by part", head, rows)
+
+
+def _sets(artifacts: Sequence[Mapping[str, Any]]) -> Table:
+    rows: list[list[Cell]] = [
+        [
+            name_of(a),
+            name,
+            count(found["images"]),
+            scientific(found["max_abs_diff"]),
+            scientific(found["mean_abs_diff"]),
+            count(found["label_flips"]),
+        ]
+        for a in artifacts
+        for name, found in a["parity"].get("sets", {}).items()
+    ]
+    head = ("artifact", "set", "images", "max |Δp|", "mean |Δp|", "label flips")
+    return Table("Agreement by set of images", head, rows)
+
+
+def _allowed(artifacts: Sequence[Mapping[str, Any]]) -> Table:
+    rows: list[list[Cell]] = []
+    for artifact in artifacts:
+        allowed = artifact["parity"]["tolerance"]
+        if allowed:
+            largest = scientific(allowed["max_abs_diff"])
+            flips = f"{allowed['max_flip_rate']:.0%} of images"
+            rows.append([name_of(artifact), largest, flips, allowed["reason"]])
+    return Table("Tolerances", ("artifact", "max |Δp|", "label flips", "why"), rows)

@@ -1,0 +1,123 @@
+"""``python -m export report``: the documents in, one HTML file out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from export.report.page.blocks import Section, Verdict
+from export.report.page.html import render_page
+from export.report.page.integration_section import integration_section
+from export.report.page.not_run_section import not_run_section
+from export.report.page.parity_section import parity_section
+from export.report.page.sources import RELEASED, Sources, read_sources
+from export.report.page.tradeoff_section import tradeoff_section
+from export.report.page.training_section import training_section
+from export.report.page.trials_section import faults_section, mistakes_section
+from export.report.page.verdict_section import (
+    intended_use,
+    opening_sentence,
+    verdict_section,
+    worst_status,
+)
+from export.report.page.worst_section import worst_section
+from pipeline.atomic_files import write_text
+from pipeline.errors import require
+
+PAGE_FILE: Final = "report.html"
+
+
+def write_page(
+    report: Path | None, out: Path | None, given: Mapping[str, Path | None] | None = None
+) -> Path:
+    """Write the page, whole, and return its path.
+
+    Args:
+        report: see `read_sources`.
+        out: the file to be written; None: ``build/export/report.html``.
+        given: see `read_sources`.
+
+    Raises:
+        MissingDependency: Altair or vl-convert is not installed.
+        BadInput: no report, a damaged document, or `out` cannot be written.
+    """
+    require("altair", "vl_convert", what="the report page")
+    path = out or Path("build/export") / PAGE_FILE
+    write_text(path, page_of(read_sources(report, given)))
+    return path
+
+
+def page_of(sources: Sources) -> str:
+    """The page's text."""
+    report = sources.report
+    status = worst_status(report)
+    sections = all_sections(sources)
+    model = report.get("model", {})
+    title = f"{model.get('name', 'Model')} {model.get('version', '')}".strip()
+    return render_page(
+        {
+            "title": f"{title}: export report",
+            "status": Verdict(status),
+            "headline": _headline(status),
+            "opening": opening_sentence(report),
+            "intended_use": intended_use(report),
+            "facts": _facts(sources),
+            "source": _origin(sources),
+        },
+        sections,
+    )
+
+
+def _headline(status: str) -> str:
+    """In two or three words, for who reads no further."""
+    return {
+        "pass": "Nothing failed",
+        "fail": "There are failures",
+        "rejected": "Files were kept back for the accuracy they lose",
+        "not_run": "Nothing was proven",
+    }[status]
+
+
+def all_sections(sources: Sources) -> list[Section]:
+    """In the order in which they are read."""
+    told = [
+        verdict_section(sources),
+        parity_section(sources),
+        tradeoff_section(sources),
+        training_section(sources),
+        worst_section(sources),
+        mistakes_section(sources),
+        faults_section(sources),
+    ]
+    return [*told, not_run_section(sources, told), integration_section(sources)]
+
+
+def _facts(sources: Sources) -> list[tuple[str, str]]:
+    report = sources.report
+    model: Mapping[str, Any] = report.get("model", {})
+    facts = [
+        ("Checkpoint", str(model.get("checkpoint_sha256", ""))[:16]),
+        ("Architecture", str(model.get("architecture", ""))),
+        ("Labels", ", ".join(model.get("labels", ()))),
+        ("Decision", _decision(model)),
+        ("Images", report["images"]),
+        ("Took", f"{report['seconds']} s" if "seconds" in report else ""),
+        ("Folders", ", ".join(report.get("published", ()))),
+        ("Report", _origin(sources)),
+    ]
+    return [(name, said) for name, said in facts if said]
+
+
+def _origin(sources: Sources) -> str:
+    """Which document the page is of."""
+    released = ", the release's" if sources.report_path == RELEASED.as_posix() else ""
+    return f"{sources.report_path}{released} (schema {sources.report['schema']})"
+
+
+def _decision(model: Mapping[str, Any]) -> str:
+    if not model.get("labels"):
+        return ""
+    if model.get("positive") is None or model.get("threshold") is None:
+        return "the most probable label"
+    return f"{model['positive']} from {model['threshold']} on"

@@ -1,0 +1,1 @@
+"""The long commands: each walks through the rooms below it, once."""

@@ -1,0 +1,221 @@
+"""Conversions, each family of formats in a process of its own, and the proof of each file there.
+
+In: a checkpoint folder and the artifacts wanted. Out: one `Conversion` per artifact, done or
+failed, with its parity where references are given. A fresh process keeps the converters' names and
+counters, hence the bytes they write, the same from run to run; it holds their chatter in a log, and
+what it has imported to convert serves to check. Formats that need the same packages share one.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from queue import Empty, Queue
+from typing import TYPE_CHECKING, Final
+
+from export.errors import CannotRunHere, ConversionFailed, Unreadable
+from export.formats import FORMATS
+from export.formats.base import Description
+from pipeline.atomic_files import make_folder
+
+if TYPE_CHECKING:
+    from export.deploy.graph import DeployGraph
+    from export.parity.check import ParityResult
+    from export.parity.reference import References
+    from pipeline.checkpoint import ModelSpec
+
+Wanted = Mapping[str, Sequence[str]]  # format name -> precisions
+POLL_S: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What became of one artifact.
+
+    Attributes:
+        format, precision, path: of the artifact.
+        seconds: that converting and reading back took.
+        description: read back; None if that failed.
+        error: None when it was written and read back.
+        parity: its check; None if there was none.
+    """
+
+    format: str
+    precision: str
+    path: Path
+    seconds: float
+    description: Description | None = None
+    error: str | None = None
+    parity: ParityResult | None = None
+
+
+def artifact_name(model: str, format_name: str, precision: str) -> str:
+    """File or folder name of an artifact, such as ``squeezenet_cxr_fp32.onnx``."""
+    return f"{model}_{precision}{FORMATS[format_name].SUFFIX}"
+
+
+def convert_all(
+    checkpoint: Path,
+    wanted: Wanted,
+    folder: Path,
+    jobs: int,
+    references: Future[Path] | None = None,
+) -> Iterator[Conversion]:
+    """Convert, check if there are references, and yield artifacts as they are finished.
+
+    Args:
+        checkpoint: its folder.
+        wanted: format name -> precisions.
+        folder: where artifacts and logs go; made if missing.
+        jobs: how many processes at a time.
+        references: will give the file of `export.parity.reference.References.save`; None: no check.
+    """
+    make_folder(folder)
+    families: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+    for name, precisions in wanted.items():
+        _log(folder, name).unlink(missing_ok=True)
+        families.setdefault(FORMATS[name].REQUIRES, []).extend((name, p) for p in precisions)
+    # The slowest first: Core ML's converter takes longest to import.
+    order = sorted(families.values(), key=lambda family: family[0][0] != "coreml")
+    finished: Queue[Conversion] = Queue()
+    pool = ThreadPoolExecutor(min(jobs, len(order)))
+    try:
+        tasks = [
+            pool.submit(_family, checkpoint, family, folder, references, finished.put)
+            for family in order
+        ]
+        for _ in range(sum(len(family) for family in order)):
+            yield _next(finished, tasks)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _next(finished: Queue[Conversion], tasks: Sequence[Future[None]]) -> Conversion:
+    """The next one that is finished; what went wrong in a thread of ours is raised here."""
+    while True:
+        try:
+            return finished.get(timeout=POLL_S)
+        except Empty:
+            for task in tasks:
+                if task.done():
+                    task.result()
+
+
+def _family(
+    checkpoint: Path,
+    artifacts: Sequence[tuple[str, str]],
+    folder: Path,
+    references: Future[Path] | None,
+    tell: Callable[[Conversion], None],
+) -> None:
+    """Convert, then check, all of a family in one process, which may die."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_keep_to_one_thread) as process:
+        done = []
+        for name, precision in artifacts:
+            try:
+                task = process.submit(convert_artifact, checkpoint, name, precision, folder)
+                done.append(task.result())
+            except BrokenProcessPool:  # killed, for want of memory for example
+                error = f"the converter's process died (see {_log(folder, name)})"
+                done.append(Conversion(name, precision, folder, 0.0, error=error))
+        for conversion in done:
+            if references is None or conversion.error is not None:
+                tell(conversion)
+                continue
+            saved = references.result()
+            try:
+                tell(process.submit(check_conversion, checkpoint, conversion, saved).result())
+            except BrokenProcessPool:
+                error = f"the process that checked it died (see {_log(folder, conversion.format)})"
+                tell(replace(conversion, error=error))
+
+
+def _keep_to_one_thread() -> None:
+    """As many processes as cores are at work; threads that wait for each other take twice as long.
+
+    Before torch and numpy are imported, which read these once.
+    """
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+
+
+def convert_artifact(checkpoint: Path, name: str, precision: str, folder: Path) -> Conversion:
+    """Convert in this process; what is printed goes to the format's log in `folder`."""
+    _print_to(_log(folder, name))
+    from export.deploy.metadata import model_metadata
+    from export.deploy.variants import twin_folder
+    from pipeline.checkpoint import checkpoint_sha256
+
+    converter = FORMATS[name]
+    twin = converter.TWINS[precision]
+    spec, graph = _twin(checkpoint, twin)
+    metadata = model_metadata(spec, checkpoint_sha256(twin_folder(checkpoint, twin)))
+    path = folder / artifact_name(spec.name, name, precision)
+    _remove(path)
+    start = time.perf_counter()
+    description, error = None, None
+    try:
+        converter.convert(graph, spec, metadata, precision, path)
+        description = converter.describe(path)
+    except (ConversionFailed, Unreadable, CannotRunHere) as failure:
+        error = str(failure)
+    except Exception as failure:  # whatever a converter raises is a failed conversion
+        traceback.print_exc()
+        summary = str(failure).strip().splitlines() or [""]
+        error = f"{type(failure).__name__}: {summary[0]} (see {_log(folder, name)})"
+    seconds = time.perf_counter() - start
+    return Conversion(name, precision, path, seconds, description, error)
+
+
+def check_conversion(checkpoint: Path, conversion: Conversion, saved: Path) -> Conversion:
+    """The conversion with its parity, checked in this process."""
+    from export.parity.check import check_artifact
+
+    name, precision = conversion.format, conversion.precision
+    reference = _references(checkpoint, saved).of(FORMATS[name].TWINS[precision])
+    return replace(conversion, parity=check_artifact(name, precision, conversion.path, reference))
+
+
+@cache
+def _twin(checkpoint: Path, twin: str) -> tuple[ModelSpec, DeployGraph]:
+    from export.deploy.variants import read_twin
+
+    return read_twin(checkpoint, twin)
+
+
+@cache
+def _references(checkpoint: Path, saved: Path) -> References:
+    from export.parity.reference import load_references
+
+    return load_references(saved, checkpoint)
+
+
+def _log(folder: Path, name: str) -> Path:
+    return folder / f"{name}.log"
+
+
+def _print_to(log: Path) -> None:
+    with log.open("a", encoding="utf-8") as lines:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(lines.fileno(), 1)  # converters also print from C++
+        os.dup2(lines.fileno(), 2)
+
+
+def _remove(path: Path) -> None:
+    """A file of an earlier run must not pass for this run's."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

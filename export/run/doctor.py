@@ -1,0 +1,117 @@
+"""``python -m export doctor``: what can be converted and run here, and how to mend the rest.
+
+In: the installed packages. Out: one `Finding` per format, from version ranges alone or, with
+`try_it`, from converting and running a small untrained network.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Final
+
+from export.errors import CannotRunHere
+from export.formats import FORMATS
+from pipeline.errors import install_command, missing_modules
+
+PROJECT: Final = "mobile-model-export"
+WHY: Final = {
+    "torch": "from 2.13 on its wheels lack XNNPACK, which TorchScript-lite files need",
+}
+EXACT: Final = "python -m pip install -c constraints.txt -e '.[all]'"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The state of one format: `convert` and `run` are ``yes``, ``no: why``; `mend` a command."""
+
+    format: str
+    convert: str
+    run: str
+    mend: str = ""
+
+
+def examine(try_it: bool) -> list[Finding]:
+    """Look at every format."""
+    return [_examine(name, try_it) for name in FORMATS]
+
+
+def out_of_range() -> list[str]:
+    """Sentences on installed packages whose version is outside what this project declares."""
+    from packaging.requirements import Requirement
+
+    try:
+        declared = requires(PROJECT) or []
+    except PackageNotFoundError:
+        return [f"{PROJECT} is not installed as a package, so versions are not checked; {EXACT}"]
+    findings = []
+    for line in declared:
+        requirement = Requirement(line)
+        try:
+            found = version(requirement.name)
+        except PackageNotFoundError:
+            continue  # the formats say what is missing
+        if not requirement.specifier.contains(found, prereleases=True):
+            why = f" ({WHY[requirement.name]})" if requirement.name in WHY else ""
+            findings.append(
+                f"{requirement.name} {found} is outside {requirement.specifier}{why}; {EXACT}"
+            )
+    return findings
+
+
+def _examine(name: str, try_it: bool) -> Finding:
+    module = FORMATS[name]
+    missing = missing_modules(module.REQUIRES)
+    if missing:
+        reason = f"no: {', '.join(missing)} not installed"
+        return Finding(name, reason, reason, install_command(missing))
+    if name == "torchscript":
+        from export.formats.torchscript.format import has_xnnpack
+
+        if not has_xnnpack():
+            return Finding(name, "no: this torch has no XNNPACK", "plain files only", EXACT)
+    if try_it:
+        return _try(name)
+    if name == "coreml" and sys.platform != "darwin":
+        return Finding(name, "yes", "no: Core ML runs on macOS only")
+    return Finding(name, "yes", "yes")
+
+
+def _try(name: str) -> Finding:
+    """Convert an untrained network in a process of its own, as an export does, and run it."""
+    import numpy as np
+
+    from export.run.convert import convert_all
+    from pipeline.checkpoint import ModelSpec, write_checkpoint
+    from pipeline.models.networks import build_network
+
+    labels = ("a", "b")
+    spec = ModelSpec(
+        name="doctor",
+        version="0",
+        architecture="squeezenet1_1",
+        labels=labels,
+        positive="a",
+        threshold=0.5,
+        side=64,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        write_checkpoint(place, spec, build_network(spec.architecture, 2).state_dict())
+        precision = next(iter(FORMATS[name].TOLERANCES))
+        wanted = {name: (precision,)}
+        conversion = next(convert_all(place, wanted, place / "build", jobs=1))
+        if conversion.error:
+            return Finding(name, f"no: {re.sub(r' .see .*', '', conversion.error)}", "no", EXACT)
+        try:
+            session = FORMATS[name].load(conversion.path, threads=1)
+            FORMATS[name].run(session, np.zeros((1, spec.side, spec.side, 3), np.uint8))
+        except CannotRunHere as reason:
+            return Finding(name, "yes, tried", f"no: {reason}")
+    return Finding(name, "yes, tried", "yes, tried")

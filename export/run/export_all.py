@@ -1,0 +1,416 @@
+"""``python -m export all``: checkpoint, artifacts, parity, latency, published assets, verdict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from export.formats import FORMATS
+from export.parity.check import ParityResult, check_artifact
+from export.parity.quality_gate import FULL, Promotion, promote
+from export.publish.assets import FOLDERS, ExtraFiles, publish, refuse_foreign
+from export.publish.manifest import Published, file_entries, tool_versions
+from export.report.accuracy import reference_classification, training_document
+from export.report.document import Row, exit_code, print_verdict, report_document, to_json
+from export.report.sections import details, model_document, published_files, worst_of_all
+from export.run.convert import Conversion, convert_all
+from pipeline.atomic_files import make_folder, write_text
+from pipeline.checkpoint import checkpoint_sha256, read_spec
+from pipeline.errors import BadInput, MissingDependency, UserError, install_command, missing_modules
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from export.latency.measure import Measurement
+    from export.parity.reference import References
+    from export.run.robustness import Robustness
+    from pipeline.checkpoint import ModelSpec
+
+REPORT_FILE: Final = "report.json"
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What `export all` is asked for.
+
+    Attributes:
+        checkpoint: its folder.
+        data: validation images for parity; None: the embedded samples.
+        formats: names of `FORMATS`; a part of them is not published in place of the whole.
+        precisions: likewise; empty: all that a format and the checkpoint have.
+        root: where the asset folders are.
+        build: for artifacts before they are proven, logs and the report.
+        image_limit: of the validation images.
+        jobs: converters at a time.
+        latency: measure it for the manifest.
+        strict: not run counts as failed.
+        budget_bytes: every format must have a published file of at most so many; None: no limit.
+    """
+
+    checkpoint: Path
+    data: Path | None
+    formats: tuple[str, ...]
+    precisions: tuple[str, ...]
+    root: Path
+    build: Path
+    image_limit: int
+    jobs: int
+    latency: bool
+    strict: bool
+    budget_bytes: int | None = None
+
+
+def export_all(request: ExportRequest, console: Console) -> int:
+    """Do it and print the verdict; return the exit code.
+
+    Raises:
+        BadInput, MissingDependency: before anything is written.
+    """
+    start = time.perf_counter()
+    wanted = plan(request.formats, request.precisions)
+    refuse_foreign(request.root, {p for name in wanted for p in FORMATS[name].PLATFORMS})
+    spec, identity = read_spec(request.checkpoint), checkpoint_sha256(request.checkpoint)
+    console.print(f"{spec.name} {spec.version} ({identity[:12]}): {spec.intended_use}")
+    possible, absent = split_by_twin(request.checkpoint, wanted)
+
+    # Imported here: `plan` must be able to refuse before torch takes its two seconds.
+    from export.golden.pack import golden_files
+    from export.images.parity_images import gather_images
+    from export.packages import package_code
+    from export.parity.reference import References
+    from export.run.robustness import print_robustness, robustness_document
+
+    # What cannot be read is refused before the first converter starts.
+    images = gather_images(spec, request.data, request.image_limit)
+    references = References(request.checkpoint, images)
+    references.refuse_damaged({"fp32", *_twins(possible)})
+    console.print(f"reference: PyTorch on {images.source}")
+    done = _convert_and_prove(request, possible, references, console)
+
+    latencies = _latencies(request, spec, done, console) if request.latency else {}
+    fit, rejected = _by_platform(done, latencies)
+    extras = [
+        _operator_configs(fit),
+        lambda _, manifest: golden_files(manifest, references),
+        package_code,
+    ]
+    folders = publish(request.root, spec, identity, fit, rejected, extras)
+    files = published_files(folders)
+    rows = [_row(outcome, latencies, files, references) for outcome in done]
+    rows += [
+        Row(name, precision, "", ParityResult("not_run", why)) for name, precision, why in absent
+    ]
+    rows += [_left_out(name) for name in FORMATS if name not in wanted]
+    refused = {name: dict(FORMATS[name].REFUSED) for name in wanted if FORMATS[name].REFUSED}
+    print_verdict(console, rows, images.source, refused)
+    _point_to_explain(console, rows)
+    robustness, why_not = _robustness(request, spec, done)
+    print_robustness(console, robustness, why_not)
+    seconds = time.perf_counter() - start
+    document = report_document(
+        "all",
+        rows,
+        images.source,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        model=model_document(spec, identity),
+        classification=reference_classification(references),
+        worst_images=worst_of_all(done, references),
+        training=training_document(request.checkpoint, spec),
+        published=[folder.name for folder in folders],
+        refused=refused,
+        robustness=robustness_document(robustness, why_not),
+        seconds=round(seconds, 1),
+        tools=tool_versions(),
+    )
+    write_text(request.build / REPORT_FILE, to_json(document))
+    console.print(
+        f"published: {', '.join(str(f) for f in folders) or 'nothing'}; "
+        f"report: {request.build / REPORT_FILE}; {seconds:.0f} s"
+    )
+    _write_page(request.build, console)
+    over = _over_budget(folders, request.budget_bytes)
+    for sentence in over:
+        console.print(f"over the budget: {sentence}", markup=False, soft_wrap=True)
+    limit_broken = request.strict and robustness is not None and bool(robustness.broken)
+    return max(exit_code(rows, request.strict), int(bool(over) or limit_broken))
+
+
+def _over_budget(folders: Sequence[Path], limit_bytes: int | None) -> list[str]:
+    """Which format has no published file within the limit, and by how much."""
+    if limit_bytes is None:
+        return []
+    from export.consumer.budget import weigh
+
+    return [f"{f.name}: {fault}" for f in folders for fault in weigh(f, limit_bytes).faults]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one artifact: made, proven, and let through the gate or not."""
+
+    conversion: Conversion
+    parity: ParityResult
+    promotion: Promotion | None
+    checkpoint_sha256: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Format and precision."""
+        return self.conversion.format, self.conversion.precision
+
+    @property
+    def fit(self) -> bool:
+        """Whether it may be published."""
+        rejected = self.promotion is not None and self.promotion.broken
+        return self.parity.status != "fail" and not rejected
+
+
+def plan(formats: Sequence[str], precisions: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
+    """Format -> precisions, in the register's order.
+
+    Raises:
+        BadInput: an unknown format, or a precision that none of the formats has.
+        MissingDependency: a converter that is needed is not installed.
+    """
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise BadInput(f"unknown format {unknown[0]!r}; there are: {', '.join(FORMATS)}")
+    known = list(dict.fromkeys(p for name in formats for p in FORMATS[name].TOLERANCES))
+    unknown = [precision for precision in precisions if precision not in known]
+    if unknown:
+        raise BadInput(
+            f"{', '.join(formats)}: no precision {unknown[0]!r}; there are: {', '.join(known)}"
+        )
+    wanted = {
+        name: tuple(p for p in FORMATS[name].TOLERANCES if not precisions or p in precisions)
+        for name in FORMATS
+        if name in formats
+    }
+    wanted = {name: chosen for name, chosen in wanted.items() if chosen}
+    for name in wanted:
+        missing = missing_modules(FORMATS[name].REQUIRES)
+        if missing:
+            others = ",".join(f for f in wanted if not missing_modules(FORMATS[f].REQUIRES))
+            way_round = f", or leave it out with --formats {others}" if others else ""
+            raise MissingDependency(
+                f"{name} needs {', '.join(missing)}, not installed here; "
+                f"{install_command(missing)}{way_round}"
+            )
+    return wanted
+
+
+def split_by_twin(
+    checkpoint: Path, wanted: Mapping[str, tuple[str, ...]]
+) -> tuple[dict[str, tuple[str, ...]], list[tuple[str, str, str]]]:
+    """What the checkpoint has the twins for, and (format, precision, reason) of what it has not."""
+    from export.deploy.variants import missing_twin
+
+    possible: dict[str, tuple[str, ...]] = {}
+    absent = []
+    for name, precisions in wanted.items():
+        reasons = {p: missing_twin(checkpoint, FORMATS[name].TWINS[p]) for p in precisions}
+        possible[name] = tuple(p for p in precisions if not reasons[p])
+        absent += [(name, p, reason) for p, reason in reasons.items() if reason]
+    return {name: chosen for name, chosen in possible.items() if chosen}, absent
+
+
+def _twins(wanted: Mapping[str, tuple[str, ...]]) -> set[str]:
+    return {FORMATS[name].TWINS[p] for name, precisions in wanted.items() for p in precisions}
+
+
+def _convert_and_prove(
+    request: ExportRequest,
+    wanted: Mapping[str, tuple[str, ...]],
+    references: References,
+    console: Console,
+) -> list[Outcome]:
+    """Converters and PyTorch's own answers side by side, then the checks, as they are finished."""
+    twins = _twins(wanted)
+    count = sum(len(precisions) for precisions in wanted.values())
+
+    def answer() -> Path:
+        import torch
+
+        torch.set_num_threads(1)  # the converters are at work beside it
+        for twin in sorted({"fp32"} | twins):
+            references.of(twin)
+        path = request.build / "references.npz"
+        references.save(path)
+        return path
+
+    outcomes: list[Outcome] = []
+    with ThreadPoolExecutor(1) as thread:
+        make_folder(request.build)
+        saved = thread.submit(answer)
+        for done in convert_all(request.checkpoint, wanted, request.build, request.jobs, saved):
+            saved.result()  # PyTorch's answers are there, or what went wrong is raised here
+            outcome = _judge(done, references)
+            outcomes.append(outcome)
+            _tell(console, outcome, f"{len(outcomes)} of {count}")
+    order = [(name, p) for name in FORMATS for p in FORMATS[name].TOLERANCES]
+    return sorted(outcomes, key=lambda outcome: order.index(outcome.key))
+
+
+def _judge(conversion: Conversion, references: References) -> Outcome:
+    name, precision = conversion.format, conversion.precision
+    reference = references.of(FORMATS[name].TWINS[precision])
+    if conversion.error is not None:
+        reason = f"conversion failed: {conversion.error}"
+        parity = ParityResult("fail", reason, tolerance=FORMATS[name].TOLERANCES[precision])
+    else:
+        parity = conversion.parity or check_artifact(name, precision, conversion.path, reference)
+    promotion = None
+    if parity.status != "fail":
+        promotion = promote(precision, parity, reference.spec, references.of("fp32"))
+    return Outcome(conversion, parity, promotion, reference.checkpoint_sha256)
+
+
+def _tell(console: Console, outcome: Outcome, count: str) -> None:
+    format_name, precision = outcome.key
+    gate = "" if outcome.fit or outcome.parity.status == "fail" else ", not fit to be published"
+    console.print(
+        f"  {count}: {format_name} {precision} converted in {outcome.conversion.seconds:.1f} s, "
+        f"parity {outcome.parity.status}{gate}"
+    )
+
+
+def _point_to_explain(console: Console, rows: Sequence[Row]) -> None:
+    for row in rows:
+        if row.parity.status == "fail" and row.parity.worst_image:
+            console.print(
+                f"  look closer: python -m export explain {row.format} --precision "
+                f"{row.precision} --image {row.parity.worst_image}",
+                markup=False,
+                soft_wrap=True,
+            )
+
+
+def _robustness(
+    request: ExportRequest, spec: ModelSpec, done: Sequence[Outcome]
+) -> tuple[Robustness | None, str]:
+    """What preprocessing mistakes cost the first fp32 file; or None, and why it was not asked."""
+    from export.images.parity_images import validation_samples
+    from export.run.robustness import NO_DATA, measure_if_run
+
+    if request.data is None:
+        return None, NO_DATA
+    for outcome in done:
+        if outcome.key[1] == FULL and outcome.parity.status == "pass":
+            samples, source = validation_samples(spec, request.data, request.image_limit)
+            module, path = FORMATS[outcome.key[0]], outcome.conversion.path
+            return measure_if_run(spec, module, path, samples, source)
+    return None, f"no {FULL} file passed"
+
+
+def _latencies(
+    request: ExportRequest,
+    spec: ModelSpec,
+    done: Sequence[Outcome],
+    console: Console,
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """(format, precision) -> what the manifest says of its latency; only for what passed."""
+    from export.latency.machine import machine
+    from export.latency.measure import Target, measure
+
+    targets = [
+        Target(*outcome.key, outcome.conversion.path, spec.side)
+        for outcome in done
+        if outcome.parity.status == "pass"
+        and FORMATS[outcome.key[0]].RUN_BY in outcome.parity.how  # not what stood in for it
+    ]
+    if not targets:
+        return {}
+    console.print(f"timing {len(targets)} artifacts, interleaved")
+    measurements = measure(targets, threads=(1, 2), rounds=4, round_s=0.15)
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for m in measurements:
+        if m.status == "done":
+            key = (m.target.format, m.target.precision)
+            entry = found.setdefault(key, {"machine": machine(), "threads": {}})
+            entry["threads"][str(m.threads)] = _figures(m)
+    return found
+
+
+def _figures(measurement: Measurement) -> dict[str, float | None]:
+    figures = {"median": measurement.median_ms, "p90": measurement.p90_ms}
+    return {name: None if v is None else round(v, 3) for name, v in figures.items()}
+
+
+def _row(
+    outcome: Outcome,
+    latencies: Mapping[tuple[str, str], Mapping[str, Any]],
+    files: Mapping[tuple[str, str], Mapping[str, Any]],
+    references: References,
+) -> Row:
+    conversion = outcome.conversion
+    size = None
+    if conversion.error is None:
+        entries = file_entries(conversion.path.parent, conversion.path.name)
+        size = sum(entry.size_bytes for entry in entries)
+    return Row(
+        *outcome.key,
+        place=" ".join(FORMATS[conversion.format].PLATFORMS) if outcome.fit else "",
+        parity=outcome.parity,
+        promotion=outcome.promotion,
+        size_bytes=size,
+        latency=latencies.get(outcome.key),
+        details={"file": files.get(outcome.key), **details(outcome, references)},
+    )
+
+
+def _write_page(build: Path, console: Console) -> None:
+    """The report page beside the report; where its charts cannot be drawn it says so."""
+    from export.report.page.write import PAGE_FILE, write_page
+
+    try:
+        path = write_page(build / REPORT_FILE, build / PAGE_FILE)
+    except UserError as error:
+        console.print(f"report page not run: {error}", markup=False, soft_wrap=True)
+    else:
+        console.print(f"report page: {path}", markup=False, soft_wrap=True)
+
+
+def _left_out(name: str) -> Row:
+    """A format that was not asked for is in the report all the same."""
+    return Row(name, "all", "", ParityResult("not_run", "left out by --formats"))
+
+
+def _operator_configs(fit: Mapping[str, Sequence[Published]]) -> ExtraFiles:
+    """For a build of onnxruntime with the published files' operators alone."""
+
+    def made(platform: str, manifest: Mapping[str, Any]) -> Mapping[str, bytes]:
+        from export.publish.reduced_build import FORMATS as RUN_BY_ONNXRUNTIME
+        from export.publish.reduced_build import operator_configs
+
+        return operator_configs([a.path for a in fit[platform] if a.format in RUN_BY_ONNXRUNTIME])
+
+    return made
+
+
+def _by_platform(
+    done: Sequence[Outcome], latencies: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> tuple[dict[str, list[Published]], dict[str, list[Published]]]:
+    """Platform -> what is published for it, and what was kept back by the gate."""
+    fit: dict[str, list[Published]] = {platform: [] for platform in FOLDERS}
+    rejected: dict[str, list[Published]] = {platform: [] for platform in FOLDERS}
+    for outcome in done:
+        conversion = outcome.conversion
+        if outcome.parity.status == "fail" or conversion.description is None:
+            continue
+        artifact = Published(
+            *outcome.key,
+            conversion.path,
+            conversion.description,
+            outcome.parity,
+            outcome.checkpoint_sha256,
+            outcome.promotion,
+            latencies.get(outcome.key),
+        )
+        for platform in FORMATS[conversion.format].PLATFORMS:
+            (fit if outcome.fit else rejected)[platform].append(artifact)
+    return fit, rejected

@@ -1,0 +1,303 @@
+"""Robustness: what each preprocessing mistake costs a model on its validation images.
+
+In: a checkpoint's validation images and one of its artifacts. Out: a row per mistake: labels that
+flip at the decision threshold, with an interval, AUROC, and how far probabilities move; and the one
+limit that there is: plain bilinear, which no app can be kept from using, flips 1 % at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from export.errors import CannotRunHere
+from export.formats import FORMATS
+from export.images.parity_images import validation_samples
+from export.images.preprocessing_mistakes import (
+    MISTAKES,
+    Mistake,
+    Preprocessing,
+    taken_sideways,
+    with_mistakes,
+)
+from export.publish.assets import FOLDERS
+from export.publish.manifest import read_manifest
+from pipeline.checkpoint import checkpoint_sha256, read_spec
+from pipeline.errors import BadInput
+from pipeline.images import decode
+from pipeline.metrics.classification import auroc, decide
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from rich.console import Console
+
+    from export.formats.base import Format, Runner
+    from pipeline.checkpoint import ModelSpec
+    from pipeline.data.dataset import Sample
+
+SCHEMA: Final = 1
+# Mistake -> the largest share of labels that it may flip.
+LIMITS: Final = {"plain_bilinear": 0.01}
+NO_DATA: Final = "it needs labelled validation images: give them with --data"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one mistake costs.
+
+    Attributes:
+        name, does, seen_in, source: of the mistake.
+        changed: images whose pixels it changes at all.
+        flips: images whose decided label it changes.
+        flip_rate: their share; low and high: 95 % interval, images taken as independent (Wilson,
+            J. Am. Stat. Assoc. 1927).
+        auroc: with the mistake.
+        max_abs_diff, mean_abs_diff: of any probability, to the right pixels.
+        limit: the largest `flip_rate` allowed; None: for information.
+    """
+
+    name: str
+    does: str
+    seen_in: str
+    source: str
+    changed: int
+    flips: int
+    flip_rate: float
+    low: float
+    high: float
+    auroc: float
+    max_abs_diff: float
+    mean_abs_diff: float
+    limit: float | None
+
+    @property
+    def verdict(self) -> str:
+        """``pass``, ``fail``, or empty where there is no limit."""
+        if self.limit is None:
+            return ""
+        return "pass" if self.flip_rate <= self.limit else "fail"
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """All rows, and what they were taken on.
+
+    Attributes:
+        model: name and version.
+        artifact: name of the file that answered.
+        images: how many, and of which data.
+        auroc: of the right pixels.
+        threshold: of the decision; None: the most probable label.
+    """
+
+    model: str
+    artifact: str
+    images: int
+    source: str
+    auroc: float
+    threshold: float | None
+    rows: tuple[Row, ...]
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """A sentence for each limit that does not hold."""
+        return tuple(
+            f"{row.name} flips {row.flips} of {self.images} labels ({row.flip_rate:.1%}), "
+            f"allowed are {row.limit:.0%}"
+            for row in self.rows
+            if row.limit is not None and row.verdict == "fail"
+        )
+
+
+def published_robustness(
+    root: Path, checkpoint: Path, artifact: tuple[str, str], data: Path, image_limit: int
+) -> tuple[Robustness | None, str]:
+    """The robustness of a published artifact; or None, and why it cannot be run here.
+
+    Args:
+        root: where the asset folders are.
+        checkpoint: that they are made of.
+        artifact: its format and precision.
+        data: folder or table of labelled images; those of its validation split count.
+        image_limit: at most so many.
+
+    Raises:
+        BadInput: there is no such artifact, it is damaged or of another checkpoint, or bad data.
+    """
+    from export.run.check_published import damaged_files
+
+    spec, identity = read_spec(checkpoint), checkpoint_sha256(checkpoint)
+    samples, source = validation_samples(spec, data, image_limit)
+    format_name, precision = artifact
+    module = FORMATS[format_name]
+    folder = root / FOLDERS[module.PLATFORMS[0]]
+    manifest = read_manifest(folder)
+    if manifest["model"]["checkpoint_sha256"] != identity:
+        raise BadInput(
+            f"{folder} is of another checkpoint than {checkpoint}; export again, or name its own "
+            "with --checkpoint"
+        )
+    for entry in manifest["artifacts"]:
+        if (entry["format"], entry["precision"]) == artifact:
+            break
+    else:
+        raise BadInput(f"{folder} has no {format_name} {precision}")
+    damage = damaged_files(folder, entry)
+    if damage:
+        raise BadInput(f"{folder}: {damage}")
+    path = folder / entry["path"]
+    return measure_if_run(spec, module, path, samples, source)
+
+
+def measure_if_run(
+    spec: ModelSpec, module: Format, path: Path, samples: Sequence[Sample], source: str
+) -> tuple[Robustness | None, str]:
+    """`measure_robustness` by the first runner that exists here; or None, and why there is none."""
+    excuses = []
+    for runner in (module, *module.ALSO):
+        try:
+            return measure_robustness(spec, runner, path, samples, source), ""
+        except CannotRunHere as error:
+            excuses.append(str(error))
+    return None, "; ".join(excuses)
+
+
+def measure_robustness(
+    spec: ModelSpec, runner: Runner, path: Path, samples: Sequence[Sample], source: str
+) -> Robustness:
+    """Make every mistake on every image, each decoded once, and let the file answer.
+
+    Args:
+        spec: labels, side and decision.
+        runner: of the file's format; one thread.
+        path: the file.
+        samples: N labelled images.
+        source: what they are, a phrase.
+
+    Raises:
+        BadInput: an image that cannot be read.
+        CannotRunHere, Unreadable: the file cannot be run.
+    """
+    session = runner.load(path, threads=1)
+    truth = np.array([spec.labels.index(sample.label) for sample in samples])
+    made = [mistake for mistake in MISTAKES if mistake.on_photographs]
+    right_pixels = []
+    probs: dict[str, list[NDArray[np.float32]]] = {"": [], **{m.name: [] for m in made}}
+    changed = dict.fromkeys(probs, 0)
+    for sample in samples:
+        ways = dict(_ways(sample.path, made, spec.side))
+        right_pixels.append(ways[""])
+        differing = {n: p for n, p in ways.items() if n == "" or (p != ways[""]).any()}
+        answers = runner.run(session, np.stack(list(differing.values()))).probs
+        by_name = dict(zip(differing, answers, strict=True))
+        for name in probs:
+            probs[name].append(by_name.get(name, by_name[""]))
+            changed[name] += name in by_name and name != ""
+    right = np.stack(probs[""])
+    return Robustness(
+        f"{spec.name} {spec.version}",
+        path.name,
+        len(samples),
+        f"{len(samples)} {source}",
+        auroc(truth, right, spec.positive_index),
+        spec.threshold,
+        tuple(_row(m, np.stack(probs[m.name]), right, truth, changed[m.name], spec) for m in made),
+    )
+
+
+def _ways(
+    path: Path, mistakes: Sequence[Mistake], side: int
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Name of a mistake -> pixels of an image; "" -> the right pixels."""
+    image = decode(path)
+    sideways = taken_sideways(image)  # the same picture, whose EXIF tag is there to be ignored
+    yield "", Preprocessing().pixels(image, side)
+    for mistake in mistakes:
+        source = sideways if mistake.step == "turn" else image
+        yield mistake.name, with_mistakes([mistake]).pixels(source, side)
+
+
+def _row(
+    mistake: Mistake,
+    probs: NDArray[np.float32],
+    right: NDArray[np.float32],
+    truth: NDArray[np.int64],
+    changed: int,
+    spec: ModelSpec,
+) -> Row:
+    from scipy.stats import binomtest
+
+    rule = (spec.positive_index, spec.threshold)
+    flips = int((decide(probs, *rule) != decide(right, *rule)).sum())
+    interval = binomtest(flips, len(truth)).proportion_ci(0.95, method="wilson")
+    apart = np.abs(probs.astype(np.float64) - right)
+    return Row(
+        mistake.name,
+        mistake.does,
+        mistake.seen_in,
+        mistake.source,
+        changed,
+        flips,
+        flips / len(truth),
+        float(interval.low),
+        float(interval.high),
+        auroc(truth, probs, spec.positive_index),
+        float(apart.max()),
+        float(apart.mean()),
+        LIMITS.get(mistake.name),
+    )
+
+
+def robustness_document(found: Robustness | None, reason: str = "") -> dict[str, Any]:
+    """For programs; None: not run, for `reason`."""
+    if found is None:
+        return {"schema": SCHEMA, "status": "not_run", "reason": reason}
+    return {
+        "schema": SCHEMA,
+        "status": "fail" if found.broken else "pass",
+        "reason": "; ".join(found.broken),
+        **asdict(found),
+        "rows": [{**asdict(row), "verdict": row.verdict} for row in found.rows],
+    }
+
+
+def print_robustness(console: Console, found: Robustness | None, reason: str = "") -> None:
+    """The table, or why there is none."""
+    if found is None:
+        console.print(f"robustness to preprocessing: not run: {reason}", markup=False)
+        return
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        title=f"Preprocessing mistakes on {found.source}, {found.artifact}",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("mistake", no_wrap=True)
+    for column in ("changed", "flips", "95 % interval", "AUROC", "max |Δp|", "mean"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("limit", no_wrap=True)
+    table.add_row("none", "", "", "", f"{found.auroc:.4f}", "", "", "")
+    styles = {"pass": "[green]pass[/]", "fail": "[bold red]FAIL[/]", "": ""}
+    for row in found.rows:
+        limit = "" if row.limit is None else f" (1 in {1 / row.limit:.0f})"
+        table.add_row(
+            row.name,
+            str(row.changed),
+            f"{row.flips} ({row.flip_rate:.1%})",
+            f"{row.low:.1%} to {row.high:.1%}",
+            f"{row.auroc:.4f}",
+            f"{row.max_abs_diff:.3f}",
+            f"{row.mean_abs_diff:.4f}",
+            f"{styles[row.verdict]}{limit}",
+        )
+    console.print(table)
+    console.print("changed: images whose pixels differ at all; flips: labels at the threshold")
+    for sentence in found.broken:
+        console.print(f"  {sentence}", markup=False)

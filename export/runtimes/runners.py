@@ -1,0 +1,54 @@
+"""Foreign environments as runners of parity: which one runs which published file.
+
+In: a wish, ``arm64`` or ``oldest``. Out: for each format the runner, or why there is none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from export.runtimes.environments import ENVIRONMENTS, Environment, Target
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from export.deploy.outputs import Answers
+
+
+@dataclass
+class ForeignRunner:
+    """An environment with the `load` and `run` of a format; the file is loaded by each `run`.
+
+    Attributes:
+        environment: where it runs.
+        format: of the file.
+        RUN_BY: how a report says it; exact once something has run.
+    """
+
+    environment: Environment
+    format: str
+    RUN_BY: str = field(default="")
+
+    def load(self, path: Path, threads: int) -> Path:
+        """Nothing yet: the file is loaded over there."""
+        return path
+
+    def run(self, session: Path, images: NDArray[np.uint8]) -> Answers:
+        """Answers to uint8 (N, H, W, 3). Raises CannotRunHere, Unreadable, RuntimeError."""
+        from export.runtimes.execute import run_foreign
+
+        done = run_foreign(self.environment, self.format, session, images)
+        self.RUN_BY = f"run by {done.runtime}"
+        return done.answers
+
+
+def foreign_runner(target: Target, format_name: str) -> ForeignRunner | None:
+    """The runner of a format's files in the environments of `target`; None if there is none."""
+    for environment in ENVIRONMENTS.values():
+        if environment.target == target and format_name in environment.formats:
+            return ForeignRunner(environment, format_name)
+    return None

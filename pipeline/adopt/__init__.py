@@ -1,0 +1,1 @@
+"""A fastai model that exists already becomes a checkpoint."""

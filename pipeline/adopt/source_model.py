@@ -1,0 +1,201 @@
+"""The model that is to be adopted: its own module in PyTorch, and what is known of it.
+
+In: what was asked for, and a file of `learn.save` or `learn.export`. Out: `Original`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.config import TrainConfig
+from pipeline.errors import BadInput
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pipeline.adopt.learner_preprocessing import LearnerPixels
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """What is asked for.
+
+    Attributes:
+        source: the file. ``.pkl``: an exported learner; else weights.
+        architecture: of weights; None: as recognised.
+        labels: of weights, K class names in the order of the outputs.
+        positive, threshold: as in `ModelSpec`; None: chosen here.
+        side: of weights, and of a learner that cannot be run on an image file.
+        mean, std: of weights; None: ImageNet's.
+        name: of the model; None: architecture and file name.
+        model_version: goes into the checkpoint.
+        data: images to compare and to measure on.
+        out: folder of the checkpoint; None: ``build/checkpoints/<name>``.
+        trust_pickle: an exported learner may be opened, which runs the code in it.
+        overwrite: replace `out` if it exists.
+    """
+
+    source: Path
+    architecture: str | None = None
+    labels: tuple[str, ...] = ()
+    positive: str | None = None
+    threshold: float | None = None
+    side: int | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    name: str | None = None
+    model_version: str = "0.0.0"
+    data: Path | None = None
+    out: Path | None = None
+    trust_pickle: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Original:
+    """The learner's own model, and what is known of it.
+
+    Attributes:
+        model: in evaluation mode, float32.
+        learner: whole, of an exported one; None of weights.
+        pixels: as the learner reads an image; None of weights.
+    """
+
+    model: nn.Module
+    architecture: str
+    labels: tuple[str, ...]
+    side: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    learner: Any = None
+    pixels: LearnerPixels | None = None
+
+
+def check_request(request: Adoption) -> None:
+    """Raise `BadInput` for what can be refused before the file is opened."""
+    from pipeline.adopt.learner_file import UNTRUSTED, is_learner
+    from pipeline.models.networks import TOPOLOGIES
+
+    if not request.source.is_file():
+        raise BadInput(f"{request.source} is no file")
+    if request.name is not None and not (request.name.isidentifier() and request.name.isascii()):
+        raise BadInput(f"--name {request.name!r}: letters, digits and underscores, please")
+    if request.threshold is not None and not 0 < request.threshold < 1:
+        raise BadInput(f"--threshold {request.threshold} is not between 0 and 1")
+    if request.side is not None and not 32 <= request.side <= 1024:
+        raise BadInput(f"--side {request.side} is not between 32 and 1024")
+    if is_learner(request.source):
+        if not request.trust_pickle:
+            raise BadInput(f"{request.source} {UNTRUSTED}")
+        for option in ("architecture", "labels", "mean", "std"):
+            if getattr(request, option):
+                raise BadInput(f"--{option} is read from {request.source.name}; leave it out")
+        return
+    if request.trust_pickle:
+        raise BadInput("--trust-pickle is for an exported learner (.pkl); weights need no trust")
+    if request.architecture not in (None, *TOPOLOGIES):
+        raise BadInput(f"--architecture {request.architecture}: there are {', '.join(TOPOLOGIES)}")
+    if not request.labels:
+        raise BadInput("weights bring no labels: give --labels A,B in the order of the outputs")
+    for value in [*(request.mean or ()), *(request.std or ())]:
+        if not np.isfinite(value):
+            raise BadInput(f"--mean and --std: {value} is not a finite number")
+    if request.std is not None and min(request.std) <= 0:
+        raise BadInput(f"--std {request.std}: every value must be above 0")
+    _check_labels(request.labels)
+
+
+def open_original(request: Adoption) -> Original:
+    """The model in the file that `request`, which was checked, names.
+
+    Raises:
+        BadInput: the file cannot be read, or what is in it is not supported.
+    """
+    from pipeline.adopt.learner_file import is_learner
+
+    return _from_learner(request) if is_learner(request.source) else _from_weights(request)
+
+
+def _from_weights(request: Adoption) -> Original:
+    """A fresh fastai model, filled from the file."""
+    from pipeline.adopt.fastai_network import original_model, recognise
+    from pipeline.adopt.learner_file import read_state
+    from pipeline.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
+
+    state = read_state(request.source)
+    try:
+        architecture = recognise(state)
+        if request.architecture not in (None, architecture):
+            raise BadInput(f"its body is that of {architecture}, not of {request.architecture}")
+        model = original_model(architecture, state)
+    except BadInput as error:
+        raise BadInput(f"{request.source}: {error}") from error
+    side = request.side or TrainConfig().side
+    mean, std = request.mean or IMAGENET_MEAN, request.std or IMAGENET_STD
+    for option, value in (("side", side), ("mean", mean), ("std", std)):
+        if getattr(request, option) is None:
+            print(f"--{option} not given: {value} (a file of weights does not say)")
+    return Original(model, architecture, request.labels, side, mean, std)
+
+
+def _from_learner(request: Adoption) -> Original:
+    """All that an exported learner says of itself."""
+    from pipeline.adopt.fastai_network import recognise
+    from pipeline.adopt.learner_file import read_learner
+    from pipeline.adopt.learner_preprocessing import read_pixels
+
+    learner = read_learner(request.source)
+    try:
+        labels = _vocabulary(learner)
+        _check_loss(learner)
+        model = learner.model.float().eval()
+        architecture = recognise(model.state_dict())
+        pixels = read_pixels(learner)
+    except BadInput as error:
+        raise BadInput(f"{request.source}: {error}") from error
+    side = pixels.side or request.side
+    if side is None:
+        raise BadInput(f"{request.source}: {pixels.reason}; give --side")
+    if request.side not in (None, side):
+        raise BadInput(f"--side {request.side}: the learner's model gets {side} x {side}")
+    if not 32 <= side <= 1024:
+        raise BadInput(f"{request.source}: its side of {side} px is not between 32 and 1024")
+    return Original(model, architecture, labels, side, pixels.mean, pixels.std, learner, pixels)
+
+
+def _vocabulary(learner: Any) -> tuple[str, ...]:
+    vocabulary = getattr(learner.dls, "vocab", None)
+    plain = (str, bool, int, float, np.generic)
+    if vocabulary is None or not all(isinstance(label, plain) for label in vocabulary):
+        raise BadInput("the learner has no one list of labels (dls.vocab); it is no classifier")
+    labels = tuple(str(label) for label in vocabulary)
+    _check_labels(labels)
+    return labels
+
+
+def _check_loss(learner: Any) -> None:
+    """One label an image: softmax. With a sigmoid for each label the probabilities are others."""
+    import torch
+
+    loss = learner.loss_func
+    logits = torch.tensor([[0.3, -1.2, 2.0], [0.0, 0.5, -0.5]])
+    activation = getattr(loss, "activation", None)
+    named = type(loss).__name__
+    if activation is None:
+        fits = not named.startswith(("BCE", "MSE", "L1"))
+    else:
+        answer = torch.as_tensor(activation(logits))
+        fits = answer.shape == logits.shape and torch.allclose(answer, logits.softmax(1))
+    if not fits:
+        raise BadInput(
+            f"its loss {loss or named} does not end in a softmax: not one label an image"
+        )
+
+
+def _check_labels(labels: tuple[str, ...]) -> None:
+    if len(labels) < 2 or len(set(labels)) < len(labels) or not all(labels):
+        raise BadInput(f"labels {', '.join(labels)}: two or more are needed, each another name")

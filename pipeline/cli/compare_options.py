@@ -1,0 +1,156 @@
+"""The options of `python -m pipeline compare`, and the study that they ask for."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pipeline.errors import BadInput
+
+if TYPE_CHECKING:
+    from pipeline.config import TrainConfig
+    from pipeline.study.study import Study
+
+DESCRIPTION: Final = """\
+Which topology? Train each of them on the same images in the same way (frozen body, then
+everything), and say what each figure is worth. Research use only: nothing made with this program
+is a medical device.
+"""
+EPILOG: Final = """\
+protocols, both by default:
+  paper    at random by image, labels' shares alike. Negatives of a source that also holds
+           positives are left out, as in the paper's set; --exclude LABEL/SOURCE says it otherwise.
+  strict   all images, no patient on both sides: the table's own split, or patients at random.
+           Without a column patient it is not run, and the report says so.
+Data are as for train; a folder that holds a metadata.csv with file and label is read by it.
+
+Every trial (topology, protocol, seed) becomes a whole checkpoint folder as soon as it is finished:
+OUT/trials/TOPOLOGY-PROTOCOL-seedN, for `python -m export all --checkpoint`. Ctrl-C loses the
+running ones only; the same command again takes what is finished and trains the rest. A finished
+trial is trained again, and it is said why, when images, recipe, versions or code are others.
+Without --threads the workers share the cores. With the same --threads, one worker and many give the
+same numbers on one machine.
+
+OUT holds comparison.md (read this), comparison.json, comparison.csv and figures/. Figures are at
+the most probable class, with 95 % intervals. The paper's rule (least variance, fewest batches to
+the target accuracy, fewest parameters) is applied and explained. Topologies that start from
+unlike weights are not compared in silence.
+
+examples:
+  python -m pipeline compare --data xrays/                            all five, both protocols
+  python -m pipeline compare --data xrays/ --preset quick --topologies squeezenet1_1,resnet34
+  python -m pipeline compare --data xrays/metadata.csv --protocol strict --seeds 5
+  python -m pipeline compare --data xrays/ --workers 4 --threads 2    four trials at a time
+  python -m pipeline compare --data xrays/ --engine dask --scheduler tcp://head:8786
+
+exit codes: 0 done, 1 a trial failed (the others are kept), 2 the request cannot be served
+"""
+INTERRUPTED: Final = "finished trials are kept; the same command goes on from there"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What `compare` takes beside the options of a recipe."""
+    parser.add_argument(
+        "--topologies",
+        metavar="A,B",
+        help="some of squeezenet1_1, resnet34, resnet152, densenet169, vgg19_bn (default: these "
+        "five) and squeezenet1_1_fire6, cut after its fifth fire module",
+    )
+    parser.add_argument(
+        "--protocol", choices=("paper", "strict", "both"), default="both", help="(default: both)"
+    )
+    parser.add_argument(
+        "--seeds",
+        metavar="A,B or N",
+        default="1",
+        help="a list (2,3; a single one: 2,) or how many, from --seed on (default: 1)",
+    )
+    parser.add_argument(
+        "--exclude",
+        metavar="LABEL/SOURCE",
+        action="append",
+        default=[],
+        help="leave these out of the paper protocol, in place of its rule; none: leave out nothing",
+    )
+    parser.add_argument(
+        "--target-accuracy",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="count epochs and batches until the validation images reach it (default: 1.0)",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=("joblib", "dask"),
+        default="joblib",
+        help="what runs the trials (default: joblib; dask: needs the extra cluster)",
+    )
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="trials at a time (default: 1)"
+    )
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="of a Dask cluster that runs already; data and OUT are at the same paths there",
+    )
+    parser.add_argument(
+        "--out", type=Path, help="folder of the comparison (default: build/comparisons/NAME)"
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="train everything anew, finished trials too"
+    )
+
+
+def compare(options: argparse.Namespace, config: TrainConfig) -> int:
+    """Run the comparison that the options ask for; 1 if a trial failed."""
+    from pipeline.study.study import run_study
+    from pipeline.study.summary import failed
+
+    document = run_study(_study(options, config), options.data, options.out)
+    return 1 if failed(document) else 0
+
+
+def seeds_of(text: str, first: int) -> tuple[int, ...]:
+    """``2,3`` and ``2,`` are seeds; a number alone is how many, from `first` on.
+
+    Raises:
+        BadInput: it is neither.
+    """
+    if re.fullmatch(r"\s*\d+\s*", text):
+        seeds = tuple(range(first, first + int(text)))
+    elif re.fullmatch(r"(\s*\d+\s*,)+\s*(\d+\s*)?", text):
+        seeds = tuple(dict.fromkeys(int(part) for part in text.split(",") if part.strip()))
+    else:
+        raise BadInput(f"--seeds {text!r}: a list such as 2,3 or a single number, how many")
+    if not seeds:
+        raise BadInput("--seeds 0: one at least")
+    return seeds
+
+
+def _study(options: argparse.Namespace, config: TrainConfig) -> Study:
+    from pipeline.models.networks import TOPOLOGIES
+    from pipeline.study.engine import Engine
+    from pipeline.study.protocols import PROTOCOLS
+    from pipeline.study.study import Study
+
+    asked = options.topologies
+    topologies = TOPOLOGIES if asked is None else _list(asked)
+    return Study(
+        topologies=topologies,
+        protocols=PROTOCOLS if options.protocol == "both" else (options.protocol,),
+        seeds=seeds_of(options.seeds, config.seed),
+        config=config,
+        target_accuracy=options.target_accuracy,
+        engine=Engine(options.engine, options.workers, options.scheduler),
+        positive=options.positive,
+        exclude=tuple(options.exclude),
+        name=options.name,
+        model_version=options.model_version,
+        again=options.again,
+    )
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))

@@ -1,0 +1,1 @@
+"""A checkpoint in fewer bits a weight."""

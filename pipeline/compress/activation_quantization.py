@@ -1,0 +1,168 @@
+"""The int8 twin: a network whose activations pass through 8 bits, by torch's FX quantisation.
+
+torch decides where activations are quantised and which share a scale (the two branches of a
+concatenation, pooling and its input), for any network it can trace. The places and their scales are
+kept in the checkpoint; every format quantises at the same places. `calibrate` finds the scales,
+`int8_twin` puts them in. Affine uint8 activations, per tensor; symmetric int8 weights, per channel
+(Jacob et al., CVPR 2018, arXiv:1712.05877).
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.ao.quantization import PerChannelMinMaxObserver
+
+if TYPE_CHECKING:
+    from pipeline.quantization_grid import Grid
+
+PLACE: Final = "activation_post_process_"  # torch's name for a place where activations are seen
+QUANT_MAX: Final = 255
+
+
+def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> dict[str, tuple[float, int]]:
+    """Scale and zero point of every activation: those with the least squared error over `batches`.
+
+    Args:
+        network: in evaluation mode; it is not changed.
+        batches: float32 (N, 3, H, W), normalised.
+    """
+    from torch.ao.quantization import HistogramObserver
+
+    watched: nn.Module | None = None
+    for pixels in batches:
+        if watched is None:
+            observer = HistogramObserver.with_args(dtype=torch.quint8, reduce_range=False)
+            watched = _prepare(network, observer, {}, pixels)
+        with torch.inference_mode():
+            watched(pixels)
+    if watched is None:
+        raise ValueError("no images to calibrate with")
+    found = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        for name, place in _places(watched):
+            scale, zero_point = place.calculate_qparams()
+            found[name] = (float(scale), int(zero_point))
+    return found
+
+
+def int8_twin(
+    network: nn.Module, activations: Mapping[str, tuple[float, int]], grids: Mapping[str, Grid]
+) -> nn.Module:
+    """`network` with its activations rounded to 8 bits at the places of `activations`.
+
+    Its arithmetic is float32 on rounded values: what an integer kernel computes, up to its own
+    rounding. `torch.ao.quantization.quantize_fx.convert_fx` makes integer kernels of it, with the
+    weights' scales from `grids`.
+
+    Raises:
+        KeyError: `activations` is of another network.
+    """
+    from torch.ao.quantization import FixedQParamsFakeQuantize, FixedQParamsObserver
+
+    any_place = FixedQParamsFakeQuantize.with_args(  # type: ignore[no-untyped-call]
+        observer=FixedQParamsObserver.with_args(
+            scale=1.0, zero_point=0, dtype=torch.quint8, quant_min=0, quant_max=QUANT_MAX
+        )
+    )
+    twin = _prepare(network, any_place, grids, torch.zeros(1, 3, 64, 64))
+    places = _places(twin)
+    if unknown := activations.keys() - {name for name, _ in places}:
+        raise KeyError(min(unknown))
+    for name, place in places:
+        scale, zero_point = activations[name]
+        place.scale.fill_(scale)
+        place.zero_point.fill_(zero_point)
+        observer = place.activation_post_process
+        observer.scale.fill_(scale)
+        observer.zero_point.fill_(zero_point)
+    _round_biases(twin, grids)
+    return twin.eval()
+
+
+def _round_biases(twin: Any, grids: Mapping[str, Grid]) -> None:
+    """Biases to multiples of input scale x weight scale, which is how integer kernels hold them.
+
+    Rounded here, once, a kernel's sums are the twin's; rounded by each kernel, one code in some
+    hundred would differ in every layer.
+    """
+    modules = dict(twin.named_modules(remove_duplicate=False))  # a scale may serve several places
+    for node in twin.graph.nodes:
+        grid = grids.get(f"{node.target}.weight") if node.op == "call_module" else None
+        source = str(node.args[0].target) if grid is not None else ""
+        if grid is None or not source.startswith(PLACE):
+            continue
+        layer: Any = modules[node.target]
+        bias = getattr(layer, "0", layer).bias  # of a convolution, or of one fused with its ReLU
+        if bias is None:
+            continue
+        step = (modules[source].scale.double() * torch.from_numpy(grid.scale).double()).float()
+        with torch.no_grad():
+            bias.copy_((bias.double() / step).round().float() * step)  # as a dequantisation does
+
+
+def _prepare(
+    network: nn.Module, activation: Any, grids: Mapping[str, Grid], example: Tensor
+) -> nn.Module:
+    """`network` traced, with a module made by `activation` at every place torch quantises."""
+    from torch.ao.quantization import QConfigMapping, default_weight_observer
+    from torch.ao.quantization.backend_config import get_qnnpack_backend_config
+    from torch.ao.quantization.quantize_fx import prepare_fx
+
+    mapping = QConfigMapping().set_global(_qconfig(activation, default_weight_observer))
+    for name, grid in grids.items():
+        weight = _GridObserver.with_args(grid_scale=torch.from_numpy(grid.scale))
+        mapping.set_module_name(name.removesuffix(".weight"), _qconfig(activation, weight))
+    # A step of the logits would be a step of every probability; the last layer costs next to
+    # nothing, so its output stays in floating point.
+    mapping.set_module_name(_last_layer(network), None)
+    for nothing_to_round in (torch.mean, nn.Dropout):
+        mapping.set_object_type(nothing_to_round, None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecation notes of a torch that is pinned
+        return prepare_fx(
+            copy.deepcopy(network).eval(),
+            mapping,
+            (example,),
+            backend_config=get_qnnpack_backend_config(),
+        )
+
+
+def _last_layer(network: nn.Module) -> str:
+    kinds = (nn.Conv2d, nn.Linear)
+    *_, last = (name for name, module in network.named_modules() if isinstance(module, kinds))
+    return str(last)
+
+
+def _places(prepared: nn.Module) -> list[tuple[str, Any]]:
+    """The places with their names; a module that serves several places comes once, by its first."""
+    return [(n, m) for n, m in prepared.named_children() if n.startswith(PLACE)]
+
+
+def _qconfig(activation: Any, weight: Any) -> Any:
+    from torch.ao.quantization import QConfig
+
+    return QConfig(activation, weight)  # type: ignore[no-untyped-call]
+
+
+class _GridObserver(PerChannelMinMaxObserver):
+    """Answers with the grid's own scales instead of some made from the weight's range."""
+
+    def __init__(self, grid_scale: Tensor, **settings: Any) -> None:
+        super().__init__(
+            dtype=torch.qint8,
+            qscheme=torch.per_channel_symmetric,
+            quant_min=-127,
+            quant_max=127,
+            **settings,
+        )
+        self.grid_scale = grid_scale
+
+    def calculate_qparams(self, **_: Any) -> tuple[Tensor, Tensor]:
+        return self.grid_scale, torch.zeros(len(self.grid_scale), dtype=torch.int64)

@@ -1,0 +1,69 @@
+"""How many bits each layer gets, where all together have a budget.
+
+A layer of many weights often bears coarse steps better than one of few. So every layer starts at
+the fewest levels, and the next finer grid goes, one at a time, to the layer whose outputs gain most
+for each bit that it costs, until the budget is spent. The error of a grid is that of the layer's
+outputs relative to their power, by the second moments of its inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pipeline.compress.gptq import input_moments, round_weight
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+CHOICES: Final = {1: 2, 3: 3, 7: 4, 127: 8}  # levels -> bits of a code, as formats store them
+
+
+def allocate_levels(
+    network: nn.Module, names: Sequence[str], batches: Sequence[Tensor], mean_bits: float, seed: int
+) -> dict[str, int]:
+    """Levels for each layer, of `CHOICES`, with at most `mean_bits` a weight in the mean.
+
+    Args:
+        network: in evaluation mode; not changed.
+        names: of its layers.
+        batches: float32 (N, 3, H, W), normalised.
+        mean_bits: the budget; at least that of the coarsest choice.
+        seed: of the positions that are looked at.
+    """
+    weights = {n: p.detach().numpy() for n, p in network.named_parameters()}
+    sizes = {name: weights[f"{name}.weight"].size for name in names}
+    errors = {
+        name: _errors(weights[f"{name}.weight"], moments)
+        for name, moments in input_moments(network, names, batches, seed).items()
+    }
+    finer = dict(zip(CHOICES, list(CHOICES)[1:], strict=False))
+    levels = dict.fromkeys(names, next(iter(CHOICES)))
+    left = mean_bits * sum(sizes.values()) - sum(CHOICES[levels[n]] * sizes[n] for n in names)
+    while True:
+        steps = []
+        for name, now in levels.items():
+            if now in finer:
+                cost = (CHOICES[finer[now]] - CHOICES[now]) * sizes[name]
+                if cost <= left:
+                    gain = errors[name][now] - errors[name][finer[now]]
+                    steps.append((gain / cost, name, cost))
+        if not steps:
+            return levels
+        _, name, cost = max(steps)
+        levels[name] = finer[levels[name]]
+        left -= cost
+
+
+def _errors(weight: NDArray[np.float32], moments: NDArray[np.float64]) -> Mapping[int, float]:
+    """Relative error of the layer's outputs for each choice of levels."""
+    rows = weight.reshape(len(weight), -1).astype(np.float64)
+    power = float(np.sum((rows @ moments) * rows))
+    found = {}
+    for levels in CHOICES:
+        off = rows - round_weight(weight, moments, levels).weights().reshape(rows.shape)
+        found[levels] = float(np.sum((off @ moments) * off)) / power if power else 0.0
+    return found

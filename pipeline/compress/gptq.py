@@ -1,0 +1,168 @@
+"""Weights to a grid, layer by layer, so that a layer's outputs change least: GPTQ.
+
+In: a network, normalised images, how many levels each weight gets. Out: the grids; the network
+holds their weights. Columns of a weight are rounded one after the other, and the error of each is
+made up for by those not yet rounded, as the second moments of the layer's inputs say (Frantar et
+al., GPTQ, arXiv:2210.17323, after Hassibi & Stork, NeurIPS 1992). Inputs are those of the layers
+before as already rounded, so that later layers mend what earlier ones have lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pipeline.errors import BadInput
+from pipeline.quantization_grid import Grid, short_scale
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+LAYERS: Final = (nn.Conv2d, nn.Linear)
+POSITIONS: Final = 500  # of a feature map, per batch: enough for the moments of its columns
+DAMPING: Final = 0.01  # share of the mean moment on the diagonal, the paper's
+SHRINK: Final = np.linspace(0.3, 1.0, 60)  # scales tried, as shares of the one that clips nothing
+
+
+def weighted_layers(network: nn.Module) -> list[str]:
+    """Names of the layers whose weights can lie on a grid, as defined in the network.
+
+    Raises:
+        BadInput: the network has batch norms or grouped convolutions, which have no grid yet.
+    """
+    for name, module in network.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            raise BadInput(f"{name} is a batch norm; compressing such a network is not built yet")
+        if isinstance(module, nn.Conv2d) and module.groups != 1:
+            raise BadInput(f"{name} is a grouped convolution, which cannot be compressed yet")
+    return [name for name, module in network.named_modules() if isinstance(module, LAYERS)]
+
+
+def round_network(
+    network: nn.Module, batches: Sequence[Tensor], levels: Mapping[str, int], seed: int
+) -> dict[str, Grid]:
+    """Round `network` in place; return the grids by weight name.
+
+    Biases are rounded to fp16, which every format can hold.
+
+    Args:
+        network: in evaluation mode; its layers are called in the order they are defined in.
+        batches: float32 (N, 3, H, W), normalised; some hundred images in all.
+        levels: largest code for each layer's weight, by layer name.
+        seed: of the positions that are looked at.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    grids = {}
+    for name, most in levels.items():
+        layer = network.get_submodule(name)
+        assert isinstance(layer, LAYERS)
+        moments = _moments(network, {name: layer}, batches, generator, until=layer)[name]
+        grid = round_weight(layer.weight.detach().numpy(), moments, most)
+        grids[f"{name}.weight"] = grid
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(grid.weights()))
+            if layer.bias is not None:
+                layer.bias.copy_(layer.bias.half().float())
+    return grids
+
+
+def input_moments(
+    network: nn.Module, names: Sequence[str], batches: Sequence[Tensor], seed: int
+) -> dict[str, NDArray[np.float64]]:
+    """Second moments (D, D) of the inputs of each layer, D the columns of its weight."""
+    generator = torch.Generator().manual_seed(seed)
+    layers = {name: network.get_submodule(name) for name in names}
+    return _moments(network, layers, batches, generator, until=None)
+
+
+class _Seen(Exception):
+    """The layer's input has been seen; the rest of the network need not run."""
+
+
+def _moments(
+    network: nn.Module,
+    layers: Mapping[str, nn.Module],
+    batches: Sequence[Tensor],
+    generator: torch.Generator,
+    until: nn.Module | None,
+) -> dict[str, NDArray[np.float64]]:
+    """Of all `layers` in one pass, which ends once the layer `until` has been reached."""
+    total: dict[str, Tensor] = {}
+
+    def look(name: str, layer: nn.Module, inputs: Any) -> None:
+        columns = _columns(layer, inputs[0], generator).double()
+        moments = columns @ columns.T / columns.shape[1]
+        total[name] = total[name] + moments if name in total else moments
+        if layer is until:
+            raise _Seen
+
+    hooks = [
+        layer.register_forward_pre_hook(lambda layer, inputs, name=name: look(name, layer, inputs))
+        for name, layer in layers.items()
+    ]
+    try:
+        with torch.inference_mode():
+            for pixels in batches:
+                try:
+                    network(pixels)
+                except _Seen:
+                    continue
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: moments.numpy() for name, moments in total.items()}
+
+
+def _columns(layer: nn.Module, inputs: Tensor, generator: torch.Generator) -> Tensor:
+    """What the weight's columns are multiplied by: (D, positions)."""
+    if isinstance(layer, nn.Linear):
+        return inputs.reshape(-1, inputs.shape[-1]).T
+    assert isinstance(layer, nn.Conv2d)
+    padding = layer.padding if not isinstance(layer.padding, str) else 0
+    patches = F.unfold(inputs, layer.kernel_size, layer.dilation, padding, layer.stride)
+    chosen = torch.randperm(patches.shape[2], generator=generator)[:POSITIONS]
+    return patches[:, :, chosen].transpose(0, 1).reshape(patches.shape[1], -1)
+
+
+def round_weight(weight: NDArray[np.float32], moments: NDArray[np.float64], levels: int) -> Grid:
+    """The grid of one weight (O, ...), given the second moments (D, D) of its inputs."""
+    rows = weight.reshape(len(weight), -1).astype(np.float64)
+    moments = moments.copy()
+    unused = np.diag(moments) <= 0
+    moments[unused, unused] = DAMPING * np.diag(moments).mean() or 1.0
+    scale = _best_scale(rows, np.diag(moments), levels)
+    moments += np.eye(len(moments)) * DAMPING * np.diag(moments).mean()
+    order = np.argsort(-np.diag(moments), kind="stable")  # what matters most is rounded first
+    rows, moments = rows[:, order], moments[np.ix_(order, order)]
+    factor = np.linalg.cholesky(np.linalg.inv(moments)).T  # upper: H^-1 = factor.T @ factor
+    steps = scale.astype(np.float64)
+    codes = np.zeros_like(rows)
+    for i in range(rows.shape[1]):
+        codes[:, i] = np.clip(np.round(rows[:, i] / steps), -levels, levels)
+        error = (rows[:, i] - codes[:, i] * steps) / factor[i, i]
+        rows[:, i + 1 :] -= np.outer(error, factor[i, i + 1 :])
+    unordered = codes[:, np.argsort(order)].reshape(weight.shape).astype(np.int8)
+    return Grid(unordered, scale, levels)
+
+
+def _best_scale(
+    rows: NDArray[np.float64], importance: NDArray[np.float64], levels: int
+) -> NDArray[np.float32]:
+    """For each row the scale with the least squared error, each column as important as it is."""
+    widest = np.abs(rows).max(axis=1) / levels
+    best = short_scale(widest)
+    least = np.full(len(rows), np.inf)
+    for share in SHRINK:
+        scale = short_scale(widest * share)
+        steps = scale.astype(np.float64)[:, None]
+        error = (np.clip(np.round(rows / steps), -levels, levels) * steps - rows) ** 2 @ importance
+        better = error < least
+        best, least = np.where(better, scale, best), np.where(better, error, least)
+    return np.asarray(best, dtype=np.float32)

@@ -1,0 +1,91 @@
+"""What a checkpoint can be compressed to: the precisions, and the recipe behind each.
+
+``int8``: weights and activations in 8 bits, calibrated on training images, no training.
+``w4``, ``w3``: weights in 4 bits, or 3 in the mean, arithmetic in floating point; rounded layer by
+layer, then fine-tuned through the rounding with the model itself as teacher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pipeline.compress.bit_allocation import CHOICES, allocate_levels
+from pipeline.errors import BadInput, require_between
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+SMALL_SHARE: Final = 0.02
+SMALL_LEVELS: Final = 127
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a precision is made.
+
+    Attributes:
+        levels: largest code of a weight; None: each layer's own, within `mean_bits`.
+        mean_bits: budget of bits a weight (`pipeline.compress.bit_allocation`), where there is no
+            `levels`.
+        activations: whether they are rounded to 8 bits as well.
+        epochs: of fine-tuning over the training images; 0: none.
+        lr: its peak learning rate (one cycle).
+        batch_size, seed, threads: as in training.
+        calibration_images: training images, evenly spaced, that layers and ranges are fitted on.
+        arithmetic: of fine-tuning, as in training; what is left after it is float32.
+    """
+
+    levels: int | None
+    mean_bits: float = 0.0
+    activations: bool = False
+    epochs: int = 0
+    lr: float = 5e-4
+    batch_size: int = 16
+    seed: int = 2
+    threads: int = 0
+    calibration_images: int = 128
+    arithmetic: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be done, before any image is read.
+
+        Raises:
+            BadInput: names the field, its value and what is allowed.
+        """
+        limits = {
+            "epochs": (0, 10_000),
+            "lr": (0, 10),
+            "batch_size": (1, 4096),
+            "seed": (0, 2**32 - 1),
+            "threads": (0, 1024),
+            "calibration_images": (1, 100_000),
+        }
+        require_between(self, limits)
+        if self.levels is None and self.mean_bits < min(CHOICES.values()):
+            raise BadInput(f"mean_bits {self.mean_bits} is less than the coarsest grid takes")
+
+
+PRECISIONS: Final[Mapping[str, Recipe]] = {
+    "int8": Recipe(levels=127, activations=True),
+    "w4": Recipe(levels=7, epochs=20),
+    "w3": Recipe(levels=None, mean_bits=3.0, epochs=40),
+}
+
+
+def levels_of(
+    network: nn.Module, names: Sequence[str], batches: Sequence[Tensor], recipe: Recipe
+) -> dict[str, int]:
+    """Levels for each of the layers `names`.
+
+    With one number of levels for all, a layer of less than `SMALL_SHARE` of the weights keeps 8
+    bits all the same: rounding it costs accuracy (the first layer and the last are such) and would
+    save next to nothing.
+    """
+    if recipe.levels is None:
+        return allocate_levels(network, names, batches, recipe.mean_bits, recipe.seed)
+    weights = dict(network.named_parameters())
+    sizes = {name: weights[f"{name}.weight"].numel() for name in names}
+    least = SMALL_SHARE * sum(sizes.values())
+    return {n: SMALL_LEVELS if size < least else recipe.levels for n, size in sizes.items()}

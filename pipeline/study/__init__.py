@@ -1,0 +1,1 @@
+"""Which topology? Many trainings, compared."""

@@ -1,0 +1,261 @@
+"""A comparison of topologies: every topology under every protocol with every seed, side by side.
+
+In: `Study` and the images. Out: a folder
+
+``trials/<topology>-<protocol>-seed<seed>/``  each a checkpoint folder (`pipeline.study.trial`)
+``comparison.json``, ``.md``, ``.csv``        all numbers; to read; a row a trial and stage
+``figures/``                                  `pipeline.study.figures`
+``failures/<trial>.txt``                      traceback of a trial that failed for no user's fault
+
+A trial is in place as soon as it is finished. The same request again trains what is missing and
+takes what is there, if it is what would be trained now.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pipeline.atomic_files import make_folder, write_text
+from pipeline.checkpoint import INTENDED_USE
+from pipeline.data.sources import training_images
+from pipeline.errors import BadInput, require
+from pipeline.study.engine import Engine, Lost, run_tasks
+from pipeline.study.progress import watched
+from pipeline.study.protocols import PROTOCOLS, Ruling, apply_protocol, make_pool, table_of
+from pipeline.study.report import print_report, write_report
+from pipeline.study.summary import Outcome, summarise
+from pipeline.study.trial import Failure, Trial, read_trial, run_trial, why_again
+
+if TYPE_CHECKING:
+    from pipeline.config import TrainConfig
+    from pipeline.study.protocols import Pool
+
+TRIALS: Final = "trials"
+FAILURES: Final = "failures"
+PROGRESS: Final = ".progress"
+OURS: Final = frozenset(
+    {TRIALS, FAILURES, PROGRESS, "figures", "comparison.json", "comparison.md", "comparison.csv"}
+)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is compared, and how.
+
+    Attributes:
+        topologies: keys of `pipeline.models.networks.NETWORKS`.
+        protocols: of `pipeline.study.protocols.PROTOCOLS`.
+        seeds: of split and training, a trial each.
+        config: the recipe of all; its topology and seed are replaced.
+        target_accuracy: on the validation images; when it is first reached is counted.
+        engine: where the trials run.
+        positive: the label that recall speaks of; None: the rarer of two.
+        exclude: see `pipeline.study.protocols.apply_protocol`.
+        name: of the study; None: the data set's.
+        model_version: goes into the checkpoints.
+        again: train everything anew.
+    """
+
+    topologies: tuple[str, ...]
+    protocols: tuple[str, ...]
+    seeds: tuple[int, ...]
+    config: TrainConfig
+    target_accuracy: float = 1.0
+    engine: Engine = field(default_factory=Engine)
+    positive: str | None = None
+    exclude: tuple[str, ...] = ()
+    name: str | None = None
+    model_version: str = "0.0.0"
+    again: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises `BadInput` for what cannot be compared, before any image is read."""
+        from pipeline.models.networks import NETWORKS
+
+        for what, asked, known in (
+            ("--topologies", self.topologies, NETWORKS),
+            ("--protocol", self.protocols, PROTOCOLS),
+        ):
+            unknown = [name for name in asked if name not in known]
+            if unknown or not asked:
+                wrong = f"{unknown[0]!r} is not one" if unknown else "none is asked for"
+                raise BadInput(f"{what}: there are {', '.join(known)}; {wrong}")
+        if not self.seeds:
+            raise BadInput("--seeds: one at least")
+        if not 0 < self.target_accuracy <= 1:
+            raise BadInput(f"--target-accuracy {self.target_accuracy} is not above 0 and up to 1")
+        if self.name is not None and not (self.name.isidentifier() and self.name.isascii()):
+            raise BadInput(f"--name {self.name!r}: letters, digits and underscores, please")
+
+
+def run_study(study: Study, data: Path | None, out: Path | None) -> dict[str, Any]:
+    """Train what is missing, then write and print the comparison; the document it wrote.
+
+    Args:
+        study: the request.
+        data: folder or table of images; None: synthetic phantoms.
+        out: folder; None: ``build/comparisons/<name>``.
+
+    Raises:
+        BadInput: bad data or options, no protocol is possible, or `out` holds something else.
+        MissingDependency: a package is not installed.
+    """
+    require("fastai", "sklearn", "matplotlib", "joblib", what="comparing topologies")
+    if out is not None:
+        _check_place(out)
+    pool = _read(study, data)
+    out = out or Path("build") / "comparisons" / (study.name or pool.dataset.name)
+    _check_place(out)
+    rulings = {
+        (protocol, seed): apply_protocol(
+            pool, protocol, seed, study.config.valid_fraction, study.exclude
+        )
+        for protocol in study.protocols
+        for seed in study.seeds
+    }
+    _announce(study, pool, rulings)
+    trials = _trials(study, pool, rulings, out.resolve())
+    if not trials:
+        raise BadInput("; ".join(dict.fromkeys(ruling.reason for ruling in rulings.values())))
+    outcomes = _run(study, trials, out.resolve())
+    document = summarise(study, pool, rulings, trials, outcomes)
+    _forget_failures(out, outcomes)
+    write_report(out, document, trials, outcomes)
+    print_report(document, out)
+    return document
+
+
+def _check_place(out: Path) -> None:
+    """Refuse to mix a comparison with anything else."""
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"{out} is a file where a folder is to be written; move it away")
+    others = (
+        sorted(path.name for path in out.iterdir() if path.name not in OURS) if out.exists() else []
+    )
+    if others:
+        raise BadInput(f"{out} holds {others[0]}, which is of no comparison; give another --out")
+
+
+def _read(study: Study, data: Path | None) -> Pool:
+    place = None if data is None else table_of(data)
+    if place != data:
+        print(f"{place} is read: a table knows patients and sources")
+    dataset = training_images(place, study.config.seed, study.config.valid_fraction)
+    return make_pool(dataset, study.positive, "synthetic phantoms" if place is None else place.name)
+
+
+def _announce(study: Study, pool: Pool, rulings: Mapping[tuple[str, int], Ruling]) -> None:
+    print(INTENDED_USE)
+    positive = pool.positive or "none (more than two)"
+    print(f"{len(pool.samples)} images of {pool.dataset.name}; positive label: {positive}")
+    for (protocol, seed), ruling in rulings.items():
+        if ruling.dataset is None:
+            print(f"{protocol}, seed {seed}: not possible: {ruling.reason}")
+            continue
+        for split, counts in ruling.dataset.counts().items():
+            told = ", ".join(f"{n} {label}" for label, n in counts.items())
+            print(f"{protocol}, seed {seed}: {split}: {told}")
+        print(f"  split {ruling.dataset.split_rule}")
+        for note in ruling.notes:
+            print(f"  {note}")
+
+
+def _trials(
+    study: Study, pool: Pool, rulings: Mapping[tuple[str, int], Ruling], out: Path
+) -> list[Trial]:
+    fingerprints = {
+        key: ruling.dataset.fingerprint() for key, ruling in rulings.items() if ruling.dataset
+    }
+    threads = study.config.threads or study.engine.threads_each
+    trials = []
+    for (protocol, seed), ruling in rulings.items():
+        for topology in study.topologies:
+            if ruling.dataset is None:
+                continue
+            name = f"{topology}-{protocol}-seed{seed}"
+            trials.append(
+                Trial(
+                    topology=topology,
+                    protocol=protocol,
+                    seed=seed,
+                    config=replace(study.config, architecture=topology, seed=seed),
+                    threads=threads,
+                    dataset=_absolute(ruling),
+                    fingerprint=fingerprints[protocol, seed],
+                    positive=pool.positive,
+                    model=f"{topology}_{study.name or pool.dataset.name}_{protocol}_seed{seed}",
+                    model_version=study.model_version,
+                    target_accuracy=study.target_accuracy,
+                    folder=out / TRIALS / name,
+                    progress=out / PROGRESS / name,
+                )
+            )
+    return trials
+
+
+def _absolute(ruling: Ruling) -> Any:
+    """The data set with places that hold in a worker's working directory, too."""
+    assert ruling.dataset is not None
+    train, valid = (
+        tuple(replace(sample, path=sample.path.resolve()) for sample in samples)
+        for samples in (ruling.dataset.train, ruling.dataset.valid)
+    )
+    return replace(ruling.dataset, train=train, valid=valid)
+
+
+def _run(study: Study, trials: Sequence[Trial], out: Path) -> dict[str, Outcome]:
+    """What came of each trial, by name; those found finished are taken."""
+    outcomes, todo = {}, []
+    for trial in trials:
+        reason = "everything is trained anew" if study.again else why_again(trial)
+        if reason:
+            todo.append(trial)
+            if trial.folder.exists():
+                print(f"{trial.name}: trained again: {reason}")
+        else:
+            outcomes[trial.name] = Outcome(read_trial(trial.folder), taken=True)
+    if outcomes:
+        print(f"{len(outcomes)} of {len(trials)} trials are finished already and taken as they are")
+    make_folder(out / TRIALS)
+    make_folder(out / PROGRESS)
+    for trial in todo:
+        trial.progress.unlink(missing_ok=True)
+    try:
+        with watched(todo) as board:
+            results = run_tasks(
+                study.engine, run_trial, todo, lambda trial: trial.progress.exists()
+            )
+            for number, result in results:
+                trial = todo[number]
+                outcomes[trial.name] = _outcome(trial, result, out)
+                board.end(trial, outcomes[trial.name].told)
+    finally:  # a worker that was ended by force could not clear away what it had begun
+        shutil.rmtree(out / PROGRESS, ignore_errors=True)
+        for trial in todo:
+            for staging in trial.folder.parent.glob(f".*{trial.name}.staging-*"):
+                shutil.rmtree(staging, ignore_errors=True)
+    return outcomes
+
+
+def _outcome(trial: Trial, result: Failure | Lost | None, out: Path) -> Outcome:
+    if result is None:
+        reason = why_again(trial)
+        if not reason:
+            return Outcome(read_trial(trial.folder))
+        return Outcome(None, reason=f"its worker says it is done, but here: {reason}")
+    if isinstance(result, Failure) and result.details:
+        path = out / FAILURES / f"{trial.name}.txt"
+        write_text(path, result.details)
+        return Outcome(None, reason=f"{result.reason} (more in {FAILURES}/{path.name})")
+    return Outcome(None, reason=result.reason)
+
+
+def _forget_failures(out: Path, outcomes: Mapping[str, Outcome]) -> None:
+    """A trial that is finished has no traceback any more."""
+    for name, outcome in outcomes.items():
+        if outcome.document is not None:
+            (out / FAILURES / f"{name}.txt").unlink(missing_ok=True)

@@ -1,0 +1,75 @@
+"""One task in a fresh process of its own, for an engine whose workers are no quiet place.
+
+A training sets and uses the random state of its whole process. In a worker of Dask other threads
+are at work, too, and the same seed gave other weights there, now and then. So the worker only
+starts a process and waits.
+
+In: a function, importable by its name, and its task. Out: what it returned.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
+from time import sleep
+from typing import Final, TypeVar
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+ASKED: Final = "asked.pickle"
+ANSWER: Final = "answer.pickle"
+LOOK_EVERY_S: Final = 0.5
+
+
+class ProcessEnded(Exception):
+    """The process ended without an answer; the message is the end of what it said."""
+
+
+def run_in_process(function: Callable[[Task], Result], task: Task) -> Result:
+    """Call `function(task)` in a fresh process.
+
+    Raises:
+        ProcessEnded: the process was killed, or `function` raised.
+    """
+    with tempfile.TemporaryDirectory() as name:  # readable by this user alone
+        folder = Path(name)
+        (folder / ASKED).write_bytes(pickle.dumps((function, task)))
+        done = subprocess.run(
+            [sys.executable, "-m", "pipeline.study.task_process", name],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        answer = folder / ANSWER
+        if done.returncode or not answer.exists():
+            raise ProcessEnded(done.stderr.strip()[-500:])
+        result: Result = pickle.loads(answer.read_bytes())  # noqa: S301  ours, in our folder
+        return result
+
+
+def _answer(folder: Path) -> None:
+    # A worker of Dask does not hear Ctrl-C, and what it starts inherits that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    function, task = pickle.loads((folder / ASKED).read_bytes())  # noqa: S301  as above
+    (folder / ANSWER).write_bytes(pickle.dumps(function(task)))
+
+
+def _end_with(parent: int) -> None:
+    """As if by Ctrl-C when the worker is gone: no one waits for the answer."""
+    while os.getppid() == parent:
+        sleep(LOOK_EVERY_S)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+if __name__ == "__main__":
+    _answer(Path(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""Images and initial weights become a checkpoint."""

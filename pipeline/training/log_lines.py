@@ -1,0 +1,47 @@
+"""Training told in a log: a line an epoch, where a terminal has fastai's progress bars.
+
+A bar is drawn over itself again and again; in a file each of its hundreds of states would stay.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final
+
+from fastai.basics import noop
+from fastai.callback.core import Callback
+from fastai.callback.progress import ProgressCallback
+
+from pipeline.training.distributed import rank
+
+WIDTH: Final = 11  # of a column
+
+
+class EpochLines(Callback):  # type: ignore[misc]
+    """Prints the names of the recorder's figures, then a line of them at the end of each epoch."""
+
+    order = ProgressCallback.order
+
+    def before_fit(self) -> None:
+        """Take the recorder's lines, unless nobody wants them or another process tells them."""
+        self.before = self.learn.logger
+        if self.before is not noop:
+            self.learn.logger = noop if rank() else self.write
+            self.learn.logger(self.recorder.metric_names)
+
+    def after_fit(self) -> None:
+        """Leave the recorder as it was."""
+        self.learn.logger = self.before
+
+    def write(self, values: Any) -> None:
+        """One line: numbers, or their names."""
+        cells = (f"{v:.6f}" if isinstance(v, float) else str(v) for v in values)
+        print("".join(f"{cell:<{WIDTH}}" for cell in cells).rstrip(), flush=True)
+
+
+def for_a_log(learner: Any) -> Any:
+    """The learner, with lines in place of bars unless it speaks to a terminal."""
+    if not sys.stdout.isatty():
+        learner.remove_cb(ProgressCallback)
+        learner.add_cb(EpochLines())
+    return learner

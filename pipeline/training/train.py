@@ -1,0 +1,280 @@
+"""One training run: data in, checkpoint folder out.
+
+Beside the checkpoint's two files the folder holds ``curves.png``, ``history.csv`` (a row an epoch),
+``predictions.csv`` (a row a validation image: file, label, probabilities) and what the model could
+score by beside the disease (`pipeline.shortcuts.analysis`).
+"""
+
+from __future__ import annotations
+
+import csv
+import platform
+import traceback
+from collections import Counter
+from dataclasses import asdict, astuple, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.atomic_files import staged_folder
+from pipeline.checkpoint import SPEC_FILE, ModelSpec, write_checkpoint
+from pipeline.data.sources import training_images
+from pipeline.errors import BadInput, require
+from pipeline.mixed_precision import chosen_arithmetic
+from pipeline.training.distributed import check_launch, first_alone, first_until_done
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import nn
+
+    from pipeline.config import TrainConfig
+    from pipeline.data.dataset import Dataset
+    from pipeline.training.learner import Fit
+
+TOOLS = ("torch", "torchvision", "fastai", "numpy", "pillow", "scikit-learn")
+
+
+def train(
+    config: TrainConfig,
+    data: Path | None,
+    out: Path | None = None,
+    *,
+    name: str | None = None,
+    model_version: str = "0.0.0",
+    positive: str | None = None,
+    overwrite: bool = False,
+    shortcuts: bool = True,
+) -> Path:
+    """Train as `config` says, write the checkpoint folder and return its path.
+
+    Args:
+        config: the recipe.
+        data: folder or table (`pipeline.data.dataset`); None: synthetic phantoms
+            (`pipeline.data.phantom`).
+        out: the folder to be written, whole, at the end; default ``build/checkpoints/<name>``.
+        name: of the model; default `<architecture>_<data set>`.
+        model_version: goes into the checkpoint.
+        positive: the label that recall speaks of; default the rarer of two in the training images,
+            on a tie the last in alphabetical order. Must be None for more than two labels.
+        overwrite: replace `out` if it exists.
+        shortcuts: look for shortcuts too (`pipeline.shortcuts.analysis`); takes about an epoch's
+            time.
+
+    Raises:
+        BadInput: bad data, an unknown label, or `out` exists.
+        MissingDependency: fastai is not installed.
+    """
+    require("fastai", "sklearn", "matplotlib", what="training")
+    check_launch(config.batch_size)
+    if name is not None and not (name.isidentifier() and name.isascii()):
+        raise BadInput(f"--name {name!r}: letters, digits and underscores, please")
+    if out is not None:
+        check_place(out, data, overwrite)  # before the data are read, if it is known by then
+    with first_alone():  # or each process would draw the phantoms
+        dataset = training_images(data, config.seed, config.valid_fraction)
+    name = name or f"{config.architecture}_{dataset.name}"
+    if out is None:
+        out = Path("build") / "checkpoints" / name
+        check_place(out, data, overwrite)
+    return train_on(
+        dataset,
+        config,
+        out,
+        name=name,
+        model_version=model_version,
+        positive=positive,
+        shortcuts=shortcuts,
+    )
+
+
+def train_on(
+    dataset: Dataset,
+    config: TrainConfig,
+    out: Path,
+    *,
+    name: str,
+    model_version: str = "0.0.0",
+    positive: str | None = None,
+    callbacks: Sequence[Any] = (),
+    shortcuts: bool = False,
+) -> Path:
+    """Train on images that are read and split already; what stands at `out` is replaced.
+
+    `callbacks` are fastai's, for who wants to watch. The rest is as for `train`.
+    """
+    positive = _positive_label(dataset, positive)
+
+    import torch
+
+    from pipeline.models.networks import build_network
+    from pipeline.models.pretrained import initialise_body
+    from pipeline.training.learner import fit
+
+    torch.manual_seed(config.seed)  # the head's first weights
+    network = build_network(config.architecture, len(dataset.labels))
+    origin = initialise_body(network, config.architecture, config.weights)
+    _announce(dataset, positive, origin)
+    positive_index = None if positive is None else dataset.labels.index(positive)
+    result = fit(network, dataset, positive_index, config, *callbacks)
+    with first_until_done() as is_first:
+        if is_first:
+            spec = _describe(config, dataset, positive, result, origin, name, model_version)
+            _write(out, spec, network, dataset, result, shortcuts)
+    return out
+
+
+def check_place(out: Path, data: Path | None, overwrite: bool) -> None:
+    """Refuse to replace anything but a checkpoint."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise BadInput(f"{out} is a file where a folder is to be written; move it away")
+    if data is not None and data.resolve().is_relative_to(out.resolve()):
+        raise BadInput(f"--out {out} would replace the data at {data}; give another --out")
+    if any(out.iterdir()) and not (out / SPEC_FILE).is_file():
+        raise BadInput(f"{out} holds something else than a checkpoint; give another --out")
+    if not overwrite:
+        raise BadInput(f"{out} exists; give --overwrite or another --out")
+
+
+def _positive_label(dataset: Dataset, positive: str | None) -> str | None:
+    if positive is not None and positive not in dataset.labels:
+        raise BadInput(f"--positive {positive}: the labels are {', '.join(dataset.labels)}")
+    if len(dataset.labels) > 2:
+        if positive is not None:
+            raise BadInput(f"--positive needs two labels; the data have {len(dataset.labels)}")
+        return None
+    counts = Counter(sample.label for sample in dataset.train)
+    return positive or min(reversed(dataset.labels), key=lambda label: counts[label])
+
+
+def _announce(dataset: Dataset, positive: str | None, origin: str) -> None:
+    for split, counts in dataset.counts().items():
+        print(f"{split}: " + ", ".join(f"{n} {label}" for label, n in counts.items()))
+    print(f"split {dataset.split_rule}; positive label: {positive or 'none (more than two)'}")
+    print(f"initial weights: {origin}", flush=True)
+
+
+def _describe(
+    config: TrainConfig,
+    dataset: Dataset,
+    positive: str | None,
+    result: Fit,
+    origin: str,
+    name: str,
+    model_version: str,
+) -> ModelSpec:
+    from pipeline.metrics.classification import evaluate, expected_calibration_error
+
+    if not np.isfinite(result.probs).all():
+        raise BadInput(
+            "training diverged: the network answers NaN; lower the learning rates "
+            "(--frozen-lr, --finetune-lr)"
+        )
+    index = None if positive is None else dataset.labels.index(positive)
+    threshold = None
+    if index is not None:
+        threshold = round(_threshold(result, index, config), 4)
+    patients = [sample.patient or sample.file for sample in dataset.valid]
+    figures = evaluate(result.truth, result.probs, index, threshold, patients)
+    # A classifier can score by recognising the hospital. Within one source it cannot.
+    for source in sorted({sample.source for sample in dataset.valid if sample.source}):
+        rows = np.array([sample.source == source for sample in dataset.valid])
+        if len(np.unique(result.truth[rows])) == len(dataset.labels):
+            within = [patient for patient, inside in zip(patients, rows, strict=True) if inside]
+            figures[f"auroc_within_{source}"] = evaluate(
+                result.truth[rows], result.probs[rows], index, threshold, within
+            )["auroc"]
+    data = {
+        "name": dataset.name,
+        "fingerprint": dataset.fingerprint(),
+        "images": dataset.counts(),
+        "split": dataset.split_rule,
+    }
+    return ModelSpec(
+        name=name,
+        version=model_version,
+        architecture=config.architecture,
+        labels=dataset.labels,
+        positive=positive,
+        threshold=threshold,
+        side=config.side,
+        mean=config.mean,
+        std=config.std,
+        metrics={
+            **{key: asdict(value) for key, value in sorted(figures.items())},
+            "calibration_error": expected_calibration_error(result.truth, result.probs),
+        },
+        training={
+            **_plain(config),
+            "arithmetic": chosen_arithmetic(config.arithmetic),
+            "initial_weights": origin,
+            "temperature": result.temperature,
+        },
+        data=data,
+        tools={"python": platform.python_version(), **{tool: version(tool) for tool in TOOLS}},
+    )
+
+
+def _threshold(result: Fit, positive: int, config: TrainConfig) -> float:
+    from pipeline.metrics.classification import recall_threshold, youden_threshold
+
+    if config.least_recall:
+        return recall_threshold(result.truth, result.probs, positive, config.least_recall)
+    return youden_threshold(result.truth, result.probs, positive)
+
+
+def _plain(config: TrainConfig) -> dict[str, object]:
+    """The recipe as it goes into the checkpoint, without what the checkpoint says elsewhere."""
+    elsewhere = {"architecture", "side", "mean", "std"}
+    return {f.name: getattr(config, f.name) for f in fields(config) if f.name not in elsewhere}
+
+
+def _write(
+    out: Path,
+    spec: ModelSpec,
+    network: nn.Module,
+    dataset: Dataset,
+    result: Fit,
+    shortcuts: bool,
+) -> None:
+    """The checkpoint and what a person wants to look at, put in place together."""
+    from pipeline.training.curves import plot_curves
+    from pipeline.training.learner import Epoch
+
+    with staged_folder(out) as staging:
+        sha256 = write_checkpoint(staging, spec, network.state_dict())
+        plot_curves(result.history, f"{spec.name} on {dataset.name}", staging / "curves.png")
+        with (staging / "history.csv").open("w", newline="", encoding="utf-8") as lines:
+            history = csv.writer(lines)
+            history.writerow(["epoch", *(f.name for f in fields(Epoch))])
+            history.writerows([i, *astuple(e)] for i, e in enumerate(result.history, start=1))
+        with (staging / "predictions.csv").open("w", newline="", encoding="utf-8") as lines:
+            predictions = csv.writer(lines)
+            predictions.writerow(["file", "label", *spec.labels])
+            for sample, probs in zip(dataset.valid, result.probs, strict=True):
+                predictions.writerow([sample.file, sample.label, *(f"{p:.7g}" for p in probs)])
+        if shortcuts:
+            _add_shortcuts(staging, spec, network, dataset, sha256)
+
+
+def _add_shortcuts(
+    staging: Path, spec: ModelSpec, network: nn.Module, dataset: Dataset, sha256: str
+) -> None:
+    """What the model could score by, beside its checkpoint; a failure must not cost the model."""
+    try:
+        from pipeline.shortcuts.analysis import find_shortcuts, write_shortcuts
+        from pipeline.shortcuts.page import verdicts
+
+        found, valid, readout = find_shortcuts(network, dataset, spec)
+        write_shortcuts(staging, found, valid, readout, spec, sha256)
+    except Exception:
+        traceback.print_exc()
+        print("shortcuts: failed, as told above; `python -m pipeline shortcuts` tries again")
+        return
+    print("\nwhat it could score by:")
+    for sentence in verdicts(found):
+        print(f"- {sentence}")

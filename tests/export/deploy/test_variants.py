@@ -1,0 +1,267 @@
+"""Compressed checkpoints as PyTorch models: where they are, whose they are, what they round."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from export.deploy.graph import DeployGraph
+from export.deploy.layer_order import called_modules, network_layers
+from export.deploy.layers import Layer
+from export.deploy.variants import TWINS, missing_twin, read_twin, twin_folder
+from export.formats import FORMATS
+from pipeline.checkpoint import (
+    SPEC_FILE,
+    checkpoint_sha256,
+    read_grids,
+    read_spec,
+    write_checkpoint,
+)
+from pipeline.errors import BadInput
+from pipeline.models.networks import load_network
+from tests.conftest import make_spec
+from tests.export.conftest import Model, write_sensitive_network
+
+COMPRESSED = [twin for twin in TWINS if twin != "fp32"]
+each_twin = pytest.mark.parametrize("twin", COMPRESSED)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint that nobody has compressed."""
+    return write_sensitive_network(tmp_path_factory.mktemp("plain") / "tiny", make_spec(), seed=1)
+
+
+@pytest.fixture
+def copied(checkpoint: Path, tmp_path: Path) -> Path:
+    """A copy of the checkpoint and its twins, to be damaged."""
+    return Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+
+
+def pixels(model: Model) -> torch.Tensor:
+    """The hard images as the network takes them, normalised."""
+    graph = model.graph.pixels
+    planes = torch.from_numpy(model.images.pixels).permute(0, 3, 1, 2).float()
+    return (planes - graph.mean) / graph.std
+
+
+def layers_by_name(model: Model, graph: DeployGraph) -> dict[str, Layer]:
+    """A twin's layers by the names of the network it came from; fusing them changes names."""
+    names = [layer.name for layer in network_layers(model.graph.pixels, model.spec.side)]
+    return dict(zip(names, network_layers(graph.pixels, model.spec.side), strict=True))
+
+
+# --- which there are ---------------------------------------------------------------------------
+
+
+def test_every_twin_that_a_format_is_made_from_is_known() -> None:
+    for name, module in FORMATS.items():
+        assert set(module.TWINS) == set(module.TOLERANCES), name
+        assert set(module.TWINS.values()) <= TWINS.keys(), name
+
+
+def test_a_checkpoint_that_was_compressed_has_every_twin(checkpoint: Path) -> None:
+    assert {twin: missing_twin(checkpoint, twin) for twin in TWINS} == dict.fromkeys(TWINS, "")
+
+
+@each_twin
+def test_a_missing_twin_says_what_makes_it(twin: str, plain: Path) -> None:
+    said = missing_twin(plain, twin)
+    assert f"{plain} is not compressed to {TWINS[twin].folder}" in said
+    assert f"`python -m pipeline compress {plain} --data PLACE`" in said
+
+
+@pytest.mark.parametrize("architecture", ["resnet34", "resnet152", "densenet169", "vgg19_bn"])
+def test_a_twin_that_cannot_be_made_says_why_and_not_how(architecture: str, tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, make_spec(architecture=architecture), {"x": torch.zeros(1)})
+    said = missing_twin(tmp_path, "w4")
+    assert "is not compressed to w4, and cannot be: body" in said
+    assert "is a batch norm" in said
+    assert "python -m" not in said
+
+
+def test_the_checkpoint_itself_is_never_a_missing_twin(plain: Path) -> None:
+    assert missing_twin(plain, "fp32") == ""
+    assert twin_folder(plain, "fp32") == plain
+
+
+@each_twin
+def test_a_twin_that_is_not_there_is_bad_input(twin: str, plain: Path) -> None:
+    with pytest.raises(BadInput, match=f"no checkpoint at .*{TWINS[twin].folder}"):
+        read_twin(plain, twin)
+
+
+# --- whose they are ----------------------------------------------------------------------------
+
+
+@each_twin
+def test_a_twin_of_another_checkpoint_is_bad_input_that_names_both(
+    twin: str, checkpoint: Path, plain: Path, tmp_path: Path
+) -> None:
+    """Trained again, not compressed again."""
+    other = Path(shutil.copytree(plain, tmp_path / "other"))
+    shutil.copytree(twin_folder(checkpoint, twin), twin_folder(other, twin))
+    with pytest.raises(BadInput, match="compressed from another checkpoint") as caught:
+        read_twin(other, twin)
+    for identity in (checkpoint_sha256(checkpoint), checkpoint_sha256(other)):
+        assert identity[:12] in str(caught.value)
+
+
+def test_a_plain_checkpoint_in_the_place_of_a_twin_is_bad_input(plain: Path, copied: Path) -> None:
+    shutil.rmtree(copied / "w4")
+    shutil.copytree(plain, copied / "w4")
+    with pytest.raises(BadInput, match=r"compressed from another checkpoint \(none\)"):
+        read_twin(copied, "w4")
+
+
+def test_damaged_codes_are_bad_input(copied: Path) -> None:
+    content = bytearray((copied / "w3" / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (copied / "w3" / "model.safetensors").write_bytes(content)
+    with pytest.raises(BadInput, match="is damaged"):
+        read_twin(copied, "w3")
+
+
+def test_a_code_beyond_its_levels_is_bad_input(copied: Path) -> None:
+    folder = copied / "w4"
+    spec, grids = read_spec(folder), read_grids(folder)
+    name = next(name for name, grid in grids.items() if grid.levels == 7)
+    grids[name].codes.flat[0] = 8
+    write_checkpoint(folder, spec, load_network(folder, spec).state_dict(), grids)
+    with pytest.raises(BadInput, match="beyond the 7 levels"):
+        read_twin(copied, "w4")
+
+
+def test_an_int8_twin_without_a_scale_for_each_place_is_bad_input(copied: Path) -> None:
+    folder = copied / "int8"
+    spec, grids = read_spec(folder), read_grids(folder)
+    *kept, lost = spec.compression.activations
+    fewer = {name: spec.compression.activations[name] for name in kept}
+    spec_without = replace(spec, compression=replace(spec.compression, activations=fewer))
+    write_checkpoint(folder, spec_without, load_network(folder, spec).state_dict(), grids)
+    with pytest.raises(BadInput, match=f"no scale for '{lost}'; compress again"):
+        read_twin(copied, "int8")
+    read_twin(copied, "w8")  # which needs none
+
+
+# --- what they say -----------------------------------------------------------------------------
+
+
+@each_twin
+def test_the_spec_of_a_twin_is_its_parents_and_says_how_it_came_about(
+    twin: str, model: Model
+) -> None:
+    spec, _ = read_twin(model.folder, twin)
+    assert replace(spec, compression=None) == model.spec
+    assert spec.compression.precision == TWINS[twin].folder
+    assert spec.compression.parent_sha256 == model.identity
+
+
+@each_twin
+def test_a_twin_has_an_identity_of_its_own(twin: str, model: Model) -> None:
+    identity = model.references.of(twin).checkpoint_sha256
+    content = (model.folder / TWINS[twin].folder / SPEC_FILE).read_bytes()
+    assert identity == checkpoint_sha256(model.folder / TWINS[twin].folder)
+    assert identity != model.identity
+    assert json.loads(content)["schema"] == 2  # which no version before compression reads
+
+
+def test_the_checkpoint_is_its_own_fp32_twin(model: Model) -> None:
+    spec, graph = read_twin(model.folder)
+    assert spec == model.spec
+    assert graph.grids == {}
+    for name, tensor in model.graph.state_dict().items():
+        assert torch.equal(graph.state_dict()[name], tensor)
+
+
+# --- what they compute -------------------------------------------------------------------------
+
+
+@each_twin
+def test_every_weight_of_a_twin_is_a_code_times_the_scale_of_its_channel(
+    twin: str, model: Model
+) -> None:
+    spec, graph = read_twin(model.folder, twin)
+    expected = read_grids(model.folder / TWINS[twin].folder)
+    assert graph.grids.keys() == expected.keys() == spec.compression.levels.keys()
+    layers = layers_by_name(model, graph)
+    assert {f"{name}.weight" for name in layers} == expected.keys()
+    for name, layer in layers.items():
+        grid = expected[f"{name}.weight"]
+        np.testing.assert_array_equal(layer.tensors["weight"], grid.weights())
+        assert max(len(np.unique(c)) for c in grid.weights()) <= 2 * grid.levels + 1
+
+
+def test_w3_w4_and_w8_differ_in_their_levels(model: Model) -> None:
+    most = {
+        twin: min(grid.levels for grid in read_twin(model.folder, twin)[1].grids.values())
+        for twin in ("w3", "w4", "w8")
+    }
+    assert most == {"w3": 3, "w4": 7, "w8": 127}
+
+
+def test_int8_and_w8_have_the_same_weights(model: Model) -> None:
+    rounded, plain = (model.references.of(twin).layers for twin in ("int8", "w8"))
+    assert rounded[-1].kind == "activation"
+    for one, other in zip(rounded[:-1], plain, strict=True):
+        assert (one.kind, one.shape) == (other.kind, other.shape)
+        np.testing.assert_array_equal(one.tensors["weight"], other.tensors["weight"])
+
+
+def test_int8_answers_otherwise_than_w8_and_both_near_fp32(model: Model) -> None:
+    int8, w8 = (model.references.of(twin).probs for twin in ("int8", "w8"))
+    assert 1e-4 < np.abs(int8 - w8).max() < 0.2
+    assert 0 < np.abs(w8 - model.reference).max() < 0.1
+
+
+def weighted_inputs(model: Model, twin: str) -> dict[str, np.ndarray]:
+    """What goes into each weighted layer of a twin, for the hard images."""
+    network = read_twin(model.folder, twin)[1].pixels.network
+    found: dict[str, np.ndarray] = {}
+    for name, module in called_modules(network, model.spec.side):
+        module.register_forward_pre_hook(
+            lambda _, inputs, name=name: found.update({name: inputs[0].numpy()})
+        )
+    with torch.inference_mode():
+        network(pixels(model))
+    return found
+
+
+def test_int8_rounds_the_input_of_every_layer_to_one_of_256_numbers(model: Model) -> None:
+    inputs = weighted_inputs(model, "int8")
+    assert len(inputs) == 26  # the convolutions of SqueezeNet
+    assert {name: len(np.unique(x)) for name, x in inputs.items() if len(np.unique(x)) > 256} == {}
+
+
+def test_the_steps_of_int8_are_the_scales_that_the_checkpoint_names(model: Model) -> None:
+    scales = [s for s, _ in read_spec(model.folder / "int8").compression.activations.values()]
+    for name, x in weighted_inputs(model, "int8").items():
+        codes = [x / np.float32(scale) for scale in scales]
+        assert any(np.abs(c - c.round()).max() < 1e-3 for c in codes), name
+
+
+def test_w8_rounds_no_activation(model: Model) -> None:
+    counts = [len(np.unique(x)) for x in weighted_inputs(model, "w8").values()]
+    assert min(counts) > 256
+
+
+def test_the_biases_of_int8_are_multiples_of_input_scale_times_weight_scale(
+    model: Model,
+) -> None:
+    """Integer kernels hold them so; a bias between two multiples would be rounded by each."""
+    spec, graph = read_twin(model.folder, "int8")
+    scales = np.array([s for s, _ in spec.compression.activations.values()])
+    *integers, (_, last) = layers_by_name(model, graph).items()
+    for name, layer in integers:
+        scale = graph.grids[f"{name}.weight"].scale
+        steps = (scales[:, None] * scale).astype(np.float32)  # by place, by channel
+        codes = layer.tensors["bias"] / steps
+        assert np.abs(codes - codes.round()).max(axis=1).min() < 1e-3, name
+    own = model.references.of("w8").layers[-1].tensors["bias"]
+    np.testing.assert_array_equal(last.tensors["bias"], own)  # it stays in floating point

@@ -1,0 +1,72 @@
+"""A network with fastai's head, converted to each format and held against PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from export.deploy.graph import PixelGraph
+from export.images.stress_images import hard_images
+from export.parity.check import check_artifact
+from pipeline.checkpoint import Head, write_checkpoint
+from pipeline.models.networks import build_network
+from tests.conftest import make_spec
+from tests.export.conftest import ARTIFACTS, Model, convert, read_model, write_twins
+
+pytestmark = pytest.mark.slow
+
+# Of a learner that was pretrained on ImageNet, and of one that was not.
+STATISTICS = {
+    "normalised": {},
+    "plain": {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)},
+}
+
+
+@pytest.fixture(scope="module", params=STATISTICS)
+def adopted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A checkpoint as `python -m pipeline adopt` writes it; its answers vary over the images."""
+    spec = make_spec(name="adopted", head=Head("concat_pool", (32,)), **STATISTICS[request.param])
+    torch.manual_seed(0)
+    network = build_network(spec.architecture, 2, spec.head).eval()
+    pixels = np.stack(list(hard_images(spec.side).values())).transpose(0, 3, 1, 2)
+    bare = PixelGraph(network, spec)
+    last = network.head[-1]
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                module.bias.normal_(std=0.1)
+        logits = network((torch.from_numpy(pixels).float() - bare.mean) / bare.std)
+        scale = 1 / logits.std(dim=0)
+        last.weight *= scale[:, None]
+        last.bias.copy_((last.bias - logits.median(dim=0).values) * scale)
+    folder = tmp_path_factory.mktemp("adopted") / "checkpoint"
+    folder.mkdir()
+    write_checkpoint(folder, spec, network.state_dict())
+    write_twins(folder)
+    return read_model(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "precision"), ARTIFACTS)
+def test_a_network_with_fastais_head_is_proven_in_every_format(name, precision, adopted, tmp_path):
+    path = convert(adopted, name, precision, tmp_path)
+    assert adopted.reference[:, 0].std() > 0.1
+    result = check_artifact(name, precision, path, adopted.held_for(name, precision))
+    assert result.status == "pass", result
+
+
+@pytest.mark.slow
+def test_a_file_with_maxima_and_averages_exchanged_is_found(adopted, tmp_path):
+    state = adopted.graph.pixels.network.state_dict()
+    first = state["head.0.weight"]
+    state = {**state, "head.0.weight": first.roll(first.shape[1] // 2, dims=1)}
+    folder = tmp_path / "swapped"
+    folder.mkdir()
+    write_checkpoint(folder, adopted.spec, state)
+    swapped = replace(read_model(folder), folder=folder)
+    path = convert(swapped, "onnx", "fp32", tmp_path)
+    assert check_artifact("onnx", "fp32", path, adopted.held).status == "fail"

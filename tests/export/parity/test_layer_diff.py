@@ -1,0 +1,121 @@
+"""A planted fault in a known layer: explain must name that layer, in every format."""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from torch import nn
+
+from export.cli.main import main
+from export.deploy.graph import DeployGraph
+from export.formats import FORMATS
+from export.parity.layer_diff import explain, print_explanation
+from tests.export.conftest import PLAIN, Artifacts, Model
+
+IMAGE = "hard/noise_colour"
+OPEN = ("onnx", "coreml")  # formats whose steps can be watched
+
+
+def one_layer_times_1_01(graph: DeployGraph) -> None:
+    with torch.no_grad():
+        graph.pixels.network.body[6].squeeze.weight *= 1.01
+
+
+def another_dilation(graph: DeployGraph) -> None:
+    convolution = graph.pixels.network.body[7].expand3x3
+    convolution.dilation = convolution.padding = (2, 2)  # of the same shape
+
+
+def a_missing_relu(graph: DeployGraph) -> None:
+    graph.pixels.network.body[4].squeeze_activation = nn.Identity()
+
+
+def no_normalisation(graph: DeployGraph) -> None:
+    graph.pixels.mean.zero_()
+    graph.pixels.std.fill_(255.0)
+
+
+def faulty(model: Model, name: str, fault: Callable[[DeployGraph], None], folder: Path) -> Path:
+    graph = copy.deepcopy(model.graph)
+    fault(graph)
+    path = folder / f"faulty{FORMATS[name].SUFFIX}"
+    FORMATS[name].convert(graph, model.spec, model.metadata, "fp32", path)
+    return path
+
+
+@pytest.mark.parametrize(("name", "precision"), PLAIN)
+def test_nothing_is_found_in_a_clean_artifact(
+    name: str, precision: str, model: Model, artifacts: Artifacts
+) -> None:
+    found = explain(name, precision, artifacts[name, precision], model.held, IMAGE)
+    assert len(found.places) == 2 * 26  # both sides of every convolution of SqueezeNet
+    assert not any(place.differs for place in found.places)
+    assert "rounding" in found.verdict or "weights agree" in found.verdict
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_scaled_layer_is_named_in_every_format(name: str, model: Model, tmp_path: Path) -> None:
+    path = faulty(model, name, one_layer_times_1_01, tmp_path)
+    found = explain(name, "fp32", path, model.held, IMAGE)
+    assert found.verdict.startswith("first difference: in body.6.squeeze (weights")
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_a_wrong_dilation_is_found_in_its_layer(name: str, model: Model, tmp_path: Path) -> None:
+    path = faulty(model, name, another_dilation, tmp_path)
+    found = explain(name, "fp32", path, model.held, IMAGE)
+    assert found.verdict.startswith("first difference: in body.7.expand3x3 (")
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_a_missing_activation_is_found_between_two_layers(
+    name: str, model: Model, tmp_path: Path
+) -> None:
+    found = explain(name, "fp32", faulty(model, name, a_missing_relu, tmp_path), model.held, IMAGE)
+    assert found.verdict.startswith(
+        "first difference: between body.4.squeeze and body.4.expand1x1 (activation"
+    )
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_a_wrong_normalisation_is_found_before_the_first_layer(
+    name: str, model: Model, tmp_path: Path
+) -> None:
+    path = faulty(model, name, no_normalisation, tmp_path)
+    found = explain(name, "fp32", path, model.held, IMAGE)
+    assert found.verdict.startswith("first difference: before body.0 (colour order, normal")
+
+
+def test_the_table_shows_both_sides_values_around_the_first_difference(
+    model: Model, tmp_path: Path
+) -> None:
+    path = faulty(model, "onnx", one_layer_times_1_01, tmp_path)
+    screen = io.StringIO()
+    print_explanation(
+        Console(file=screen, width=120), explain("onnx", "fp32", path, model.held, IMAGE)
+    )
+    text = screen.getvalue()
+    assert "body.6.squeeze" in text
+    assert "more places" in text
+    assert "first difference: in body.6.squeeze" in text
+
+
+@pytest.mark.slow
+def test_the_command_exits_1_when_a_layer_differs_and_2_on_a_bad_request(
+    model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = faulty(model, "onnx", one_layer_times_1_01, tmp_path)
+    command = ["explain", "onnx", "--checkpoint", str(model.folder), "--artifact", str(path)]
+    assert main(command) == 1
+    assert "first difference: in body.6.squeeze" in capsys.readouterr().out.replace("\n", " ")
+    assert main([*command, "--image", "hard/nothing"]) == 2
+    assert main([*command, "--precision", "fp64"]) == 2
+    assert main([*command[:-1], str(tmp_path / "nowhere.onnx")]) == 2
+    for line in capsys.readouterr().err.splitlines():
+        assert line.startswith("error: ")

@@ -1,0 +1,263 @@
+"""The gate: measured on validation images where there are enough, recorded otherwise."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+
+from export.deploy.outputs import Answers
+from export.images.parity_images import ParityImages
+from export.parity.check import ParityResult
+from export.parity.quality_gate import LEAST_IMAGES, Promotion, promote
+from export.parity.reference import Reference
+from export.publish.manifest import SCHEMA_FILE
+from pipeline.checkpoint import Compression, ModelSpec
+from pipeline.metrics.paired_comparison import LIMITS, compare_models
+from tests.conftest import make_spec
+from tests.export.conftest import RECORD
+
+SPEC = make_spec()  # decides covid19, class 0, from 0.4 on
+HARD = 13  # images without a class, behind the others
+POSITIVES, NEGATIVES = 100, 200
+TRUTH = (0,) * POSITIVES + (1,) * NEGATIVES
+COMPARE = partial(compare_models, resamples=40)
+BROKEN_RECORD = {**RECORD, "broken_limits": ["AUROC drops by 0.1000 (0.0500 to 0.1500)"]}
+
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interval is of no matter to the limits, and a thousand draws take a second."""
+    monkeypatch.setattr("export.parity.quality_gate.compare_models", COMPARE)
+
+
+def two_columns(first: np.ndarray) -> np.ndarray:
+    return np.stack([first, 1 - first], axis=1).astype(np.float32)
+
+
+def fp32_scores(positives: int = POSITIVES, negatives: int = NEGATIVES) -> np.ndarray:
+    """Right on nine of ten: 0.45 to 0.9 is called positive, 0.1 to 0.35 negative."""
+    right, wrong = positives * 9 // 10, negatives // 10
+    return np.concatenate(
+        [
+            np.linspace(0.5, 0.9, right),
+            np.linspace(0.3, 0.35, positives - right),
+            np.linspace(0.45, 0.49, wrong),
+            np.linspace(0.1, 0.25, negatives - wrong),
+        ]
+    )
+
+
+def baseline(
+    scores: np.ndarray | None = None,
+    truth: tuple[int, ...] = TRUTH,
+    patients: tuple[str, ...] | None = None,
+) -> Reference:
+    """PyTorch in fp32 on images of these classes, and on hard ones."""
+    scores = fp32_scores() if scores is None else scores
+    probs = two_columns(np.concatenate([scores, np.full(HARD, 0.5)]))
+    names = tuple(f"valid/{i}.jpg" for i in range(len(probs)))
+    groups = ("validation",) * len(scores) + ("hard",) * HARD
+    patients = names[: len(truth)] if patients is None else patients
+    images = ParityImages(names, groups, np.zeros((len(probs), 1)), "", truth, patients)
+    return Reference(SPEC, "ab" * 32, None, images, Answers(probs))
+
+
+def of_file(scores: np.ndarray) -> ParityResult:
+    """The check of a file that answered these; its answers to hard images are far off."""
+    probs = two_columns(np.concatenate([scores, np.linspace(0, 1, HARD)]))
+    return ParityResult("pass", images=len(probs), probs=probs)
+
+
+def twin(comparison: dict[str, Any] | None = None) -> ModelSpec:
+    record = RECORD if comparison is None else comparison
+    return replace(SPEC, compression=Compression("w4", "ab" * 32, {}, {}, record))
+
+
+def promoted(
+    scores: np.ndarray, spec: ModelSpec | None = None, held: Reference | None = None
+) -> Promotion:
+    found = promote("w4", of_file(scores), spec or twin(), held or baseline())
+    assert found is not None
+    return found
+
+
+# --- where the figures come from ----------------------------------------------------------------
+
+
+def test_fp32_is_what_the_others_are_held_against() -> None:
+    assert promote("fp32", of_file(fp32_scores()), SPEC, baseline()) is None
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8", "w4", "w3"])
+def test_every_other_precision_is_measured_on_the_validation_images(precision: str) -> None:
+    found = promote(precision, of_file(fp32_scores()), twin(), baseline())
+    assert found.source == "measured"
+    assert found.figures["images"] == POSITIVES + NEGATIVES
+    assert found.broken == ()
+
+
+def test_the_files_own_answers_are_measured_and_not_the_twins_record() -> None:
+    scores = fp32_scores()
+    scores[0] = 0.41  # as positive as before, below all of the wrong ones
+    found = promoted(scores, twin(BROKEN_RECORD))
+    assert found.broken == ()
+    assert found.figures["auroc"] < found.figures["parent_auroc"]
+    assert found.figures["max_abs_diff"] == pytest.approx(0.09, abs=1e-6)
+
+
+def test_the_figures_are_those_of_the_comparison_on_images_that_have_a_class() -> None:
+    """Answers to hard images would make the largest difference one half."""
+    scores = fp32_scores()[::-1].copy()
+    expected = COMPARE(
+        np.array(TRUTH),
+        two_columns(scores),
+        two_columns(fp32_scores()),
+        SPEC.positive_index,
+        SPEC.threshold,
+        [f"valid/{i}.jpg" for i in range(len(TRUTH))],
+    )
+    assert promoted(scores).figures == asdict(expected)
+
+
+def test_images_of_one_patient_are_drawn_together() -> None:
+    scores = fp32_scores() + np.random.default_rng(0).normal(0, 0.1, len(TRUTH))
+    alone = promoted(scores).figures["auroc_drop"]
+    patients = tuple(f"patient-{i // 10}" for i in range(len(TRUTH)))
+    together = promoted(scores, held=baseline(patients=patients)).figures["auroc_drop"]
+    assert together["value"] == alone["value"]
+    assert (together["low"], together["high"]) != (alone["low"], alone["high"])
+
+
+def test_fifty_images_are_measured_and_fewer_are_not() -> None:
+    for count, source in ((LEAST_IMAGES, "measured"), (LEAST_IMAGES - 1, "recorded")):
+        positives = 20
+        scores = fp32_scores(positives, count - positives)
+        truth = (0,) * positives + (1,) * (count - positives)
+        found = promoted(scores, held=baseline(scores, truth))
+        assert found.source == source
+        assert found.figures["images"] == (count if source == "measured" else RECORD["images"])
+    assert LEAST_IMAGES == 50
+
+
+def test_images_of_one_class_alone_have_no_auroc_and_are_not_measured() -> None:
+    scores = fp32_scores(POSITIVES, 0)
+    assert promoted(scores, held=baseline(scores, (0,) * POSITIVES)).source == "recorded"
+
+
+def test_embedded_samples_have_no_class_and_the_record_stands() -> None:
+    found = promoted(fp32_scores(), held=baseline(truth=(), patients=()))
+    assert found == Promotion("recorded", {k: v for k, v in RECORD.items() if k[:6] != "broken"})
+
+
+def test_what_was_not_run_has_the_record_of_its_twin() -> None:
+    not_run = ParityResult("not_run", "Core ML runs on macOS only")
+    assert promote("w4", not_run, twin(), baseline()).source == "recorded"
+
+
+def test_a_record_with_broken_limits_is_broken() -> None:
+    """`compress` writes a twin that lost too much, and says so; without images that stands."""
+    found = promoted(fp32_scores(), twin(BROKEN_RECORD), baseline(truth=(), patients=()))
+    assert found.source == "recorded"
+    assert found.broken == tuple(BROKEN_RECORD["broken_limits"])
+    assert "broken_limits" not in found.figures
+
+
+def test_fp16_without_images_has_its_parity_with_fp32_itself() -> None:
+    found = promote("fp16", of_file(fp32_scores()), SPEC, baseline(truth=(), patients=()))
+    assert found == Promotion("parity", {}, ())
+
+
+def test_fp16_is_measured_where_there_are_images() -> None:
+    scores = np.where(np.arange(len(TRUTH)) < 20, 0.1, fp32_scores())
+    found = promote("fp16", of_file(scores), SPEC, baseline())
+    assert found.source == "measured"
+    assert found.broken
+
+
+# --- each limit by itself -----------------------------------------------------------------------
+
+
+def auroc_lost(images: int) -> np.ndarray:
+    """Wrongly positive ones above the rightly positive: no label flips."""
+    scores = fp32_scores()
+    scores[POSITIVES : POSITIVES + images] = 0.95
+    return scores
+
+
+def labels_flipped(images: int) -> np.ndarray:
+    """Wrongly positive ones become negative: flips for the better."""
+    scores = fp32_scores()
+    scores[POSITIVES : POSITIVES + images] = 0.36
+    return scores
+
+
+def recall_lost(images: int) -> np.ndarray:
+    """Rightly positive ones fall just below the threshold."""
+    scores = fp32_scores()
+    scores[:images] = 0.39
+    return scores
+
+
+def negatives_lost(images: int) -> np.ndarray:
+    """Rightly negative ones rise just above the threshold."""
+    scores = fp32_scores()
+    scores[-images:] = 0.41
+    return scores
+
+
+BREAKING = {
+    "AUROC drops by 0.0090": (auroc_lost, 2, 1),
+    "7 of 300 labels flip, more than 2%": (labels_flipped, 7, 6),
+    "recall drops by 0.0300, more than 0.025": (recall_lost, 3, 2),
+    "wrong on 6 images that were right, right on 0": (negatives_lost, 6, 5),
+}
+
+
+@pytest.mark.parametrize("said", BREAKING)
+def test_a_broken_limit_rejects_and_says_by_how_much(said: str) -> None:
+    change, too_many, _ = BREAKING[said]
+    (sentence,) = promoted(change(too_many)).broken
+    assert said in sentence
+
+
+@pytest.mark.parametrize("said", BREAKING)
+def test_one_image_less_is_within_the_limit(said: str) -> None:
+    change, _, as_many = BREAKING[said]
+    found = promoted(change(as_many))
+    assert found.broken == ()
+    assert found.source == "measured"
+
+
+def test_a_file_that_is_far_off_breaks_all_limits() -> None:
+    assert len(promoted(1 - fp32_scores()).broken) == 4
+
+
+# --- as JSON ------------------------------------------------------------------------------------
+
+
+FOUND = {
+    "measured": lambda: promoted(fp32_scores()),
+    "rejected": lambda: promoted(1 - fp32_scores()),
+    "recorded": lambda: promoted(
+        fp32_scores(), twin(BROKEN_RECORD), baseline(truth=(), patients=())
+    ),
+    "parity": lambda: Promotion("parity", {}),
+}
+
+
+@pytest.mark.parametrize("case", FOUND)
+def test_the_document_is_what_the_schema_of_the_manifest_says(case: str) -> None:
+    found = FOUND[case]()
+    schema = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
+    document = json.loads(json.dumps(found.document(), allow_nan=False))
+    jsonschema.Draft202012Validator({**schema["$defs"]["accuracy"]}).validate(document)
+    assert document["source"] == found.source
+    assert document["limits"] == asdict(LIMITS)
+    assert document["broken_limits"] == list(found.broken)
+    assert found.figures.items() <= document.items()

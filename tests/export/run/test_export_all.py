@@ -1,0 +1,568 @@
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export.formats import FORMATS
+from export.formats.base import Tolerance
+from export.parity.quality_gate import Promotion, promote
+from export.publish.assets import FOLDERS
+from export.publish.manifest import read_manifest
+from export.report.document import read_report
+from export.run.export_all import plan, split_by_twin
+from pipeline.checkpoint import read_grids, read_spec, write_checkpoint
+from pipeline.errors import BadInput, MissingDependency
+from pipeline.metrics.paired_comparison import Limits, broken_limits
+from pipeline.models.networks import load_network
+from tests.conftest import LABELS, write_images
+from tests.export.conftest import (
+    ARTIFACTS,
+    Artifacts,
+    Exported,
+    Model,
+    StandIn,
+    convert,
+    read_model,
+    request_export,
+    run_export,
+    tree,
+)
+
+pytestmark = pytest.mark.slow  # every test exports, if by stand-ins
+
+
+def report_of(exported: Exported) -> dict[str, object]:
+    return json.loads((exported.build / "report.json").read_text(encoding="utf-8"))
+
+
+def statuses(exported: Exported) -> dict[tuple[str, str], str]:
+    artifacts = report_of(exported)["artifacts"]
+    return {(a["format"], a["precision"]): a["parity"]["status"] for a in artifacts}
+
+
+def published(exported: Exported) -> dict[str, set[str]]:
+    """Folder -> what is in it, less what the manifest lists beside the artifacts."""
+    return {p.name: {a.name for a in p.iterdir()} - beside(p) for p in exported.root.iterdir()}
+
+
+def beside(folder: Path) -> set[str]:
+    """First parts of the paths of files that belong to no artifact."""
+    files = json.loads((folder / "manifest.json").read_text(encoding="utf-8")).get("files", [])
+    return {file["path"].split("/")[0] for file in files} | {
+        "manifest.json",
+        "manifest.json.sha256",
+    }
+
+
+def verdicts(exported: Exported) -> dict[tuple[str, str], str]:
+    artifacts = report_of(exported)["artifacts"]
+    return {(a["format"], a["precision"]): a["verdict"] for a in artifacts}
+
+
+def everything() -> dict[str, set[str]]:
+    """Folder -> all that there is for its platform."""
+    return {
+        folder: {
+            f"tiny_{precision}{FORMATS[name].SUFFIX}"
+            for name, precision in ARTIFACTS
+            if platform in FORMATS[name].PLATFORMS
+        }
+        for platform, folder in FOLDERS.items()
+    }
+
+
+# --- the whole, for real ----------------------------------------------------------------------
+
+
+def test_a_whole_export_exits_0_and_fills_both_folders(exported: Exported) -> None:
+    assert exported.code == 0
+    assert published(exported) == everything()
+    assert {"tiny_fp32.ptl", "tiny_int8.ort", "tiny_w3.onnx"} <= everything()["android_assets"]
+    assert {"tiny_fp16.mlpackage", "tiny_w4.onnx"} <= everything()["ios_assets"]
+    for folder, code in (("android_assets", "build.gradle.kts"), ("ios_assets", "Package.swift")):
+        found = beside(exported.root / folder)
+        assert {code, "golden", "required_operators.config", "labels.txt"} <= found
+
+
+def test_every_artifact_of_the_register_is_in_the_report_with_its_verdict(
+    exported: Exported,
+) -> None:
+    assert statuses(exported) == verdicts(exported) == dict.fromkeys(ARTIFACTS, "pass")
+    assert list(statuses(exported)) == ARTIFACTS  # in the register's order
+
+
+def test_each_artifact_was_held_against_its_own_twin(exported: Exported, model: Model) -> None:
+    """In fp32 arithmetic few bits lose nothing of the twin; to fp32 they would."""
+    found = {(a["format"], a["precision"]): a["parity"] for a in report_of(exported)["artifacts"]}
+    for name in ("onnx", "torchscript"):
+        for precision in ("w4", "w3"):
+            assert found[name, precision]["max_abs_diff"] <= 1e-4
+    twins = [model.references.of(twin).probs for twin in ("w4", "w3")]
+    assert all(np.abs(probs - model.reference).max() > 1e-2 for probs in twins)
+
+
+def test_every_part_of_the_check_was_done_for_every_artifact(exported: Exported) -> None:
+    for artifact in report_of(exported)["artifacts"]:
+        parts = artifact["parity"]["parts"]
+        assert parts.keys() >= {"contract", "weights", "outputs"}
+        assert set(parts.values()) == {"pass"}
+
+
+def test_the_report_says_what_was_done_with_what(exported: Exported, model: Model) -> None:
+    report = report_of(exported)
+    assert report["command"] == "all"
+    assert report["failed"] is False
+    assert report["published"] == list(FOLDERS.values())
+    assert report["model"]["checkpoint_sha256"] == model.identity
+    assert report["images"] == "6 validation images of xrays, 17 golden and 13 hard images"
+    assert report["refused"].keys() == {name for name in FORMATS if FORMATS[name].REFUSED}
+    assert report["refused"]["ort"] == FORMATS["ort"].REFUSED
+    assert report["seconds"] > 0
+    assert report["tools"]["torch"]
+
+
+def test_the_report_is_what_its_schema_says_and_holds_what_the_page_shows(
+    exported: Exported, model: Model
+) -> None:
+    report = read_report(exported.build / "report.json")
+    assert report == {**report_of(exported), "schema": 2}
+    manifests = [
+        json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        for folder in exported.root.iterdir()
+    ]
+    entries = {
+        (entry["format"], entry["precision"]): entry
+        for manifest in manifests
+        for entry in manifest["artifacts"]
+    }
+    for artifact in report["artifacts"]:
+        entry = entries[artifact["format"], artifact["precision"]]
+        assert artifact["file"] == {name: entry[name] for name in artifact["file"]}
+        assert artifact["differences"]["images"] == artifact["parity"]["images"]
+        bins = artifact["differences"]["histogram"]
+        assert bins[-1]["low"] <= artifact["parity"]["max_abs_diff"] <= bins[-1]["high"]
+        assert artifact["classification"]["images"] == 6
+    assert report["classification"]["figures"]["images"] == 6
+    assert len(report["worst_images"]) == 10
+    assert len(report["worst_images"][0]["answers"]) == len(report["artifacts"])
+    assert report["training"]["history"]["status"] == "not_run"
+    assert "no history.csv" in report["training"]["history"]["reason"]
+
+
+def test_the_page_lies_beside_the_report_and_its_path_is_printed(exported: Exported) -> None:
+    page = (exported.build / "report.html").read_text(encoding="utf-8")
+    assert str(report_of(exported)["verdict"]) in page
+    assert f"report page: {exported.build / 'report.html'}" in exported.output.replace("\n", "")
+
+
+def test_without_the_packages_of_the_page_it_is_said_and_the_exit_code_stays(
+    model: Model, data: Path, tmp_path: Path, converted: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: object) -> None:
+        raise MissingDependency("the report page needs altair, not installed here")
+
+    monkeypatch.setattr("export.report.page.write.require", lambda *_, what: missing())
+    request = request_export(
+        model, data, tmp_path / "assets", tmp_path / "build", formats=("onnx",)
+    )
+    exported = run_export(request)
+    assert exported.code == 0
+    assert "report page not run: the report page needs altair" in exported.output
+    assert not (exported.build / "report.html").exists()
+
+
+def test_the_manifest_holds_the_verdicts_of_the_report(exported: Exported) -> None:
+    report = {(a["format"], a["precision"]): a for a in report_of(exported)["artifacts"]}
+    for folder in FOLDERS.values():
+        for artifact in read_manifest(exported.root / folder)["artifacts"]:
+            said = report[artifact["format"], artifact["precision"]]
+            assert artifact["parity"] == said["parity"]
+            assert artifact["accuracy"] == said["accuracy"]
+            assert artifact["size_bytes"] == said["size_bytes"]
+
+
+def test_what_is_published_is_what_was_proven(exported: Exported) -> None:
+    for folder in FOLDERS.values():
+        for artifact in read_manifest(exported.root / folder)["artifacts"]:
+            for file in artifact["files"]:
+                copy = exported.root / folder / file["path"]
+                assert copy.read_bytes() == (exported.build / file["path"]).read_bytes()
+
+
+def test_the_terminal_shows_the_verdict_and_the_intended_use(exported: Exported) -> None:
+    count = len(ARTIFACTS)
+    assert f"{count} passed, 0 failed, 0 not run of {count} artifacts" in exported.output
+    by_onnxruntime = [f"{name} {p}" for name, p in ARTIFACTS if name in ("onnx", "ort")]
+    assert f"run by onnxruntime: {', '.join(by_onnxruntime)}" in exported.output
+    assert "ort has no fp16, w4, w3: constants are folded" in exported.output
+    assert "Research only. Not a medical device" in exported.output
+    assert str(exported.build / "report.json") in exported.output.replace("\n", "")
+
+
+# --- the same with conversions at hand --------------------------------------------------------
+
+
+def export(model: Model, data: Path, place: Path, **changes: object) -> Exported:
+    return run_export(request_export(model, data, place / "assets", place / "build", **changes))
+
+
+def test_strict_exits_1_where_something_could_not_be_run(
+    converted: StandIn, model: Model, data: Path, tmp_path: Path
+) -> None:
+    few = {"precisions": ("fp32", "w4")}
+    assert export(model, data, tmp_path, strict=True, **few).code == 0
+    part = tuple(name for name in FORMATS if name != "ort")
+    assert export(model, data, tmp_path, formats=part, **few).code == 0
+    assert export(model, data, tmp_path, formats=part, strict=True, **few).code == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"), [*((name, "fp32") for name in FORMATS), ("onnx", "w3"), ("ort", "int8")]
+)
+def test_an_artifact_beyond_its_tolerance_is_not_published_and_the_others_are(
+    name: str,
+    precision: str,
+    converted: StandIn,
+    exported: Exported,
+    model: Model,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(FORMATS[name].TOLERANCES, precision, Tolerance(0.0, 0.0, "for this test"))
+    done = export(model, data, tmp_path)
+    assert done.code == 1
+    assert statuses(done) == {**statuses(exported), (name, precision): "fail"}
+    artifact = f"tiny_{precision}{FORMATS[name].SUFFIX}"
+    expected = {folder: names - {artifact} for folder, names in published(exported).items()}
+    assert published(done) == expected
+    (failed,) = [a for a in report_of(done)["artifacts"] if a["parity"]["status"] == "fail"]
+    assert failed["place"] == ""
+    assert "max |Δp|" in failed["parity"]["reason"]
+    assert f"{name} {precision}: max |Δp|" in done.output
+
+
+def test_a_failed_conversion_is_not_published_and_the_others_are(
+    converted: StandIn, exported: Exported, model: Model, data: Path, tmp_path: Path
+) -> None:
+    converted.errors["coreml"] = "ValueError: no such operation (see coreml.log)"
+    done = export(model, data, tmp_path)
+    assert done.code == 1
+    of_onnx = {name for name in everything()["ios_assets"] if name.endswith(".onnx")}
+    assert published(done) == {**published(exported), "ios_assets": of_onnx}
+    for precision in FORMATS["coreml"].TOLERANCES:
+        assert statuses(done)["coreml", precision] == "fail"
+    reason = "conversion failed: ValueError: no such operation (see coreml.log)"
+    assert f"coreml fp16: {reason}" in done.output
+
+
+def test_a_platform_whose_artifacts_all_failed_keeps_its_old_folder(
+    converted: StandIn, model: Model, data: Path, tmp_path: Path
+) -> None:
+    old = tmp_path / "assets" / "ios_assets"
+    old.mkdir(parents=True)
+    (old / "old.mlpackage").write_bytes(b"old")
+    (old / "manifest.json").write_bytes(b"{}")  # what makes it a folder of ours
+    converted.errors.update(coreml="no", onnx="no")
+    done = export(model, data, tmp_path)
+    assert done.code == 1
+    assert tree(old) == {"manifest.json": b"{}", "old.mlpackage": b"old"}
+    rest = {name for name in everything()["android_assets"] if not name.endswith(".onnx")}
+    assert published(done)["android_assets"] == rest
+    assert report_of(done)["published"] == ["android_assets"]
+
+
+def test_when_everything_failed_nothing_is_published_and_the_report_says_so(
+    converted: StandIn, model: Model, data: Path, tmp_path: Path
+) -> None:
+    converted.errors.update(dict.fromkeys(FORMATS, "no"))
+    done = export(model, data, tmp_path)
+    assert done.code == 1
+    assert not done.root.exists()
+    assert set(statuses(done).values()) == {"fail"}
+    assert "published: nothing" in done.output
+
+
+def test_formats_that_were_left_out_are_in_the_report_as_not_run(
+    converted: StandIn, model: Model, data: Path, tmp_path: Path
+) -> None:
+    done = export(model, data, tmp_path, formats=("torchscript",))
+    assert done.code == 0
+    lite = {name for name in everything()["android_assets"] if name.endswith(".ptl")}
+    assert published(done) == {"android_assets": lite}
+    count = len(lite)
+    assert f"{count} passed, 0 failed, 3 not run of {count + 3} artifacts" in done.output
+    left_out = {k: v for k, v in statuses(done).items() if k[0] != "torchscript"}
+    assert set(left_out.values()) == {"not_run"}
+    assert {name for name, _ in left_out} == FORMATS.keys() - {"torchscript"}
+    for name in left_out:
+        assert f"{name[0]} {name[1]}: left out by --formats" in done.output
+
+
+def test_exporting_twice_replaces_the_folders(
+    converted: StandIn, model: Model, data: Path, tmp_path: Path
+) -> None:
+    few = {"precisions": ("fp32", "w3")}
+    export(model, data, tmp_path, **few)
+    (tmp_path / "assets" / "android_assets" / "stray.txt").write_text("x")
+    first = published(export(model, data, tmp_path, **few))
+    assert "stray.txt" not in first["android_assets"]
+    assert set(first) == set(FOLDERS.values())
+
+
+# --- what the checkpoint has no twin for --------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def partly(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """The checkpoint with w4 as its only twin."""
+    folder = Path(shutil.copytree(checkpoint, tmp_path_factory.mktemp("partly") / "tiny"))
+    for precision in ("int8", "w3"):
+        shutil.rmtree(folder / precision)
+    return read_model(folder)
+
+
+def test_without_a_twin_an_artifact_is_not_run_and_says_what_makes_it(
+    converted: StandIn, partly: Model, data: Path, tmp_path: Path
+) -> None:
+    done = export(partly, data, tmp_path)
+    absent = [(name, p) for name, p in ARTIFACTS if p in ("int8", "w3")]
+    assert done.code == 0
+    assert {k: v for k, v in statuses(done).items() if v != "pass"} == dict.fromkeys(
+        absent, "not_run"
+    )
+    for name, precision in absent:
+        assert (
+            f"{name} {precision}: {partly.folder} is not compressed to {precision}" in done.output
+        )
+    assert f"`python -m pipeline compress {partly.folder} --data PLACE`" in done.output
+    names = {name for folder in published(done).values() for name in folder}
+    assert [name for name in names if "int8" in name or "w3" in name] == []
+    assert "tiny_w4.onnx" in names
+    assert not set(converted.asked) & set(absent)
+
+
+def test_strict_a_missing_twin_is_a_failure(
+    converted: StandIn, partly: Model, data: Path, tmp_path: Path
+) -> None:
+    few = {"formats": ("onnx",), "precisions": ("fp32", "w3")}
+    assert export(partly, data, tmp_path, **few).code == 0
+    assert export(partly, data, tmp_path, strict=True, **few).code == 1
+
+
+def test_only_what_has_no_twin_publishes_nothing_and_replaces_nothing(
+    converted: StandIn, partly: Model, data: Path, tmp_path: Path
+) -> None:
+    done = export(partly, data, tmp_path, formats=("onnx",), precisions=("w3",))
+    assert converted.asked == []
+    assert "published: nothing" in done.output
+    assert statuses(done)["onnx", "w3"] == "not_run"
+
+
+# --- the promotion gate -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Enough validation images to measure with."""
+    root = tmp_path_factory.mktemp("many") / "xrays"
+    for split, count in (("train", 1), ("valid", 30)):
+        for label in LABELS:
+            write_images(root / split, label, count, len(split))
+    return root
+
+
+def test_with_enough_images_every_reduced_precision_is_measured(
+    converted: StandIn, model: Model, many: Path, tmp_path: Path
+) -> None:
+    done = export(model, many, tmp_path, formats=("onnx",))
+    found = {a["precision"]: a["accuracy"] for a in report_of(done)["artifacts"] if a["accuracy"]}
+    assert {p: accuracy["source"] for p, accuracy in found.items()} == dict.fromkeys(
+        ("fp16", "int8", "w4", "w3"), "measured"
+    )
+    assert {accuracy["images"] for accuracy in found.values()} == {60}
+
+
+@pytest.fixture
+def demanding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gate finds that w3, and nothing else, loses too much."""
+
+    def judged(precision: str, *arguments: object) -> Promotion | None:
+        found = promote(precision, *arguments)
+        return replace(found, broken=REASONS) if precision == "w3" else found
+
+    monkeypatch.setattr("export.run.export_all.promote", judged)
+
+
+REASONS = ("AUROC drops by 0.1000 (0.0500 to 0.1500), more than 0.005", "recall drops by 0.3000")
+GATED = {"formats": ("onnx", "torchscript"), "precisions": ("fp32", "w4", "w3")}
+
+
+def test_a_rejected_artifact_is_not_published_and_the_others_are(
+    converted: StandIn, demanding: None, model: Model, data: Path, tmp_path: Path
+) -> None:
+    done = export(model, data, tmp_path, **GATED)
+    assert done.code == 0
+    assert published(done) == {
+        "android_assets": {"tiny_fp32.onnx", "tiny_w4.onnx", "tiny_fp32.ptl", "tiny_w4.ptl"},
+        "ios_assets": {"tiny_fp32.onnx", "tiny_w4.onnx"},
+        "web_assets": {"tiny_fp32.onnx", "tiny_w4.onnx"},
+    }
+
+
+def test_a_rejected_artifact_is_in_the_manifest_with_its_numbers(
+    converted: StandIn,
+    demanding: None,
+    artifacts: Artifacts,
+    model: Model,
+    data: Path,
+    tmp_path: Path,
+) -> None:
+    done = export(model, data, tmp_path, **GATED)
+    expected = {
+        "android_assets": ["onnx", "torchscript"],
+        "ios_assets": ["onnx"],
+        "web_assets": ["onnx"],
+    }
+    for folder, names in expected.items():
+        rejected = read_manifest(done.root / folder)["rejected"]
+        assert [(e["format"], e["precision"]) for e in rejected] == [(n, "w3") for n in names]
+        for entry in rejected:
+            assert entry["size_bytes"] == artifacts[entry["format"], "w3"].stat().st_size
+            assert entry["accuracy"]["broken_limits"] == list(REASONS)
+            assert entry["accuracy"]["auroc"] == 0.9
+
+
+def test_a_rejected_artifact_is_neither_passed_nor_failed_in_the_report(
+    converted: StandIn, demanding: None, model: Model, data: Path, tmp_path: Path
+) -> None:
+    done = export(model, data, tmp_path, **GATED)
+    assert verdicts(done)["onnx", "w3"] == verdicts(done)["torchscript", "w3"] == "rejected"
+    assert verdicts(done)["onnx", "w4"] == "pass"
+    report = report_of(done)
+    assert report["failed"] is False
+    (row,) = [a for a in report["artifacts"] if (a["format"], a["precision"]) == ("onnx", "w3")]
+    assert row["place"] == ""
+    assert row["parity"]["status"] == "pass"
+    assert row["accuracy"]["broken_limits"] == list(REASONS)
+    assert "4 passed, 0 failed, 2 rejected, 2 not run of 8 artifacts" in done.output
+    assert f"onnx w3: {'; '.join(REASONS)}" in done.output
+    assert "not fit to be published" in done.output
+
+
+def test_strict_a_rejected_artifact_is_a_failure(
+    converted: StandIn, demanding: None, model: Model, data: Path, tmp_path: Path
+) -> None:
+    all_formats = {"precisions": ("fp32", "w3")}
+    assert export(model, data, tmp_path, **all_formats).code == 0
+    assert export(model, data, tmp_path, strict=True, **all_formats).code == 1
+
+
+def test_what_is_measured_to_be_too_bad_is_rejected(
+    converted: StandIn,
+    model: Model,
+    many: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By limits that nothing can keep, through the whole of the gate."""
+    none = Limits(auroc_drop=-1.0, flip_rate=0.0, recall_drop=-1.0)
+    monkeypatch.setattr(
+        "export.parity.quality_gate.broken_limits", lambda c: broken_limits(c, none)
+    )
+    done = export(model, many, tmp_path, formats=("onnx",))
+    assert done.code == 0
+    assert published(done)["android_assets"] == {"tiny_fp32.onnx"}
+    assert {k: v for k, v in verdicts(done).items() if k[0] == "onnx" and v != "rejected"} == {
+        ("onnx", "fp32"): "pass"
+    }
+
+
+def test_a_recorded_loss_rejects_where_there_are_no_images_to_measure_with(
+    converted: StandIn, checkpoint: Path, data: Path, tmp_path: Path, artifacts: Artifacts
+) -> None:
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "tiny"))
+    spec, grids = read_spec(folder / "w4"), read_grids(folder / "w4")
+    record = {**spec.compression.comparison, "broken_limits": list(REASONS)}
+    lossy = replace(spec, compression=replace(spec.compression, comparison=record))
+    weights = load_network(folder / "w4", spec).state_dict()
+    write_checkpoint(folder / "w4", lossy, weights, grids)
+    other = read_model(folder)
+    path = convert(other, "onnx", "w4", tmp_path)  # by the identity that the record gives it
+    converted.artifacts = {**artifacts, ("onnx", "w4"): path}
+    done = export(other, data, tmp_path, formats=("onnx",), precisions=("fp32", "w4"))
+    assert verdicts(done)["onnx", "w4"] == "rejected"
+    (entry,) = read_manifest(done.root / "ios_assets")["rejected"]
+    assert entry["accuracy"]["source"] == "recorded"
+
+
+def test_a_failed_artifact_is_not_asked_what_it_loses(
+    converted: StandIn, demanding: None, model: Model, data: Path, tmp_path: Path
+) -> None:
+    converted.errors["onnx"] = "no"
+    done = export(model, data, tmp_path, formats=("onnx",), precisions=("w3",))
+    assert verdicts(done)["onnx", "w3"] == "fail"
+    assert done.code == 1
+
+
+# --- the plan ---------------------------------------------------------------------------------
+
+
+def test_a_plan_has_every_precision_in_the_registers_order() -> None:
+    assert plan(tuple(reversed(FORMATS))) == {
+        name: tuple(FORMATS[name].TOLERANCES) for name in FORMATS
+    }
+    assert list(plan(tuple(reversed(FORMATS)))) == list(FORMATS)
+
+
+def test_precisions_select_and_a_format_that_has_none_of_them_is_left_out() -> None:
+    assert plan(tuple(FORMATS), ("w4", "fp16")) == {
+        "onnx": ("fp16", "w4"),
+        "torchscript": ("fp16", "w4"),
+        "coreml": ("fp16", "w4"),
+    }
+    assert plan(tuple(FORMATS), ("int8",)) == dict.fromkeys(FORMATS, ("int8",))
+
+
+def test_an_unknown_precision_is_bad_input_that_names_the_known() -> None:
+    with pytest.raises(BadInput, match=r"no precision 'int4'; there are: fp32, fp16, int8, w4, w3"):
+        plan(tuple(FORMATS), ("fp32", "int4"))
+    with pytest.raises(BadInput, match=r"ort: no precision 'w3'; there are: fp32, int8"):
+        plan(("ort",), ("w3",))
+
+
+def test_what_there_is_a_twin_for_is_told_from_what_there_is_none_for(partly: Model) -> None:
+    wanted = {"onnx": ("fp32", "w4", "w3"), "ort": ("int8",)}
+    possible, absent = split_by_twin(partly.folder, wanted)
+    assert possible == {"onnx": ("fp32", "w4")}
+    assert [artifact[:2] for artifact in absent] == [("onnx", "w3"), ("ort", "int8")]
+
+
+def test_an_unknown_format_is_bad_input_that_names_the_known() -> None:
+    with pytest.raises(BadInput, match="unknown format 'tflite'; there are: onnx, ort"):
+        plan(("onnx", "tflite"))
+
+
+def test_a_missing_converter_is_named_with_both_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "pipeline.errors.find_spec", lambda name: None if name == "coremltools" else name
+    )
+    with pytest.raises(MissingDependency) as caught:
+        plan(tuple(FORMATS))
+    assert "coreml needs coremltools" in str(caught.value)
+    assert "'.[coreml]'" in str(caught.value)
+    assert str(caught.value).endswith("--formats onnx,ort,torchscript")
+
+
+def test_no_empty_way_out_is_offered_where_nothing_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pipeline.errors.find_spec", lambda name: None)
+    with pytest.raises(MissingDependency) as caught:
+        plan(("coreml",))
+    assert not str(caught.value).rstrip().endswith("--formats")

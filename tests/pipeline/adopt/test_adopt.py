@@ -1,0 +1,800 @@
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import torchvision.models
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+
+pytest.importorskip("fastai")
+pytest.importorskip("sklearn")
+
+import fastai.callback.progress  # noqa: F401 - gives every Learner its `no_bar`
+from fastai.callback.core import Callback
+from fastai.data.block import CategoryBlock, DataBlock
+from fastai.data.transforms import IndexSplitter
+from fastai.learner import Learner
+from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, LabelSmoothingCrossEntropy
+from fastai.vision.augment import Resize, ResizeMethod, aug_transforms
+from fastai.vision.core import PILImage
+from fastai.vision.data import ImageBlock, ImageDataLoaders
+from fastai.vision.learner import create_head, create_vision_model, vision_learner
+from fasttransform import Transform
+
+from pipeline.adopt import equivalence, fastai_network
+from pipeline.checkpoint import SPEC_FILE, WEIGHTS_FILE, Head, read_spec, read_weights
+from pipeline.cli.main import main
+from pipeline.images import read_image
+from pipeline.models.networks import TOPOLOGIES, Network, build_network, load_network
+
+pytestmark = pytest.mark.slow
+
+SIDE = 64
+LABELS = ("clear", "opacity")
+
+
+class Harmful:
+    """Pickles as a call of `touch`."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
+
+    def __reduce__(self) -> object:
+        return os.system, (f"touch {self.proof}",)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of few images, wider than high; `opacity` is brighter."""
+    root = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 4), ("valid", 3)):
+        for label, top in zip(LABELS, (120, 255), strict=True):
+            folder = root / split / label
+            folder.mkdir(parents=True)
+            for i in range(count):
+                coarse = rng.integers(0, top, (9, 13, 3), dtype=np.uint8)
+                Image.fromarray(coarse).resize((130, 90), 3).save(folder / f"{i}.png")
+    return root
+
+
+def loaders(photos: Path, method: str = ResizeMethod.Squish, **options: object) -> object:
+    options = {"item_tfms": Resize(SIDE, method=method), "bs": 2, **options}
+    return ImageDataLoaders.from_folder(photos, num_workers=0, **options)
+
+
+def learn(photos: Path, place: Path, architecture: str = "squeezenet1_1", **options: object):
+    """A learner as people make it, after one epoch; in `place`."""
+    torch.manual_seed(0)
+    dls = options.pop("dls", None) or loaders(photos)
+    arch = getattr(torchvision.models, architecture)
+    learner = vision_learner(dls, arch, pretrained=False, path=place, **options)
+    with learner.no_bar(), learner.no_logging():
+        learner.fit(1, 1e-4)
+    return learner
+
+
+@pytest.fixture(scope="module")
+def squeezenet(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """A trained SqueezeNet's learner and its files, as fastai writes them."""
+    place = tmp_path_factory.mktemp("squeezenet")
+    learner = learn(photos, place)
+    weights = learner.save("weights")
+    learner.export("learner.pkl")
+    return SimpleNamespace(learner=learner, weights=weights, export=place / "learner.pkl")
+
+
+RAW = ("--mean", "0,0,0", "--std", "1,1,1", "--side", str(SIDE))  # of a learner not pretrained
+OF_WEIGHTS = ("--labels", ",".join(LABELS), *RAW)
+
+
+def adopt(source: Path, out: Path, *options: object) -> int:
+    return main(["adopt", str(source), "--out", str(out), *map(str, options)])
+
+
+def refused(capsys: pytest.CaptureFixture[str], source: Path, out: Path, *options: object) -> str:
+    """The one line that tells of a refusal; nothing is written."""
+    assert adopt(source, out, *options) == 2
+    assert not out.exists()
+    assert not list(out.parent.glob(f".{out.name}*"))
+    return capsys.readouterr().err
+
+
+def probs_of(folder: Path, paths: list[Path]) -> np.ndarray:
+    """What a checkpoint answers, computed here from its files alone."""
+    spec = read_spec(folder)
+    images = np.stack([read_image(path, spec.side) for path in paths])
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).double() / 255
+    mean, std = (torch.tensor(v).double().reshape(1, 3, 1, 1) for v in (spec.mean, spec.std))
+    with torch.no_grad():
+        logits = load_network(folder, spec)(((x - mean) / std).float())
+    return logits.softmax(1).numpy()
+
+
+def get_preds(learner: Learner, paths: list[Path]) -> np.ndarray:
+    with learner.no_bar(), learner.no_logging():
+        return learner.get_preds(dl=learner.dls.test_dl(paths, bs=2, num_workers=0))[0].numpy()
+
+
+def valid_images(photos: Path) -> list[Path]:
+    return sorted((photos / "valid").rglob("*.png"))
+
+
+def state_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+# --- the five topologies
+
+
+@pytest.mark.parametrize("architecture", TOPOLOGIES)
+def test_a_learner_of_each_topology_is_adopted_from_both_of_its_files(
+    architecture, photos, tmp_path
+):
+    learner = learn(photos, tmp_path, architecture)
+    wanted = get_preds(learner, valid_images(photos))
+    weights = learner.save("weights", with_opt=False)
+    learner.export("learner.pkl")
+    norm = learner.model[1][2]
+    assert norm.running_mean.abs().max() > 1e-3  # there is something to fold
+
+    out = tmp_path / "from_export"
+    assert adopt(tmp_path / "learner.pkl", out, "--trust-pickle", "--data", photos) == 0
+    spec = read_spec(out)
+    assert (spec.architecture, spec.labels, spec.side) == (architecture, LABELS, SIDE)
+    assert spec.head == Head("concat_pool", (512,))
+    assert np.abs(probs_of(out, valid_images(photos)) - wanted).max() <= 1e-5
+    assert np.ptp(wanted[:, 0]) > 1e-4  # and not because the answer is always the same
+    assert spec.training["own_predictions"]["max_abs_diff"] <= 1e-5
+    assert spec.training["own_resize_beside_ours"]["max_abs_diff"] <= 1e-5
+
+    again = tmp_path / "from_weights"
+    assert adopt(weights, again, *OF_WEIGHTS, "--architecture", architecture) == 0
+    assert (again / WEIGHTS_FILE).read_bytes() == (out / WEIGHTS_FILE).read_bytes()
+    shutil.rmtree(tmp_path)  # hundreds of megabytes
+
+
+# --- what is read from an exported learner
+
+
+def test_an_exported_learner_says_all_that_a_checkpoint_needs(squeezenet, tmp_path, photos, capsys):
+    out = tmp_path / "adopted"
+    assert adopt(squeezenet.export, out, "--trust-pickle") == 0
+    spec = read_spec(out)
+    assert (spec.name, spec.labels, spec.side) == ("squeezenet1_1_learner", LABELS, SIDE)
+    assert (spec.mean, spec.std) == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # pretrained=False
+    assert spec.training["learner_resize_is_ours"] is True
+    assert spec.training["learner_transforms"][0] == f"Resize {SIDE}x{SIDE} squish"
+    wanted = get_preds(squeezenet.learner, valid_images(photos))
+    assert np.abs(probs_of(out, valid_images(photos)) - wanted).max() <= 1e-5
+    assert "the learner resizes as we do" in capsys.readouterr().out
+
+
+def test_without_data_the_threshold_is_one_half_and_there_are_no_figures(
+    squeezenet, tmp_path, capsys
+):
+    assert adopt(squeezenet.export, tmp_path / "a", "--trust-pickle") == 0
+    spec = read_spec(tmp_path / "a")
+    assert (spec.threshold, spec.metrics, spec.data) == (0.5, {}, {})
+    told = capsys.readouterr().out
+    assert "threshold 0.5: without --data" in told
+    assert "no figures" in told
+
+
+def test_with_data_there_are_figures_and_a_threshold(squeezenet, tmp_path, photos, capsys):
+    out = tmp_path / "a"
+    assert adopt(squeezenet.export, out, "--trust-pickle", "--data", photos) == 0
+    spec = read_spec(out)
+    assert set(spec.metrics) == {"accuracy", "auroc", "recall", "specificity"}
+    assert spec.threshold != 0.5
+    assert spec.data["images"]["valid"] == {"clear": 3, "opacity": 3}
+    probs = probs_of(out, valid_images(photos))[:, spec.positive_index]
+    truth = np.array([path.parent.name == spec.positive for path in valid_images(photos)])
+    assert spec.metrics["accuracy"]["value"] == np.mean((probs >= spec.threshold) == truth)
+    assert "own get_preds, its own tensors: max |Δp|" in capsys.readouterr().out
+
+
+def test_labels_of_the_data_in_another_order_are_matched_by_name(tmp_path, photos):
+    dls = loaders(photos)
+    learner = learn(photos, tmp_path, dls=dls)
+    for loader in learner.dls.loaders:
+        loader.dataset.tfms[1][-1].vocab.items[:] = reversed(LABELS)  # as with sort=False
+    learner.export("learner.pkl")
+    out = tmp_path / "a"
+    assert adopt(tmp_path / "learner.pkl", out, "--trust-pickle", "--data", photos) == 0
+    spec = read_spec(out)
+    assert spec.labels == ("opacity", "clear")
+    probs = probs_of(out, valid_images(photos))[:, spec.positive_index]
+    truth = np.array([path.parent.name == spec.positive for path in valid_images(photos)])
+    assert spec.metrics["accuracy"]["value"] == np.mean((probs >= spec.threshold) == truth)
+
+
+def test_a_given_threshold_and_positive_label_are_kept(squeezenet, tmp_path, photos):
+    given = ("--threshold", 0.3, "--positive", "clear", "--model-version", "2.0.0", "--name", "m")
+    assert adopt(squeezenet.export, tmp_path / "a", "--trust-pickle", "--data", photos, *given) == 0
+    spec = read_spec(tmp_path / "a")
+    assert (spec.threshold, spec.positive, spec.version, spec.name) == (0.3, "clear", "2.0.0", "m")
+
+
+def test_the_checkpoint_tells_its_source_without_naming_a_place(squeezenet, tmp_path, photos):
+    out = tmp_path / "a"
+    assert adopt(squeezenet.export, out, "--trust-pickle", "--data", photos) == 0
+    text = (out / SPEC_FILE).read_text()
+    source = json.loads(text)["training"]["adopted_from"]
+    assert source["file"] == "learner.pkl"
+    assert source["sha256"] == fastai_sha256(squeezenet.export)
+    assert str(squeezenet.export.parent) not in text
+    assert str(photos.parent) not in text
+
+
+def fastai_sha256(path: Path) -> str:
+    import hashlib
+
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_normalised_learner_brings_its_mean_and_std(tmp_path, photos):
+    from fastai.data.transforms import Normalize
+
+    stats = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    batch_tfms = [*aug_transforms(), Normalize.from_stats(*stats, cuda=False)]
+    learner = learn(photos, tmp_path, dls=loaders(photos, batch_tfms=batch_tfms))
+    learner.export("learner.pkl")
+    assert adopt(tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle") == 0
+    spec = read_spec(tmp_path / "a")
+    assert (spec.mean, spec.std) == stats
+    wanted = get_preds(learner, valid_images(photos))
+    assert np.abs(probs_of(tmp_path / "a", valid_images(photos)) - wanted).max() <= 1e-5
+
+
+def test_a_learner_that_crops_is_adopted_and_told_of(tmp_path, photos, capsys):
+    learner = learn(photos, tmp_path, dls=loaders(photos, ResizeMethod.Crop))
+    learner.export("learner.pkl")
+    out = tmp_path / "a"
+    assert adopt(tmp_path / "learner.pkl", out, "--trust-pickle", "--data", photos) == 0
+    told = capsys.readouterr().out
+    assert f"NOTE: the learner resizes otherwise than we do: Resize {SIDE}x{SIDE} crop" in told
+    training = read_spec(out).training
+    assert training["learner_resize_is_ours"] is False
+    assert training["own_predictions"]["max_abs_diff"] <= 1e-5  # on its own, cropped tensors
+    resize = training["own_resize_beside_ours"]
+    ours, theirs = (
+        probs_of(out, valid_images(photos)),
+        get_preds(learner, valid_images(photos)),
+    )
+    assert resize["max_abs_diff"] == pytest.approx(np.abs(ours - theirs).max(), abs=1e-5)
+    assert resize["max_abs_diff"] > 1e-5
+    threshold = read_spec(out).threshold
+    flips = ((ours >= threshold) != (theirs >= threshold))[:, read_spec(out).positive_index]
+    assert resize["label_flips"] == flips.sum()
+
+
+def test_a_presized_learner_has_the_side_that_its_batches_have(tmp_path, photos):
+    dls = loaders(photos, item_tfms=Resize(90), batch_tfms=aug_transforms(size=48))
+    learner = learn(photos, tmp_path, dls=dls)
+    learner.export("learner.pkl")
+    assert adopt(tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle") == 0
+    assert read_spec(tmp_path / "a").side == 48
+
+
+def of_rows(photos: Path, **options: object) -> object:
+    """Loaders of a table's rows, as people with a CSV file have them."""
+    paths = sorted(photos.rglob("*.png"))
+    rows = [{"file": path, "label": path.parent.name} for path in paths]
+    block = DataBlock(
+        blocks=(ImageBlock, CategoryBlock),
+        get_x=lambda row: row["file"],
+        get_y=lambda row: row["label"],
+        splitter=IndexSplitter([i for i, path in enumerate(paths) if "valid" in path.parts]),
+        **options,
+    )
+    return block.dataloaders(rows, bs=2, num_workers=0)
+
+
+def test_a_learner_of_a_tables_rows_is_adopted_with_its_transforms(tmp_path, photos, capsys):
+    dls = of_rows(photos, item_tfms=Resize(SIDE, method="squish"))
+    learner = learn(photos, tmp_path, dls=dls)
+    rows = [{"file": path} for path in valid_images(photos)]
+    wanted = get_preds(learner, rows)
+    learner.export("learner.pkl")
+    out = tmp_path / "a"
+    assert adopt(tmp_path / "learner.pkl", out, "--trust-pickle", "--data", photos) == 0
+    assert read_spec(out).training["learner_resize_is_ours"] is True
+    assert read_spec(out).training["own_predictions"]["max_abs_diff"] <= 1e-5
+    assert np.abs(probs_of(out, valid_images(photos)) - wanted).max() <= 1e-5
+
+
+def refuse_images(_: PILImage) -> PILImage:
+    raise RuntimeError("only for the images of our archive")
+
+
+def test_a_learner_whose_transforms_refuse_a_file_needs_a_side_and_is_not_compared(
+    tmp_path, photos, capsys
+):
+    learner = learn(photos, tmp_path)
+    learner.dls.valid.after_item.fs.insert(0, Transform(refuse_images))
+    learner.export("learner.pkl")
+    source, out = tmp_path / "learner.pkl", tmp_path / "a"
+    told = refused(capsys, source, out, "--trust-pickle")
+    assert "only for the images of our archive" in told
+    assert "give --side" in told
+    assert adopt(source, out, "--trust-pickle", "--side", SIDE, "--data", photos) == 0
+    told = capsys.readouterr().out
+    assert "the learner's resize was not compared with ours" in told
+    assert "the learner's own predictions: not run" in told
+    training = read_spec(out).training
+    assert training["learner_resize_is_ours"] is None
+    assert training["own_predictions"].startswith("not run: ")
+
+
+def test_three_labels_have_no_positive_one(tmp_path, photos):
+    root = shutil.copytree(photos, tmp_path / "three")
+    for split in ("train", "valid"):
+        shutil.copytree(root / split / "clear", root / split / "unclear")
+    learner = learn(root, tmp_path)
+    learner.export("learner.pkl")
+    out = tmp_path / "a"
+    assert adopt(tmp_path / "learner.pkl", out, "--trust-pickle", "--data", root) == 0
+    spec = read_spec(out)
+    assert (spec.labels, spec.positive) == (("clear", "opacity", "unclear"), None)
+    assert spec.threshold is None
+
+
+@pytest.mark.parametrize("loss", [LabelSmoothingCrossEntropy(), nn.CrossEntropyLoss()])
+def test_another_loss_that_ends_in_a_softmax_is_welcome(loss, tmp_path, photos):
+    learner = learn(photos, tmp_path, loss_func=loss)
+    learner.export("learner.pkl")
+    out = tmp_path / "a"
+    assert adopt(tmp_path / "learner.pkl", out, "--trust-pickle", "--data", photos) == 0
+
+
+def test_a_learner_of_this_projects_network_is_adopted_as_it_is(tmp_path, photos):
+    torch.manual_seed(1)
+    network = build_network("squeezenet1_1", 2)
+    learner = Learner(
+        loaders(photos), network, CrossEntropyLossFlat(), path=tmp_path, splitter=_body_and_head
+    )
+    with learner.no_bar(), learner.no_logging():
+        learner.fit(1, 1e-4)
+    learner.export("learner.pkl")
+    weights = learner.save("weights")
+    for source, options in ((tmp_path / "learner.pkl", ["--trust-pickle"]), (weights, OF_WEIGHTS)):
+        out = tmp_path / source.stem
+        assert adopt(source, out, *options) == 0
+        assert read_spec(out).head is None
+        assert json.loads((out / SPEC_FILE).read_text())["schema"] == 1
+        written = read_weights(out)
+        assert all(torch.equal(written[n], t) for n, t in network.state_dict().items())
+
+
+def _body_and_head(network: Network) -> list[list[nn.Parameter]]:
+    return [list(network.body.parameters()), list(network.head.parameters())]
+
+
+# --- what is read from weights
+
+
+def test_weights_with_and_without_optimiser_bare_and_safetensors_give_one_checkpoint(
+    squeezenet, tmp_path
+):
+    learner = squeezenet.learner
+    bare, safe = tmp_path / "bare.pt", tmp_path / "safe.safetensors"
+    torch.save(learner.model.state_dict(), bare)
+    save_file(state_of(learner.model), safe)
+    plain = tmp_path / "plain.pth"
+    learner.save(plain.with_suffix(""), with_opt=False)
+    assert set(torch.load(plain, weights_only=True)) == set(learner.model.state_dict())
+    contents = set()
+    for source in (squeezenet.weights, plain, bare, safe):
+        out = tmp_path / f"of_{source.stem}"
+        assert adopt(source, out, *OF_WEIGHTS) == 0
+        contents.add((out / WEIGHTS_FILE).read_bytes())
+    assert len(contents) == 1
+
+
+def test_what_weights_do_not_say_is_told_and_imagenets(squeezenet, tmp_path, capsys):
+    assert adopt(squeezenet.weights, tmp_path / "a", "--labels", "no,yes", "--side", SIDE) == 0
+    spec = read_spec(tmp_path / "a")
+    assert spec.labels == ("no", "yes")
+    assert spec.mean == (0.485, 0.456, 0.406)
+    told = capsys.readouterr().out
+    assert "--mean not given: (0.485, 0.456, 0.406)" in told
+    assert "--positive not given: yes" in told
+    assert "how the learner resized its images is not in a file of weights" in told
+
+
+def worn(model: nn.Module) -> nn.Module:
+    """A model with batch norms that have seen images."""
+    torch.manual_seed(3)
+    model.train()
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.normal_(std=0.2)
+        for _ in range(2):
+            model(torch.randn(4, 3, SIDE, SIDE))
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    ("options", "head"),
+    [
+        ({"lin_ftrs": [32, 16, 8]}, Head("concat_pool", (32, 16, 8))),
+        ({"lin_ftrs": []}, Head("concat_pool", ())),
+        ({"ps": 0.0}, Head("concat_pool", (512,))),
+        ({"lin_ftrs": [16], "ps": [0.5, 0.0]}, Head("concat_pool", (16,))),
+        ({"lin_ftrs": [16], "bn_final": True}, Head("concat_pool", (16,))),
+        ({"lin_ftrs": [16], "first_bn": False}, Head("concat_pool", (16,))),
+        ({"lin_ftrs": [16], "first_bn": False, "ps": 0.0}, Head("concat_pool", (16,))),
+        ({"lin_ftrs": [16], "concat_pool": False}, Head("average_pool", (16,))),
+    ],
+    ids=str,
+)
+def test_heads_of_other_options_are_recognised_by_their_weights(options, head, tmp_path):
+    model = worn(
+        create_vision_model(torchvision.models.squeezenet1_1, 2, pretrained=False, **options)
+    )
+    torch.save(model.state_dict(), tmp_path / "w.pth")
+    assert adopt(tmp_path / "w.pth", tmp_path / "a", *OF_WEIGHTS) == 0
+    spec = read_spec(tmp_path / "a")
+    assert spec.head == head
+    pixels = torch.randn(2, 3, SIDE, SIDE)
+    with torch.no_grad():
+        wanted = model(pixels)
+        found = load_network(tmp_path / "a", spec)(pixels)
+    assert torch.allclose(found, wanted, atol=1e-5 * wanted.abs().max().item())
+
+
+def test_fastai_1_gave_its_dense_layers_a_bias(tmp_path):
+    head = create_head(512, 2)
+    for place in (4, 8):
+        head[place] = nn.Linear(head[place].in_features, head[place].out_features)
+    model = worn(
+        create_vision_model(torchvision.models.resnet34, 2, pretrained=False, custom_head=head)
+    )
+    torch.save({"model": model.state_dict(), "opt": {}}, tmp_path / "w.pth")
+    assert adopt(tmp_path / "w.pth", tmp_path / "a", *OF_WEIGHTS) == 0
+    pixels = torch.randn(2, 3, SIDE, SIDE)
+    with torch.no_grad():
+        found = load_network(tmp_path / "a", read_spec(tmp_path / "a"))(pixels)
+        assert torch.allclose(found, model(pixels), atol=1e-4)
+
+
+def test_weights_in_half_precision_are_adopted(squeezenet, tmp_path):
+    half = {
+        n: t.half() if t.is_floating_point() else t
+        for n, t in squeezenet.learner.model.state_dict().items()
+    }
+    torch.save(half, tmp_path / "half.pth")
+    assert adopt(tmp_path / "half.pth", tmp_path / "a", *OF_WEIGHTS) == 0
+    assert {t.dtype for t in read_weights(tmp_path / "a").values()} == {torch.float32}
+
+
+# --- what is refused
+
+
+def test_another_body_is_refused_with_what_was_found_and_what_is_supported(tmp_path, capsys):
+    model = create_vision_model(torchvision.models.resnet18, 2, pretrained=False)
+    torch.save(model.state_dict(), tmp_path / "w.pth")
+    told = refused(capsys, tmp_path / "w.pth", tmp_path / "a", *OF_WEIGHTS)
+    assert "no known body: " in told
+    assert "the first is 0.0.weight (64, 3, 7, 7)" in told
+    assert "vgg19_bn" in told
+
+
+def test_a_body_for_grey_images_is_refused_by_its_channels(tmp_path, capsys):
+    model = create_vision_model(torchvision.models.resnet34, 2, pretrained=False, n_in=1)
+    torch.save(model.state_dict(), tmp_path / "w.pth")
+    told = refused(capsys, tmp_path / "w.pth", tmp_path / "a", *OF_WEIGHTS)
+    assert "for images of 1 channels instead of 3" in told
+
+
+def test_a_whole_torchvision_model_is_refused(tmp_path, capsys):
+    torch.save(torchvision.models.squeezenet1_1(weights=None).state_dict(), tmp_path / "w.pth")
+    told = refused(capsys, tmp_path / "w.pth", tmp_path / "a", *OF_WEIGHTS)
+    assert "0 of a body, the first is features.0.weight" in told
+
+
+def custom(*layers: nn.Module) -> nn.Module:
+    return create_vision_model(
+        torchvision.models.squeezenet1_1, 2, pretrained=False, custom_head=nn.Sequential(*layers)
+    )
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (nn.Conv2d(512, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(512), nn.Linear(512, 2)),
+        (nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(2048, 2)),
+        (nn.Flatten(), nn.Linear(512, 2)),
+    ],
+    ids=["convolution", "layer norm", "larger pool", "no pool"],
+)
+def test_a_head_of_ones_own_in_weights_is_refused(layers, tmp_path, capsys):
+    torch.save(custom(*layers).state_dict(), tmp_path / "w.pth")
+    told = refused(capsys, tmp_path / "w.pth", tmp_path / "a", *OF_WEIGHTS)
+    assert "the head" in told
+    assert "supported are the head of fastai's vision_learner" in told
+
+
+def test_a_head_of_ones_own_in_a_learner_is_refused_by_its_layer(tmp_path, photos, capsys):
+    head = create_head(512, 2)
+    head[5] = nn.SiLU()  # no weights: only the module itself tells
+    learner = learn(photos, tmp_path, custom_head=head)
+    learner.export("learner.pkl")
+    told = refused(capsys, tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle")
+    assert "the head has SiLU" in told
+
+
+def test_a_body_that_only_looks_like_one_of_the_five_disagrees(tmp_path, photos, capsys):
+    learner = learn(photos, tmp_path)
+    learner.model[0][0][1] = nn.ELU()  # no weights: names and shapes are SqueezeNet's
+    learner.export("learner.pkl")
+    assert adopt(tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle") == 1
+    assert not (tmp_path / "a").exists()
+    told = capsys.readouterr().out
+    assert "does not answer as the learner's" in told
+    assert "max |Δp|" in told
+
+
+def test_a_fault_in_folding_is_not_written(squeezenet, tmp_path, monkeypatch, capsys):
+    fold = fastai_network.fold_head
+
+    def faulty(head: nn.Module):
+        kind, tensors = fold(head)
+        tensors["0.bias"] = tensors["0.bias"] * 1.01
+        return kind, tensors
+
+    monkeypatch.setattr(fastai_network, "fold_head", faulty)
+    assert adopt(squeezenet.weights, tmp_path / "a", *OF_WEIGHTS) == 1
+    assert not (tmp_path / "a").exists()
+    assert "was not written" in capsys.readouterr().out
+
+
+def test_a_disagreement_on_the_users_images_alone_is_not_written(
+    squeezenet, tmp_path, photos, monkeypatch
+):
+    monkeypatch.setattr(
+        equivalence, "own_pipeline", lambda *_: pytest.fail("went on after a disagreement")
+    )
+    compare = equivalence.compare
+    calls = []
+
+    def on_the_second(one: np.ndarray, other: np.ndarray) -> equivalence.Agreement:
+        calls.append(len(one))
+        return compare(one, other + np.float32(len(calls) - 1) * np.array([1e-3, 0], np.float32))
+
+    monkeypatch.setattr(equivalence, "compare", on_the_second)
+    monkeypatch.setattr("pipeline.adopt.adopt.compare", on_the_second)
+    out = tmp_path / "a"
+    assert adopt(squeezenet.export, out, "--trust-pickle", "--data", photos) == 1
+    assert calls == [2 * equivalence.PROBES, 6]
+    assert not out.exists()
+
+
+class Doubt(Callback):
+    """Changes what the model answers; a part of the learner that no checkpoint can hold."""
+
+    def after_pred(self) -> None:
+        if not self.training:
+            self.learn.pred = self.learn.pred * 0.9
+
+
+def test_a_learner_whose_predictions_are_not_its_models_is_not_written(tmp_path, photos, capsys):
+    learner = learn(photos, tmp_path, cbs=Doubt())
+    learner.export("learner.pkl")
+    out = tmp_path / "a"
+    assert adopt(tmp_path / "learner.pkl", out, "--trust-pickle", "--data", photos) == 1
+    assert not out.exists()
+    assert "was not written" in capsys.readouterr().out
+
+
+def test_a_saturated_answer_hides_no_difference():
+    one = np.array([[40.0, -40.0]], np.float32)
+    found = equivalence.compare(one, one * np.float32(1.01))
+    assert found.max_abs_diff <= equivalence.TOLERANCE
+    assert not found.holds
+    assert equivalence.compare(one, one).holds
+    assert not equivalence.compare(one, one * np.float32("nan")).holds
+
+
+def test_an_architecture_that_is_not_the_files_is_refused(squeezenet, tmp_path, capsys):
+    told = refused(
+        capsys, squeezenet.weights, tmp_path / "a", *OF_WEIGHTS, "--architecture", "resnet34"
+    )
+    assert "its body is that of squeezenet1_1, not of resnet34" in told
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "weights bring no labels: give --labels"),
+        (("--labels", "a,b,c"), "has 2 outputs, and there are 3 labels"),
+        (("--labels", "a,a"), "each another name"),
+        (("--labels", "a,"), "each another name"),
+        (("--labels", "a,b", "--positive", "c"), "the labels are a, b"),
+        (("--labels", "a,b", "--threshold", "1"), "is not between 0 and 1"),
+        (("--labels", "a,b", "--threshold", "nan"), "is not between 0 and 1"),
+        (("--labels", "a,b", "--side", "16"), "is not between 32 and 1024"),
+        (("--labels", "a,b", "--std", "1,0,1"), "must be above 0"),
+        (("--labels", "a,b", "--mean", "nan,0,0"), "is not a finite number"),
+        (("--labels", "a,b", "--name", "two words"), "letters, digits and underscores"),
+        (("--labels", "a,b", "--architecture", "resnet18"), "there are squeezenet1_1"),
+        (("--labels", "a,b", "--trust-pickle"), "weights need no trust"),
+    ],
+)
+def test_a_wrong_option_is_refused(squeezenet, tmp_path, capsys, options, message):
+    assert message in refused(capsys, squeezenet.weights, tmp_path / "a", *options)
+
+
+@pytest.mark.parametrize("value", ["0.5", "1,2", "a,b,c", "1,2,3,4"])
+def test_a_mean_that_is_not_three_numbers_is_refused(capsys, value):
+    with pytest.raises(SystemExit) as stopped:
+        main(["adopt", "w.pth", "--labels", "a,b", "--mean", value])
+    assert stopped.value.code == 2
+    assert f"'{value}' is not three numbers R,G,B" in capsys.readouterr().err
+
+
+def test_the_help_says_that_a_pickle_runs_code(capsys):
+    with pytest.raises(SystemExit):
+        main(["adopt", "--help"])
+    assert "opening a pickle runs the code in it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--labels=a,b", "--mean=0,0,0", "--architecture=resnet34"])
+def test_what_a_learner_says_itself_is_not_to_be_given(squeezenet, tmp_path, capsys, option):
+    told = refused(capsys, squeezenet.export, tmp_path / "a", "--trust-pickle", option)
+    assert "is read from learner.pkl; leave it out" in told
+
+
+def test_another_side_than_the_learners_is_refused(squeezenet, tmp_path, capsys):
+    told = refused(capsys, squeezenet.export, tmp_path / "a", "--trust-pickle", "--side", 96)
+    assert "the learner's model gets 64 x 64" in told
+
+
+def test_a_multi_label_learner_is_refused(tmp_path, photos, capsys):
+    learner = learn(photos, tmp_path)
+    learner.loss_func = BCEWithLogitsLossFlat()
+    learner.export("learner.pkl")
+    told = refused(capsys, tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle")
+    assert "does not end in a softmax" in told
+
+
+def test_a_learner_that_changes_values_otherwise_is_refused(tmp_path, photos, capsys):
+    learner = learn(photos, tmp_path)
+    learner.dls.valid.after_batch.fs[0].div = 127.5  # of IntToFloatTensor
+    learner.export("learner.pkl")
+    told = refused(capsys, tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle")
+    assert "which pixels / 255 and its Normalize give" in told
+
+
+def test_a_learner_of_rectangular_images_is_refused(tmp_path, photos, capsys):
+    learner = learn(photos, tmp_path, dls=loaders(photos, item_tfms=Resize((64, 96))))
+    learner.export("learner.pkl")
+    told = refused(capsys, tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle")
+    assert "gets 3 x 64 x 96" in told
+
+
+def test_data_with_other_labels_are_refused(squeezenet, tmp_path, photos, capsys):
+    root = tmp_path / "other"
+    for split in ("train", "valid"):
+        for old, new in zip(LABELS, ("a", "b"), strict=True):
+            shutil.copytree(photos / split / old, root / split / new)
+    told = refused(capsys, squeezenet.export, tmp_path / "o", "--trust-pickle", "--data", root)
+    assert "has the labels a, b, the learner clear, opacity" in told
+
+
+def test_an_existing_checkpoint_is_replaced_only_when_asked(squeezenet, tmp_path, capsys):
+    out = tmp_path / "a"
+    assert adopt(squeezenet.weights, out, *OF_WEIGHTS) == 0
+    before = (out / SPEC_FILE).read_bytes()
+    assert adopt(squeezenet.weights, out, *OF_WEIGHTS, "--threshold", 0.7) == 2
+    assert "give --overwrite" in capsys.readouterr().err
+    assert (out / SPEC_FILE).read_bytes() == before
+    assert adopt(squeezenet.weights, out, *OF_WEIGHTS, "--threshold", 0.7, "--overwrite") == 0
+    assert read_spec(out).threshold == 0.7
+
+
+def test_the_same_file_gives_the_same_bytes(squeezenet, tmp_path):
+    for name in ("a", "b"):
+        assert adopt(squeezenet.export, tmp_path / name, "--trust-pickle") == 0
+    for file in (SPEC_FILE, WEIGHTS_FILE):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+# --- what is never run
+
+
+def test_without_trust_nothing_is_unpickled(tmp_path, capsys):
+    proof, source = tmp_path / "proof", tmp_path / "learner.pkl"
+    torch.save({"model": Harmful(proof)}, source)
+    told = refused(capsys, source, tmp_path / "a")
+    assert "opening a pickle runs the code in it" in told
+    assert "--trust-pickle" in told
+    assert not proof.exists()
+    refused(capsys, source, tmp_path / "a", "--trust-pickle")
+    assert proof.exists()  # the file does harm where it is trusted
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.pt", "w", "w.safetensors"])
+@pytest.mark.parametrize("save", [torch.save, lambda o, f: f.write_bytes(pickle.dumps(o, 2))])
+def test_a_harmful_weights_file_is_refused_and_not_run(tmp_path, capsys, name, save):
+    proof, source = tmp_path / "proof", tmp_path / name
+    save({"model": Harmful(proof), "opt": {}}, source)
+    refused(capsys, source, tmp_path / "a", *OF_WEIGHTS)
+    assert not proof.exists()
+
+
+def test_an_exported_learner_under_another_name_is_not_opened(squeezenet, tmp_path, capsys):
+    source = Path(shutil.copy(squeezenet.export, tmp_path / "export.pth"))
+    told = refused(capsys, source, tmp_path / "a", *OF_WEIGHTS)
+    assert "holds more than weights" in told
+    assert "under its name, .pkl" in told
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.pkl", "w.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"<html>log in</html>", b"PK\x03\x04cut"])
+def test_a_damaged_file_is_refused(tmp_path, capsys, name, content):
+    source = tmp_path / name
+    source.write_bytes(content)
+    options = ["--trust-pickle"] if name == "w.pkl" else OF_WEIGHTS
+    assert name in refused(capsys, source, tmp_path / "a", *options)
+
+
+def test_a_file_cut_short_is_refused(squeezenet, tmp_path, capsys):
+    for source in (squeezenet.weights, squeezenet.export):
+        cut = tmp_path / source.name
+        cut.write_bytes(source.read_bytes()[:-2000])
+        options = ["--trust-pickle"] if source.suffix == ".pkl" else OF_WEIGHTS
+        assert "error: " in refused(capsys, cut, tmp_path / "a", *options)
+
+
+def test_a_file_of_something_else_is_refused(tmp_path, capsys):
+    torch.save([1, 2], tmp_path / "w.pth")
+    told = refused(capsys, tmp_path / "w.pth", tmp_path / "a", *OF_WEIGHTS)
+    assert "is not a state of named tensors but a list" in told
+    torch.save({"epoch": 3}, tmp_path / "learner.pkl")
+    told = refused(capsys, tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle")
+    assert "holds a dict, not a learner of fastai" in told
+
+
+def test_a_missing_file_is_refused(tmp_path, capsys):
+    assert "is no file" in refused(capsys, tmp_path / "no.pth", tmp_path / "a", *OF_WEIGHTS)
+
+
+def test_a_learner_trained_in_mixed_precision_is_adopted(tmp_path, photos):
+    learner = learn(photos, tmp_path)
+    import fastai.callback.fp16  # noqa: F401 - gives every Learner its `to_fp16`
+
+    learner.to_fp16()
+    learner.export("learner.pkl")
+    out = tmp_path / "a"
+    assert adopt(tmp_path / "learner.pkl", out, "--trust-pickle", "--data", photos) == 0
+
+
+def test_a_learner_that_needs_a_module_from_elsewhere_names_it(tmp_path, photos, capsys):
+    import sys
+    from types import ModuleType
+
+    module = ModuleType("their_module")
+    exec("class TheirMetric:\n    pass\n", module.__dict__)
+    module.TheirMetric.__module__ = "their_module"
+    sys.modules["their_module"] = module
+    learner = learn(photos, tmp_path)
+    learner.their_metric = module.TheirMetric()
+    learner.export("learner.pkl")
+    del sys.modules["their_module"]
+    told = refused(capsys, tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle")
+    assert "their_module" in told
+    assert "Adopt its weights instead" in told

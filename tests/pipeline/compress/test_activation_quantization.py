@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipeline.compress.activation_quantization import PLACE, QUANT_MAX, calibrate, int8_twin
+from pipeline.compress.gptq import round_network, weighted_layers
+from pipeline.quantization_grid import Grid
+from tests.pipeline.small_network import logits, small_network, smooth_images
+
+FIRST = f"{PLACE}0"  # the pixels
+SEEN, UNSEEN = smooth_images(seed=0), smooth_images(seed=9)
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A network on grids of 8 bits, and the scales of its activations."""
+
+    network: nn.Module
+    grids: Mapping[str, Grid]
+    activations: Mapping[str, tuple[float, int]]
+
+    def twin(self) -> Any:
+        return int8_twin(self.network, self.activations, self.grids)
+
+
+@pytest.fixture(scope="module")
+def calibrated() -> Calibrated:
+    network = small_network()
+    grids = round_network(network, SEEN, dict.fromkeys(weighted_layers(network), 127), seed=0)
+    return Calibrated(network, grids, calibrate(network, SEEN))
+
+
+@pytest.fixture
+def qnnpack() -> Iterator[None]:
+    """The kernels of torch's lite runtime, for as long as a test runs."""
+    before = torch.backends.quantized.engine
+    torch.backends.quantized.engine = "qnnpack"
+    yield
+    torch.backends.quantized.engine = before
+
+
+def integer_kernels(twin: nn.Module) -> nn.Module:
+    from torch.ao.quantization.backend_config import get_qnnpack_backend_config
+    from torch.ao.quantization.quantize_fx import convert_fx
+
+    return convert_fx(copy.deepcopy(twin), backend_config=get_qnnpack_backend_config())
+
+
+def state(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def same(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def rounded_layers(twin: Any) -> list[tuple[str, Any, str]]:
+    """Name, layer and the place of its input, for every layer that takes 8-bit inputs."""
+    modules = dict(twin.named_modules(remove_duplicate=False))
+    found = []
+    for node in twin.graph.nodes:
+        if node.op == "call_module" and not str(node.target).startswith(PLACE):
+            layer = modules[node.target]
+            layer = layer[0] if isinstance(layer, nn.Sequential) else layer
+            source = str(node.args[0].target)
+            if hasattr(layer, "bias") and source.startswith(PLACE):
+                found.append((node.target, layer, modules[source]))
+    return found
+
+
+# --- calibration
+
+
+def test_calibration_finds_a_scale_and_a_zero_point_for_every_place(calibrated):
+    places = calibrated.activations
+    assert FIRST in places
+    assert all(name.startswith(PLACE) for name in places)
+    # Pixels, first ReLU with its pooling, and per fire module squeeze and the two expansions.
+    assert len(places) == 2 + 2 * 2
+    for scale, zero_point in places.values():
+        assert type(scale) is float
+        assert type(zero_point) is int
+        assert scale > 0
+        assert 0 <= zero_point <= QUANT_MAX
+
+
+def test_the_range_of_the_pixels_is_about_that_of_the_images(calibrated):
+    scale, zero_point = calibrated.activations[FIRST]
+    low, high = (0 - zero_point) * scale, (QUANT_MAX - zero_point) * scale
+    pixels = torch.cat(SEEN)
+    for edge, quantile, extreme in ((low, 0.001, pixels.min()), (high, 0.999, pixels.max())):
+        typical = torch.quantile(pixels.flatten()[:100_000], quantile).item()
+        assert abs(edge) > 0.8 * abs(typical)
+        assert abs(edge) < 1.1 * abs(extreme.item())
+
+
+def test_what_a_relu_puts_out_needs_no_code_below_zero(calibrated):
+    zero_points = {name: zero for name, (_, zero) in calibrated.activations.items()}
+    assert zero_points.pop(FIRST) > 0
+    assert set(zero_points.values()) == {0}
+
+
+def test_calibration_looks_at_every_batch():
+    network = small_network()
+    louder = [SEEN[0], 10 * SEEN[1]]
+    quiet, loud = (calibrate(network, images)[FIRST][0] for images in (SEEN[:1], louder))
+    assert loud > 3 * quiet
+
+
+def test_the_same_images_give_the_same_scales(calibrated):
+    torch.rand(7)
+    assert calibrate(calibrated.network, iter(SEEN)) == calibrated.activations
+
+
+def test_calibration_does_not_change_the_network():
+    network = small_network()
+    before = state(network)
+    calibrate(network, SEEN)
+    assert same(state(network), before)
+    assert not any(name.startswith(PLACE) for name, _ in network.named_modules())
+
+
+def test_without_images_there_is_nothing_to_calibrate_with():
+    with pytest.raises(ValueError, match="no images"):
+        calibrate(small_network(), [])
+
+
+# --- the twin
+
+
+def test_the_twin_answers_nearly_as_the_network(calibrated):
+    wanted, found = logits(calibrated.network, UNSEEN), logits(calibrated.twin(), UNSEEN)
+    assert not torch.equal(found, wanted)  # or nothing was rounded
+    assert (found - wanted).abs().max() < 0.15 * wanted.std(0).min()
+
+
+def test_coarser_scales_are_seen_in_the_answers(calibrated):
+    coarse = {
+        name: (4 * scale, zero // 4) for name, (scale, zero) in calibrated.activations.items()
+    }
+    twin = int8_twin(calibrated.network, coarse, calibrated.grids)
+    wanted = logits(calibrated.network, UNSEEN)
+    errors = [(logits(n, UNSEEN) - wanted).abs().mean() for n in (calibrated.twin(), twin)]
+    assert errors[1] > 2 * errors[0]
+
+
+def test_every_activation_is_one_of_256_values_at_its_scale(calibrated):
+    twin, checked = calibrated.twin(), []
+
+    def look(name: str) -> Any:
+        def hook(place: Any, _: Any, output: Tensor) -> None:
+            scale, zero_point = place.scale.item(), place.zero_point.item()
+            codes = output / scale + zero_point
+            assert (codes - codes.round()).abs().max() < 1e-3, name
+            assert 0 <= codes.min().round() <= codes.max().round() <= QUANT_MAX, name
+            if name in calibrated.activations:
+                expected = calibrated.activations[name]
+                assert (scale, zero_point) == (pytest.approx(expected[0]), expected[1])
+            checked.append(name)
+
+        return hook
+
+    for name, place in twin.named_children():
+        if name.startswith(PLACE):
+            place.register_forward_hook(look(name))
+    logits(twin, UNSEEN[:1])
+    assert set(checked) == set(calibrated.activations)
+    assert len(checked) == 11  # pooling and concatenation pass through the same places again
+
+
+def test_the_last_layers_output_stays_in_floating_point(calibrated):
+    twin, outputs = calibrated.twin(), []
+    twin.get_submodule("head.1").register_forward_hook(lambda *_: outputs.append(_[-1]))
+    logits(twin, UNSEEN)
+    assert len(torch.unique(torch.cat(outputs))) > 2 * (QUANT_MAX + 1)
+    last = next(n for n in reversed(twin.graph.nodes) if n.op == "call_module")
+    assert last.target == "head.1"
+
+
+def test_a_bias_is_a_multiple_of_input_scale_times_weight_scale(calibrated):
+    layers = rounded_layers(calibrated.twin())
+    assert [name for name, *_ in layers] == weighted_layers(calibrated.network)[:-1]
+    for name, layer, place in layers:
+        weight_scale = torch.from_numpy(calibrated.grids[f"{name}.weight"].scale)
+        multiples = layer.bias.double() / (place.scale.double() * weight_scale.double())
+        assert (multiples - multiples.round()).abs().max() < 1e-3, name
+        assert multiples.abs().max() > 1, name
+        original = calibrated.network.get_submodule(name).bias
+        step = place.scale * weight_scale
+        assert torch.all((layer.bias - original).abs() <= 0.501 * step), name
+
+
+def test_the_bias_of_the_last_layer_is_not_rounded(calibrated):
+    twin = calibrated.twin()
+    bias = calibrated.network.get_submodule("head.1").bias
+    assert torch.equal(twin.get_submodule("head.1").bias, bias)
+
+
+def test_the_twin_holds_the_weights_of_the_grids(calibrated):
+    for name, layer, _ in rounded_layers(calibrated.twin()):
+        grid = calibrated.grids[f"{name}.weight"]
+        assert torch.equal(layer.weight, torch.from_numpy(grid.weights())), name
+
+
+def test_making_a_twin_does_not_change_the_network(calibrated):
+    before = state(calibrated.network)
+    answers = logits(calibrated.network, UNSEEN)
+    calibrated.twin()
+    assert same(state(calibrated.network), before)
+    assert torch.equal(logits(calibrated.network, UNSEEN), answers)
+
+
+def test_a_place_without_a_scale_is_an_error(calibrated):
+    for missing in calibrated.activations:
+        others = {k: v for k, v in calibrated.activations.items() if k != missing}
+        with pytest.raises(KeyError, match=missing):
+            int8_twin(calibrated.network, others, calibrated.grids)
+
+
+def test_a_scale_for_a_place_that_is_not_there_is_an_error(calibrated):
+    more = {**calibrated.activations, f"{PLACE}99": (0.1, 0)}
+    with pytest.raises(KeyError, match=f"{PLACE}99"):
+        int8_twin(calibrated.network, more, calibrated.grids)
+
+
+def test_a_layer_without_a_bias_has_a_twin_too(calibrated):
+    network = copy.deepcopy(calibrated.network)
+    network.get_submodule("body.0").bias = None
+    activations = calibrate(network, SEEN)
+    twin = int8_twin(network, activations, calibrated.grids)
+    wanted = logits(network, UNSEEN)
+    assert (logits(twin, UNSEEN) - wanted).abs().max() < 0.15 * wanted.std(0).min()
+
+
+# --- integer kernels
+
+
+@pytest.mark.usefixtures("qnnpack")
+def test_integer_kernels_compute_what_the_twin_says(calibrated):
+    twin = calibrated.twin()
+    wanted = logits(twin, UNSEEN)
+    found = logits(integer_kernels(twin), UNSEEN)
+    # A step of the last activation moves a logit by about 1e-4; hardly any code may differ.
+    assert (found - wanted).abs().mean() < 1e-5
+    assert (found - wanted).abs().max() < 1e-3
+    assert (found - wanted).abs().max() < 0.1 * (wanted - logits(calibrated.network, UNSEEN)).std()
+
+
+@pytest.mark.usefixtures("qnnpack")
+def test_integer_kernels_hold_the_codes_and_scales_of_the_grids(calibrated):
+    kernels = integer_kernels(calibrated.twin())
+    held = 0
+    for name in weighted_layers(calibrated.network)[:-1]:
+        layer: Any = kernels.get_submodule(name)
+        weight, grid = layer.weight(), calibrated.grids[f"{name}.weight"]
+        assert torch.equal(weight.int_repr(), torch.from_numpy(grid.codes)), name
+        scales = weight.q_per_channel_scales()
+        assert torch.equal(scales.float(), torch.from_numpy(grid.scale)), name
+        held += 1
+    assert held == 7

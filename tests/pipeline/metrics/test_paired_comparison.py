@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from math import comb
+
+import numpy as np
+import pytest
+
+from pipeline.metrics import classification as metrics
+from pipeline.metrics.classification import Interval
+from pipeline.metrics.paired_comparison import (
+    LIMITS,
+    Comparison,
+    Limits,
+    broken_limits,
+    compare_models,
+)
+
+PASSES = Comparison(
+    images=1000,
+    auroc=0.9,
+    parent_auroc=0.9,
+    auroc_drop=Interval(0.0, -0.01, 0.01),
+    recall=0.8,
+    parent_recall=0.8,
+    label_flips=0,
+    lost=0,
+    gained=0,
+    mcnemar_p=1.0,
+    mean_abs_diff=0.0,
+    max_abs_diff=0.0,
+)
+
+
+def answers(images: int, classes: int = 2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Truth and probabilities that know a little of it, every class present."""
+    rng = np.random.default_rng(seed)
+    truth = np.arange(images) % classes
+    scores = np.exp(rng.normal(size=(images, classes)) + np.eye(classes)[truth])
+    return truth, (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def noisy(probs: np.ndarray, amount: float, seed: int = 1) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    scores = np.exp(np.log(probs) + rng.normal(0, amount, probs.shape))
+    return (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def two_columns(positives: list[float]) -> np.ndarray:
+    return np.column_stack([1 - np.array(positives), positives]).astype(np.float32)
+
+
+# --- compare
+
+
+@pytest.mark.parametrize(("classes", "positive", "threshold"), [(2, 1, 0.4), (3, None, None)])
+def test_a_model_loses_nothing_against_itself(classes, positive, threshold):
+    truth, probs = answers(60, classes)
+    found = compare_models(truth, probs, probs.copy(), positive, threshold)
+    assert found.images == 60
+    assert found.auroc == found.parent_auroc == metrics.auroc(truth, probs, positive)
+    assert found.recall == found.parent_recall
+    assert found.auroc_drop == Interval(0.0, 0.0, 0.0)
+    assert (found.label_flips, found.lost, found.gained, found.mcnemar_p) == (0, 0, 0, 1.0)
+    assert (found.mean_abs_diff, found.max_abs_diff) == (0.0, 0.0)
+    assert broken_limits(found) == []
+
+
+def test_the_figures_by_hand():
+    truth = np.array([1, 1, 1, 0, 0, 0])
+    parent = two_columns([0.9, 0.8, 0.3, 0.2, 0.1, 0.6])
+    twin = two_columns([0.9, 0.4, 0.3, 0.7, 0.1, 0.35])
+    found = compare_models(truth, twin, parent, positive=1, threshold=0.5)
+    assert (found.lost, found.gained, found.label_flips) == (2, 1, 3)
+    # Of nine pairs: the parent ranks 0.3 below 0.6; the twin ranks 0.4 and 0.3 below 0.7, 0.3
+    # below 0.35.
+    assert found.parent_auroc == pytest.approx(8 / 9)
+    assert found.auroc == pytest.approx(6 / 9)
+    assert found.auroc_drop.value == pytest.approx(2 / 9)
+    assert (found.parent_recall, found.recall) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
+    assert found.max_abs_diff == pytest.approx(0.5)
+    assert found.mean_abs_diff == pytest.approx((0.4 + 0.5 + 0.25) / 6)
+
+
+def test_the_threshold_decides_and_not_the_larger_probability():
+    truth = np.array([1, 0])
+    parent, twin = two_columns([0.35, 0.1]), two_columns([0.25, 0.1])
+    assert compare_models(truth, twin, parent, 1, 0.3, resamples=5).label_flips == 1
+    assert compare_models(truth, twin, parent, 1, 0.5, resamples=5).label_flips == 0
+
+
+def test_the_positive_class_may_be_the_first():
+    truth, probs = answers(40)
+    twin = noisy(probs, 0.5)
+    second = compare_models(truth, twin, probs, 1, 0.4)
+    first = compare_models(1 - truth, twin[:, ::-1], probs[:, ::-1], 0, 0.4)
+    assert first == second
+    assert first.label_flips > 0
+
+
+@pytest.mark.parametrize(("lost", "gained"), [(5, 0), (7, 1), (9, 3), (2, 8), (4, 4)])
+def test_mcnemars_test_is_the_exact_binomial_one(lost, gained):
+    parent_right = [True] * lost + [False] * gained + [True] * 4 + [False] * 2
+    twin_right = [False] * lost + [True] * gained + [True] * 4 + [False] * 2
+    truth = np.arange(len(parent_right)) % 2
+    sides = [np.where(np.array(r), truth, 1 - truth) for r in (twin_right, parent_right)]
+    twin, parent = (two_columns(list(side.astype(float))) for side in sides)
+    found = compare_models(truth, twin, parent, 1, 0.5, resamples=5)
+    n, k = lost + gained, max(lost, gained)
+    by_hand = min(1.0, 2 * sum(comb(n, i) for i in range(k, n + 1)) / 2**n)
+    assert (found.lost, found.gained, found.label_flips) == (lost, gained, n)
+    assert found.mcnemar_p == pytest.approx(by_hand, rel=1e-12)
+
+
+def test_five_lost_and_none_gained_is_p_one_sixteenth():
+    truth, wrong = np.array([1] * 5 + [0] * 5), two_columns([0.0] * 5 + [0.0] * 5)
+    found = compare_models(truth, wrong, two_columns([1.0] * 5 + [0.0] * 5), 1, 0.5, resamples=5)
+    assert found.mcnemar_p == pytest.approx(2 / 2**5)
+
+
+def test_the_interval_of_the_drop_holds_its_value_and_is_narrow_since_it_is_paired():
+    truth, probs = answers(200)
+    twin = noisy(probs, 0.1)
+    found = compare_models(truth, twin, probs, 1, 0.5)
+    drop = found.auroc_drop
+    assert drop.low < drop.value < drop.high
+    # Drawn separately, the interval would be about as wide as that of either model.
+    alone = metrics.evaluate(truth, twin, 1, 0.5)["auroc"]
+    assert drop.high - drop.low < 0.3 * (alone.high - alone.low)
+
+
+def test_the_same_seed_draws_the_same_and_another_does_not():
+    truth, probs = answers(50)
+    twin = noisy(probs, 0.5)
+    first, again, other = (
+        compare_models(truth, twin, probs, 1, 0.5, resamples=50, seed=s).auroc_drop
+        for s in (3, 3, 4)
+    )
+    assert first == again
+    assert first.value == other.value
+    assert (first.low, first.high) != (other.low, other.high)
+
+
+def test_patients_are_drawn_whole_and_the_same_ones_for_both_models(monkeypatch):
+    from pipeline.metrics import paired_comparison
+
+    truth, probs = answers(24)
+    twin = noisy(probs, 0.5)
+    drawn = []
+    fast = paired_comparison._aurocs
+
+    def look(classes: np.ndarray, scores: np.ndarray, positive: int, times: np.ndarray):
+        drawn.append(times)
+        return fast(classes, scores, positive, times)
+
+    monkeypatch.setattr("pipeline.metrics.paired_comparison._aurocs", look)
+    patients = [f"p{i // 4}" for i in range(24)]
+    compare_models(truth, twin, probs, 1, 0.5, patients, resamples=20)
+    first, second = drawn
+    assert np.array_equal(first, second)
+    assert first.shape == (20, 24)
+    assert np.all(first.sum(axis=1) == 24)
+    by_patient = first.reshape(20, 6, 4)
+    assert np.all(by_patient == by_patient[:, :, :1])  # all four of a patient, equally often
+    assert by_patient.max() > 1
+
+
+@pytest.mark.parametrize("positive", [0, 1, None])
+def test_a_draws_auroc_is_that_of_the_images_drawn(positive):
+    from pipeline.metrics.paired_comparison import _aurocs
+
+    truth, probs = answers(30)
+    probs = probs.round(1)  # with ties
+    rng = np.random.default_rng(1)
+    times = rng.integers(0, 3, size=(40, 30))
+    times[0] = truth == 0  # a draw that lacks a side
+    for drawn, found in zip(times, _aurocs(truth, probs, positive, times), strict=True):
+        rows = np.repeat(np.arange(30), drawn)
+        expected = metrics.auroc(truth[rows], probs[rows], positive)
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_patients_with_many_images_make_the_interval_wider():
+    truth, probs = answers(20, seed=5)
+    twin = noisy(probs, 0.6)
+    many = [np.repeat(a, 10, axis=0) for a in (truth, twin, probs)]
+    patients = [f"p{i // 10}" for i in range(200)]
+    by_patient = compare_models(*many, 1, 0.5, patients).auroc_drop
+    by_image = compare_models(*many, 1, 0.5).auroc_drop
+    assert by_patient.value == by_image.value
+    assert by_patient.high - by_patient.low > 2 * (by_image.high - by_image.low)
+
+
+def test_three_classes_are_compared_by_their_means():
+    truth, probs = answers(90, 3)
+    twin = noisy(probs, 0.8)
+    found = compare_models(truth, twin, probs, None, None)
+    decision, parent = twin.argmax(1), probs.argmax(1)
+    assert found.label_flips == np.sum(decision != parent) > 0
+    assert found.recall == metrics.recall(truth, decision)
+    assert found.parent_auroc == metrics.auroc(truth, probs)
+    # A flip from one wrong class to another is neither lost nor gained.
+    assert found.lost + found.gained < found.label_flips
+    assert found.mean_abs_diff == pytest.approx(np.abs(twin - probs).max(axis=1).mean(), rel=1e-5)
+
+
+# --- limits
+
+
+def test_what_loses_nothing_breaks_no_limit():
+    assert broken_limits(PASSES) == []
+
+
+BROKEN = {
+    "auroc": (
+        {"auroc_drop": Interval(0.0061, 0.001, 0.012)},
+        ["AUROC drops by 0.0061 (0.0010 to 0.0120), more than 0.005"],
+    ),
+    "flips": ({"label_flips": 21}, ["21 of 1000 labels flip, more than 2%"]),
+    "recall": ({"recall": 0.77}, ["recall drops by 0.0300, more than 0.025"]),
+    "mcnemar": (
+        {"lost": 9, "gained": 1, "mcnemar_p": 0.0215},
+        ["wrong on 9 images that were right, right on 1 that were wrong: McNemar p 0.021 < 0.05"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "sentences"), BROKEN.values(), ids=BROKEN)
+def test_each_limit_that_is_broken_gives_its_own_sentence(changes, sentences):
+    assert broken_limits(replace(PASSES, **changes)) == sentences
+
+
+def test_all_limits_broken_are_four_sentences_in_their_order():
+    changes = {name: value for fields, _ in BROKEN.values() for name, value in fields.items()}
+    sentences = [sentence for _, told in BROKEN.values() for sentence in told]
+    assert broken_limits(replace(PASSES, **changes)) == sentences
+
+
+WITHIN = {
+    "auroc": {"auroc_drop": Interval(LIMITS.auroc_drop, -0.1, 0.1)},  # however wide the interval
+    "flips": {"label_flips": 20},
+    "recall": {"recall": 0.7751},
+    "recall, one of 40": {"parent_recall": 1.0, "recall": 39 / 40},  # 0.025 and a bit
+    "auroc, in floats": {"auroc_drop": Interval(0.95 - 0.945, 0.0, 0.01)},
+    "mcnemar": {"lost": 9, "gained": 4, "mcnemar_p": 0.05},
+    "better auroc": {"auroc_drop": Interval(-0.2, -0.3, -0.1)},
+    "better recall": {"recall": 1.0},
+    "better decisions": {"lost": 1, "gained": 9, "mcnemar_p": 0.0215},
+}
+
+
+@pytest.mark.parametrize("changes", WITHIN.values(), ids=WITHIN)
+def test_what_is_within_a_limit_or_better_breaks_none(changes):
+    assert broken_limits(replace(PASSES, **changes)) == []
+
+
+def test_other_limits_can_be_asked_for():
+    strict = Limits(auroc_drop=0.0, flip_rate=0.0, recall_drop=0.0)
+    assert broken_limits(replace(PASSES, label_flips=1), strict) == [
+        "1 of 1000 labels flip, more than 0%"
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:All-NaN slice")
+def test_a_model_that_answers_nan_breaks_the_limit():
+    truth, probs = answers(40)
+    nothing = np.full_like(probs, np.nan)
+    found = compare_models(truth, nothing, probs, 1, 0.5, resamples=5)
+    assert np.isnan(found.auroc_drop.value)
+    assert any(sentence.startswith("AUROC drops by nan") for sentence in broken_limits(found))
+
+
+def test_a_recall_that_is_nan_breaks_the_limit():
+    assert broken_limits(replace(PASSES, recall=float("nan"))) == [
+        "recall drops by nan, more than 0.025"
+    ]
