@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 		--constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-export: $(READY)  ## convert the released checkpoint, prove every file, publish the assets
+export: $(READY)  ## convert the released checkpoint and prove every file: build/export/assets
 	$(BIN)/python -m export all
 
 report: $(READY)  ## build/export/report.html: the last export, or the release's, as one page
@@ -114,7 +114,7 @@ docs: $(READY)  ## write the generated parts of README and docs again
 	$(BIN)/cog -r -P -I . $(GENERATED)
 
 release: $(READY)  ## publish assets proven on DATA, take the README's figures, write the docs
-	$(BIN)/python -m export all $(if $(DATA),--data $(DATA))
+	$(BIN)/python -m export all --out . $(if $(DATA),--data $(DATA))
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks peers || test $$? = 1  # a peer that fails is a row of the table
 	mkdir -p docs/results

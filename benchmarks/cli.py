@@ -42,11 +42,11 @@ memory can be read.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0: all done or not run with a reason, 1: one failed, 2: bad input."""
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     return serve(lambda: options.command(options), "nothing was written")
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=DESCRIPTION,

@@ -532,7 +532,7 @@ def command_help() -> None:
     from pipeline.cli import main as pipeline
 
     for module in (pipeline, export, benchmarks):
-        parser = module._parser()
+        parser = module.make_parser()
         _print_help(parser)
         for action in parser._actions:
             for command in (getattr(action, "choices", None) or {}).values():

@@ -876,6 +876,19 @@ FILTERS: Sequence[Callable[[int, int, int], int]] = (
 # --- the command line ---------------------------------------------------------------------------
 
 
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `verify` to the command line of ``python -m export``."""
+    parser = commands.add_parser(
+        "verify",
+        help="is a pulled asset folder whole and unchanged? needs no torch",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arguments(parser)
+    parser.set_defaults(command=serve_verify)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What ``python -m export verify`` and ``python verify.py`` both take."""
     parser.add_argument("folder", type=Path, metavar="DIR", help="an asset folder")

@@ -51,7 +51,7 @@ def make_targets() -> set[str]:
 def export_commands() -> set[str]:
     (choices,) = [
         action.choices
-        for action in cli._parser()._actions
+        for action in cli.make_parser()._actions
         if isinstance(action, argparse._SubParsersAction)
     ]
     return set(choices)
@@ -185,7 +185,7 @@ def test_the_targets_call_commands_that_exist() -> None:
         assert calls, target
         for call in calls:
             if call[2] == "export":
-                cli._parser().parse_args(call[3:])  # exits where an option does not exist
+                cli.make_parser().parse_args(call[3:])  # exits where an option does not exist
     assert "--strict" in dry_run("parity", "STRICT=1")
     assert "--strict" not in dry_run("parity")
     assert "--tag v1.2.3" in dry_run("archives", "TAG=v1.2.3")

@@ -21,11 +21,11 @@ cache folder. What is there already stays; one that cannot be installed does not
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code: 0, or 2 if something is missing."""
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     return serve(lambda: options.command(options), "nothing half-installed is left")
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.peers",
         description=DESCRIPTION,

@@ -23,11 +23,11 @@ tests of the iOS package.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code: 0, or 2 if something is missing."""
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     return serve(lambda: options.command(options), "nothing half-installed is left")
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m export.runtimes", description=DESCRIPTION)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     installing = commands.add_parser("install", help="fetch what is missing into the cache folder")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cli import _parser, main
+from benchmarks.cli import main, make_parser
 
 
 def test_options_hold_before_and_after_the_word_peers() -> None:
-    parser = _parser()
+    parser = make_parser()
     before = parser.parse_args(["--rounds", "3", "peers"])
     after = parser.parse_args(["peers", "--rounds", "3"])
     assert before == after
@@ -19,7 +19,7 @@ def test_options_hold_before_and_after_the_word_peers() -> None:
 
 
 def test_without_a_word_the_published_artifacts_are_timed() -> None:
-    options, peers = _parser().parse_args([]), _parser().parse_args(["peers"])
+    options, peers = make_parser().parse_args([]), make_parser().parse_args(["peers"])
     assert options.command is not peers.command
     assert options.out == peers.out == Path("build/benchmarks")
 

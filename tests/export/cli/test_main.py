@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from export.cli.main import FORMAT_NAMES, PRECISION_NAMES, main
+from export.cli.main import main
+from export.cli.options import FORMAT_NAMES, PRECISION_NAMES
 from export.formats import FORMATS
 from export.publish.assets import FOLDERS
 from export.run.convert import Conversion
@@ -257,16 +258,19 @@ def request(model: Model, data: Path, *more: str) -> list[str]:
     return ["all", *options, *more]
 
 
+ASSETS = Path("build", "export", "assets")
+
+
 @pytest.mark.slow
-def test_everything_goes_into_the_working_folder(
+def test_everything_goes_below_build_which_git_ignores(
     converted: StandIn, model: Model, data: Path, empty: Path
 ) -> None:
     assert main(request(model, data)) == 0
     assert converted.asked == ARTIFACTS
-    assert sorted(p.name for p in empty.iterdir()) == [
-        *("android_assets", "build", "ios_assets", "web_assets")
-    ]
+    assert [p.name for p in empty.iterdir()] == ["build"]
+    assert sorted(p.name for p in ASSETS.iterdir()) == sorted(FOLDERS.values())
     assert (empty / "build" / "export" / "report.json").is_file()
+    assert "build/" in (HERE / ".gitignore").read_text().splitlines()
 
 
 def test_a_folder_that_is_not_ours_is_refused_before_anything_is_converted(
@@ -279,32 +283,18 @@ def test_a_folder_that_is_not_ours_is_refused_before_anything_is_converted(
     """`export_all` promises its BadInput before anything is written."""
     (empty / "ios_assets").mkdir()
     (empty / "ios_assets" / "Assets.swift").write_text("// somebody's work")
-    assert main(request(model, data)) == 2
+    assert main(request(model, data, "--out", ".")) == 2
     assert "not ours to replace" in capsys.readouterr().err
     assert converted.asked == []
     assert tree(empty) == {"ios_assets/Assets.swift": b"// somebody's work"}
 
 
-@pytest.mark.slow
-def test_a_part_of_the_formats_does_not_replace_the_whole(
-    converted: StandIn, model: Model, data: Path, empty: Path
-) -> None:
-    assert main(request(model, data)) == 0
-    before = tree(empty / "android_assets")
-    assert main(request(model, data, "--formats", " torchscript, ort")) == 0
-    assert tree(empty / "android_assets") == before
-    part = empty / "build" / "export" / "assets" / "android_assets"
-    models = {FORMATS[name].SUFFIX for name in FORMATS}
-    assert models & {p.suffix for p in part.iterdir()} == {".ort", ".ptl"}
-
-
-def test_a_part_of_the_precisions_does_not_replace_the_whole_either(
+def test_a_part_of_the_precisions_is_all_that_is_made(
     converted: StandIn, model: Model, data: Path, empty: Path
 ) -> None:
     assert main(request(model, data, "--precisions", "w4, int8")) == 0
     assert converted.asked == [(n, p) for n, p in ARTIFACTS if p in ("w4", "int8")]
-    assert sorted(p.name for p in empty.iterdir()) == ["build"]
-    part = empty / "build" / "export" / "assets" / "ios_assets"
+    part = ASSETS / "ios_assets"
     assert {p.name for p in part.glob("tiny_*")} == {
         *("tiny_int8.onnx", "tiny_w4.onnx", "tiny_int8.mlpackage", "tiny_w4.mlpackage")
     }
@@ -341,7 +331,7 @@ def test_train_trains_first_and_exports_what_was_trained(
     assert main(["all", *options]) == 0
     compressed = (model.folder, data, ["int8", "w4", "w3"], {"changes": {"epochs": 0}})
     assert asked == [(2, data, True), compressed]
-    assert (empty / "ios_assets" / "manifest.json").is_file()
+    assert (ASSETS / "ios_assets" / "manifest.json").is_file()
 
 
 @pytest.mark.parametrize(("wanted", "made"), [("fp32,fp16", None), ("w3,fp32", ["w3"])])

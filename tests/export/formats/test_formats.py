@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from export.cli.main import PRECISION_NAMES
+from export.cli.options import PRECISION_NAMES
 from export.deploy.metadata import model_metadata
 from export.deploy.outputs import Answers
 from export.deploy.variants import TWINS

@@ -1,0 +1,139 @@
+"""``python -m export all``: convert, prove, measure, publish."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from export.cli.options import (
+    BUILD,
+    FORMAT_NAMES,
+    IMAGES,
+    PRECISION_NAMES,
+    add_common,
+    refuse_below_one,
+    size,
+)
+
+
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `all` to the command line."""
+    parser = commands.add_parser(
+        "all",
+        help="convert, prove, measure, publish",
+        description="Convert a checkpoint to every format, prove each file, publish what holds.",
+    )
+    add_common(parser)
+    parser.add_argument(
+        "--train",
+        action="store_true",
+        help="train and compress a new checkpoint first, on --data or on phantoms",
+    )
+    parser.add_argument(
+        "--preset",
+        default="paper",
+        choices=("paper", "quick"),
+        help="recipe of --train (default: paper)",
+    )
+    parser.add_argument(
+        "--formats",
+        default=",".join(FORMAT_NAMES),
+        metavar="A,B",
+        help=f"some of {', '.join(FORMAT_NAMES)} (default: all)",
+    )
+    parser.add_argument(
+        "--precisions",
+        default=",".join(PRECISION_NAMES),
+        metavar="A,B",
+        help=f"some of {', '.join(PRECISION_NAMES)} (default: all that there are; the compressed "
+        "ones need `python -m pipeline compress`)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="where android_assets/ and the others go (default: assets/ below --build; a release "
+        "is published by --out .)",
+    )
+    parser.add_argument(
+        "--build",
+        type=Path,
+        default=BUILD,
+        metavar="DIR",
+        help="artifacts, logs, report.json and report.html (default: build/export)",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=2,
+        metavar="N",
+        help="converters at a time (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--no-latency", action="store_true", help="do not time the artifacts for the manifest"
+    )
+    parser.add_argument(
+        "--budget",
+        type=size,
+        metavar="SIZE",
+        help="exit 1 if a format has no published file within this, such as 500KB",
+    )
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve it; return the exit code."""
+    from export.run.export_all import ExportRequest, export_all, plan
+    from pipeline.checkpoint import RELEASED
+    from pipeline.errors import BadInput
+    from pipeline.terminal import open_console
+
+    formats = _names(options.formats, "--formats", FORMAT_NAMES)
+    precisions = _names(options.precisions, "--precisions", PRECISION_NAMES)
+    every = set(precisions) == set(PRECISION_NAMES)
+    chosen = () if every else precisions  # all: those that each format has
+    plan(formats, chosen)  # refuse before training
+    refuse_below_one(options, "images", "jobs")
+    if options.train and options.checkpoint:
+        raise BadInput("--train makes a checkpoint and --checkpoint names one; give one of them")
+    checkpoint = _train(options) if options.train else options.checkpoint or RELEASED
+    request = ExportRequest(
+        checkpoint=checkpoint,
+        data=options.data,
+        formats=formats,
+        precisions=chosen,
+        root=options.out or options.build / "assets",
+        build=options.build,
+        image_limit=options.images or IMAGES,
+        jobs=options.jobs,
+        latency=not options.no_latency,
+        strict=options.strict,
+        budget_bytes=options.budget,
+    )
+    return export_all(request, open_console())
+
+
+def _names(given: str, option: str, known: Sequence[str]) -> tuple[str, ...]:
+    """The names in a comma-separated list; which of them exist is for `plan` to say."""
+    from pipeline.errors import BadInput
+
+    names = tuple(name.strip() for name in given.split(",") if name.strip())
+    if not names:
+        raise BadInput(f"{option} names none; there are: {', '.join(known)}")
+    return names
+
+
+def _train(options: argparse.Namespace) -> Path:
+    """Train, then compress to what is asked for; `quick` rounds without fine-tuning."""
+    from pipeline.compress.compress import compress
+    from pipeline.compress.recipes import PRECISIONS
+    from pipeline.config import PRESETS, TrainConfig
+    from pipeline.training.train import train
+
+    checkpoint = train(TrainConfig(**PRESETS[options.preset]), options.data, overwrite=True)
+    precisions = [p for p in PRECISIONS if p in options.precisions.split(",")]
+    if precisions:
+        changes = {"epochs": 0} if options.preset == "quick" else {}
+        compress(checkpoint, options.data, precisions, changes=changes)
+    return checkpoint

@@ -1,0 +1,38 @@
+"""``python -m export archive``: the asset folders as zip files to publish."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `archive` to the command line."""
+    parser = commands.add_parser(
+        "archive",
+        help="the asset folders as zip files to publish, with SHA256SUMS",
+        description="Write NAME-VERSION-PLATFORM.zip of each asset folder, the same bytes every "
+        "time, and SHA256SUMS. A folder must be as its manifest says; no archive is replaced by "
+        "another of its name.",
+    )
+    parser.add_argument(
+        "--assets",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="where android_assets/ and the others are (default: here)",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("dist"), metavar="DIR", help="(default: dist)"
+    )
+    parser.add_argument("--tag", metavar="TAG", help="such as v2.0.0: must be their version")
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve it; return the exit code."""
+    from export.publish.release_archives import archive_assets
+
+    for path in archive_assets(options.assets, options.out, options.tag):
+        print(f"{path}: {path.stat().st_size:,} bytes")
+    return 0

@@ -1,0 +1,68 @@
+"""``python -m export check``: the parity check of CI on what is published."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+from export.cli.options import IMAGES, add_common, refuse_below_one
+
+EMULATED_IMAGES: Final = 10  # each takes some two seconds a file
+
+
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `check` to the command line."""
+    parser = commands.add_parser(
+        "check",
+        help="verify what is published: hashes, sizes, parity",
+        description="The parity check of CI: nothing is converted, nothing is written.",
+    )
+    add_common(parser)
+    parser.add_argument(
+        "--assets",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="where android_assets/ and the others are (default: here)",
+    )
+    foreign = parser.add_mutually_exclusive_group()
+    foreign.add_argument(
+        "--arch",
+        choices=("arm64",),
+        help="run the Android files by the Arm builds of their runtimes, emulated off Arm "
+        "(once: make arm64); with 10 images unless --images says how many",
+    )
+    foreign.add_argument(
+        "--oldest",
+        action="store_true",
+        help="run them by the oldest runtime that the manifest promises (once: make oldest)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the verdict as JSON")
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="write it as JUnit XML")
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve it; return the exit code."""
+    from export.report.document import exit_code, print_verdict, report_document, to_json, to_junit
+    from export.run.check_published import check_published
+    from pipeline.atomic_files import write_text
+    from pipeline.checkpoint import RELEASED
+    from pipeline.terminal import open_console
+
+    refuse_below_one(options, "images")
+    rows, images = check_published(
+        options.assets,
+        options.checkpoint or RELEASED,
+        options.data,
+        options.images or (EMULATED_IMAGES if options.arch else IMAGES),
+        "oldest" if options.oldest else options.arch,
+    )
+    document = report_document("check", rows, images)
+    if options.json:
+        write_text(options.json, to_json(document))
+    if options.junit:
+        write_text(options.junit, to_junit(document))
+    print_verdict(open_console(), rows, images)
+    return exit_code(rows, options.strict)

@@ -1,0 +1,55 @@
+"""Options that several commands of `python -m export` have."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+BUILD: Final = Path("build/export")
+IMAGES: Final = 1000  # at most so many validation images
+FORMAT_NAMES: Final = ("onnx", "ort", "torchscript", "coreml")  # a test holds both to the register
+PRECISION_NAMES: Final = ("fp32", "fp16", "int8", "w4", "w3")
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="DIR",
+        help="folder of the checkpoint (default: the released one)",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="PLACE",
+        help="folder or .csv of images; parity is proven on its validation split "
+        "(default: embedded synthetic samples)",
+    )
+    parser.add_argument(
+        "--images",
+        type=int,
+        metavar="N",
+        help="at most so many validation images (default: 1000)",
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="exit 1 also if something could not be run here"
+    )
+
+
+def size(given: str) -> int:
+    from export.consumer.budget import parse_bytes
+
+    try:
+        return parse_bytes(given)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def refuse_below_one(options: argparse.Namespace, *names: str) -> None:
+    from pipeline.errors import BadInput
+
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise BadInput(f"--{name} {value}: need at least 1")

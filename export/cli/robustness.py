@@ -1,0 +1,63 @@
+"""``python -m export robustness``: what each preprocessing mistake costs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from export.cli.options import FORMAT_NAMES, IMAGES, add_common, refuse_below_one
+
+
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `robustness` to the command line."""
+    parser = commands.add_parser(
+        "robustness",
+        help="what each preprocessing mistake of apps costs: labels that flip, AUROC",
+        description="Replay the validation images through the filters and mistakes of phones. "
+        "Exit code 1 if plain bilinear flips more labels than its limit.",
+    )
+    add_common(parser)
+    parser.add_argument(
+        "--assets",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="where android_assets/ and the others are (default: here)",
+    )
+    parser.add_argument(
+        "--format", default="onnx", choices=FORMAT_NAMES, help="of the file (default: onnx)"
+    )
+    parser.add_argument("--precision", default="fp32", metavar="P", help="(default: fp32)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the table as JSON")
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve it; return the exit code."""
+    from export.report.document import to_json
+    from export.run.robustness import (
+        NO_DATA,
+        print_robustness,
+        published_robustness,
+        robustness_document,
+    )
+    from pipeline.atomic_files import write_text
+    from pipeline.checkpoint import RELEASED
+    from pipeline.terminal import open_console
+
+    refuse_below_one(options, "images")
+    found, reason = None, NO_DATA
+    if options.data is not None:
+        found, reason = published_robustness(
+            options.assets,
+            options.checkpoint or RELEASED,
+            (options.format, options.precision),
+            options.data,
+            options.images or IMAGES,
+        )
+    print_robustness(open_console(), found, reason)
+    if options.out:
+        write_text(options.out, to_json(robustness_document(found, reason)))
+    if found is None:
+        return int(options.strict)
+    return int(bool(found.broken))
