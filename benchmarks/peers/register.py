@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from benchmarks.peers import (
+from benchmarks.peers.base import Peer
+from benchmarks.peers.runtimes import (
     executorch_peer,
     litert_peer,
     ncnn_peer,
@@ -13,7 +14,6 @@ from benchmarks.peers import (
     stock_onnx,
     stock_torchscript,
 )
-from benchmarks.peers.base import Peer
 
 PEERS: Final[Mapping[str, Peer]] = {
     "openvino": openvino_peer,

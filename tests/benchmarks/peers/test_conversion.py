@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.peers import conversion as module
-from benchmarks.peers import ncnn_peer
 from benchmarks.peers.conversion import convert
+from benchmarks.peers.runtimes import ncnn_peer
 from benchmarks.peers.sources import Sources
 from tests.benchmarks import planted_peer
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.peers import __main__ as command
-from benchmarks.peers import environment, ncnn_peer, openvino_peer, stock_onnx
+from benchmarks.peers import environment
 from benchmarks.peers.environment import install, is_installed, peer_python, recipe_of
+from benchmarks.peers.runtimes import ncnn_peer, openvino_peer, stock_onnx
 from pipeline.errors import MissingDependency
 from tests.benchmarks import planted_peer
 

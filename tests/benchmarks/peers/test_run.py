@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks.peers import ncnn_peer, run
+from benchmarks.peers import run
 from benchmarks.peers.document import peers_document, print_peers_table
+from benchmarks.peers.runtimes import ncnn_peer
 from benchmarks.plot import plot_latency
 from benchmarks.results import Results
 from export.latency.answer_check import Expected

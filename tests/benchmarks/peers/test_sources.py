@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.peers.runtimes.stock_input import normaliser, write_normalisation
 from benchmarks.peers.sources import Sources, stock_module, write_sources
-from benchmarks.peers.stock_input import normaliser, write_normalisation
 from export.deploy.graph import build_graph
 from pipeline.checkpoint import read_spec
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks.peers import stock_input
 from benchmarks.peers.base import Group
+from benchmarks.peers.runtimes import stock_input
 from export.latency.protocol import Session
 
 if TYPE_CHECKING:
