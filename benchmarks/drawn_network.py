@@ -22,7 +22,7 @@ from pipeline.models.networks import build_network
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.checkpoint import ModelSpec
+    from pipeline.model_spec import ModelSpec
 
 SMOOTH_IMAGES: Final = 11  # 24 with the hard set
 # Of a residual branch, which starts from 0 (`pipeline.models.networks`) and stays near it. What

@@ -8,7 +8,7 @@ from typing import Final
 from export.latency.measurement import Target
 from export.publish.assets import FOLDERS
 from export.publish.manifest import read_manifest
-from pipeline.checkpoint import read_spec
+from pipeline.checkpoint import open_checkpoint
 
 # Where answers are compared at all (beside peers). Other precisions are judged by the parity check,
 # each by its own tolerance.
@@ -23,7 +23,7 @@ def published_targets(root: Path, checkpoint: Path) -> list[Target]:
     Raises:
         BadInput: a manifest is missing or damaged, or there is no such checkpoint.
     """
-    side = read_spec(checkpoint).side
+    side = open_checkpoint(checkpoint).spec.side
     targets: dict[tuple[str, str], Target] = {}
     for name in FOLDERS.values():
         for artifact in read_manifest(root / name)["artifacts"]:

@@ -20,8 +20,8 @@ from typing import Any, Final
 from benchmarks.process_tree import run_watched
 from export.latency.machine import machine
 from export.publish.manifest import tool_versions
-from pipeline.checkpoint import ModelSpec
 from pipeline.errors import BadInput
+from pipeline.model_spec import ModelSpec
 from pipeline.models.networks import NETWORKS
 
 SCHEMA: Final = 2
@@ -144,7 +144,7 @@ def _to_be_drawn(request: TopologiesRequest) -> list[Subject]:
 
 
 def _trained(request: TopologiesRequest) -> list[Subject]:
-    from pipeline.checkpoint import read_spec
+    from pipeline.checkpoint import open_checkpoint
 
     if request.architectures:
         raise BadInput("--only chooses among drawn networks; name fewer --checkpoints")
@@ -153,7 +153,8 @@ def _trained(request: TopologiesRequest) -> list[Subject]:
         if folder.resolve().is_relative_to(build):
             raise BadInput(f"{folder} lies in {request.build}, which is replaced: another --out")
     subjects = [
-        Subject(folder.resolve().name, read_spec(folder), folder) for folder in request.checkpoints
+        Subject(folder.resolve().name, open_checkpoint(folder).spec, folder)
+        for folder in request.checkpoints
     ]
     twice = [name for name, count in Counter(s.name for s in subjects).items() if count > 1]
     if twice:
@@ -177,14 +178,15 @@ def _phantoms(request: TopologiesRequest) -> Path:
 def _row(subject: Subject, request: TopologiesRequest, data: Path | None) -> dict[str, Any]:
     from benchmarks.drawn_network import write_drawn_checkpoint
     from pipeline.atomic_files import staged_folder
-    from pipeline.checkpoint import read_weights
+    from pipeline.checkpoint import open_checkpoint
 
     place = request.build / subject.name
     checkpoint = subject.checkpoint or place / "checkpoint"
     with staged_folder(place) as staging:
         if subject.checkpoint is None:
             write_drawn_checkpoint(staging / checkpoint.name, subject.spec)
-    parameters = sum(tensor.numel() for tensor in read_weights(checkpoint).values())
+    weights = open_checkpoint(checkpoint).weights()
+    parameters = sum(tensor.numel() for tensor in weights.values())
     command: list[str | Path] = [sys.executable, "-m", "export", "all", "--no-latency"]
     command += ["--checkpoint", checkpoint, "--images", str(request.images)]
     command += ["--data", data] if data else []

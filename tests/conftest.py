@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.checkpoint import ModelSpec, write_checkpoint
+from pipeline.checkpoint import write_checkpoint
+from pipeline.model_spec import ModelSpec
 from pipeline.models.networks import build_network
 
 SIDE = 64

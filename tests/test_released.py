@@ -10,7 +10,7 @@ import torch
 
 from export.cli.main import main
 from export.run.check_published import check_published
-from pipeline.checkpoint import RELEASED, read_spec
+from pipeline.checkpoint import RELEASED, open_checkpoint
 
 ROOT = Path(__file__).parent.parent
 XRAYS = ROOT.parent / "shared" / "cxr"
@@ -74,11 +74,12 @@ def test_the_model_cards_figures_are_those_of_the_released_weights() -> None:
     from pipeline.data.dataset import read_dataset
     from pipeline.metrics.classification import evaluate
 
-    spec = read_spec(RELEASED)
+    checkpoint = open_checkpoint(RELEASED)
+    spec = checkpoint.spec
     dataset = read_dataset(XRAYS / "metadata.csv")
     assert dataset.fingerprint() == spec.data["fingerprint"]
     images = gather_images(spec, XRAYS / "metadata.csv", limit=1000)
-    probs = reference_probs(build_graph(RELEASED, spec), images.pixels)[: len(dataset.valid)]
+    probs = reference_probs(build_graph(checkpoint), images.pixels)[: len(dataset.valid)]
     truth = np.array([spec.labels.index(sample.label) for sample in dataset.valid])
     patients = [sample.patient or sample.file for sample in dataset.valid]
     figures = evaluate(truth, probs, spec.positive_index, spec.threshold, patients)

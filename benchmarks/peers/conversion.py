@@ -17,7 +17,7 @@ from export.errors import ConversionFailed
 from export.latency.measurement import Status
 from export.runtimes.subprocesses import last_words
 from pipeline.atomic_files import staged_folder
-from pipeline.checkpoint import checkpoint_sha256
+from pipeline.checkpoint import open_checkpoint
 
 MODEL: Final = "model"  # what the peer wrote, beside the recipe
 RECIPE_FILE: Final = "recipe.txt"
@@ -59,7 +59,7 @@ def _recipe(peer: Peer, sources: Sources) -> list[str]:
     """What the file depends on: weights, packages, and the code that converts."""
     code = [sys.modules[peer.__name__].__file__, sources_module.__file__]
     return [
-        f"checkpoint {checkpoint_sha256(sources.checkpoint)}",
+        f"checkpoint {open_checkpoint(sources.checkpoint).sha256}",
         *recipe_of(peer),
         *(f"code {hashlib.sha256(Path(str(file)).read_bytes()).hexdigest()}" for file in code),
     ]

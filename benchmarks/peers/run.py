@@ -21,7 +21,7 @@ from export.latency.measure import measure
 from export.latency.measurement import Measurement, Target
 from export.publish.assets import FOLDERS
 from export.publish.manifest import read_manifest
-from pipeline.checkpoint import checkpoint_sha256, read_spec
+from pipeline.checkpoint import open_checkpoint
 from pipeline.errors import BadInput
 
 IDENTITY_DIGITS = 12  # of a checkpoint's hash, in a folder's name
@@ -48,10 +48,11 @@ def measure_peers(request: PeersRequest, progress: Callable[[str], None]) -> Res
     """
     peers = {peer.NAME: peer for peer in chosen_peers(request.only)}
     ours = published_targets(request.assets, request.checkpoint)
-    identity = checkpoint_sha256(request.checkpoint)
+    checkpoint = open_checkpoint(request.checkpoint)
+    identity = checkpoint.sha256
     _refuse_other_weights(request, identity)
     build = request.build / identity[:IDENTITY_DIGITS]
-    side = read_spec(request.checkpoint).side
+    side = checkpoint.spec.side
     progress("writing what the conversions start from")
     sources = Sources(build / "sources", request.checkpoint, side)
     expected = write_sources(sources)

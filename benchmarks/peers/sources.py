@@ -67,10 +67,10 @@ def write_sources(sources: Sources) -> Expected:
     from export.deploy.outputs import PROBS
     from export.images.stress_images import hard_images
     from pipeline.atomic_files import make_folder
-    from pipeline.checkpoint import read_spec
+    from pipeline.checkpoint import open_checkpoint
 
-    spec = read_spec(sources.checkpoint)
-    graph = build_graph(sources.checkpoint, spec)
+    checkpoint = open_checkpoint(sources.checkpoint)
+    spec, graph = checkpoint.spec, build_graph(checkpoint)
     make_folder(sources.folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # both exporters are deprecated, and chosen
@@ -96,19 +96,20 @@ def write_sources(sources: Sources) -> Expected:
 def pixel_module(checkpoint: Path) -> nn.Module:
     """For converters that take a module: float32 (1, 3, H, W), 0..255 -> float32 (1, K)."""
     from export.deploy.graph import ProbsAlone, build_graph
-    from pipeline.checkpoint import read_spec
+    from pipeline.checkpoint import open_checkpoint
 
-    return ProbsAlone(build_graph(checkpoint, read_spec(checkpoint)).pixels)
+    return ProbsAlone(build_graph(open_checkpoint(checkpoint)).pixels)
 
 
 def stock_module(checkpoint: Path) -> nn.Module:
     """The network as tutorials export it, with a softmax: normalised NCHW in, (1, K) out."""
     from torch import nn
 
-    from pipeline.checkpoint import read_spec
+    from pipeline.checkpoint import open_checkpoint
     from pipeline.models.networks import load_network
 
-    return nn.Sequential(load_network(checkpoint, read_spec(checkpoint)), nn.Softmax(dim=1)).eval()
+    network = load_network(open_checkpoint(checkpoint))
+    return nn.Sequential(network, nn.Softmax(dim=1)).eval()
 
 
 def example_pixels(side: int) -> Tensor:

@@ -44,15 +44,15 @@ def run(options: argparse.Namespace) -> int:
     from export.parity.layer_diff import explain, print_explanation
     from export.parity.reference import build_references
     from export.run.convert import artifact_name
-    from pipeline.checkpoint import RELEASED, read_spec
+    from pipeline.checkpoint import RELEASED, open_checkpoint
     from pipeline.errors import BadInput
     from pipeline.terminal import open_console
 
     precisions = FORMATS[options.format].TOLERANCES
     if options.precision not in precisions:
         raise BadInput(f"{options.format} comes in {', '.join(precisions)}")
-    checkpoint = options.checkpoint or RELEASED
-    name = artifact_name(read_spec(checkpoint).name, options.format, options.precision)
+    checkpoint = open_checkpoint(options.checkpoint or RELEASED)
+    name = artifact_name(checkpoint.spec.name, options.format, options.precision)
     path = options.artifact or BUILD / name
     if not path.exists():
         raise BadInput(f"no artifact at {path}; name it with --artifact, or export first")

@@ -18,12 +18,11 @@ from export.deploy.outputs import EVIDENCE, PROBS, Answers, gathered
 from pipeline.models.networks import Network, load_network
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
     from numpy.typing import NDArray
 
-    from pipeline.checkpoint import ModelSpec
+    from pipeline.checkpoint import Checkpoint
+    from pipeline.model_spec import ModelSpec
     from pipeline.quantization_grid import Grid
 
 INPUT_NAME: Final = "image"
@@ -122,13 +121,13 @@ def to_outputs(given: Outputs) -> Outputs:
     return torch.softmax(logits, dim=1), evidence.contiguous()
 
 
-def build_graph(checkpoint: Path, spec: ModelSpec) -> DeployGraph:
-    """The deploy graph of a checkpoint folder, in evaluation mode.
+def build_graph(checkpoint: Checkpoint) -> DeployGraph:
+    """The deploy graph of a checkpoint, in evaluation mode.
 
     Raises:
         BadInput: the weights are damaged or do not fit the spec.
     """
-    return DeployGraph(load_network(checkpoint, spec), spec).eval()
+    return DeployGraph(load_network(checkpoint), checkpoint.spec).eval()
 
 
 def reference_answers(graph: nn.Module, images: NDArray[np.uint8]) -> Answers:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipeline.checkpoint import ModelSpec
+    from pipeline.model_spec import ModelSpec
 
 
 def model_metadata(spec: ModelSpec, checkpoint_sha256: str) -> dict[str, str]:

@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from export.deploy.graph import DeployGraph, with_evidence
-from pipeline.checkpoint import SPEC_FILE, ModelSpec, checkpoint_sha256, read_grids, read_spec
 from pipeline.compress.activation_quantization import int8_twin
 from pipeline.compress.gptq import weighted_layers
 from pipeline.errors import BadInput
 from pipeline.models.networks import build_network, load_network
+
+if TYPE_CHECKING:
+    from pipeline.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -43,20 +44,26 @@ TWINS: Final[Mapping[str, Twin]] = {
 }
 
 
-def twin_folder(checkpoint: Path, twin: str) -> Path:
-    """The checkpoint folder of a twin, whether it is there or not."""
-    return checkpoint / TWINS[twin].folder
+def twin_checkpoint(checkpoint: Checkpoint, twin: str) -> Checkpoint:
+    """The checkpoint that a twin is made of: one inside `checkpoint`, or itself.
+
+    Raises:
+        BadInput: it is not there, damaged, or compressed from another one than it lies in.
+    """
+    folder = TWINS[twin].folder
+    return checkpoint.variant(folder) if folder else checkpoint
 
 
-def missing_twin(checkpoint: Path, twin: str) -> str:
+def missing_twin(checkpoint: Checkpoint, twin: str) -> str:
     """Why there is no such twin and what makes it; empty if there is one."""
-    if (twin_folder(checkpoint, twin) / SPEC_FILE).is_file():
+    precision = TWINS[twin].folder
+    if not precision or checkpoint.has_variant(precision):
         return ""
-    lacking = f"{checkpoint} is not compressed to {TWINS[twin].folder}"
-    refused = _refused(read_spec(checkpoint).architecture)
+    lacking = f"{checkpoint.folder} is not compressed to {precision}"
+    refused = _refused(checkpoint.spec.architecture)
     if refused:
         return f"{lacking}, and cannot be: {refused}"
-    return f"{lacking}; `python -m pipeline compress {checkpoint} --data PLACE` does it"
+    return f"{lacking}; `python -m pipeline compress {checkpoint.folder} --data PLACE` does it"
 
 
 @cache
@@ -73,30 +80,18 @@ def _refused(architecture: str) -> str:
     return ""
 
 
-def read_twin(checkpoint: Path, twin: str = "fp32") -> tuple[ModelSpec, DeployGraph]:
-    """A twin's spec and its deploy graph in evaluation mode.
+def twin_graph(checkpoint: Checkpoint, twin: str = "fp32") -> DeployGraph:
+    """A twin's deploy graph in evaluation mode.
 
     Raises:
         BadInput: no checkpoint there, damaged, or compressed from another one than it lies in.
     """
-    folder = twin_folder(checkpoint, twin)
-    spec = read_spec(folder)
-    if folder != checkpoint:
-        _check_parent(folder, spec, checkpoint_sha256(checkpoint))
-    network, grids = load_network(folder, spec), read_grids(folder)
+    held = twin_checkpoint(checkpoint, twin)
+    network, grids = load_network(held), held.grids()
     if TWINS[twin].activations:
-        assert spec.compression is not None
+        assert held.spec.compression is not None
         try:
-            network = int8_twin(with_evidence(network), spec.compression.activations, grids)
+            network = int8_twin(with_evidence(network), held.spec.compression.activations, grids)
         except KeyError as error:
-            raise BadInput(f"{folder} has no scale for {error}; compress again") from error
-    return spec, DeployGraph(network, spec, grids).eval()
-
-
-def _check_parent(folder: Path, spec: ModelSpec, parent_sha256: str) -> None:
-    found = spec.compression.parent_sha256 if spec.compression else "none"
-    if found != parent_sha256:
-        raise BadInput(
-            f"{folder} was compressed from another checkpoint ({found[:12]}) than the one it lies "
-            f"in ({parent_sha256[:12]}); compress again, or remove it"
-        )
+            raise BadInput(f"{held.folder} has no scale for {error}; compress again") from error
+    return DeployGraph(network, held.spec, grids).eval()

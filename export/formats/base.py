@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from export.deploy.graph import DeployGraph
     from export.deploy.layers import Layer, LayerTrace
     from export.deploy.outputs import Answers
-    from pipeline.checkpoint import ModelSpec
+    from pipeline.model_spec import ModelSpec
 
 # Of evidence, by what is rounded; measured on 150 X-rays and the hard images as 1.3e-2 and 1e-1.
 # Classes or places taken for each other are 1 and more.

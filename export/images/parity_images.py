@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipeline.checkpoint import ModelSpec
     from pipeline.data.dataset import Sample
+    from pipeline.model_spec import ModelSpec
 
 EMBEDDED_SAMPLES = 150
 FIRST_SAMPLE = 10_001  # far from the numbers that training on phantoms draws

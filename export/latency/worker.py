@@ -38,10 +38,10 @@ def _eager(format_name: str, path: Path, threads: int) -> Session:
     import torch
 
     from export.deploy.graph import build_graph, reference_probs
-    from pipeline.checkpoint import read_spec
+    from pipeline.checkpoint import open_checkpoint
 
     torch.set_num_threads(threads)
-    graph = build_graph(path, read_spec(path))
+    graph = build_graph(open_checkpoint(path))
     return Session(lambda images: reference_probs(graph, images))
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from export.deploy.outputs import Answers
     from export.formats.base import Format, Runner, Tolerance
     from export.parity.reference import Reference
-    from pipeline.checkpoint import ModelSpec
+    from pipeline.model_spec import ModelSpec
 
 Status = Literal["pass", "fail", "not_run"]
 STRUCTURE_TOLERANCE = 1e-5

@@ -14,7 +14,7 @@ from export.deploy.outputs import EVIDENCE, PROBS
 
 if TYPE_CHECKING:
     from export.formats.base import Description, Port
-    from pipeline.checkpoint import ModelSpec
+    from pipeline.model_spec import ModelSpec
 
 
 def contract_violations(

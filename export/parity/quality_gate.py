@@ -19,7 +19,7 @@ from pipeline.metrics.paired_comparison import LIMITS, broken_limits, compare_mo
 if TYPE_CHECKING:
     from export.parity.check import ParityResult
     from export.parity.reference import Reference
-    from pipeline.checkpoint import ModelSpec
+    from pipeline.model_spec import ModelSpec
 
 FULL: Final = "fp32"
 LEAST_IMAGES: Final = 50  # of fewer, one flipped label is more than the limit

@@ -15,14 +15,16 @@ from export.deploy.graph import DeployGraph, reference_answers
 from export.deploy.layer_order import activation_layer, network_layers, normalisation_layer
 from export.deploy.layers import Layer
 from export.deploy.outputs import EVIDENCE, PROBS, Answers
-from export.deploy.variants import read_twin, twin_folder
+from export.deploy.variants import twin_checkpoint, twin_graph
 from export.images.parity_images import ParityImages, gather_images
-from pipeline.checkpoint import ModelSpec, checkpoint_sha256, read_spec
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from pipeline.checkpoint import Checkpoint
+    from pipeline.model_spec import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -63,34 +65,35 @@ class References:
     """The references of a checkpoint and its twins on the same images, each run when asked for.
 
     Attributes:
-        checkpoint: its folder.
+        checkpoint: opened once, as are the compressed ones inside it.
         images: N images.
         answers: twin -> PyTorch's, of those that were run.
     """
 
-    checkpoint: Path
+    checkpoint: Checkpoint
     images: ParityImages
     answers: dict[str, Answers] = field(default_factory=dict)
     made: dict[str, Reference] = field(default_factory=dict)
-    read: dict[str, tuple[ModelSpec, DeployGraph]] = field(default_factory=dict)
+    graphs: dict[str, DeployGraph] = field(default_factory=dict)
     lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def refuse_damaged(self, twins: Iterable[str]) -> None:
         """Read twins, without running them. Raises BadInput if one is not there or damaged."""
         for twin in twins:
-            if twin not in self.read:
-                self.read[twin] = read_twin(self.checkpoint, twin)
+            if twin not in self.graphs:
+                self.graphs[twin] = twin_graph(self.checkpoint, twin)
 
     def of(self, twin: str) -> Reference:
         """A twin as reference, for any thread. Raises BadInput if it is not there or damaged."""
         with self.lock:
             if twin not in self.made:
                 self.refuse_damaged([twin])
-                spec, graph = self.read[twin]
+                held, graph = twin_checkpoint(self.checkpoint, twin), self.graphs[twin]
                 if twin not in self.answers:
                     self.answers[twin] = reference_answers(graph, self.images.pixels)
-                identity = checkpoint_sha256(twin_folder(self.checkpoint, twin))
-                self.made[twin] = Reference(spec, identity, graph, self.images, self.answers[twin])
+                self.made[twin] = Reference(
+                    held.spec, held.sha256, graph, self.images, self.answers[twin]
+                )
             return self.made[twin]
 
     def save(self, path: Path) -> None:
@@ -105,7 +108,7 @@ class References:
         np.savez(path, about=np.array(json.dumps(about)), pixels=self.images.pixels, **arrays)
 
 
-def load_references(path: Path, checkpoint: Path) -> References:
+def load_references(path: Path, checkpoint: Checkpoint) -> References:
     """What `References.save` wrote."""
     with np.load(path, allow_pickle=False) as stored:
         about = json.loads(str(stored["about"]))
@@ -120,14 +123,14 @@ def load_references(path: Path, checkpoint: Path) -> References:
 
 
 def build_references(
-    checkpoint: Path, data: Path | None, image_limit: int, twins: Iterable[str] = ("fp32",)
+    checkpoint: Checkpoint, data: Path | None, image_limit: int, twins: Iterable[str] = ("fp32",)
 ) -> References:
-    """Read a checkpoint folder and the parity images, and run `twins` on them.
+    """Read the weights of a checkpoint and the parity images, and run `twins` on them.
 
     Raises:
         BadInput: a bad checkpoint or twin, or data that cannot be read or are of other labels.
     """
-    references = References(checkpoint, gather_images(read_spec(checkpoint), data, image_limit))
+    references = References(checkpoint, gather_images(checkpoint.spec, data, image_limit))
     for twin in twins:
         references.of(twin)
     return references

@@ -29,7 +29,7 @@ from pipeline.atomic_files import staged_folder
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
-    from pipeline.checkpoint import ModelSpec
+    from pipeline.model_spec import ModelSpec
 
 FOLDERS: Final = {"android": "android_assets", "ios": "ios_assets", "web": "web_assets"}
 LABELS_FILE: Final = "labels.txt"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from export.parity.check import ParityResult
     from export.parity.evidence import EvidenceAgreement
     from export.parity.quality_gate import Promotion
-    from pipeline.checkpoint import ModelSpec
+    from pipeline.model_spec import ModelSpec
 
 SCHEMA: Final = 3
 READABLE: Final = (2, SCHEMA)

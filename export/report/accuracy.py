@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from export.parity.reference import References
-    from pipeline.checkpoint import ModelSpec
+    from pipeline.model_spec import ModelSpec
 
 NO_LABELS: Final = "it needs labelled validation images: give them with --data"
 MOST_EPOCHS: Final = 500

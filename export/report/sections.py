@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from export.parity.reference import References
     from export.run.export_all import Outcome
-    from pipeline.checkpoint import ModelSpec
+    from pipeline.model_spec import ModelSpec
 
 # Of a manifest's entry, what stands in the report as well.
 FILE_FACTS: Final = (

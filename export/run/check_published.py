@@ -23,12 +23,13 @@ from export.publish.manifest import MANIFEST_FILE, SUM_FILE, file_sha256, read_m
 from export.report.document import Row
 from export.runtimes.runners import foreign_runner
 from export.verify import FOLDERS_OF_BUILDS
+from pipeline.checkpoint import open_checkpoint
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
     from export.parity.reference import References
     from export.runtimes.environments import Target
-    from pipeline.checkpoint import ModelSpec
+    from pipeline.model_spec import ModelSpec
 
 BESIDE = {MANIFEST_FILE, LABELS_FILE, README_FILE}  # what a manifest of schema 2 does not list
 
@@ -53,7 +54,7 @@ def check_published(
 
     from export.parity.reference import build_references
 
-    references = build_references(checkpoint, data, image_limit)
+    references = build_references(open_checkpoint(checkpoint), data, image_limit)
     baseline = references.of("fp32")
     rows = []
     for platform, manifest in manifests.items():

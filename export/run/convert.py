@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from export.deploy.graph import DeployGraph
     from export.parity.check import ParityResult
     from export.parity.reference import References
-    from pipeline.checkpoint import ModelSpec
+    from pipeline.checkpoint import Checkpoint
 
 Wanted = Mapping[str, Sequence[str]]  # format name -> precisions
 POLL_S: Final = 0.5
@@ -65,7 +65,7 @@ def artifact_name(model: str, format_name: str, precision: str) -> str:
 
 
 def convert_all(
-    checkpoint: Path,
+    checkpoint: Checkpoint,
     wanted: Wanted,
     folder: Path,
     jobs: int,
@@ -74,7 +74,7 @@ def convert_all(
     """Convert, check if there are references, and yield artifacts as they are finished.
 
     Args:
-        checkpoint: its folder.
+        checkpoint: of which the processes get a copy, and parse nothing again.
         wanted: format name -> precisions.
         folder: where artifacts and logs go; made if missing.
         jobs: how many processes at a time.
@@ -112,7 +112,7 @@ def _next(finished: Queue[Conversion], tasks: Sequence[Future[None]]) -> Convers
 
 
 def _family(
-    checkpoint: Path,
+    checkpoint: Checkpoint,
     artifacts: Sequence[tuple[str, str]],
     folder: Path,
     references: Future[Path] | None,
@@ -150,23 +150,22 @@ def _keep_to_one_thread() -> None:
         os.environ[name] = "1"
 
 
-def convert_artifact(checkpoint: Path, name: str, precision: str, folder: Path) -> Conversion:
+def convert_artifact(checkpoint: Checkpoint, name: str, precision: str, folder: Path) -> Conversion:
     """Convert in this process; what is printed goes to the format's log in `folder`."""
     _print_to(_log(folder, name))
     from export.deploy.metadata import model_metadata
-    from export.deploy.variants import twin_folder
-    from pipeline.checkpoint import checkpoint_sha256
+    from export.deploy.variants import twin_checkpoint
 
     converter = FORMATS[name]
     twin = converter.TWINS[precision]
-    spec, graph = _twin(checkpoint, twin)
-    metadata = model_metadata(spec, checkpoint_sha256(twin_folder(checkpoint, twin)))
-    path = folder / artifact_name(spec.name, name, precision)
+    held, graph = twin_checkpoint(checkpoint, twin), _graph(checkpoint, twin)
+    metadata = model_metadata(held.spec, held.sha256)
+    path = folder / artifact_name(held.spec.name, name, precision)
     _remove(path)
     start = time.perf_counter()
     description, error = None, None
     try:
-        converter.convert(graph, spec, metadata, precision, path)
+        converter.convert(graph, held.spec, metadata, precision, path)
         description = converter.describe(path)
     except (ConversionFailed, Unreadable, CannotRunHere) as failure:
         error = str(failure)
@@ -178,7 +177,7 @@ def convert_artifact(checkpoint: Path, name: str, precision: str, folder: Path) 
     return Conversion(name, precision, path, seconds, description, error)
 
 
-def check_conversion(checkpoint: Path, conversion: Conversion, saved: Path) -> Conversion:
+def check_conversion(checkpoint: Checkpoint, conversion: Conversion, saved: Path) -> Conversion:
     """The conversion with its parity, checked in this process."""
     from export.parity.check import check_artifact
 
@@ -188,14 +187,14 @@ def check_conversion(checkpoint: Path, conversion: Conversion, saved: Path) -> C
 
 
 @cache
-def _twin(checkpoint: Path, twin: str) -> tuple[ModelSpec, DeployGraph]:
-    from export.deploy.variants import read_twin
+def _graph(checkpoint: Checkpoint, twin: str) -> DeployGraph:
+    from export.deploy.variants import twin_graph
 
-    return read_twin(checkpoint, twin)
+    return twin_graph(checkpoint, twin)
 
 
 @cache
-def _references(checkpoint: Path, saved: Path) -> References:
+def _references(checkpoint: Checkpoint, saved: Path) -> References:
     from export.parity.reference import load_references
 
     return load_references(saved, checkpoint)

@@ -86,7 +86,8 @@ def _try(name: str) -> Finding:
     import numpy as np
 
     from export.run.convert import convert_all
-    from pipeline.checkpoint import ModelSpec, write_checkpoint
+    from pipeline.checkpoint import write_checkpoint
+    from pipeline.model_spec import ModelSpec
     from pipeline.models.networks import build_network
 
     labels = ("a", "b")
@@ -103,10 +104,11 @@ def _try(name: str) -> Finding:
     )
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        write_checkpoint(place, spec, build_network(spec.architecture, 2).state_dict())
+        weights = build_network(spec.architecture, 2).state_dict()
+        checkpoint = write_checkpoint(place, spec, weights)
         precision = next(iter(FORMATS[name].TOLERANCES))
         wanted = {name: (precision,)}
-        conversion = next(convert_all(place, wanted, place / "build", jobs=1))
+        conversion = next(convert_all(checkpoint, wanted, place / "build", jobs=1))
         if conversion.error:
             return Finding(name, f"no: {re.sub(r' .see .*', '', conversion.error)}", "no", EXACT)
         try:

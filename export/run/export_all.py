@@ -20,7 +20,7 @@ from export.report.document import Row, exit_code, print_verdict, report_documen
 from export.report.sections import details, model_document, published_files, worst_of_all
 from export.run.convert import Conversion, convert_all
 from pipeline.atomic_files import make_folder, write_text
-from pipeline.checkpoint import checkpoint_sha256, read_spec
+from pipeline.checkpoint import Checkpoint, open_checkpoint
 from pipeline.errors import BadInput, MissingDependency, UserError, install_command, missing_modules
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from export.latency.measure import Measurement
     from export.parity.reference import References
     from export.run.robustness import Robustness
-    from pipeline.checkpoint import ModelSpec
+    from pipeline.model_spec import ModelSpec
 
 REPORT_FILE: Final = "report.json"
 
@@ -74,9 +74,10 @@ def export_all(request: ExportRequest, console: Console) -> int:
     start = time.perf_counter()
     wanted = plan(request.formats, request.precisions)
     refuse_foreign(request.root, {p for name in wanted for p in FORMATS[name].PLATFORMS})
-    spec, identity = read_spec(request.checkpoint), checkpoint_sha256(request.checkpoint)
+    checkpoint = open_checkpoint(request.checkpoint)
+    spec, identity = checkpoint.spec, checkpoint.sha256
     console.print(f"{spec.name} {spec.version} ({identity[:12]}): {spec.intended_use}")
-    possible, absent = split_by_twin(request.checkpoint, wanted)
+    possible, absent = split_by_twin(checkpoint, wanted)
 
     # Imported here: `plan` must be able to refuse before torch takes its two seconds.
     from export.golden.pack import golden_files
@@ -87,7 +88,7 @@ def export_all(request: ExportRequest, console: Console) -> int:
 
     # What cannot be read is refused before the first converter starts.
     images = gather_images(spec, request.data, request.image_limit)
-    references = References(request.checkpoint, images)
+    references = References(checkpoint, images)
     references.refuse_damaged({"fp32", *_twins(possible)})
     console.print(f"reference: PyTorch on {images.source}")
     done = _convert_and_prove(request, possible, references, console)
@@ -205,7 +206,7 @@ def plan(formats: Sequence[str], precisions: Sequence[str] = ()) -> dict[str, tu
 
 
 def split_by_twin(
-    checkpoint: Path, wanted: Mapping[str, tuple[str, ...]]
+    checkpoint: Checkpoint, wanted: Mapping[str, tuple[str, ...]]
 ) -> tuple[dict[str, tuple[str, ...]], list[tuple[str, str, str]]]:
     """What the checkpoint has the twins for, and (format, precision, reason) of what it has not."""
     from export.deploy.variants import missing_twin
@@ -247,7 +248,8 @@ def _convert_and_prove(
     with ThreadPoolExecutor(1) as thread:
         make_folder(request.build)
         saved = thread.submit(answer)
-        for done in convert_all(request.checkpoint, wanted, request.build, request.jobs, saved):
+        checkpoint = references.checkpoint
+        for done in convert_all(checkpoint, wanted, request.build, request.jobs, saved):
             saved.result()  # PyTorch's answers are there, or what went wrong is raised here
             outcome = _judge(done, references)
             outcomes.append(outcome)

@@ -26,7 +26,7 @@ from export.images.preprocessing_mistakes import (
 )
 from export.publish.assets import FOLDERS
 from export.publish.manifest import read_manifest
-from pipeline.checkpoint import checkpoint_sha256, read_spec
+from pipeline.checkpoint import open_checkpoint
 from pipeline.errors import BadInput
 from pipeline.images import decode
 from pipeline.metrics.classification import auroc, decide
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from export.formats.base import Format, Runner
-    from pipeline.checkpoint import ModelSpec
     from pipeline.data.dataset import Sample
+    from pipeline.model_spec import ModelSpec
 
 SCHEMA: Final = 1
 # Mistake -> the largest share of labels that it may flip.
@@ -130,13 +130,13 @@ def published_robustness(
     """
     from export.run.check_published import damaged_files
 
-    spec, identity = read_spec(checkpoint), checkpoint_sha256(checkpoint)
-    samples, source = validation_samples(spec, data, image_limit)
+    held = open_checkpoint(checkpoint)
+    samples, source = validation_samples(held.spec, data, image_limit)
     format_name, precision = artifact
     module = FORMATS[format_name]
     folder = root / FOLDERS[module.PLATFORMS[0]]
     manifest = read_manifest(folder)
-    if manifest["model"]["checkpoint_sha256"] != identity:
+    if manifest["model"]["checkpoint_sha256"] != held.sha256:
         raise BadInput(
             f"{folder} is of another checkpoint than {checkpoint}; export again, or name its own "
             "with --checkpoint"
@@ -150,7 +150,7 @@ def published_robustness(
     if damage:
         raise BadInput(f"{folder}: {damage}")
     path = folder / entry["path"]
-    return measure_if_run(spec, module, path, samples, source)
+    return measure_if_run(held.spec, module, path, samples, source)
 
 
 def measure_if_run(

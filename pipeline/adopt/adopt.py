@@ -28,9 +28,10 @@ from pipeline.adopt.equivalence import (
 )
 from pipeline.adopt.source_model import check_request, open_original
 from pipeline.atomic_files import staged_folder
-from pipeline.checkpoint import ModelSpec, write_checkpoint
+from pipeline.checkpoint import write_checkpoint
 from pipeline.config import TrainConfig
 from pipeline.errors import BadInput, require
+from pipeline.model_spec import ModelSpec
 from pipeline.training.train import TOOLS, check_place
 
 if TYPE_CHECKING:

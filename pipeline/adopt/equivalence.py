@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pipeline.adopt.source_model import Original
-    from pipeline.checkpoint import ModelSpec
+    from pipeline.model_spec import ModelSpec
 
 TOLERANCE: Final = 1e-5  # of any probability
 RELATIVE_TOLERANCE: Final = 1e-4  # of any logit, by the largest: probabilities near 1 hide much

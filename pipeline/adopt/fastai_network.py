@@ -23,7 +23,7 @@ from pipeline.errors import BadInput
 from pipeline.models.networks import BODIES, TOPOLOGIES, build_network
 
 if TYPE_CHECKING:
-    from pipeline.checkpoint import Head
+    from pipeline.model_spec import Head
 
 State = Mapping[str, Tensor]
 COUNTER: Final = "num_batches_tracked"  # of a batch norm; some files lack it and nothing needs it

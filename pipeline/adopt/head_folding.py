@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import Tensor, nn
 
-from pipeline.checkpoint import Head
 from pipeline.errors import BadInput
+from pipeline.model_spec import Head
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -469,9 +469,10 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _print_spec(folder: Path) -> None:
-    from pipeline.checkpoint import checkpoint_sha256, read_spec
+    from pipeline.checkpoint import open_checkpoint
 
-    spec = read_spec(folder)
+    checkpoint = open_checkpoint(folder)
+    spec = checkpoint.spec
     print(f"{spec.name} {spec.version}: {spec.architecture}, {spec.side} x {spec.side} px RGB")
     print(f"labels: {', '.join(spec.labels)}; positive: {spec.positive} from {spec.threshold} on")
     for name, figure in spec.metrics.items():
@@ -483,5 +484,5 @@ def _print_spec(folder: Path) -> None:
     if spec.compression is not None:
         print(f"compressed to {spec.compression.precision} from {spec.compression.parent_sha256}")
     print(f"initial weights: {spec.training.get('initial_weights', 'not stated')}")
-    print(f"SHA-256: {checkpoint_sha256(folder)}")
+    print(f"SHA-256: {checkpoint.sha256}")
     print(spec.intended_use)

@@ -18,13 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pipeline.atomic_files import staged_folder
-from pipeline.checkpoint import (
-    SPEC_FILE,
-    Compression,
-    checkpoint_sha256,
-    read_spec,
-    write_checkpoint,
-)
+from pipeline.checkpoint import SPEC_FILE, open_checkpoint, write_checkpoint
 from pipeline.compress.recipes import PRECISIONS, Recipe, levels_of
 from pipeline.config import TrainConfig
 from pipeline.data.preprocessing import network_input
@@ -32,12 +26,12 @@ from pipeline.data.sources import checkpoint_images
 from pipeline.errors import BadInput, require
 from pipeline.metrics.paired_comparison import broken_limits, compare_models
 from pipeline.mixed_precision import chosen_arithmetic
+from pipeline.model_spec import Compression, ModelSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from pipeline.checkpoint import ModelSpec
     from pipeline.data.dataset import Dataset, Sample
     from pipeline.quantization_grid import Grid
 
@@ -70,7 +64,8 @@ def compress(
     """
     require("fastai", "sklearn", what="compressing")
     recipes = _recipes(precisions, changes or {})
-    spec = read_spec(checkpoint)
+    opened = open_checkpoint(checkpoint)
+    spec = opened.spec
     if spec.compression is not None:
         raise BadInput(f"{checkpoint} is compressed already; name the checkpoint it came from")
     for precision in recipes:
@@ -84,7 +79,7 @@ def compress(
 
     if threads := next(iter(recipes.values())).threads:
         torch.set_num_threads(threads)
-    parent = load_network(checkpoint, spec)
+    parent = load_network(opened)
     names = weighted_layers(parent)
     valid = _batches(dataset.valid, spec)
     parent_probs = _probs(parent, valid)
@@ -97,7 +92,7 @@ def compress(
             raise BadInput(f"{precision} diverged: the network answers NaN; lower --lr")
         compression = Compression(
             precision=precision,
-            parent_sha256=checkpoint_sha256(checkpoint),
+            parent_sha256=opened.sha256,
             levels={name: grid.levels for name, grid in grids.items()},
             activations=activations,
             comparison=_compare(spec, dataset, probs, parent_probs),

@@ -11,8 +11,8 @@ from pipeline.data.dataset import check_images, read_dataset
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
-    from pipeline.checkpoint import ModelSpec
     from pipeline.data.dataset import Dataset
+    from pipeline.model_spec import ModelSpec
 
 PHANTOMS: Final = (480, 240)  # train, valid: about the size of the X-ray study this comes from
 

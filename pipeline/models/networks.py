@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import Tensor, nn
 
-from pipeline.checkpoint import read_weights
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pipeline.checkpoint import Head, ModelSpec
+    from pipeline.checkpoint import Checkpoint
+    from pipeline.model_spec import Head
 
 
 POOLS: Final = {"concat_pool": 2, "average_pool": 1}  # how many numbers each channel gives
@@ -165,20 +163,21 @@ def build_network(
     return Network(body, made.channels, classes)
 
 
-def load_network(folder: Path, spec: ModelSpec) -> nn.Module:
-    """The trained network of a checkpoint folder, in evaluation mode.
+def load_network(checkpoint: Checkpoint) -> nn.Module:
+    """The trained network of a checkpoint, in evaluation mode.
 
     Raises:
         BadInput: the weights are damaged or do not fit architecture and label count.
     """
+    spec = checkpoint.spec
     with torch.device("meta"):  # no random weights are drawn that would be overwritten at once
         network = build_network(spec.architecture, len(spec.labels), spec.head)
     try:
-        network.load_state_dict(read_weights(folder), assign=True)
+        network.load_state_dict(checkpoint.weights(), assign=True)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise BadInput(
-            f"the weights in {folder} do not fit {spec.architecture} with {len(spec.labels)} "
-            f"labels: {reason}"
+            f"the weights in {checkpoint.folder} do not fit {spec.architecture} with "
+            f"{len(spec.labels)} labels: {reason}"
         ) from error
     return network.eval()

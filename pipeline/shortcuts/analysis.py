@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pipeline.atomic_files import staged_folder
-from pipeline.checkpoint import RELEASED, checkpoint_sha256, read_spec
+from pipeline.checkpoint import RELEASED, open_checkpoint
 from pipeline.data.sources import checkpoint_images
 from pipeline.errors import BadInput, require
 from pipeline.metrics.classification import Interval, evaluate
@@ -31,8 +31,9 @@ from pipeline.shortcuts.linear_probe import Probe, probe
 if TYPE_CHECKING:
     from torch import nn
 
-    from pipeline.checkpoint import ModelSpec
+    from pipeline.checkpoint import Checkpoint
     from pipeline.data.dataset import Dataset, Sample
+    from pipeline.model_spec import ModelSpec
 
 SCHEMA: Final = 1
 JSON_FILE: Final = "shortcuts.json"
@@ -116,7 +117,8 @@ def report_shortcuts(
         MissingDependency: scikit-learn or matplotlib is not installed.
     """
     require("sklearn", "matplotlib", what="looking for shortcuts")
-    spec = read_spec(checkpoint)
+    opened = open_checkpoint(checkpoint)
+    spec = opened.spec
     out = out or Path("build") / "shortcuts" / spec.name
     _check_place(out, overwrite)
 
@@ -127,9 +129,9 @@ def report_shortcuts(
     if threads:
         torch.set_num_threads(threads)
     dataset = checkpoint_images(data, spec)
-    found, valid, readout = find_shortcuts(load_network(checkpoint, spec), dataset, spec, seed)
+    found, valid, readout = find_shortcuts(load_network(opened), dataset, spec, seed)
     with staged_folder(out) as staging:
-        write_shortcuts(staging, found, valid, readout, spec, checkpoint_sha256(checkpoint))
+        write_shortcuts(staging, found, valid, readout, opened)
     return out
 
 
@@ -196,21 +198,21 @@ def write_shortcuts(
     found: Shortcuts,
     valid: Sequence[Sample],
     readout: Readout,
-    spec: ModelSpec,
-    sha256: str,
+    checkpoint: Checkpoint,
 ) -> None:
     """Write the three files (two where there is no map of evidence) into a staged `folder`.
 
-    `valid` and `readout` as `find_shortcuts` returned them; `sha256` is the checkpoint's.
+    `valid` and `readout` as `find_shortcuts` returned them, of the network of `checkpoint`.
     """
     from pipeline.shortcuts.evidence_figure import plot_evidence
     from pipeline.shortcuts.page import shortcuts_page
 
-    document = {"schema": SCHEMA, "checkpoint_sha256": sha256, **asdict(found)}
+    document = {"schema": SCHEMA, "checkpoint_sha256": checkpoint.sha256, **asdict(found)}
     text = json.dumps(_without_nan(document), indent=2, sort_keys=True, allow_nan=False) + "\n"
     (folder / JSON_FILE).write_text(text, encoding="utf-8")
     (folder / PAGE_FILE).write_text(shortcuts_page(found, PICTURE_FILE), encoding="utf-8")
     if readout.contrast is not None:
+        spec = checkpoint.spec
         title = f"{spec.name} {spec.version}: where the evidence lies"
         plot_evidence(folder / PICTURE_FILE, found.tiles, valid, readout.contrast, spec, title)
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipeline.checkpoint import ModelSpec
     from pipeline.data.dataset import Sample
+    from pipeline.model_spec import ModelSpec
     from pipeline.shortcuts.evidence_maps import Tile
 
 # Blue over grey to red in even steps for the eye (Moreland, ISVC 2009).

@@ -16,8 +16,8 @@ from pipeline.metrics.classification import Interval, decide, mean_interval
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pipeline.checkpoint import ModelSpec
     from pipeline.data.dataset import Sample
+    from pipeline.model_spec import ModelSpec
     from pipeline.shortcuts.inference import Readout
 
 BORDER: Final = 0.1  # of width and height, at each edge: the outer fifth of both

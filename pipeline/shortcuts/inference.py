@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from pipeline.checkpoint import ModelSpec
     from pipeline.data.dataset import Sample
+    from pipeline.model_spec import ModelSpec
 
 BATCH_SIZE: Final = 16
 NO_BODY: Final = "the network has no body whose output could be looked at"

@@ -15,12 +15,12 @@ from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.atomic_files import write_text
-from pipeline.checkpoint import SPEC_FILE, read_spec
+from pipeline.checkpoint import SPEC_FILE, open_checkpoint
 from pipeline.config import PRESETS, TrainConfig
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
-    from pipeline.checkpoint import ModelSpec
+    from pipeline.model_spec import ModelSpec
 
 SCHEMA: Final = 1
 RESULTS_FILE: Final = "ablation.json"
@@ -82,7 +82,7 @@ def ablate(
             if not _is_of(folder, config):
                 print(f"\n{name}, seed {seed}", flush=True)
                 train(config, data, folder, name="ablation", overwrite=True)
-            specs.append(read_spec(folder))
+            specs.append(open_checkpoint(folder).spec)
         rows.append(_row(name, its_seeds, specs))
         document = {"schema": SCHEMA, "data": dict(specs[0].data), "rows": rows}
         text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n"
@@ -94,7 +94,7 @@ def _is_of(folder: Path, config: TrainConfig) -> bool:
     """Whether a finished training of this very recipe is there."""
     if not (folder / SPEC_FILE).is_file():
         return False
-    spec = read_spec(folder)
+    spec = open_checkpoint(folder).spec
     told = {**spec.training, "architecture": spec.architecture}
     return all(
         told.get(name) == getattr(config, name)

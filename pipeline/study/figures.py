@@ -404,7 +404,7 @@ def _legend(figure: Figure, panels: Mapping[tuple[str, str], Axes]) -> None:
 
 
 def _finished(figure: Figure, title: str) -> Figure:
-    from pipeline.checkpoint import INTENDED_USE
+    from pipeline.model_spec import INTENDED_USE
 
     figure.suptitle(title, fontsize=11)
     figure.supxlabel(INTENDED_USE, fontsize=7, color="#444444")

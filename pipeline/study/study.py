@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.atomic_files import make_folder, write_text
-from pipeline.checkpoint import INTENDED_USE
 from pipeline.data.sources import training_images
 from pipeline.errors import BadInput, require
+from pipeline.model_spec import INTENDED_USE
 from pipeline.study.engine import Engine, Lost, run_tasks
 from pipeline.study.progress import watched
 from pipeline.study.protocols import PROTOCOLS, Ruling, apply_protocol, make_pool, table_of

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.checkpoint import INTENDED_USE
+from pipeline.model_spec import INTENDED_USE
 from pipeline.study.topology_ranking import METHOD, Candidate, Selection, explain, select
 from pipeline.study.trial import FINE_TUNED, FROZEN, loss_variance, reached
 

@@ -222,9 +222,10 @@ def _teller(trial: Trial) -> Callable[[int], None]:
 
 def _measure(trial: Trial, watch: StageWatch, folder: Path, start: float) -> None:
     """Add to a checkpoint folder what makes it a trial."""
-    from pipeline.checkpoint import WEIGHTS_FILE, checkpoint_sha256, read_spec
+    from pipeline.checkpoint import WEIGHTS_FILE, open_checkpoint
 
-    spec = read_spec(folder)
+    checkpoint = open_checkpoint(folder)
+    spec = checkpoint.spec
     history = _history(folder, watch.batches_after)
     stages = list(dict.fromkeys(epoch["stage"] for epoch in history))
     labels, truth, final = read_predictions(folder / FINAL_FILE)
@@ -242,7 +243,7 @@ def _measure(trial: Trial, watch: StageWatch, folder: Path, start: float) -> Non
         "protocol": trial.protocol,
         "seed": trial.seed,
         "request": request_of(trial),
-        "checkpoint_sha256": checkpoint_sha256(folder),
+        "checkpoint_sha256": checkpoint.sha256,
         "initial_weights": origin,
         "imagenet": origin.startswith("ImageNet"),
         "parameters": _parameters(trial.topology, len(labels)),

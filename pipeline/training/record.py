@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipeline.checkpoint import ModelSpec
+    from pipeline.model_spec import ModelSpec
 
 HISTORY_FILE: Final = "history.csv"
 PREDICTIONS_FILE: Final = "predictions.csv"

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.atomic_files import staged_folder
-from pipeline.checkpoint import SPEC_FILE, ModelSpec, write_checkpoint
+from pipeline.checkpoint import SPEC_FILE, Checkpoint, write_checkpoint
 from pipeline.data.sources import training_images
 from pipeline.errors import BadInput, require
 from pipeline.mixed_precision import chosen_arithmetic
+from pipeline.model_spec import ModelSpec
 from pipeline.training.distributed import check_launch, first_alone, first_until_done
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ def _write(
     from pipeline.training.learner import Epoch
 
     with staged_folder(out) as staging:
-        sha256 = write_checkpoint(staging, spec, network.state_dict())
+        checkpoint = write_checkpoint(staging, spec, network.state_dict())
         plot_curves(result.history, f"{spec.name} on {dataset.name}", staging / "curves.png")
         with (staging / "history.csv").open("w", newline="", encoding="utf-8") as lines:
             history = csv.writer(lines)
@@ -258,19 +259,17 @@ def _write(
             for sample, probs in zip(dataset.valid, result.probs, strict=True):
                 predictions.writerow([sample.file, sample.label, *(f"{p:.7g}" for p in probs)])
         if shortcuts:
-            _add_shortcuts(staging, spec, network, dataset, sha256)
+            _add_shortcuts(checkpoint, network, dataset)
 
 
-def _add_shortcuts(
-    staging: Path, spec: ModelSpec, network: nn.Module, dataset: Dataset, sha256: str
-) -> None:
-    """What the model could score by, beside its checkpoint; a failure must not cost the model."""
+def _add_shortcuts(checkpoint: Checkpoint, network: nn.Module, dataset: Dataset) -> None:
+    """What the model could score by, next to its checkpoint; a failure must not cost the model."""
     try:
         from pipeline.shortcuts.analysis import find_shortcuts, write_shortcuts
         from pipeline.shortcuts.page import verdicts
 
-        found, valid, readout = find_shortcuts(network, dataset, spec)
-        write_shortcuts(staging, found, valid, readout, spec, sha256)
+        found, valid, readout = find_shortcuts(network, dataset, checkpoint.spec)
+        write_shortcuts(checkpoint.folder, found, valid, readout, checkpoint)
     except Exception:
         traceback.print_exc()
         print("shortcuts: failed, as told above; `python -m pipeline shortcuts` tries again")

@@ -31,15 +31,10 @@ from export.parity.check import ParityResult, check_artifact
 from export.parity.reference import Reference, References
 from export.run.convert import Conversion, artifact_name
 from export.run.export_all import ExportRequest, export_all
-from pipeline.checkpoint import (
-    Compression,
-    ModelSpec,
-    checkpoint_sha256,
-    read_spec,
-    write_checkpoint,
-)
+from pipeline.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
 from pipeline.compress.activation_quantization import calibrate
 from pipeline.compress.gptq import weighted_layers
+from pipeline.model_spec import Compression, ModelSpec
 from pipeline.models.networks import build_network, load_network
 from pipeline.quantization_grid import Grid, short_scale
 from tests.conftest import LABELS, make_spec, write_images
@@ -99,12 +94,22 @@ class Converted(Artifacts):
 class Model:
     """A checkpoint and all that a check holds an artifact against."""
 
-    folder: Path
-    spec: ModelSpec
-    identity: str
+    checkpoint: Checkpoint
     graph: DeployGraph
     images: ParityImages
     answers: Answers
+
+    @property
+    def folder(self) -> Path:
+        return self.checkpoint.folder
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self.checkpoint.spec
+
+    @property
+    def identity(self) -> str:
+        return self.checkpoint.sha256
 
     @property
     def reference(self) -> np.ndarray:
@@ -113,7 +118,7 @@ class Model:
 
     @cached_property
     def references(self) -> References:
-        return References(self.folder, self.images, {"fp32": self.answers})
+        return References(self.checkpoint, self.images, {"fp32": self.answers})
 
     @property
     def held(self) -> Reference:
@@ -143,7 +148,7 @@ class StandIn:
 
     def convert_all(
         self,
-        checkpoint: Path,
+        checkpoint: Checkpoint,
         wanted: Mapping[str, tuple[str, ...]],
         folder: Path,
         jobs: int,
@@ -200,12 +205,13 @@ def write_sensitive_network(folder: Path, spec: ModelSpec, seed: int = 0) -> Pat
 
 def write_twins(folder: Path, **levels: int) -> None:
     """Compress a checkpoint as simply as can be: to the nearest code, ranges of the hard images."""
-    spec = read_spec(folder)
+    parent = open_checkpoint(folder)
+    spec = parent.spec
     pixels = np.stack(list(hard_images(spec.side).values())).transpose(0, 3, 1, 2)
-    bare = PixelGraph(load_network(folder, spec), spec)
+    bare = PixelGraph(load_network(parent), spec)
     images = (torch.from_numpy(pixels).float() - bare.mean) / bare.std
     for precision, most in (levels or {"int8": 127, "w4": 7, "w3": 3}).items():
-        network = load_network(folder, spec)
+        network = load_network(parent)
         grids = {}
         for name in weighted_layers(network):
             layer = network.get_submodule(name)
@@ -217,7 +223,7 @@ def write_twins(folder: Path, **levels: int) -> None:
                 layer.bias.copy_(layer.bias.half().float())
         compression = Compression(
             precision=precision,
-            parent_sha256=checkpoint_sha256(folder),
+            parent_sha256=parent.sha256,
             levels={name: grid.levels for name, grid in grids.items()},
             activations=calibrate(network, [images]) if precision == "int8" else {},
             comparison=RECORD,
@@ -236,12 +242,12 @@ def nearest_grid(weight: np.ndarray, levels: int) -> Grid:
 
 
 def read_model(folder: Path) -> Model:
-    spec, identity = read_spec(folder), checkpoint_sha256(folder)
-    hard = hard_images(spec.side)
+    checkpoint = open_checkpoint(folder)
+    hard = hard_images(checkpoint.spec.side)
     pixels = np.stack(list(hard.values()))
     images = ParityImages(tuple(hard), ("hard",) * len(hard), pixels, f"{len(hard)} hard images")
-    graph = build_graph(folder, spec)
-    return Model(folder, spec, identity, graph, images, reference_answers(graph, pixels))
+    graph = build_graph(checkpoint)
+    return Model(checkpoint, graph, images, reference_answers(graph, pixels))
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -41,7 +41,8 @@ from export.parity.quality_gate import Promotion
 from export.publish.assets import FOLDERS, publish
 from export.publish.manifest import MANIFEST_FILE, Published, file_entries, read_manifest
 from export.run.check_published import check_published, damaged_files
-from pipeline.checkpoint import ModelSpec, write_checkpoint
+from pipeline.checkpoint import open_checkpoint, write_checkpoint
+from pipeline.model_spec import ModelSpec
 from pipeline.models.networks import load_network
 from tests.conftest import LABELS, make_spec, write_images
 from tests.export.conftest import Model, read_model, write_sensitive_network
@@ -69,7 +70,7 @@ SIDE_OF_CEIL_MODE = 66  # where a partial window is left; at 64 and 224 none is
 def write_bench_checkpoint(folder: Path, spec: ModelSpec, seed: int = 0) -> Path:
     """`write_sensitive_network` with biases: fresh ones are zero, and swapping them no fault."""
     write_sensitive_network(folder, spec, seed)
-    network = load_network(folder, spec)
+    network = load_network(open_checkpoint(folder))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for convolution in convolutions(network)[:-1]:
@@ -80,7 +81,7 @@ def write_bench_checkpoint(folder: Path, spec: ModelSpec, seed: int = 0) -> Path
 def write_overflowing_checkpoint(folder: Path, spec: ModelSpec) -> Path:
     """The same function in fp32; in fp16 the first layer's outputs are beyond 65504."""
     write_bench_checkpoint(folder, spec)
-    network = load_network(folder, spec)
+    network = load_network(open_checkpoint(folder))
     with torch.no_grad():
         network.body[0].weight *= 2.0**16
         network.body[0].bias *= 2.0**16

@@ -21,7 +21,7 @@ from export.deploy.metadata import model_metadata
 from export.formats import FORMATS
 from export.parity.check import ParityResult, check_artifact
 from export.run.convert import artifact_name
-from pipeline.checkpoint import ModelSpec
+from pipeline.model_spec import ModelSpec
 from pipeline.quantization_grid import Grid, short_scale
 from tests.conftest import make_spec
 from tests.export.conftest import (

@@ -22,9 +22,9 @@ TIMED: Final = (
 
 def write_normalisation(checkpoint: Path, folder: Path) -> None:
     """Keep mean and std of the checkpoint beside the converted file."""
-    from pipeline.checkpoint import read_spec
+    from pipeline.checkpoint import open_checkpoint
 
-    spec = read_spec(checkpoint)
+    spec = open_checkpoint(checkpoint).spec
     text = json.dumps({"mean": spec.mean, "std": spec.std})
     (folder / NORMALISATION_FILE).write_text(text, encoding="utf-8")
 

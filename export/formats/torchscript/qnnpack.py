@@ -19,7 +19,7 @@ from export.formats.torchscript.row_normalisation import RowGraph
 
 if TYPE_CHECKING:
     from export.deploy.graph import DeployGraph
-    from pipeline.checkpoint import ModelSpec
+    from pipeline.model_spec import ModelSpec
 
 ENGINE: Final = "qnnpack"
 

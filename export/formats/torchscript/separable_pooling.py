@@ -19,7 +19,7 @@ from export.deploy.graph import example_input
 
 if TYPE_CHECKING:
     from export.deploy.graph import DeployGraph
-    from pipeline.checkpoint import ModelSpec
+    from pipeline.model_spec import ModelSpec
 
 
 class RowsThenColumns(nn.Module):

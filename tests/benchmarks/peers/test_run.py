@@ -14,7 +14,7 @@ from benchmarks.plot import plot_latency
 from benchmarks.results import Results
 from export.latency.answer_check import Expected
 from export.latency.measurement import Measurement, Target
-from pipeline.checkpoint import checkpoint_sha256
+from pipeline.checkpoint import open_checkpoint
 from pipeline.errors import BadInput
 from tests.benchmarks import planted_peer
 from tests.benchmarks.conftest import SIDE, planted_expected
@@ -24,7 +24,7 @@ from tests.benchmarks.conftest import SIDE, planted_expected
 def results(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Results:
     """A run with a peer whose second row answers wrongly, and one that is not installed."""
     folder = tmp_path_factory.mktemp("run")
-    manifest = {"model": {"checkpoint_sha256": checkpoint_sha256(checkpoint)}}
+    manifest = {"model": {"checkpoint_sha256": open_checkpoint(checkpoint).sha256}}
 
     def sources(sources: run.Sources) -> Expected:
         sources.folder.mkdir(parents=True)

@@ -9,7 +9,7 @@ import torch
 from benchmarks.peers.runtimes.stock_input import normaliser, write_normalisation
 from benchmarks.peers.sources import Sources, stock_module, write_sources
 from export.deploy.graph import build_graph
-from pipeline.checkpoint import read_spec
+from pipeline.checkpoint import open_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +38,7 @@ def test_the_stock_recipes_input_is_normalised_as_the_network_wants_it(
     write_normalisation(checkpoint, tmp_path)
     rng = np.random.default_rng(1)
     images = rng.integers(0, 256, (1, SIDE, SIDE, 3), dtype=np.uint8)
-    graph = build_graph(checkpoint, read_spec(checkpoint))
+    graph = build_graph(open_checkpoint(checkpoint))
     given = torch.from_numpy(normaliser(tmp_path)(images))
     assert (given.dtype, tuple(given.shape)) == (torch.float32, (1, 3, SIDE, SIDE))
     with torch.inference_mode():

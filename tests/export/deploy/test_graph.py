@@ -73,7 +73,7 @@ def test_evidence_averages_to_the_logits_that_softmax_takes(model: Model) -> Non
 
 
 def test_evidence_is_the_networks_own_place_by_place(model: Model) -> None:
-    network = load_network(model.folder, model.spec)
+    network = load_network(model.checkpoint)
     normalised = normalise_by_hand(model.images.pixels).transpose(0, 3, 1, 2)
     with torch.inference_mode():
         expected = network.evidence(torch.from_numpy(normalised.astype(np.float32)))
@@ -128,7 +128,7 @@ def test_a_batch_equals_one_by_one(model: Model) -> None:
 
 
 def test_the_graph_is_in_evaluation_mode_so_dropout_is_off(model: Model) -> None:
-    graph = build_graph(model.folder, model.spec)
+    graph = build_graph(model.checkpoint)
     assert not any(module.training for module in graph.modules())
     again = [reference_probs(graph, model.images.pixels) for _ in range(2)]
     np.testing.assert_array_equal(*again)

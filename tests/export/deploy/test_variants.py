@@ -14,15 +14,9 @@ import torch
 from export.deploy.graph import DeployGraph
 from export.deploy.layer_order import called_modules, network_layers
 from export.deploy.layers import Layer
-from export.deploy.variants import TWINS, missing_twin, read_twin, twin_folder
+from export.deploy.variants import TWINS, missing_twin, twin_checkpoint, twin_graph
 from export.formats import FORMATS
-from pipeline.checkpoint import (
-    SPEC_FILE,
-    checkpoint_sha256,
-    read_grids,
-    read_spec,
-    write_checkpoint,
-)
+from pipeline.checkpoint import SPEC_FILE, open_checkpoint, write_checkpoint
 from pipeline.errors import BadInput
 from pipeline.models.networks import load_network
 from tests.conftest import make_spec
@@ -67,12 +61,14 @@ def test_every_twin_that_a_format_is_made_from_is_known() -> None:
 
 
 def test_a_checkpoint_that_was_compressed_has_every_twin(checkpoint: Path) -> None:
-    assert {twin: missing_twin(checkpoint, twin) for twin in TWINS} == dict.fromkeys(TWINS, "")
+    assert {
+        twin: missing_twin(open_checkpoint(checkpoint), twin) for twin in TWINS
+    } == dict.fromkeys(TWINS, "")
 
 
 @each_twin
 def test_a_missing_twin_says_what_makes_it(twin: str, plain: Path) -> None:
-    said = missing_twin(plain, twin)
+    said = missing_twin(open_checkpoint(plain), twin)
     assert f"{plain} is not compressed to {TWINS[twin].folder}" in said
     assert f"`python -m pipeline compress {plain} --data PLACE`" in said
 
@@ -80,21 +76,22 @@ def test_a_missing_twin_says_what_makes_it(twin: str, plain: Path) -> None:
 @pytest.mark.parametrize("architecture", ["resnet34", "resnet152", "densenet169", "vgg19_bn"])
 def test_a_twin_that_cannot_be_made_says_why_and_not_how(architecture: str, tmp_path: Path) -> None:
     write_checkpoint(tmp_path, make_spec(architecture=architecture), {"x": torch.zeros(1)})
-    said = missing_twin(tmp_path, "w4")
+    said = missing_twin(open_checkpoint(tmp_path), "w4")
     assert "is not compressed to w4, and cannot be: body" in said
     assert "is a batch norm" in said
     assert "python -m" not in said
 
 
 def test_the_checkpoint_itself_is_never_a_missing_twin(plain: Path) -> None:
-    assert missing_twin(plain, "fp32") == ""
-    assert twin_folder(plain, "fp32") == plain
+    own = open_checkpoint(plain)
+    assert missing_twin(own, "fp32") == ""
+    assert twin_checkpoint(own, "fp32") is own
 
 
 @each_twin
 def test_a_twin_that_is_not_there_is_bad_input(twin: str, plain: Path) -> None:
     with pytest.raises(BadInput, match=f"no checkpoint at .*{TWINS[twin].folder}"):
-        read_twin(plain, twin)
+        twin_graph(open_checkpoint(plain), twin)
 
 
 # --- whose they are ----------------------------------------------------------------------------
@@ -106,10 +103,11 @@ def test_a_twin_of_another_checkpoint_is_bad_input_that_names_both(
 ) -> None:
     """Trained again, not compressed again."""
     other = Path(shutil.copytree(plain, tmp_path / "other"))
-    shutil.copytree(twin_folder(checkpoint, twin), twin_folder(other, twin))
+    precision = TWINS[twin].folder
+    shutil.copytree(checkpoint / precision, other / precision)
     with pytest.raises(BadInput, match="compressed from another checkpoint") as caught:
-        read_twin(other, twin)
-    for identity in (checkpoint_sha256(checkpoint), checkpoint_sha256(other)):
+        twin_graph(open_checkpoint(other), twin)
+    for identity in (open_checkpoint(checkpoint).sha256, open_checkpoint(other).sha256):
         assert identity[:12] in str(caught.value)
 
 
@@ -117,7 +115,7 @@ def test_a_plain_checkpoint_in_the_place_of_a_twin_is_bad_input(plain: Path, cop
     shutil.rmtree(copied / "w4")
     shutil.copytree(plain, copied / "w4")
     with pytest.raises(BadInput, match=r"compressed from another checkpoint \(none\)"):
-        read_twin(copied, "w4")
+        twin_graph(open_checkpoint(copied), "w4")
 
 
 def test_damaged_codes_are_bad_input(copied: Path) -> None:
@@ -125,29 +123,31 @@ def test_damaged_codes_are_bad_input(copied: Path) -> None:
     content[-1] ^= 1
     (copied / "w3" / "model.safetensors").write_bytes(content)
     with pytest.raises(BadInput, match="is damaged"):
-        read_twin(copied, "w3")
+        twin_graph(open_checkpoint(copied), "w3")
 
 
 def test_a_code_beyond_its_levels_is_bad_input(copied: Path) -> None:
     folder = copied / "w4"
-    spec, grids = read_spec(folder), read_grids(folder)
+    opened = open_checkpoint(folder)
+    spec, grids = opened.spec, opened.grids()
     name = next(name for name, grid in grids.items() if grid.levels == 7)
     grids[name].codes.flat[0] = 8
-    write_checkpoint(folder, spec, load_network(folder, spec).state_dict(), grids)
+    write_checkpoint(folder, spec, load_network(opened).state_dict(), grids)
     with pytest.raises(BadInput, match="beyond the 7 levels"):
-        read_twin(copied, "w4")
+        twin_graph(open_checkpoint(copied), "w4")
 
 
 def test_an_int8_twin_without_a_scale_for_each_place_is_bad_input(copied: Path) -> None:
     folder = copied / "int8"
-    spec, grids = read_spec(folder), read_grids(folder)
+    opened = open_checkpoint(folder)
+    spec, grids = opened.spec, opened.grids()
     *kept, lost = spec.compression.activations
     fewer = {name: spec.compression.activations[name] for name in kept}
     spec_without = replace(spec, compression=replace(spec.compression, activations=fewer))
-    write_checkpoint(folder, spec_without, load_network(folder, spec).state_dict(), grids)
+    write_checkpoint(folder, spec_without, load_network(opened).state_dict(), grids)
     with pytest.raises(BadInput, match=f"no scale for '{lost}'; compress again"):
-        read_twin(copied, "int8")
-    read_twin(copied, "w8")  # which needs none
+        twin_graph(open_checkpoint(copied), "int8")
+    twin_graph(open_checkpoint(copied), "w8")  # which needs none
 
 
 # --- what they say -----------------------------------------------------------------------------
@@ -157,7 +157,7 @@ def test_an_int8_twin_without_a_scale_for_each_place_is_bad_input(copied: Path) 
 def test_the_spec_of_a_twin_is_its_parents_and_says_how_it_came_about(
     twin: str, model: Model
 ) -> None:
-    spec, _ = read_twin(model.folder, twin)
+    spec = twin_checkpoint(model.checkpoint, twin).spec
     assert replace(spec, compression=None) == model.spec
     assert spec.compression.precision == TWINS[twin].folder
     assert spec.compression.parent_sha256 == model.identity
@@ -167,14 +167,13 @@ def test_the_spec_of_a_twin_is_its_parents_and_says_how_it_came_about(
 def test_a_twin_has_an_identity_of_its_own(twin: str, model: Model) -> None:
     identity = model.references.of(twin).checkpoint_sha256
     content = (model.folder / TWINS[twin].folder / SPEC_FILE).read_bytes()
-    assert identity == checkpoint_sha256(model.folder / TWINS[twin].folder)
+    assert identity == open_checkpoint(model.folder / TWINS[twin].folder).sha256
     assert identity != model.identity
     assert json.loads(content)["schema"] == 2  # which no version before compression reads
 
 
 def test_the_checkpoint_is_its_own_fp32_twin(model: Model) -> None:
-    spec, graph = read_twin(model.folder)
-    assert spec == model.spec
+    graph = twin_graph(model.checkpoint)
     assert graph.grids == {}
     for name, tensor in model.graph.state_dict().items():
         assert torch.equal(graph.state_dict()[name], tensor)
@@ -187,8 +186,8 @@ def test_the_checkpoint_is_its_own_fp32_twin(model: Model) -> None:
 def test_every_weight_of_a_twin_is_a_code_times_the_scale_of_its_channel(
     twin: str, model: Model
 ) -> None:
-    spec, graph = read_twin(model.folder, twin)
-    expected = read_grids(model.folder / TWINS[twin].folder)
+    graph, held = twin_graph(model.checkpoint, twin), twin_checkpoint(model.checkpoint, twin)
+    spec, expected = held.spec, held.grids()
     assert graph.grids.keys() == expected.keys() == spec.compression.levels.keys()
     layers = layers_by_name(model, graph)
     assert {f"{name}.weight" for name in layers} == expected.keys()
@@ -200,7 +199,7 @@ def test_every_weight_of_a_twin_is_a_code_times_the_scale_of_its_channel(
 
 def test_w3_w4_and_w8_differ_in_their_levels(model: Model) -> None:
     most = {
-        twin: min(grid.levels for grid in read_twin(model.folder, twin)[1].grids.values())
+        twin: min(grid.levels for grid in twin_graph(model.checkpoint, twin).grids.values())
         for twin in ("w3", "w4", "w8")
     }
     assert most == {"w3": 3, "w4": 7, "w8": 127}
@@ -222,7 +221,7 @@ def test_int8_answers_otherwise_than_w8_and_both_near_fp32(model: Model) -> None
 
 def weighted_inputs(model: Model, twin: str) -> dict[str, np.ndarray]:
     """What goes into each weighted layer of a twin, for the hard images."""
-    network = read_twin(model.folder, twin)[1].pixels.network
+    network = twin_graph(model.checkpoint, twin).pixels.network
     found: dict[str, np.ndarray] = {}
     for name, module in called_modules(network, model.spec.side):
         module.register_forward_pre_hook(
@@ -240,7 +239,8 @@ def test_int8_rounds_the_input_of_every_layer_to_one_of_256_numbers(model: Model
 
 
 def test_the_steps_of_int8_are_the_scales_that_the_checkpoint_names(model: Model) -> None:
-    scales = [s for s, _ in read_spec(model.folder / "int8").compression.activations.values()]
+    compression = model.checkpoint.variant("int8").spec.compression
+    scales = [s for s, _ in compression.activations.values()]
     for name, x in weighted_inputs(model, "int8").items():
         codes = [x / np.float32(scale) for scale in scales]
         assert any(np.abs(c - c.round()).max() < 1e-3 for c in codes), name
@@ -255,8 +255,8 @@ def test_the_biases_of_int8_are_multiples_of_input_scale_times_weight_scale(
     model: Model,
 ) -> None:
     """Integer kernels hold them so; a bias between two multiples would be rounded by each."""
-    spec, graph = read_twin(model.folder, "int8")
-    scales = np.array([s for s, _ in spec.compression.activations.values()])
+    graph, held = twin_graph(model.checkpoint, "int8"), twin_checkpoint(model.checkpoint, "int8")
+    scales = np.array([s for s, _ in held.spec.compression.activations.values()])
     *integers, (_, last) = layers_by_name(model, graph).items()
     for name, layer in integers:
         scale = graph.grids[f"{name}.weight"].scale

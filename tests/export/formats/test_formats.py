@@ -588,7 +588,7 @@ def converted_again(
     """The export's artifacts a second time, in fresh processes and another folder."""
     folder = tmp_path_factory.mktemp("again")
     wanted = {name: tuple(FORMATS[name].TOLERANCES) for name in FORMATS}
-    errors = [c.error for c in convert_all(model.folder, wanted, folder, jobs=2) if c.error]
+    errors = [c.error for c in convert_all(model.checkpoint, wanted, folder, jobs=2) if c.error]
     assert errors == []
     return folder
 

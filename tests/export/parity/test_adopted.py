@@ -12,7 +12,8 @@ from torch import nn
 from export.deploy.graph import PixelGraph
 from export.images.stress_images import hard_images
 from export.parity.check import check_artifact
-from pipeline.checkpoint import Head, write_checkpoint
+from pipeline.checkpoint import write_checkpoint
+from pipeline.model_spec import Head
 from pipeline.models.networks import build_network
 from tests.conftest import make_spec
 from tests.export.conftest import ARTIFACTS, Model, convert, read_model, write_twins

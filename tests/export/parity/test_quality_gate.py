@@ -17,8 +17,8 @@ from export.parity.check import ParityResult
 from export.parity.quality_gate import LEAST_IMAGES, Promotion, promote
 from export.parity.reference import Reference
 from export.publish.manifest import SCHEMA_FILE
-from pipeline.checkpoint import Compression, ModelSpec
 from pipeline.metrics.paired_comparison import LIMITS, compare_models
+from pipeline.model_spec import Compression, ModelSpec
 from tests.conftest import make_spec
 from tests.export.conftest import RECORD
 

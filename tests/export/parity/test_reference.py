@@ -10,6 +10,7 @@ import pytest
 from export.deploy.outputs import Answers
 from export.deploy.variants import TWINS
 from export.parity.reference import References, build_references, load_references
+from pipeline.checkpoint import open_checkpoint
 from pipeline.errors import BadInput
 from tests.conftest import make_spec
 from tests.export.conftest import Model, write_sensitive_network
@@ -33,7 +34,7 @@ def answers_counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_a_reference_is_run_when_it_is_asked_for_and_once(
     model: Model, answers_counted: list[int]
 ) -> None:
-    references = References(model.folder, model.images)
+    references = References(model.checkpoint, model.images)
     assert answers_counted == []
     first = references.of("w4")
     assert references.of("w4") is first
@@ -52,10 +53,10 @@ def test_each_twin_is_another_reference_on_the_same_images(model: Model) -> None
 def test_what_is_saved_is_loaded_bit_for_bit_and_not_run_again(
     data: Path, model: Model, tmp_path: Path, answers_counted: list[int]
 ) -> None:
-    made = build_references(model.folder, data, 100, ("fp32", "w3", "int8"))
+    made = build_references(model.checkpoint, data, 100, ("fp32", "w3", "int8"))
     run = len(answers_counted)
     made.save(tmp_path / "references.npz")
-    loaded = load_references(tmp_path / "references.npz", model.folder)
+    loaded = load_references(tmp_path / "references.npz", model.checkpoint)
     assert loaded.answers.keys() == {"fp32", "w3", "int8"}
     for twin in loaded.answers:
         one, other = made.of(twin), loaded.of(twin)
@@ -82,7 +83,7 @@ def test_a_saved_reference_holds_no_pickle(model: Model, tmp_path: Path) -> None
 def test_the_classes_and_patients_are_those_of_the_validation_images(
     data: Path, model: Model
 ) -> None:
-    images = build_references(model.folder, data, 100).images
+    images = build_references(model.checkpoint, data, 100).images
     assert images.truth == (0, 0, 0, 1, 1, 1)
     assert images.patients == images.names[:6]
     assert images.groups[:6] == ("validation",) * 6
@@ -91,4 +92,4 @@ def test_the_classes_and_patients_are_those_of_the_validation_images(
 def test_a_twin_that_is_not_there_is_bad_input(data: Path, tmp_path: Path) -> None:
     plain = write_sensitive_network(tmp_path / "plain", make_spec())
     with pytest.raises(BadInput, match="no checkpoint at"):
-        build_references(plain, data, 10, ("w4",))
+        build_references(open_checkpoint(plain), data, 10, ("w4",))

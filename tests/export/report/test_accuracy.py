@@ -5,7 +5,7 @@ import pytest
 
 from export.parity.reference import References
 from export.report.accuracy import classification, reference_classification, training_document
-from pipeline.checkpoint import RELEASED, read_spec
+from pipeline.checkpoint import RELEASED, open_checkpoint
 from pipeline.metrics.classification import (
     accuracy,
     auroc,
@@ -67,7 +67,7 @@ def test_without_labelled_images_it_is_not_run_and_says_why(model) -> None:  # t
 
 
 def test_the_released_checkpoints_training_is_told() -> None:
-    found = training_document(RELEASED, read_spec(RELEASED))
+    found = training_document(RELEASED, open_checkpoint(RELEASED).spec)
     assert found["history"]["epochs"] == len(found["history"]["rows"]) == 50
     assert found["validation"]["figures"]["images"] == 150
 

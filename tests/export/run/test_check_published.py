@@ -23,6 +23,7 @@ from export.publish.assets import FOLDERS
 from export.publish.manifest import file_entries
 from export.report.document import Row, exit_code
 from export.run.check_published import check_published
+from pipeline.checkpoint import Checkpoint
 from pipeline.errors import BadInput
 from tests.conftest import make_spec
 from tests.export.conftest import (
@@ -69,7 +70,7 @@ def checked_once(remembered: Callable[..., ParityResult], monkeypatch: pytest.Mo
 
 
 @cache
-def built_once(checkpoint: Path, data: Path | None, image_limit: int) -> References:
+def built_once(checkpoint: Checkpoint, data: Path | None, image_limit: int) -> References:
     return build_references(checkpoint, data, image_limit)
 
 

@@ -42,7 +42,7 @@ def run_with(onnxsim: str, model: Model, place: Path, jobs: int) -> Run:
     (folder / "onnx.log").write_text("log of an earlier run")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(place / "packages")
-        done = list(convert_all(model.folder, TWO, folder, jobs))
+        done = list(convert_all(model.checkpoint, TWO, folder, jobs))
     assert len(done) == len(TWO)
     return Run(folder, {conversion.format: conversion for conversion in done})
 
@@ -129,7 +129,7 @@ def checked(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Run:
     saved.set_result(place / "references.npz")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(place / "packages")
-        done = list(convert_all(model.folder, FAMILIES, place / "build", 2, saved))
+        done = list(convert_all(model.checkpoint, FAMILIES, place / "build", 2, saved))
     return Run(place / "build", {f"{c.format} {c.precision}": c for c in done})
 
 

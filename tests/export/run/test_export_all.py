@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from export.parity.quality_gate import Promotion, promote
 from export.publish.assets import FOLDERS
 from export.publish.manifest import read_manifest
 from export.report.document import read_report
+from export.run.convert import Conversion, convert_all
 from export.run.export_all import plan, split_by_twin
-from pipeline.checkpoint import read_grids, read_spec, write_checkpoint
+from pipeline.checkpoint import SPEC_FILE, open_checkpoint, write_checkpoint
 from pipeline.errors import BadInput, MissingDependency
+from pipeline.json_files import read_json
 from pipeline.metrics.paired_comparison import Limits, broken_limits
 from pipeline.models.networks import load_network
 from tests.conftest import LABELS, write_images
@@ -74,6 +77,49 @@ def everything() -> dict[str, set[str]]:
         }
         for platform, folder in FOLDERS.items()
     }
+
+
+# --- each checkpoint.json once -----------------------------------------------------------------
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The checkpoint.json files that this process parses, each time that it does."""
+    paths: list[Path] = []
+
+    def counted(path: Path, **asked: object) -> object:
+        paths.append(path)
+        return read_json(path, **asked)
+
+    monkeypatch.setattr("pipeline.checkpoint.read_json", counted)
+    return paths
+
+
+@pytest.mark.usefixtures("converted")
+def test_checkpoint_json_is_parsed_once_for_each_checkpoint(
+    model: Model, data: Path, tmp_path: Path, parsed: list[Path]
+) -> None:
+    request = request_export(model, data, tmp_path / "assets", tmp_path / "build")
+    assert run_export(request).code == 0
+    folders = [model.folder, *(model.folder / precision for precision in ("int8", "w3", "w4"))]
+    assert sorted(parsed) == [folder / SPEC_FILE for folder in folders]
+
+
+def test_the_processes_that_convert_and_check_parse_no_checkpoint_json(
+    model: Model, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They cannot: it is gone while they work."""
+    folder = Path(shutil.copytree(model.folder, tmp_path / "model"))
+
+    def convert_without_json(*asked: object) -> Iterator[Conversion]:
+        for path in folder.rglob(SPEC_FILE):
+            path.unlink()
+        yield from convert_all(*asked)
+
+    monkeypatch.setattr("export.run.export_all.convert_all", convert_without_json)
+    few = {"formats": ("torchscript",), "precisions": ("fp32", "int8"), "checkpoint": folder}
+    done = run_export(request_export(model, data, tmp_path / "assets", tmp_path / "build", **few))
+    assert "2 passed, 0 failed" in done.output
 
 
 # --- the whole, for real ----------------------------------------------------------------------
@@ -487,10 +533,11 @@ def test_a_recorded_loss_rejects_where_there_are_no_images_to_measure_with(
     converted: StandIn, checkpoint: Path, data: Path, tmp_path: Path, artifacts: Artifacts
 ) -> None:
     folder = Path(shutil.copytree(checkpoint, tmp_path / "tiny"))
-    spec, grids = read_spec(folder / "w4"), read_grids(folder / "w4")
+    opened = open_checkpoint(folder / "w4")
+    spec, grids = opened.spec, opened.grids()
     record = {**spec.compression.comparison, "broken_limits": list(REASONS)}
     lossy = replace(spec, compression=replace(spec.compression, comparison=record))
-    weights = load_network(folder / "w4", spec).state_dict()
+    weights = load_network(opened).state_dict()
     write_checkpoint(folder / "w4", lossy, weights, grids)
     other = read_model(folder)
     path = convert(other, "onnx", "w4", tmp_path)  # by the identity that the record gives it
@@ -538,7 +585,7 @@ def test_an_unknown_precision_is_bad_input_that_names_the_known() -> None:
 
 def test_what_there_is_a_twin_for_is_told_from_what_there_is_none_for(partly: Model) -> None:
     wanted = {"onnx": ("fp32", "w4", "w3"), "ort": ("int8",)}
-    possible, absent = split_by_twin(partly.folder, wanted)
+    possible, absent = split_by_twin(partly.checkpoint, wanted)
     assert possible == {"onnx": ("fp32", "w4")}
     assert [artifact[:2] for artifact in absent] == [("onnx", "w3"), ("ort", "int8")]
 

@@ -31,9 +31,10 @@ from fastai.vision.learner import create_head, create_vision_model, vision_learn
 from fasttransform import Transform
 
 from pipeline.adopt import equivalence, fastai_network
-from pipeline.checkpoint import SPEC_FILE, WEIGHTS_FILE, Head, read_spec, read_weights
+from pipeline.checkpoint import SPEC_FILE, WEIGHTS_FILE, open_checkpoint
 from pipeline.cli.main import main
 from pipeline.images import read_image
+from pipeline.model_spec import Head
 from pipeline.models.networks import TOPOLOGIES, Network, build_network, load_network
 
 pytestmark = pytest.mark.slow
@@ -111,12 +112,12 @@ def refused(capsys: pytest.CaptureFixture[str], source: Path, out: Path, *option
 
 def probs_of(folder: Path, paths: list[Path]) -> np.ndarray:
     """What a checkpoint answers, computed here from its files alone."""
-    spec = read_spec(folder)
+    spec = open_checkpoint(folder).spec
     images = np.stack([read_image(path, spec.side) for path in paths])
     x = torch.from_numpy(images).permute(0, 3, 1, 2).double() / 255
     mean, std = (torch.tensor(v).double().reshape(1, 3, 1, 1) for v in (spec.mean, spec.std))
     with torch.no_grad():
-        logits = load_network(folder, spec)(((x - mean) / std).float())
+        logits = load_network(open_checkpoint(folder))(((x - mean) / std).float())
     return logits.softmax(1).numpy()
 
 
@@ -149,7 +150,7 @@ def test_a_learner_of_each_topology_is_adopted_from_both_of_its_files(
 
     out = tmp_path / "from_export"
     assert adopt(tmp_path / "learner.pkl", out, "--trust-pickle", "--data", photos) == 0
-    spec = read_spec(out)
+    spec = open_checkpoint(out).spec
     assert (spec.architecture, spec.labels, spec.side) == (architecture, LABELS, SIDE)
     assert spec.head == Head("concat_pool", (512,))
     assert np.abs(probs_of(out, valid_images(photos)) - wanted).max() <= 1e-5
@@ -169,7 +170,7 @@ def test_a_learner_of_each_topology_is_adopted_from_both_of_its_files(
 def test_an_exported_learner_says_all_that_a_checkpoint_needs(squeezenet, tmp_path, photos, capsys):
     out = tmp_path / "adopted"
     assert adopt(squeezenet.export, out, "--trust-pickle") == 0
-    spec = read_spec(out)
+    spec = open_checkpoint(out).spec
     assert (spec.name, spec.labels, spec.side) == ("squeezenet1_1_learner", LABELS, SIDE)
     assert (spec.mean, spec.std) == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # pretrained=False
     assert spec.training["learner_resize_is_ours"] is True
@@ -183,7 +184,7 @@ def test_without_data_the_threshold_is_one_half_and_there_are_no_figures(
     squeezenet, tmp_path, capsys
 ):
     assert adopt(squeezenet.export, tmp_path / "a", "--trust-pickle") == 0
-    spec = read_spec(tmp_path / "a")
+    spec = open_checkpoint(tmp_path / "a").spec
     assert (spec.threshold, spec.metrics, spec.data) == (0.5, {}, {})
     told = capsys.readouterr().out
     assert "threshold 0.5: without --data" in told
@@ -193,7 +194,7 @@ def test_without_data_the_threshold_is_one_half_and_there_are_no_figures(
 def test_with_data_there_are_figures_and_a_threshold(squeezenet, tmp_path, photos, capsys):
     out = tmp_path / "a"
     assert adopt(squeezenet.export, out, "--trust-pickle", "--data", photos) == 0
-    spec = read_spec(out)
+    spec = open_checkpoint(out).spec
     assert set(spec.metrics) == {"accuracy", "auroc", "recall", "specificity"}
     assert spec.threshold != 0.5
     assert spec.data["images"]["valid"] == {"clear": 3, "opacity": 3}
@@ -211,7 +212,7 @@ def test_labels_of_the_data_in_another_order_are_matched_by_name(tmp_path, photo
     learner.export("learner.pkl")
     out = tmp_path / "a"
     assert adopt(tmp_path / "learner.pkl", out, "--trust-pickle", "--data", photos) == 0
-    spec = read_spec(out)
+    spec = open_checkpoint(out).spec
     assert spec.labels == ("opacity", "clear")
     probs = probs_of(out, valid_images(photos))[:, spec.positive_index]
     truth = np.array([path.parent.name == spec.positive for path in valid_images(photos)])
@@ -221,7 +222,7 @@ def test_labels_of_the_data_in_another_order_are_matched_by_name(tmp_path, photo
 def test_a_given_threshold_and_positive_label_are_kept(squeezenet, tmp_path, photos):
     given = ("--threshold", 0.3, "--positive", "clear", "--model-version", "2.0.0", "--name", "m")
     assert adopt(squeezenet.export, tmp_path / "a", "--trust-pickle", "--data", photos, *given) == 0
-    spec = read_spec(tmp_path / "a")
+    spec = open_checkpoint(tmp_path / "a").spec
     assert (spec.threshold, spec.positive, spec.version, spec.name) == (0.3, "clear", "2.0.0", "m")
 
 
@@ -250,7 +251,7 @@ def test_a_normalised_learner_brings_its_mean_and_std(tmp_path, photos):
     learner = learn(photos, tmp_path, dls=loaders(photos, batch_tfms=batch_tfms))
     learner.export("learner.pkl")
     assert adopt(tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle") == 0
-    spec = read_spec(tmp_path / "a")
+    spec = open_checkpoint(tmp_path / "a").spec
     assert (spec.mean, spec.std) == stats
     wanted = get_preds(learner, valid_images(photos))
     assert np.abs(probs_of(tmp_path / "a", valid_images(photos)) - wanted).max() <= 1e-5
@@ -263,7 +264,7 @@ def test_a_learner_that_crops_is_adopted_and_told_of(tmp_path, photos, capsys):
     assert adopt(tmp_path / "learner.pkl", out, "--trust-pickle", "--data", photos) == 0
     told = capsys.readouterr().out
     assert f"NOTE: the learner resizes otherwise than we do: Resize {SIDE}x{SIDE} crop" in told
-    training = read_spec(out).training
+    training = open_checkpoint(out).spec.training
     assert training["learner_resize_is_ours"] is False
     assert training["own_predictions"]["max_abs_diff"] <= 1e-5  # on its own, cropped tensors
     resize = training["own_resize_beside_ours"]
@@ -273,8 +274,8 @@ def test_a_learner_that_crops_is_adopted_and_told_of(tmp_path, photos, capsys):
     )
     assert resize["max_abs_diff"] == pytest.approx(np.abs(ours - theirs).max(), abs=1e-5)
     assert resize["max_abs_diff"] > 1e-5
-    threshold = read_spec(out).threshold
-    flips = ((ours >= threshold) != (theirs >= threshold))[:, read_spec(out).positive_index]
+    spec = open_checkpoint(out).spec
+    flips = ((ours >= spec.threshold) != (theirs >= spec.threshold))[:, spec.positive_index]
     assert resize["label_flips"] == flips.sum()
 
 
@@ -283,7 +284,7 @@ def test_a_presized_learner_has_the_side_that_its_batches_have(tmp_path, photos)
     learner = learn(photos, tmp_path, dls=dls)
     learner.export("learner.pkl")
     assert adopt(tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle") == 0
-    assert read_spec(tmp_path / "a").side == 48
+    assert open_checkpoint(tmp_path / "a").spec.side == 48
 
 
 def of_rows(photos: Path, **options: object) -> object:
@@ -308,8 +309,8 @@ def test_a_learner_of_a_tables_rows_is_adopted_with_its_transforms(tmp_path, pho
     learner.export("learner.pkl")
     out = tmp_path / "a"
     assert adopt(tmp_path / "learner.pkl", out, "--trust-pickle", "--data", photos) == 0
-    assert read_spec(out).training["learner_resize_is_ours"] is True
-    assert read_spec(out).training["own_predictions"]["max_abs_diff"] <= 1e-5
+    assert open_checkpoint(out).spec.training["learner_resize_is_ours"] is True
+    assert open_checkpoint(out).spec.training["own_predictions"]["max_abs_diff"] <= 1e-5
     assert np.abs(probs_of(out, valid_images(photos)) - wanted).max() <= 1e-5
 
 
@@ -331,7 +332,7 @@ def test_a_learner_whose_transforms_refuse_a_file_needs_a_side_and_is_not_compar
     told = capsys.readouterr().out
     assert "the learner's resize was not compared with ours" in told
     assert "the learner's own predictions: not run" in told
-    training = read_spec(out).training
+    training = open_checkpoint(out).spec.training
     assert training["learner_resize_is_ours"] is None
     assert training["own_predictions"].startswith("not run: ")
 
@@ -344,7 +345,7 @@ def test_three_labels_have_no_positive_one(tmp_path, photos):
     learner.export("learner.pkl")
     out = tmp_path / "a"
     assert adopt(tmp_path / "learner.pkl", out, "--trust-pickle", "--data", root) == 0
-    spec = read_spec(out)
+    spec = open_checkpoint(out).spec
     assert (spec.labels, spec.positive) == (("clear", "opacity", "unclear"), None)
     assert spec.threshold is None
 
@@ -370,9 +371,9 @@ def test_a_learner_of_this_projects_network_is_adopted_as_it_is(tmp_path, photos
     for source, options in ((tmp_path / "learner.pkl", ["--trust-pickle"]), (weights, OF_WEIGHTS)):
         out = tmp_path / source.stem
         assert adopt(source, out, *options) == 0
-        assert read_spec(out).head is None
+        assert open_checkpoint(out).spec.head is None
         assert json.loads((out / SPEC_FILE).read_text())["schema"] == 1
-        written = read_weights(out)
+        written = open_checkpoint(out).weights()
         assert all(torch.equal(written[n], t) for n, t in network.state_dict().items())
 
 
@@ -403,7 +404,7 @@ def test_weights_with_and_without_optimiser_bare_and_safetensors_give_one_checkp
 
 def test_what_weights_do_not_say_is_told_and_imagenets(squeezenet, tmp_path, capsys):
     assert adopt(squeezenet.weights, tmp_path / "a", "--labels", "no,yes", "--side", SIDE) == 0
-    spec = read_spec(tmp_path / "a")
+    spec = open_checkpoint(tmp_path / "a").spec
     assert spec.labels == ("no", "yes")
     assert spec.mean == (0.485, 0.456, 0.406)
     told = capsys.readouterr().out
@@ -446,12 +447,12 @@ def test_heads_of_other_options_are_recognised_by_their_weights(options, head, t
     )
     torch.save(model.state_dict(), tmp_path / "w.pth")
     assert adopt(tmp_path / "w.pth", tmp_path / "a", *OF_WEIGHTS) == 0
-    spec = read_spec(tmp_path / "a")
+    spec = open_checkpoint(tmp_path / "a").spec
     assert spec.head == head
     pixels = torch.randn(2, 3, SIDE, SIDE)
     with torch.no_grad():
         wanted = model(pixels)
-        found = load_network(tmp_path / "a", spec)(pixels)
+        found = load_network(open_checkpoint(tmp_path / "a"))(pixels)
     assert torch.allclose(found, wanted, atol=1e-5 * wanted.abs().max().item())
 
 
@@ -466,7 +467,7 @@ def test_fastai_1_gave_its_dense_layers_a_bias(tmp_path):
     assert adopt(tmp_path / "w.pth", tmp_path / "a", *OF_WEIGHTS) == 0
     pixels = torch.randn(2, 3, SIDE, SIDE)
     with torch.no_grad():
-        found = load_network(tmp_path / "a", read_spec(tmp_path / "a"))(pixels)
+        found = load_network(open_checkpoint(tmp_path / "a"))(pixels)
         assert torch.allclose(found, model(pixels), atol=1e-4)
 
 
@@ -477,7 +478,7 @@ def test_weights_in_half_precision_are_adopted(squeezenet, tmp_path):
     }
     torch.save(half, tmp_path / "half.pth")
     assert adopt(tmp_path / "half.pth", tmp_path / "a", *OF_WEIGHTS) == 0
-    assert {t.dtype for t in read_weights(tmp_path / "a").values()} == {torch.float32}
+    assert {t.dtype for t in open_checkpoint(tmp_path / "a").weights().values()} == {torch.float32}
 
 
 # --- what is refused
@@ -703,7 +704,7 @@ def test_an_existing_checkpoint_is_replaced_only_when_asked(squeezenet, tmp_path
     assert "give --overwrite" in capsys.readouterr().err
     assert (out / SPEC_FILE).read_bytes() == before
     assert adopt(squeezenet.weights, out, *OF_WEIGHTS, "--threshold", 0.7, "--overwrite") == 0
-    assert read_spec(out).threshold == 0.7
+    assert open_checkpoint(out).spec.threshold == 0.7
 
 
 def test_the_same_file_gives_the_same_bytes(squeezenet, tmp_path):

@@ -10,8 +10,8 @@ from fastai.layers import AdaptiveConcatPool2d, Flatten
 from fastai.vision.learner import create_head
 
 from pipeline.adopt.head_folding import fold_head
-from pipeline.checkpoint import Head
 from pipeline.errors import BadInput
+from pipeline.model_spec import Head
 from pipeline.models.networks import PooledNetwork
 
 FEATURES, CLASSES = 8, 3

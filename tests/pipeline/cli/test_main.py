@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.checkpoint import RELEASED, checkpoint_sha256
+from pipeline.checkpoint import RELEASED, open_checkpoint
 from pipeline.cli import main as cli
 from pipeline.compress.recipes import PRECISIONS
 from pipeline.config import PRESETS, TrainConfig
@@ -219,7 +219,7 @@ def test_show_prints_what_the_checkpoint_says(checkpoint, capsys):
     assert "tiny 1.2.3: squeezenet1_1, 64 x 64 px RGB" in out
     assert "labels: covid19, non_covid19; positive: covid19 from 0.4 on" in out
     assert "auroc                0.900  (95 % interval 0.800 to 0.950)" in out
-    assert checkpoint_sha256(checkpoint) in out
+    assert open_checkpoint(checkpoint).sha256 in out
     assert "never use it for diagnosis" in out
 
 
@@ -385,8 +385,8 @@ def test_a_whole_compression_from_the_command_line(checkpoint, image_folder, tmp
 
     assert cli.main(["show", str(folder / "int8")]) == 0
     out = capsys.readouterr().out
-    assert f"compressed to int8 from {checkpoint_sha256(checkpoint)}" in out
-    assert checkpoint_sha256(folder / "int8") in out
+    assert f"compressed to int8 from {open_checkpoint(checkpoint).sha256}" in out
+    assert open_checkpoint(folder / "int8").sha256 in out
 
     assert cli.main(command) == 2
     assert "int8 exists; give --overwrite to compress again" in capsys.readouterr().err

@@ -16,10 +16,8 @@ from pipeline import errors
 from pipeline.checkpoint import (
     SPEC_FILE,
     WEIGHTS_FILE,
-    checkpoint_sha256,
-    read_grids,
-    read_spec,
-    read_weights,
+    Checkpoint,
+    open_checkpoint,
     write_checkpoint,
 )
 from pipeline.compress import compress as compress_module
@@ -107,10 +105,10 @@ def validation(data: Path, mean: Any, std: Any) -> tuple[np.ndarray, torch.Tenso
 
 def answers(folder: Path, data: Path) -> tuple[np.ndarray, np.ndarray]:
     """Truth and probabilities of a checkpoint as it is read back, int8 with its activations."""
-    spec = read_spec(folder)
-    network = load_network(folder, spec)
+    checkpoint = open_checkpoint(folder)
+    spec, network = checkpoint.spec, load_network(checkpoint)
     if spec.compression is not None and spec.compression.activations:
-        network = int8_twin(network, spec.compression.activations, read_grids(folder))
+        network = int8_twin(network, spec.compression.activations, checkpoint.grids())
     truth, pixels = validation(data, spec.mean, spec.std)
     with torch.no_grad():
         return truth, network(pixels).softmax(1).numpy()
@@ -142,11 +140,11 @@ def test_nothing_is_written_beside_the_checkpoint(parent, data):
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_compressed_checkpoint_says_where_it_came_from(compressed, trained, precision):
-    spec, parent = read_spec(compressed[precision]), read_spec(trained)
+    spec, parent = open_checkpoint(compressed[precision]).spec, open_checkpoint(trained).spec
     assert json.loads((compressed[precision] / SPEC_FILE).read_text())["schema"] == 2
     assert spec.compression is not None
     assert spec.compression.precision == precision
-    assert spec.compression.parent_sha256 == checkpoint_sha256(trained)
+    assert spec.compression.parent_sha256 == open_checkpoint(trained).sha256
     unchanged = ("name", "version", "architecture", "labels", "positive", "threshold", "side")
     for name in (*unchanged, "mean", "std", "resize", "intended_use", "data"):
         assert getattr(spec, name) == getattr(parent, name), name
@@ -160,7 +158,8 @@ def test_a_compressed_checkpoint_says_where_it_came_from(compressed, trained, pr
 def test_every_weight_lies_on_a_grid_of_the_levels_that_its_precision_gives_it(
     compressed, precision
 ):
-    spec, grids = read_spec(compressed[precision]), read_grids(compressed[precision])
+    checkpoint = open_checkpoint(compressed[precision])
+    spec, grids = checkpoint.spec, checkpoint.grids()
     network, recipe = build_network(spec.architecture, 2), PRECISIONS[precision]
     assert spec.compression is not None
     assert grids.keys() == {f"{name}.weight" for name in weighted_layers(network)}
@@ -174,13 +173,13 @@ def test_every_weight_lies_on_a_grid_of_the_levels_that_its_precision_gives_it(
         for name, grid in grids.items():
             small = grid.codes.size < least
             assert grid.levels == (SMALL_LEVELS if small else recipe.levels), name
-    for name, tensor in read_weights(compressed[precision]).items():
+    for name, tensor in open_checkpoint(compressed[precision]).weights().items():
         if name not in grids:
             assert torch.equal(tensor, tensor.half().float()), name  # biases, in fp16's numbers
 
 
 def test_activations_are_in_the_int8_checkpoint_and_in_no_other(compressed):
-    count = {p: len(read_spec(f).compression.activations) for p, f in compressed.items()}
+    count = {p: len(open_checkpoint(f).spec.compression.activations) for p, f in compressed.items()}
     assert count["int8"] > 10
     assert (count["w4"], count["w3"]) == (0, 0)
 
@@ -189,7 +188,7 @@ def test_activations_are_in_the_int8_checkpoint_and_in_no_other(compressed):
 def test_figures_and_comparison_are_those_of_the_checkpoint_as_it_is_read_back(
     compressed, trained, data, precision
 ):
-    spec = read_spec(compressed[precision])
+    spec = open_checkpoint(compressed[precision]).spec
     truth, probs = answers(compressed[precision], data)
     _, parent_probs = answers(trained, data)
     figures = metrics.evaluate(truth, probs, spec.positive_index, spec.threshold, resamples=2)
@@ -201,7 +200,7 @@ def test_figures_and_comparison_are_those_of_the_checkpoint_as_it_is_read_back(
     comparison = spec.compression.comparison
     assert comparison["images"] == len(truth) == 12
     assert comparison["auroc"] == pytest.approx(figures["auroc"].value)
-    parent = read_spec(trained)
+    parent = open_checkpoint(trained).spec
     assert comparison["parent_auroc"] == pytest.approx(parent.metrics["auroc"]["value"])
     assert comparison["parent_recall"] == pytest.approx(parent.metrics["recall"]["value"])
     difference = np.abs(probs - parent_probs).max(axis=1)
@@ -216,7 +215,7 @@ def test_figures_and_comparison_are_those_of_the_checkpoint_as_it_is_read_back(
 
 def test_fewer_bits_of_the_weights_are_further_from_the_parent(rounded):
     distance = {
-        precision: read_spec(folder).compression.comparison["mean_abs_diff"]
+        precision: open_checkpoint(folder).spec.compression.comparison["mean_abs_diff"]
         for precision, folder in rounded.items()
     }
     assert distance["w4"] < distance["w3"]  # int8 rounds activations too: another distance
@@ -232,7 +231,7 @@ def test_each_precision_is_told_in_a_line_with_what_keeps_it_from_being_publishe
     compress(parent, data, ["w4"], changes=ROUNDED)
     out = capsys.readouterr().out
     assert "note:" not in out
-    comparison = read_spec(parent / "w4").compression.comparison
+    comparison = open_checkpoint(parent / "w4").spec.compression.comparison
     told = f"{comparison['label_flips']} of 12 labels flip, AUROC {comparison['auroc']:.4f}"
     assert f"{parent / 'w4'}: {told}" in out
     assert comparison["broken_limits"] == ["it has a cold"]
@@ -246,7 +245,9 @@ def test_other_images_than_those_of_the_training_are_used_with_a_note(parent, tm
             write_images(other / split, label, 4, seed=7)
     compress(parent, other, ["w4"], changes=ROUNDED)
     assert "note: these are not the very images" in capsys.readouterr().out
-    assert read_spec(parent / "w4").data["fingerprint"] == read_dataset(other).fingerprint()
+    assert (
+        open_checkpoint(parent / "w4").spec.data["fingerprint"] == read_dataset(other).fingerprint()
+    )
 
 
 # --- reproducible
@@ -263,7 +264,7 @@ def test_the_same_seed_gives_the_same_bytes(compressed, parent, data):
 
 def test_another_seed_gives_other_codes(compressed, parent, data):
     compress(parent, data, ["w3"], changes={**TUNED, "seed": 3})
-    first, other = read_grids(compressed["w3"]), read_grids(parent / "w3")
+    first, other = open_checkpoint(compressed["w3"]).grids(), open_checkpoint(parent / "w3").grids()
     assert any(not np.array_equal(first[name].codes, other[name].codes) for name in first)
 
 
@@ -276,8 +277,8 @@ def test_a_folder_without_a_split_is_split_as_it_was_for_the_training(tmp_path, 
     capsys.readouterr()
     compress(parent, flat, ["int8"], changes={**ROUNDED, "seed": 0})
     assert "note:" not in capsys.readouterr().out  # the fingerprint knows the split
-    spec = read_spec(parent / "int8")
-    assert spec.data == read_spec(parent).data
+    spec = open_checkpoint(parent / "int8").spec
+    assert spec.data == open_checkpoint(parent).spec.data
     assert spec.data["split"] == "at random by image, 1 of 2 valid, seed 5"
 
 
@@ -289,7 +290,7 @@ def test_without_data_the_phantoms_of_the_trainings_seed_are_used(tmp_path, monk
     out = capsys.readouterr().out
     assert "drawing" not in out
     assert "note:" not in out
-    assert read_spec(parent / "int8").data == read_spec(parent).data
+    assert open_checkpoint(parent / "int8").spec.data == open_checkpoint(parent).spec.data
 
 
 # --- recipes
@@ -301,12 +302,18 @@ def test_without_epochs_weights_are_rounded_and_nothing_is_fine_tuned(parent, da
         lambda *_: pytest.fail("fine-tuning began"),
     )
     compress(parent, data, ["w4"], changes=ROUNDED)
-    assert read_spec(parent / "w4").training["compression"]["epochs"] == 0
-    assert {grid.levels for grid in read_grids(parent / "w4").values()} == {7, SMALL_LEVELS}
+    assert open_checkpoint(parent / "w4").spec.training["compression"]["epochs"] == 0
+    assert {grid.levels for grid in open_checkpoint(parent / "w4").grids().values()} == {
+        7,
+        SMALL_LEVELS,
+    }
 
 
 def test_with_epochs_the_codes_are_other_ones(compressed, rounded):
-    before, after = read_grids(rounded["w4"]), read_grids(compressed["w4"])
+    before, after = (
+        open_checkpoint(rounded["w4"]).grids(),
+        open_checkpoint(compressed["w4"]).grids(),
+    )
     assert any(not np.array_equal(before[name].codes, after[name].codes) for name in before)
 
 
@@ -364,7 +371,7 @@ def test_three_labels_are_compressed_without_a_positive_one(tmp_path):
     spec = make_spec(labels=labels, positive=None, threshold=None)
     parent = write_network(tmp_path / "model", spec)
     compress(parent, tmp_path / "xrays", ["int8"], changes=ROUNDED)
-    found = read_spec(parent / "int8")
+    found = open_checkpoint(parent / "int8").spec
     assert found.metrics.keys() == {"accuracy", "auroc", "recall"}
     assert found.compression is not None
     assert found.compression.comparison["images"] == 12
@@ -407,7 +414,7 @@ def test_an_existing_precision_is_refused_without_overwrite(compressed, data, tm
         compress(parent, data, ["w4"], changes=ROUNDED)
     assert tree(parent) == before
     compress(parent, data, ["w4"], changes=ROUNDED, overwrite=True)
-    assert read_spec(parent / "w4").training["compression"]["epochs"] == 0
+    assert open_checkpoint(parent / "w4").spec.training["compression"]["epochs"] == 0
     others = {name: content for name, content in before.items() if not name.startswith("w4/")}
     assert {n: c for n, c in tree(parent).items() if not n.startswith("w4/")} == others
 
@@ -416,13 +423,13 @@ def interrupt_second(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first precision is written whole, the second stops between its two files."""
     calls = []
 
-    def write(folder: Path, spec: Any, weights: Mapping[str, Any], grids: Any) -> str:
+    def write(folder: Path, spec: Any, weights: Mapping[str, Any], grids: Any) -> Checkpoint:
         calls.append(folder)
-        identity = write_checkpoint(folder, spec, weights, grids)
+        written = write_checkpoint(folder, spec, weights, grids)
         if len(calls) == 2:
             (folder / SPEC_FILE).unlink()
             raise KeyboardInterrupt
-        return identity
+        return written
 
     monkeypatch.setattr(compress_module, "write_checkpoint", write)
 
@@ -436,7 +443,7 @@ def test_an_interrupted_run_leaves_what_was_finished_and_nothing_half_written(
     assert sorted(p.name for p in parent.iterdir()) == sorted(
         ["int8", *(p.name for p in trained.iterdir())]
     )
-    assert len(read_grids(parent / "int8")) == 26
+    assert len(open_checkpoint(parent / "int8").grids()) == 26
 
 
 def test_an_interrupted_run_leaves_the_old_precision(compressed, data, tmp_path, monkeypatch):

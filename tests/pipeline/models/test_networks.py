@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torchvision.models import get_model, squeezenet1_1
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from pipeline.checkpoint import Head, read_spec, write_checkpoint
+from pipeline.checkpoint import open_checkpoint, write_checkpoint
 from pipeline.errors import BadInput
+from pipeline.model_spec import Head
 from pipeline.models.networks import BODIES, NETWORKS, build_network, load_network
 from tests.conftest import SIDE, make_spec, write_network
 
@@ -131,19 +134,20 @@ def test_an_unknown_architecture_is_refused_with_the_known_ones():
 
 
 def test_an_unknown_architecture_of_a_checkpoint_is_refused(checkpoint):
+    opened = open_checkpoint(checkpoint)
     with pytest.raises(BadInput, match="unknown architecture"):
-        load_network(checkpoint, make_spec(architecture="resnet9000"))
+        load_network(replace(opened, spec=make_spec(architecture="resnet9000")))
 
 
 def test_a_loaded_network_answers_as_the_one_that_was_written(tmp_path):
     folder = write_network(tmp_path / "c", make_spec(), seed=3)
-    loaded = load_network(folder, read_spec(folder))
+    loaded = load_network(open_checkpoint(folder))
     assert not loaded.training
     state = loaded.state_dict()
     with torch.no_grad():
         logits = loaded(torch.zeros(1, 3, SIDE, SIDE))
     assert torch.allclose(logits, torch.zeros(1, 2), atol=1e-4)  # centred so by write_network
-    other = load_network(write_network(tmp_path / "d", make_spec(), seed=4), make_spec())
+    other = load_network(open_checkpoint(write_network(tmp_path / "d", make_spec(), seed=4)))
     assert not torch.equal(state["body.0.weight"], other.state_dict()["body.0.weight"])
 
 
@@ -181,9 +185,10 @@ def test_a_pooled_network_is_loaded_with_the_head_that_its_checkpoint_states(tmp
     spec = make_spec(head=Head("concat_pool", (16, 5)))
     network = build_network(spec.architecture, 2, spec.head).eval()
     write_checkpoint(tmp_path, spec, network.state_dict())
-    loaded = load_network(tmp_path, read_spec(tmp_path))
+    opened = open_checkpoint(tmp_path)
+    loaded = load_network(opened)
     pixels = torch.randn(2, 3, SIDE, SIDE)
     with torch.no_grad():
         assert torch.equal(loaded(pixels), network(pixels))
     with pytest.raises(BadInput, match="do not fit squeezenet1_1 with 2 labels"):
-        load_network(tmp_path, make_spec(head=Head("concat_pool", (16, 6))))
+        load_network(replace(opened, spec=make_spec(head=Head("concat_pool", (16, 6)))))

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from pipeline.checkpoint import RELEASED, checkpoint_sha256, write_checkpoint
+from pipeline.checkpoint import RELEASED, open_checkpoint, write_checkpoint
 from pipeline.data.dataset import Dataset, read_dataset
 from pipeline.errors import BadInput, MissingDependency
 from pipeline.models import networks
@@ -251,7 +251,7 @@ def test_the_report_is_three_files_that_agree(model, stamped, tmp_path, monkeypa
     text = (out / "shortcuts.json").read_text()
     document = json.loads(text)
     assert text == json.dumps(document, indent=2, sort_keys=True) + "\n"
-    assert document["checkpoint_sha256"] == checkpoint_sha256(model)
+    assert document["checkpoint_sha256"] == open_checkpoint(model).sha256
     assert document["same_images"] is True
     source = document["probes"][0]["auroc"]
     assert source["value"] == pytest.approx(found.probes[0].auroc.value)

@@ -10,10 +10,10 @@ import torch
 from matplotlib.container import BarContainer
 from PIL import Image
 
-from pipeline.checkpoint import INTENDED_USE
 from pipeline.config import TrainConfig
 from pipeline.data.dataset import read_dataset
 from pipeline.images import read_image
+from pipeline.model_spec import INTENDED_USE
 from pipeline.study import figures as study_figures
 from pipeline.study.figures import Answers
 from tests.conftest import LABELS

@@ -9,7 +9,7 @@ from statistics import stdev
 import jsonschema
 import pytest
 
-from pipeline.checkpoint import INTENDED_USE
+from pipeline.model_spec import INTENDED_USE
 from pipeline.study.protocols import Ruling
 from pipeline.study.report import SCHEMA_FILE, print_report, to_csv, to_markdown, write_report
 from pipeline.study.summary import Outcome, failed

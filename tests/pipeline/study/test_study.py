@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from pipeline import errors
-from pipeline.checkpoint import checkpoint_sha256, read_spec
+from pipeline.checkpoint import open_checkpoint
 from pipeline.cli import main as cli
 from pipeline.config import TrainConfig
 from pipeline.data.dataset import read_dataset
@@ -142,9 +142,10 @@ def test_a_trial_says_what_its_checkpoint_decides_by_its_own_threshold(
 def test_every_trial_is_a_checkpoint_that_answers_as_its_predictions_say(whole, data):
     for name in NAMES:
         folder = whole / "trials" / name
-        spec = read_spec(folder)
+        checkpoint = open_checkpoint(folder)
+        spec = checkpoint.spec
         assert spec.name == name.replace("-", "_").replace("1_1_", "1_1_xrays_")
-        network = load_network(folder, spec)
+        network = load_network(checkpoint)
         first = rows(folder / "predictions.csv")[0]
         from pipeline.images import read_image
 
@@ -157,7 +158,7 @@ def test_every_trial_is_a_checkpoint_that_answers_as_its_predictions_say(whole, 
 
 
 def test_the_protocols_differ_in_their_images(whole):
-    paper, strict = (read_spec(whole / "trials" / name).data for name in NAMES)
+    paper, strict = (open_checkpoint(whole / "trials" / name).spec.data for name in NAMES)
     assert paper["images"]["train"] == {"covid19": 15, "non_covid19": 11}
     assert sum(sum(counts.values()) for counts in paper["images"].values()) == 35
     assert sum(sum(counts.values()) for counts in strict["images"].values()) == 40
@@ -182,7 +183,7 @@ def test_a_trial_tells_its_epochs_times_and_batches(whole):
     assert its["initial_weights"] == "random, as asked for"
     assert its["imagenet"] is False
     assert its["device"] == "cpu"
-    assert its["checkpoint_sha256"] == checkpoint_sha256(whole / "trials" / NAMES[0])
+    assert its["checkpoint_sha256"] == open_checkpoint(whole / "trials" / NAMES[0]).sha256
 
 
 def test_figures_of_both_stages_are_those_of_their_predictions(whole, data):
@@ -270,7 +271,7 @@ def test_a_changed_recipe_trains_again_and_says_why(out, data, trained, capsys):
     run_study(replace(STUDY, config=replace(RECIPE, finetune_lr=0.005)), data, out)
     assert trained == NAMES
     assert f"{NAMES[0]}: trained again: finetune_lr was 0.001, is 0.005" in capsys.readouterr().out
-    assert read_spec(out / "trials" / NAMES[0]).training["finetune_lr"] == 0.005
+    assert open_checkpoint(out / "trials" / NAMES[0]).spec.training["finetune_lr"] == 0.005
 
 
 @pytest.mark.usefixtures("no_pictures")

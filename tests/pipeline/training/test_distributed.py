@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from pipeline.checkpoint import read_spec, read_weights
+from pipeline.checkpoint import open_checkpoint
 from pipeline.data.dataset import read_dataset
 from pipeline.errors import BadInput, MissingDependency
 from pipeline.models.networks import load_network
@@ -223,15 +223,15 @@ def test_a_whole_training_by_two_processes_is_told_and_written_once(tmp_path):
     assert sorted(path.name for path in outs[0].parent.iterdir()) == ["again", "first"]
     assert sorted(path.name for path in outs[0].iterdir()) == FILES
     predictions = rows(outs[0] / "predictions.csv")
-    spec, valid = read_spec(outs[0]), read_dataset(tmp_path / "x").valid
+    spec, valid = open_checkpoint(outs[0]).spec, read_dataset(tmp_path / "x").valid
     assert [row["file"] for row in predictions] == [sample.file for sample in valid]
     probs = [[float(row[label]) for label in spec.labels] for row in predictions]
-    answers = read_out(load_network(outs[0], spec), valid, spec).probs
+    answers = read_out(load_network(open_checkpoint(outs[0])), valid, spec).probs
     assert probs == pytest.approx(answers, abs=1e-5)
     assert len(rows(outs[0] / "history.csv")) == 2
-    first, again = (read_weights(out) for out in outs)
+    first, again = (open_checkpoint(out).weights() for out in outs)
     assert all(bool((first[name] == again[name]).all()) for name in first)  # the seed is in charge
-    assert spec.metrics == read_spec(outs[1]).metrics
+    assert spec.metrics == open_checkpoint(outs[1]).spec.metrics
 
 
 @needs_accelerate

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.checkpoint import RELEASED, read_spec
+from pipeline.checkpoint import RELEASED, open_checkpoint
 from pipeline.metrics.classification import auroc
 from pipeline.training.record import read_history, read_predictions
 from tests.conftest import make_spec
@@ -37,7 +37,7 @@ def test_answers_are_read_in_the_order_of_the_labels(tmp_path: Path) -> None:
 
 
 def test_the_released_checkpoints_record_gives_its_own_figures() -> None:
-    spec = read_spec(RELEASED)
+    spec = open_checkpoint(RELEASED).spec
     found, _ = read_predictions(RELEASED, spec)
     assert found is not None
     measured = auroc(found.truth, found.probs, spec.positive_index)

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from pipeline import errors
-from pipeline.checkpoint import checkpoint_sha256, read_spec, read_weights
+from pipeline.checkpoint import open_checkpoint
 from pipeline.config import TrainConfig
 from pipeline.data.dataset import read_dataset
 from pipeline.errors import BadInput, MissingDependency
@@ -103,15 +103,16 @@ def test_a_training_writes_its_files_and_nothing_else(trained):
 
 def test_a_training_says_what_its_model_could_score_by(trained, data):
     document = json.loads((trained / "shortcuts.json").read_text())
-    assert document["checkpoint_sha256"] == checkpoint_sha256(trained)
+    assert document["checkpoint_sha256"] == open_checkpoint(trained).sha256
     assert document["same_images"] is True
     assert document["no_sources"].startswith("the data name no source")
     predictions = {row["file"]: row for row in rows(trained / "predictions.csv")}
     assert len(document["tiles"]) == 6
     for tile in document["tiles"]:
-        expected = float(predictions[tile["file"]][read_spec(trained).positive])
+        expected = float(predictions[tile["file"]][open_checkpoint(trained).spec.positive])
         assert tile["prob"] == pytest.approx(expected, abs=1e-5)
-    assert document["auroc"]["value"] == pytest.approx(read_spec(trained).metrics["auroc"]["value"])
+    metrics = open_checkpoint(trained).spec.metrics
+    assert document["auroc"]["value"] == pytest.approx(metrics["auroc"]["value"])
 
 
 def test_shortcuts_are_left_alone_if_not_asked_for(data, tmp_path, capsys):
@@ -145,7 +146,7 @@ def test_a_training_leaves_no_pickle_anywhere(data, tmp_path):
 
 
 def test_the_checkpoint_tells_what_it_was_made_of(trained, data):
-    spec = read_spec(trained)
+    spec = open_checkpoint(trained).spec
     assert (spec.name, spec.version) == ("squeezenet1_1_xrays", "1.2.3")
     assert (spec.architecture, spec.labels, spec.side) == ("squeezenet1_1", LABELS, SIDE)
     assert (spec.mean, spec.std) == (RECIPE.mean, RECIPE.std)
@@ -182,8 +183,8 @@ def test_the_curves_are_a_picture(trained):
 
 
 def test_the_predictions_are_those_of_the_checkpoint_on_the_valid_images(trained, data):
-    spec = read_spec(trained)
-    network = load_network(trained, spec)
+    spec = open_checkpoint(trained).spec
+    network = load_network(open_checkpoint(trained))
     predictions = rows(trained / "predictions.csv")
     assert [row["file"] for row in predictions] == sorted(
         path.relative_to(data).as_posix() for path in (data / "valid").rglob("*.jpg")
@@ -202,7 +203,7 @@ def test_the_predictions_are_those_of_the_checkpoint_on_the_valid_images(trained
 
 
 def test_threshold_and_figures_are_those_of_the_predictions(trained):
-    spec = read_spec(trained)
+    spec = open_checkpoint(trained).spec
     predictions = rows(trained / "predictions.csv")
     truth = np.array([spec.labels.index(row["label"]) for row in predictions])
     probs = np.array([[float(row[label]) for label in spec.labels] for row in predictions])
@@ -238,12 +239,12 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(trained, data, tmp_pat
 
 def test_another_seed_gives_other_weights(trained, data, tmp_path):
     other = train(replace(RECIPE, seed=3), data, tmp_path / "other")
-    assert not same(read_weights(other), read_weights(trained))
+    assert not same(open_checkpoint(other).weights(), open_checkpoint(trained).weights())
 
 
 def test_the_frozen_stage_teaches_the_head_and_leaves_the_body(data, tmp_path):
     frozen = replace(RECIPE, finetune_epochs=0)
-    weights = read_weights(train(frozen, data, tmp_path / "frozen"))
+    weights = open_checkpoint(train(frozen, data, tmp_path / "frozen")).weights()
     start = before_training(RECIPE.seed)
     assert same(body(weights), body(start))
     assert not torch.equal(weights["head.1.weight"], start["head.1.weight"])
@@ -252,7 +253,7 @@ def test_the_frozen_stage_teaches_the_head_and_leaves_the_body(data, tmp_path):
 @pytest.mark.parametrize("frozen_epochs", [0, 1])
 def test_the_second_stage_changes_every_tensor(data, tmp_path, frozen_epochs):
     tuned = replace(RECIPE, frozen_epochs=frozen_epochs)
-    weights = read_weights(train(tuned, data, tmp_path / "tuned"))
+    weights = open_checkpoint(train(tuned, data, tmp_path / "tuned")).weights()
     start = before_training(RECIPE.seed)
     assert [name for name in start if torch.equal(weights[name], start[name])] == []
     assert rows(tmp_path / "tuned" / "history.csv")[-1]["stage"] == "fine-tuned"
@@ -268,7 +269,7 @@ def test_an_existing_folder_is_refused_without_overwrite(data, trained, tmp_path
         train(RECIPE, data, out)
     assert (out / "checkpoint.json").read_bytes() == (trained / "checkpoint.json").read_bytes()
     train(RECIPE, data, out, overwrite=True, model_version="9.9.9")
-    assert read_spec(out).version == "9.9.9"
+    assert open_checkpoint(out).spec.version == "9.9.9"
     assert sorted(path.name for path in out.iterdir()) == OWN_FILES
 
 
@@ -398,23 +399,25 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
     ],
 )
 def test_the_positive_label_is_the_rarer_one(make_folder, tmp_path, counts, positive):
-    spec = read_spec(train(RECIPE, make_folder(**counts), tmp_path / "out"))
+    spec = open_checkpoint(train(RECIPE, make_folder(**counts), tmp_path / "out")).spec
     assert spec.positive == positive
     assert 0 < spec.threshold < 1
 
 
 @pytest.mark.usefixtures("quick_fit")
 def test_the_positive_label_can_be_chosen(make_folder, tmp_path):
-    spec = read_spec(train(RECIPE, make_folder(a=3, b=5), tmp_path / "out", positive="b"))
+    spec = open_checkpoint(
+        train(RECIPE, make_folder(a=3, b=5), tmp_path / "out", positive="b")
+    ).spec
     assert spec.positive == "b"
 
 
 def test_three_labels_are_trained_without_a_positive_one(make_folder, tmp_path):
-    spec = read_spec(train(RECIPE, make_folder(a=4, b=4, covid19=4), tmp_path / "out"))
+    spec = open_checkpoint(train(RECIPE, make_folder(a=4, b=4, covid19=4), tmp_path / "out")).spec
     assert spec.labels == ("a", "b", "covid19")
     assert (spec.positive, spec.threshold) == (None, None)
     assert spec.metrics.keys() == {"accuracy", "auroc", "calibration_error", "recall"}
-    assert len(read_weights(tmp_path / "out")["head.1.bias"]) == 3
+    assert len(open_checkpoint(tmp_path / "out").weights()["head.1.bias"]) == 3
     for row in rows(tmp_path / "out" / "predictions.csv"):
         assert sum(float(row[label]) for label in spec.labels) == pytest.approx(1, abs=1e-5)
 
@@ -432,14 +435,14 @@ def test_a_positive_label_of_three_is_refused(make_folder, tmp_path):
 def test_without_data_phantoms_are_drawn_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("pipeline.data.sources.PHANTOMS", (6, 4))
     recipe = replace(RECIPE, seed=5)
-    spec = read_spec(train(recipe, None, tmp_path / "out"))
+    spec = open_checkpoint(train(recipe, None, tmp_path / "out")).spec
     assert spec.labels == ("synthetic_clear", "synthetic_opacities")
     assert spec.data["images"]["train"] == dict.fromkeys(spec.labels, 3)
     assert "drawing 10 synthetic X-ray phantoms" in capsys.readouterr().out
     drawn = sorted(Path("build/phantoms").rglob("*.png"))
     assert len(drawn) == 10
 
-    again = read_spec(train(recipe, None, tmp_path / "again"))
+    again = open_checkpoint(train(recipe, None, tmp_path / "again")).spec
     assert "drawing" not in capsys.readouterr().out
     assert again.data == spec.data
 
@@ -448,7 +451,7 @@ def test_the_seed_and_the_share_reach_the_split(tmp_path, quick_fit):
     write_images(tmp_path / "flat", "covid19", 8)
     write_images(tmp_path / "flat", "non_covid19", 8)
     recipe = replace(RECIPE, seed=5, valid_fraction=0.5)
-    spec = read_spec(train(recipe, tmp_path / "flat", tmp_path / "out"))
+    spec = open_checkpoint(train(recipe, tmp_path / "flat", tmp_path / "out")).spec
     assert spec.data["split"] == "at random by image, 1 of 2 valid, seed 5"
     assert spec.data["images"]["valid"] == dict.fromkeys(LABELS, 4)
     assert quick_fit == [recipe]
@@ -466,7 +469,7 @@ def test_the_intervals_are_drawn_by_patient_where_the_table_names_them(tmp_path)
             lines.append(f"{label}/{label}-{i:03}.jpg,{label},{split},{patient}")
             patients += [patient] * (split == "valid")
     (root / "t.csv").write_text("\n".join(lines))
-    spec = read_spec(train(RECIPE, root / "t.csv", tmp_path / "out"))
+    spec = open_checkpoint(train(RECIPE, root / "t.csv", tmp_path / "out")).spec
 
     predictions = rows(tmp_path / "out" / "predictions.csv")
     truth = np.array([spec.labels.index(row["label"]) for row in predictions])

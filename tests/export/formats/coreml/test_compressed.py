@@ -30,7 +30,8 @@ from export.images.parity_images import ParityImages
 from export.images.stress_images import hard_images
 from export.parity.check import EVIDENCE_STRUCTURE_TOLERANCE, STRUCTURE_TOLERANCE, check_artifact
 from export.parity.reference import Reference
-from pipeline.checkpoint import ModelSpec, checkpoint_sha256, read_spec
+from pipeline.checkpoint import open_checkpoint
+from pipeline.model_spec import ModelSpec
 from pipeline.quantization_grid import LEAST_SCALE, Grid, short_scale
 from tests.export.conftest import tree
 
@@ -85,8 +86,8 @@ def convert(graph: DeployGraph, spec: ModelSpec, identity: str, precision: str, 
 
 @pytest.fixture(scope="module")
 def plain(checkpoint: Path) -> tuple[DeployGraph, ModelSpec, str]:
-    spec = read_spec(checkpoint)
-    return build_graph(checkpoint, spec), spec, checkpoint_sha256(checkpoint)
+    opened = open_checkpoint(checkpoint)
+    return build_graph(opened), opened.spec, opened.sha256
 
 
 @pytest.fixture(scope="module")

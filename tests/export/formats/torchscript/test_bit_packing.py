@@ -28,8 +28,8 @@ from export.formats.torchscript.bit_packing import (
 from export.formats.torchscript.safe_unpickler import read_pickle
 from export.formats.torchscript.unpack_at_load import PackedLayers
 from export.parity.weights import weight_violations
-from pipeline.checkpoint import ModelSpec
 from pipeline.compress.activation_quantization import calibrate, int8_twin
+from pipeline.model_spec import ModelSpec
 from pipeline.quantization_grid import Grid, short_scale
 from tests.conftest import make_spec
 
