@@ -81,7 +81,7 @@ def test_the_model_cards_figures_are_those_of_the_released_weights() -> None:
     images = gather_images(spec, XRAYS / "metadata.csv", limit=1000)
     probs = reference_probs(build_graph(checkpoint), images.pixels)[: len(dataset.valid)]
     truth = np.array([spec.labels.index(sample.label) for sample in dataset.valid])
-    patients = [sample.patient or sample.file for sample in dataset.valid]
+    patients = [sample.patient_or_file for sample in dataset.valid]
     figures = evaluate(truth, probs, spec.positive_index, spec.threshold, patients)
     for name, figure in figures.items():
         assert figure.value == pytest.approx(spec.metrics[name]["value"], abs=1e-3)

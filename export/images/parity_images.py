@@ -79,7 +79,7 @@ def gather_images(spec: ModelSpec, data: Path | None, limit: int) -> ParityImage
         pixels=np.stack(list(every.values())),
         source=f"{len(named)} {source}, {len(golden)} golden and {len(hard)} hard images",
         truth=tuple(spec.labels.index(sample.label) for sample in samples),
-        patients=tuple(sample.patient or sample.file for sample in samples),
+        patients=tuple(sample.patient_or_file for sample in samples),
     )
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 from PIL import Image, ImageOps
 
+from pipeline.data.resize_filters import plain_bilinear
 from pipeline.images import squish, to_rgb, upright
 
 if TYPE_CHECKING:
@@ -105,17 +106,6 @@ def taken_sideways(image: Image.Image) -> Image.Image:
     return turned
 
 
-def _plain_bilinear(image: Image.Image, side: int) -> Pixels:
-    """Four neighbours at most, however far the image shrinks; samples at half-pixel centres."""
-    import torch
-    from torch.nn.functional import interpolate
-
-    rows = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].to(torch.float32)
-    small = interpolate(rows, (side, side), mode="bilinear", align_corners=False, antialias=False)
-    pixels: Pixels = small[0].permute(1, 2, 0).round().to(torch.uint8).numpy()
-    return pixels
-
-
 def _resized_by(method: Image.Resampling) -> Callable[[Image.Image, int], Pixels]:
     return lambda image, side: np.asarray(image.resize((side, side), method), dtype=np.uint8)
 
@@ -176,7 +166,7 @@ MISTAKES: Final = (
         "bilinear without antialiasing",
         "Android Bitmap.createScaledBitmap(filter = true), OpenCV INTER_LINEAR",
         f"{_BITMAP}; https://github.com/opencv/opencv/issues/25620",
-        _plain_bilinear,
+        plain_bilinear,
     ),
     Mistake(
         "nearest",

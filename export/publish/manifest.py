@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from export.publish.zipped_size import zipped_bytes
 from pipeline.errors import BadInput
+from pipeline.file_hash import file_sha256
 
 if TYPE_CHECKING:
     from export.formats.base import Description
@@ -30,7 +31,6 @@ MANIFEST_FILE: Final = "manifest.json"
 SUM_FILE: Final = f"{MANIFEST_FILE}.sha256"
 SCHEMA_FILE: Final = Path(__file__).parent / "manifest.schema.json"
 TOOLS: Final = ("coremltools", "numpy", "onnx", "onnxruntime", "onnxsim", "torch", "torchvision")
-BLOCK_BYTES: Final = 1 << 20
 # What the app should set in its runtime; everything else at its default.
 SESSIONS: Final[Mapping[str, Mapping[str, str | int]]] = {
     "onnx": {"intra_op_num_threads": 2, "graph_optimization_level": "ORT_ENABLE_ALL"},
@@ -156,15 +156,6 @@ def file_entries(folder: Path, artifact: str) -> list[FileEntry]:
         FileEntry(file.relative_to(folder).as_posix(), file.stat().st_size, file_sha256(file))
         for file in files
     ]
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, read in blocks."""
-    digest = hashlib.sha256()
-    with path.open("rb") as content:
-        while block := content.read(BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def tool_versions() -> dict[str, str]:

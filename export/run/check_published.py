@@ -19,12 +19,13 @@ from export.golden.replay import published_faults
 from export.parity.check import ParityResult, check_artifact, check_outputs
 from export.parity.quality_gate import promote
 from export.publish.assets import FOLDERS, LABELS_FILE, README_FILE
-from export.publish.manifest import MANIFEST_FILE, SUM_FILE, file_sha256, read_manifest
+from export.publish.manifest import MANIFEST_FILE, SUM_FILE, read_manifest
 from export.report.document import Row
 from export.runtimes.runners import foreign_runner
 from export.verify import FOLDERS_OF_BUILDS
 from pipeline.checkpoint import open_checkpoint
 from pipeline.errors import BadInput
+from pipeline.file_hash import file_sha256
 
 if TYPE_CHECKING:
     from export.parity.reference import References

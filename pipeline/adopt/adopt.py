@@ -55,10 +55,10 @@ def adopt(request: Adoption) -> Path | None:
     """
     require("fastai", "sklearn", what="adopting a learner")
     from pipeline.adopt.fastai_network import adopted_network
-    from pipeline.adopt.learner_file import file_sha256
+    from pipeline.adopt.learner_file import learner_sha256
 
     check_request(request)
-    sha256 = file_sha256(request.source)
+    sha256 = learner_sha256(request.source)
     original = open_original(request)
     name = request.name or f"{original.architecture}_{_identifier(request.source.stem)}"
     out = request.out or Path("build") / "checkpoints" / name
@@ -211,7 +211,7 @@ def _measure(
     own = own_pipeline(spec, original, network, paths, probs)
     if own is None:
         return None
-    patients = [sample.patient or sample.file for sample in dataset.valid]
+    patients = [sample.patient_or_file for sample in dataset.valid]
     figures = evaluate(truth, probs, spec.positive_index, spec.threshold, patients)
     return replace(
         spec,

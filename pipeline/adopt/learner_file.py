@@ -7,7 +7,6 @@ somebody who says that its source is trusted.
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from pipeline.errors import BadInput
+from pipeline.file_hash import file_sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,15 +31,14 @@ def is_learner(path: Path) -> bool:
     return path.suffix in LEARNER_SUFFIXES
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file.
+def learner_sha256(path: Path) -> str:
+    """SHA-256 of a learner's file.
 
     Raises:
         BadInput: it cannot be read.
     """
     try:
-        with path.open("rb") as content:
-            return hashlib.file_digest(content, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}") from error
 

@@ -11,7 +11,7 @@ from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
     from pipeline.config import TrainConfig
-    from pipeline.study.study import Study
+    from pipeline.study.request import Study
 
 DESCRIPTION: Final = """\
 Which topology? Train each of them on the same images in the same way (frozen body, then
@@ -133,7 +133,7 @@ def _study(options: argparse.Namespace, config: TrainConfig) -> Study:
     from pipeline.models.networks import TOPOLOGIES
     from pipeline.study.engine import Engine
     from pipeline.study.protocols import PROTOCOLS
-    from pipeline.study.study import Study
+    from pipeline.study.request import Study
 
     asked = options.topologies
     topologies = TOPOLOGIES if asked is None else _list(asked)

@@ -187,7 +187,7 @@ def _probs(network: nn.Module, batches: Sequence[Tensor]) -> NDArray[np.float32]
 def _truth(spec: ModelSpec, dataset: Dataset) -> tuple[NDArray[np.int64], list[str]]:
     """Classes and patients of the validation images."""
     truth = np.array([spec.labels.index(sample.label) for sample in dataset.valid])
-    return truth, [sample.patient or sample.file for sample in dataset.valid]
+    return truth, [sample.patient_or_file for sample in dataset.valid]
 
 
 def _compare(

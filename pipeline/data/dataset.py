@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.errors import BadInput, require
+from pipeline.file_hash import file_sha256
 from pipeline.images import SUFFIXES, read_image
 
 SPLITS: Final = ("train", "valid")
@@ -33,6 +34,11 @@ class Sample:
     label: str
     patient: str | None = None
     source: str | None = None
+
+    @property
+    def patient_or_file(self) -> str:
+        """What counts as one when images are drawn again: the patient, or the image alone."""
+        return self.patient or self.file
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class Dataset:
         digest = hashlib.sha256()
         for split, samples in (("train", self.train), ("valid", self.valid)):
             for sample in sorted(samples, key=lambda s: s.file):
-                content = hashlib.sha256(sample.path.read_bytes()).hexdigest()
+                content = file_sha256(sample.path)
                 digest.update(f"{split}\t{sample.file}\t{sample.label}\t{content}\n".encode())
         return digest.hexdigest()
 

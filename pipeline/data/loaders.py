@@ -3,8 +3,7 @@
 Per image: the one resize rule (`pipeline.images`). Per batch: pixels to 0..1, augmentation (train
 only), normalisation. Out: float32 (N, 3, side, side) and class indices (N,). Where consistency is
 trained, images are kept in all their versions (`pipeline.data.resize_filters`), and a training
-batch
-holds two of each: (2 N, 3, side, side).
+batch holds two of each: (2 N, 3, side, side).
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def build_loaders(dataset: Dataset, config: TrainConfig) -> Any:
     from fastai.vision.augment import Normalize
 
     from pipeline.data.resize_filters import FILTERS
-    from pipeline.training.consistency import DrawTwo, FirstVersion, Part
+    from pipeline.data.versions import DrawTwo, FirstVersion, Part
 
     mixed = config.consistency > 0
     read, versions = (_read_versions, len(FILTERS)) if mixed else (_read_pixels, 1)

@@ -37,7 +37,16 @@ def resized_versions(path: Path, side: int) -> NDArray[np.uint8]:
     return np.stack([resize(image, side) for resize in FILTERS.values()])
 
 
-def _plain_bilinear(image: Image.Image, side: int) -> NDArray[np.uint8]:
+def plain_bilinear(image: Image.Image, side: int) -> NDArray[np.uint8]:
+    """Four neighbours at most, however far the image shrinks; samples at half-pixel centres.
+
+    Args:
+        image: RGB of any size.
+        side: width and height of what comes out.
+
+    Returns:
+        uint8 (side, side, 3), rounded down.
+    """
     from PIL import Image
 
     # `transform` takes samples where they fall, however far apart; `resize` would antialias.
@@ -73,7 +82,7 @@ def _twice(image: Image.Image, side: int) -> NDArray[np.uint8]:
 
 FILTERS: Final[Mapping[str, Callable[[Image.Image, int], NDArray[np.uint8]]]] = {
     "rule": squish,
-    "plain bilinear": _plain_bilinear,
+    "plain bilinear": plain_bilinear,
     "area": _area,
     "lanczos": _lanczos,
     "nearest": _nearest,

@@ -11,7 +11,6 @@ architecture say, is told at once.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import re
 import socket
@@ -22,6 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
+
+from pipeline.file_hash import file_sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,8 +77,7 @@ def cached_file(url: str) -> Path:
 def _check_hash(path: Path) -> None:
     """Torch.hub looks at the hash of what it downloads, not of what it finds in its cache."""
     wanted = HASH_IN_NAME.search(path.name)
-    with path.open("rb") as content:
-        found = hashlib.file_digest(content, "sha256").hexdigest()
+    found = file_sha256(path)
     if wanted is not None and not found.startswith(wanted[1]):
         raise RuntimeError(
             f"{path} is damaged (its SHA-256 starts with {found[: len(wanted[1])]}); delete it"

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +25,7 @@ from pipeline.data.sources import checkpoint_images
 from pipeline.errors import BadInput, require
 from pipeline.metrics.classification import Interval, evaluate
 from pipeline.shortcuts.evidence_maps import Border, Tile, choose_tiles, measure_border
+from pipeline.shortcuts.findings import Shortcuts, WithinSource
 from pipeline.shortcuts.inference import NO_BODY, NO_MAP, Readout, read_out
 from pipeline.shortcuts.linear_probe import Probe, probe
 
@@ -41,56 +42,6 @@ PAGE_FILE: Final = "shortcuts.md"
 PICTURE_FILE: Final = "evidence.png"
 MOST_IMAGES: Final = 4000  # of a split; of more, so many are drawn: minutes, not hours
 NO_SOURCE: Final = "the data name no source; a table with a column `source` does"
-
-
-@dataclass(frozen=True)
-class WithinSource:
-    """The model's own AUROC on the validation images of one source; None: not run, and why."""
-
-    source: str
-    images: int
-    auroc: Interval | None = None
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class Shortcuts:
-    """What was found.
-
-    Attributes:
-        name, version: of the model.
-        data_name: of the data set.
-        same_images: are these the images that the checkpoint was made of?
-        images: looked at, and there, per split.
-        counts: validation and training images by label and source, ``none`` where it is not named.
-        seed: of every draw.
-        no_sources: why nothing can be said of sources; None: something can.
-        confounding: sentences on where the data themselves keep source and label together.
-        auroc: of the model on all these validation images.
-        within: a source each.
-        probes: of the source and of the label.
-        border: how much evidence lies at the edge; None: the head keeps no map.
-        tiles: the images in the picture.
-        left_out: groups of images that the picture had no room for.
-        no_evidence: why there is no picture; None: there is.
-    """
-
-    name: str
-    version: str
-    data_name: str
-    same_images: bool
-    images: Mapping[str, tuple[int, int]]
-    counts: Mapping[str, Mapping[str, int]]
-    seed: int
-    no_sources: str | None
-    confounding: tuple[str, ...]
-    auroc: Interval
-    within: tuple[WithinSource, ...]
-    probes: tuple[Probe, ...]
-    border: Border | None
-    tiles: tuple[Tile, ...]
-    left_out: tuple[str, ...]
-    no_evidence: str | None
 
 
 def report_shortcuts(
@@ -234,7 +185,7 @@ def _draw(samples: Sequence[Sample], seed: int) -> Sequence[Sample]:
 
 
 def _patients(samples: Sequence[Sample]) -> list[str]:
-    return [sample.patient or sample.file for sample in samples]
+    return [sample.patient_or_file for sample in samples]
 
 
 def _counts(samples: Sequence[Sample]) -> dict[str, dict[str, int]]:

@@ -9,7 +9,7 @@ from pipeline.shortcuts.linear_probe import CHANCE
 
 if TYPE_CHECKING:
     from pipeline.metrics.classification import Interval
-    from pipeline.shortcuts.analysis import Shortcuts
+    from pipeline.shortcuts.findings import Shortcuts
 
 
 def shortcuts_page(found: Shortcuts, picture: str) -> str:

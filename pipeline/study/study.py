@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,16 +23,16 @@ from pipeline.atomic_files import make_folder, write_text
 from pipeline.data.sources import training_images
 from pipeline.errors import BadInput, require
 from pipeline.model_spec import INTENDED_USE
-from pipeline.study.engine import Engine, Lost, run_tasks
+from pipeline.study.engine import Lost, run_tasks
 from pipeline.study.progress import watched
-from pipeline.study.protocols import PROTOCOLS, Ruling, apply_protocol, make_pool, table_of
+from pipeline.study.protocols import Ruling, apply_protocol, make_pool, table_of
 from pipeline.study.report import print_report, write_report
 from pipeline.study.summary import Outcome, summarise
 from pipeline.study.trial import Failure, Trial, read_trial, run_trial, why_again
 
 if TYPE_CHECKING:
-    from pipeline.config import TrainConfig
     from pipeline.study.protocols import Pool
+    from pipeline.study.request import Study
 
 TRIALS: Final = "trials"
 FAILURES: Final = "failures"
@@ -40,56 +40,6 @@ PROGRESS: Final = ".progress"
 OURS: Final = frozenset(
     {TRIALS, FAILURES, PROGRESS, "figures", "comparison.json", "comparison.md", "comparison.csv"}
 )
-
-
-@dataclass(frozen=True)
-class Study:
-    """What is compared, and how.
-
-    Attributes:
-        topologies: keys of `pipeline.models.networks.NETWORKS`.
-        protocols: of `pipeline.study.protocols.PROTOCOLS`.
-        seeds: of split and training, a trial each.
-        config: the recipe of all; its topology and seed are replaced.
-        target_accuracy: on the validation images; when it is first reached is counted.
-        engine: where the trials run.
-        positive: the label that recall speaks of; None: the rarer of two.
-        exclude: see `pipeline.study.protocols.apply_protocol`.
-        name: of the study; None: the data set's.
-        model_version: goes into the checkpoints.
-        again: train everything anew.
-    """
-
-    topologies: tuple[str, ...]
-    protocols: tuple[str, ...]
-    seeds: tuple[int, ...]
-    config: TrainConfig
-    target_accuracy: float = 1.0
-    engine: Engine = field(default_factory=Engine)
-    positive: str | None = None
-    exclude: tuple[str, ...] = ()
-    name: str | None = None
-    model_version: str = "0.0.0"
-    again: bool = False
-
-    def __post_init__(self) -> None:
-        """Raises `BadInput` for what cannot be compared, before any image is read."""
-        from pipeline.models.networks import NETWORKS
-
-        for what, asked, known in (
-            ("--topologies", self.topologies, NETWORKS),
-            ("--protocol", self.protocols, PROTOCOLS),
-        ):
-            unknown = [name for name in asked if name not in known]
-            if unknown or not asked:
-                wrong = f"{unknown[0]!r} is not one" if unknown else "none is asked for"
-                raise BadInput(f"{what}: there are {', '.join(known)}; {wrong}")
-        if not self.seeds:
-            raise BadInput("--seeds: one at least")
-        if not 0 < self.target_accuracy <= 1:
-            raise BadInput(f"--target-accuracy {self.target_accuracy} is not above 0 and up to 1")
-        if self.name is not None and not (self.name.isidentifier() and self.name.isascii()):
-            raise BadInput(f"--name {self.name!r}: letters, digits and underscores, please")
 
 
 def run_study(study: Study, data: Path | None, out: Path | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pipeline.study.trial import FINE_TUNED, FROZEN, loss_variance, reached
 
 if TYPE_CHECKING:
     from pipeline.study.protocols import Pool, Ruling
-    from pipeline.study.study import Study
+    from pipeline.study.request import Study
     from pipeline.study.trial import Trial
 
 SCHEMA: Final = 1

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import hashlib
 import io
 import json
 import traceback
@@ -29,6 +28,7 @@ import numpy as np
 from pipeline.atomic_files import staged_folder, write_text
 from pipeline.config import RECIPE_VERSION
 from pipeline.errors import BadInput, UserError
+from pipeline.file_hash import file_sha256
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -146,7 +146,7 @@ def why_again(trial: Trial) -> str:
     try:
         document = read_trial(trial.folder)
         for name, digest in document["files"].items():
-            if hashlib.sha256((trial.folder / name).read_bytes()).hexdigest() != digest:
+            if file_sha256(trial.folder / name) != digest:
                 return f"{name} is not as the trial left it"
     except (BadInput, OSError) as error:
         return f"what is there is not whole ({error})"
@@ -270,7 +270,7 @@ def _measure(trial: Trial, watch: StageWatch, folder: Path, start: float) -> Non
         "tools": dict(spec.tools),
         "intended_use": spec.intended_use,
         "files": {
-            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            path.name: file_sha256(path)
             for path in sorted(folder.iterdir())
         },
     }  # fmt: skip
@@ -334,7 +334,7 @@ def _figures(
 
     index = None if trial.positive is None else labels.index(trial.positive)
     valid = trial.dataset.valid
-    patients = [sample.patient or sample.file for sample in valid]
+    patients = [sample.patient_or_file for sample in valid]
     figures = evaluate(truth, probs, index, threshold, patients)
     for source in sorted({sample.source for sample in valid if sample.source}):
         rows = np.array([sample.source == source for sample in valid])

@@ -179,7 +179,7 @@ def _describe(
     threshold = None
     if index is not None:
         threshold = round(_threshold(result, index, config), 4)
-    patients = [sample.patient or sample.file for sample in dataset.valid]
+    patients = [sample.patient_or_file for sample in dataset.valid]
     figures = evaluate(result.truth, result.probs, index, threshold, patients)
     # A classifier can score by recognising the hospital. Within one source it cannot.
     for source in sorted({sample.source for sample in dataset.valid if sample.source}):

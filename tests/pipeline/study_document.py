@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.config import TrainConfig
 from pipeline.data.dataset import Dataset, Sample
 from pipeline.study.protocols import Ruling, make_pool
-from pipeline.study.study import Study
+from pipeline.study.request import Study
 from pipeline.study.summary import Outcome, summarise
 from pipeline.study.trial import Trial
 

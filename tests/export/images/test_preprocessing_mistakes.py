@@ -14,6 +14,7 @@ from export.images.preprocessing_mistakes import (
     taken_sideways,
     with_mistakes,
 )
+from pipeline.data.resize_filters import FILTERS
 from pipeline.images import decode, read_image
 
 SIDE = 32
@@ -86,6 +87,10 @@ def test_plain_bilinear_mixes_the_four_nearest_pixels_however_far_the_image_shri
     # Output (5, 7): centre at (5.5 * 3 - 0.5, 7.5 * 4 - 0.5) = (16, 29.5).
     expected = (pixels[16, 29] + pixels[16, 30]) / 2
     assert np.abs(made[5, 7] - expected).max() <= 0.5
+
+
+def test_plain_bilinear_is_the_filter_that_training_makes_networks_indifferent_to() -> None:
+    assert BY_NAME["plain_bilinear"].make is FILTERS["plain bilinear"]
 
 
 def test_area_is_the_mean_of_the_block() -> None:

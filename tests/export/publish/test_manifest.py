@@ -19,7 +19,6 @@ from export.publish.manifest import (
     SESSIONS,
     SUM_FILE,
     file_entries,
-    file_sha256,
     read_manifest,
     write_manifest,
 )
@@ -362,9 +361,3 @@ def test_entries_of_a_folder_are_sorted_and_relative(tmp_path: Path) -> None:
         "x.mlpackage/b.txt",
     ]
     assert [entry.size_bytes for entry in entries] == [7, 7, 5]
-
-
-def test_the_hash_of_a_large_file_is_that_of_its_whole_content(tmp_path: Path) -> None:
-    content = bytes(range(256)) * 10_000  # more than two blocks
-    (tmp_path / "x").write_bytes(content)
-    assert file_sha256(tmp_path / "x") == hashlib.sha256(content).hexdigest()

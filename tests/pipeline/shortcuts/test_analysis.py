@@ -15,7 +15,8 @@ from pipeline.data.dataset import Dataset, read_dataset
 from pipeline.errors import BadInput, MissingDependency
 from pipeline.models import networks
 from pipeline.models.networks import build_network
-from pipeline.shortcuts.analysis import Shortcuts, find_shortcuts, report_shortcuts
+from pipeline.shortcuts.analysis import find_shortcuts, report_shortcuts
+from pipeline.shortcuts.findings import Shortcuts
 from pipeline.shortcuts.page import shortcuts_page, verdicts
 from tests.conftest import LABELS, make_spec, write_images
 

@@ -24,7 +24,8 @@ from pipeline.models.networks import build_network, load_network
 from pipeline.study import trial
 from pipeline.study.engine import Engine
 from pipeline.study.protocols import apply_protocol, make_pool
-from pipeline.study.study import Study, run_study
+from pipeline.study.request import Study
+from pipeline.study.study import run_study
 from pipeline.study.summary import failed
 from pipeline.training.train import train_on
 from tests.conftest import LABELS, SIDE, write_images
