@@ -1,4 +1,4 @@
-"""The options of `python -m pipeline compare`, and the study that they ask for."""
+"""``python -m pipeline compare``: which topology? The options, and the study they ask for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pipeline.cli.recipe import add_recipe_options, recipe
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
@@ -50,8 +51,16 @@ exit codes: 0 done, 1 a trial failed (the others are kept), 2 the request cannot
 INTERRUPTED: Final = "finished trials are kept; the same command goes on from there"
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """What `compare` takes beside the options of a recipe."""
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `compare` to the command line."""
+    parser = commands.add_parser(
+        "compare",
+        help="which topology? the paper's comparison, on your images",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_recipe_options(parser)
     parser.add_argument(
         "--topologies",
         metavar="A,B",
@@ -101,14 +110,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--again", action="store_true", help="train everything anew, finished trials too"
     )
+    parser.set_defaults(command=run, on_interrupt=INTERRUPTED)
 
 
-def compare(options: argparse.Namespace, config: TrainConfig) -> int:
+def run(options: argparse.Namespace) -> int:
     """Run the comparison that the options ask for; 1 if a trial failed."""
     from pipeline.study.study import run_study
     from pipeline.study.summary import failed
 
-    document = run_study(_study(options, config), options.data, options.out)
+    document = run_study(_study(options, recipe(options)), options.data, options.out)
     return 1 if failed(document) else 0
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.cli import main as cli
-from pipeline.cli.compare_options import seeds_of
+from pipeline.cli.compare import seeds_of
 from pipeline.config import PRESETS
 from pipeline.errors import BadInput
 from pipeline.models.networks import NETWORKS, TOPOLOGIES

@@ -1,0 +1,100 @@
+"""``python -m pipeline adopt``: a fastai learner's file in, checkpoint out."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+from typing import Final
+
+EPILOG: Final = """\
+weights of `learn.save` (.pth) or .safetensors: say what they do not, first of all --labels. They
+are read without running anything in the file. `vision_learner` normalises by ImageNet's mean and
+std if it was pretrained; if not, it leaves pixels / 255: --mean 0,0,0 --std 1,1,1.
+
+an exported learner of `learn.export` (.pkl): labels, side and normalisation are read from it. It is
+a pickle, and opening a pickle runs the code in it: only with --trust-pickle, for a file from
+somebody you trust.
+
+The head may be fastai's own (create_head) or this project's; the body one of the five topologies.
+Nothing is written unless the adopted network and the learner's model give the same probabilities
+(to 1e-5) for the same tensors. With --data there are figures on its validation images.
+"""
+
+
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `adopt` to the command line."""
+    parser = commands.add_parser(
+        "adopt",
+        help="a fastai learner's file in, checkpoint out",
+        description="Make a checkpoint of a fastai learner that is trained already.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", type=Path, metavar="FILE", help=".pth, .safetensors or .pkl")
+    parser.add_argument(
+        "--trust-pickle",
+        action="store_true",
+        help="open an exported learner, which runs the code that is in the file",
+    )
+    parser.add_argument("--architecture", help="of weights (default: as recognised)")
+    parser.add_argument(
+        "--labels",
+        type=_names,
+        default=(),
+        metavar="A,B",
+        help="of weights: class names in the order of the outputs (fastai: dls.vocab)",
+    )
+    parser.add_argument("--side", type=int, metavar="N", help="of weights (default: 224)")
+    for option, meaning in (("mean", "mean per channel"), ("std", "standard deviation")):
+        parser.add_argument(
+            f"--{option}",
+            type=_triple,
+            metavar="R,G,B",
+            help=f"of weights: {meaning} of pixels / 255 (default: ImageNet's)",
+        )
+    parser.add_argument(
+        "--positive", metavar="LABEL", help="label that recall speaks of (default: as in train)"
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="P",
+        help="probability of the positive label that decides (default: Youden's with --data, "
+        "else 0.5)",
+    )
+    parser.add_argument("--data", type=Path, help="folder or .csv table of images to measure on")
+    parser.add_argument("--name", help="of the model; files are named by it")
+    parser.add_argument("--model-version", default="0.0.0", metavar="V", help="(default: 0.0.0)")
+    parser.add_argument(
+        "--out", type=Path, help="folder of the checkpoint (default: build/checkpoints/NAME)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    parser.set_defaults(command=run, on_interrupt="nothing was changed")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve it; return the exit code."""
+    from pipeline.adopt.adopt import adopt
+    from pipeline.adopt.source_model import Adoption
+    from pipeline.cli.show import print_spec
+
+    folder = adopt(Adoption(**{f.name: getattr(options, f.name) for f in fields(Adoption)}))
+    if folder is None:
+        return 1
+    print(f"\ncheckpoint: {folder}")
+    print_spec(folder)
+    print(f"\nnext: python -m export all --checkpoint {folder}")
+    return 0
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
+
+
+def _triple(text: str) -> tuple[float, float, float]:
+    try:
+        red, green, blue = (float(value) for value in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not three numbers R,G,B") from error
+    return red, green, blue

@@ -1,0 +1,73 @@
+"""``python -m pipeline compress``: checkpoint in, compressed checkpoints out."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+EPILOG: Final = """\
+int8: weights and activations in 8 bits, calibrated on training images; about half a minute.
+w4, w3: weights in 4 bits, or 3 in the mean, arithmetic as before; rounded layer by layer, then
+fine-tuned with the model itself as teacher; labels are not used. Several times as long as training.
+
+Each becomes a folder inside the checkpoint's (CHECKPOINT/int8, ...), where `python -m export all`
+finds it. How it compares with the checkpoint on the validation images is printed and kept; what
+loses too much is not published.
+"""
+
+
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `compress` to the command line."""
+    parser = commands.add_parser(
+        "compress",
+        help="checkpoint in, compressed checkpoints (int8, w4, w3) out",
+        description="Put a checkpoint's weights on grids that every mobile format can hold.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("checkpoint", type=Path, help="its folder")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="the images it was trained on, folder or .csv (default: synthetic phantoms)",
+    )
+    parser.add_argument(
+        "--precisions",
+        default="int8,w4,w3",
+        metavar="A,B",
+        help="some of int8, w4, w3 (default: all)",
+    )
+    for option, kind, meaning in (
+        ("epochs", int, "epochs of fine-tuning; 0: rounding alone (default: w4 20, w3 40, int8 0)"),
+        ("lr", float, "its peak learning rate (default: 0.0005)"),
+        ("batch-size", int, "images per step (default: 16)"),
+        ("seed", int, "of everything random (default: 2)"),
+        ("threads", int, "CPU threads of torch, 0 for all cores (default: 0)"),
+        ("calibration-images", int, "training images that ranges are fitted on (default: 128)"),
+    ):
+        parser.add_argument(f"--{option}", type=kind, metavar="N", help=meaning)
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace what was compressed before"
+    )
+    parser.set_defaults(
+        command=run, on_interrupt="what was told of is kept, nothing else was changed"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve it; return the exit code."""
+    from pipeline.compress.compress import compress
+
+    precisions = [name.strip() for name in options.precisions.split(",") if name.strip()]
+    fields_ = ("epochs", "lr", "batch_size", "seed", "threads", "calibration_images")
+    changes = {name: getattr(options, name) for name in fields_}
+    compress(
+        options.checkpoint,
+        options.data,
+        precisions,
+        changes={name: value for name, value in changes.items() if value is not None},
+        overwrite=options.overwrite,
+    )
+    print(f"\nnext: python -m export all --checkpoint {options.checkpoint}")
+    return 0

@@ -1,0 +1,82 @@
+"""``python -m pipeline train``: images in, checkpoint out."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+from pipeline.cli.recipe import add_recipe_options, recipe
+from pipeline.config import ARCHITECTURES, TrainConfig
+
+EPILOG: Final = """\
+data: a folder with train/<label>/ and valid/<label>/, a folder with <label>/ alone (a quarter
+becomes valid, by seed), or a CSV table with the columns file, label and optionally split
+(train or valid), patient (never on both sides) and source. Files are relative to the table.
+
+The result is a folder: checkpoint.json, model.safetensors, curves.png, history.csv,
+predictions.csv, and what the model could score by beside the disease: shortcuts.md,
+shortcuts.json, evidence.png (it shows images of the data: keep it out of repositories).
+The same seed on the same machine and versions gives the same numbers.
+
+one model by several processes, on CPUs (pip install -c constraints.txt -e '.[distributed]'):
+  OMP_NUM_THREADS=4 accelerate launch --multi_gpu --num_processes 2 -m pipeline train ...
+  OMP_NUM_THREADS=4 torchrun --nproc-per-node 2 -m pipeline train ...
+The batch stays as it is, each process computes its share of it: the same training, to rounding,
+but for augmentation and dropout, which differ by process, and batch normalisation, which sees the
+share. Validation is done whole by each. The first process writes and prints; if one fails, all end.
+(accelerate's --cpu starts one process only, which is refused; --multi_gpu serves CPUs as well.)
+"""
+
+
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `train` to the command line."""
+    parser = commands.add_parser(
+        "train",
+        help="images in, checkpoint out",
+        description="Transfer learning and fine-tuning with fastai: frozen body, then everything.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_recipe_options(parser)
+    parser.add_argument(
+        "--architecture",
+        metavar="A",
+        help=f"{', '.join(ARCHITECTURES)} (default: {TrainConfig().architecture})",
+    )
+    parser.add_argument(
+        "--out", type=Path, help="folder of the checkpoint (default: build/checkpoints/NAME)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    parser.add_argument(
+        "--no-shortcuts",
+        dest="shortcuts",
+        action="store_false",
+        help="do not look for shortcuts afterwards; `shortcuts` does it later",
+    )
+    parser.set_defaults(command=run, on_interrupt="nothing was changed")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve it; return the exit code."""
+    from pipeline.cli.show import print_spec
+    from pipeline.training.distributed import check_launch, process_group
+    from pipeline.training.train import train
+
+    config = recipe(options)
+    check_launch(config.batch_size)
+    with process_group():
+        folder = train(
+            config,
+            options.data,
+            options.out,
+            name=options.name,
+            model_version=options.model_version,
+            positive=options.positive,
+            overwrite=options.overwrite,
+            shortcuts=options.shortcuts,
+        )
+        print(f"\ncheckpoint: {folder}")
+        print_spec(folder)
+        print(f"\nnext: python -m export all --checkpoint {folder}")
+    return 0
