@@ -8,6 +8,7 @@ turns a document into one, `plain` turns it back.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
@@ -58,7 +59,7 @@ def read_json(
     return document
 
 
-def validate(document: Mapping[str, Any], schema: Path, where: str, way_out: str) -> None:
+def validate(document: Mapping[str, object], schema: Path, where: str, way_out: str) -> None:
     """Compare a document with a JSON Schema file.
 
     Raises:
@@ -73,13 +74,13 @@ def validate(document: Mapping[str, Any], schema: Path, where: str, way_out: str
         raise BadInput(f"{where} is damaged at {place}: {said}; {way_out}") from error
 
 
-def to_json(document: Mapping[str, Any]) -> str:
+def to_json(document: Mapping[str, object]) -> str:
     """The document as text. Raises ValueError for NaN and infinity, which JSON has not."""
     text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
     return text + "\n"
 
 
-def write_json(path: Path, document: Mapping[str, Any]) -> None:
+def write_json(path: Path, document: Mapping[str, object]) -> None:
     """Write `to_json(document)` in one step; the folder is made if it is missing.
 
     Raises:
@@ -88,7 +89,7 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
     write_text(path, to_json(document))
 
 
-def structure(document: Mapping[str, Any], kind: type[T], where: str, way_out: str) -> T:
+def structure(document: Mapping[str, object], kind: type[T], where: str, way_out: str) -> T:
     """The document as an object of a dataclass, fields checked by their types.
 
     Raises:
@@ -107,9 +108,30 @@ def plain(value: object) -> JsonObject:
     """A dataclass as a document: tuples are lists, nested dataclasses are objects."""
     import msgspec
 
-    document = msgspec.to_builtins(value)
+    document = _lists(msgspec.to_builtins(value))
     assert isinstance(document, dict)
     return document
+
+
+def _lists(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _lists(item) for key, item in value.items()}
+    return [_lists(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def finite(document: Mapping[str, object]) -> dict[str, object]:
+    """The document with null in place of NaN and infinity: figures that could not be computed."""
+    return {key: _finite(value) for key, value in document.items()}
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return finite(value)
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
 
 
 @cache

@@ -7,10 +7,12 @@ callback knows GPUs only.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from fastai.callback.core import Callback
 
 ARITHMETICS: Final = ("auto", "fp32", "bf16")
 CPU_FEATURES: Final = ("avx512_bf16", "amx_bf16", "arm_bf16")
@@ -22,13 +24,13 @@ def chosen_arithmetic(wish: str) -> str:
         return wish
     import torch
 
-    features: Mapping[str, Any] = {}
+    features: Mapping[str, object] = {}
     if hasattr(torch.cpu, "get_capabilities"):  # not in every torch that this project takes
         features = torch.cpu.get_capabilities()
     return "bf16" if any(features.get(name) for name in CPU_FEATURES) else "fp32"
 
 
-def half_precision() -> Any:
+def half_precision() -> Callback:
     """A fastai callback: forward pass and loss of training batches under autocast to bfloat16."""
     import torch
     from fastai.callback.core import Callback

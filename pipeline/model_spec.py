@@ -78,7 +78,7 @@ class ModelSpec:
     side: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    resize: Mapping[str, Any] = field(default_factory=lambda: dict(RESIZE_RULE))
+    resize: Mapping[str, object] = field(default_factory=lambda: dict(RESIZE_RULE))
     metrics: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)

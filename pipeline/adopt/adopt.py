@@ -169,11 +169,11 @@ def _preprocessing(original: Original) -> dict[str, Any]:
     }
 
 
-def _head_words(network: Any) -> str:
+def _head_words(network: nn.Module) -> str:
     """The head in words, for a person."""
     from torch import nn
 
-    dense = [m for m in network.head if isinstance(m, nn.Linear)]
+    dense = [m for m in network.get_submodule("head").children() if isinstance(m, nn.Linear)]
     if not dense:
         return "with this project's own head"
     sizes = " -> ".join(str(n) for n in [dense[0].in_features, *(m.out_features for m in dense)])

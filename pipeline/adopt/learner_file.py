@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import torch
 
@@ -17,6 +17,7 @@ from pipeline.errors import BadInput
 from pipeline.file_hash import file_sha256
 
 if TYPE_CHECKING:
+    from fastai.learner import Learner
     from torch import Tensor
 
 LEARNER_SUFFIXES: Final = (".pkl", ".pickle")
@@ -76,7 +77,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return _only_tensors(state, path)
 
 
-def read_learner(path: Path) -> Any:
+def read_learner(path: Path) -> Learner:
     """The learner that `learn.export` wrote. This runs the code in the file.
 
     Raises:
@@ -85,7 +86,7 @@ def read_learner(path: Path) -> Any:
     from fastai.learner import Learner
 
     try:  # fastai's own `load_learner` hides which module is missing
-        learner: Any = torch.load(path, map_location="cpu", weights_only=False)
+        learner: Learner = torch.load(path, map_location="cpu", weights_only=False)
     except (AttributeError, ImportError) as error:
         reason = " ".join(str(error).split())
         raise BadInput(
@@ -113,17 +114,18 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
         raise BadInput(f"{path} is not a safetensors file: {error}") from error
 
 
-def _only_tensors(state: Any, path: Path) -> dict[str, Tensor]:
-    named = isinstance(state, dict) and all(isinstance(name, str) for name in state)
-    if not named or not state or not all(torch.is_tensor(t) for t in state.values()):
-        raise BadInput(
-            f"{path} is not a state of named tensors but {_kinds(state)}; save with `learn.save` "
-            "or `torch.save(model.state_dict(), ...)`"
-        )
-    return dict(state)
+def _only_tensors(state: object, path: Path) -> dict[str, Tensor]:
+    if isinstance(state, dict) and state:
+        named = all(isinstance(name, str) for name in state)
+        if named and all(torch.is_tensor(tensor) for tensor in state.values()):
+            return dict(state)
+    raise BadInput(
+        f"{path} is not a state of named tensors but {_kinds(state)}; save with `learn.save` "
+        "or `torch.save(model.state_dict(), ...)`"
+    )
 
 
-def _kinds(state: Any) -> str:
+def _kinds(state: object) -> str:
     if not isinstance(state, dict):
         return f"a {type(state).__name__}"
     return f"a dictionary of {', '.join(str(key) for key in list(state)[:5]) or 'nothing'}"

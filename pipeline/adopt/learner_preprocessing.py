@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from pipeline.images import read_image
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from fastai.data.core import TfmdDL
+    from fastai.learner import Learner
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -53,7 +55,7 @@ class LearnerPixels:
     reason: str = ""
 
 
-def read_pixels(learner: Any) -> LearnerPixels:
+def read_pixels(learner: Learner) -> LearnerPixels:
     """Side, normalisation and resize of a learner.
 
     Raises:
@@ -78,7 +80,7 @@ def read_pixels(learner: Any) -> LearnerPixels:
     return LearnerPixels(side, mean, std, steps, same)
 
 
-def learner_loader(learner: Any, paths: Sequence[Path], size: int) -> Any:
+def learner_loader(learner: Learner, paths: Sequence[Path], size: int) -> TfmdDL:
     """Fastai's loader of image files, with the learner's own transforms of validation images.
 
     A learner whose items are rows of a table cannot open a path with its own functions; there its
@@ -96,13 +98,13 @@ def learner_loader(learner: Any, paths: Sequence[Path], size: int) -> Any:
     return loader
 
 
-def learner_batches(learner: Any, paths: Sequence[Path], size: int) -> Iterator[Tensor]:
+def learner_batches(learner: Learner, paths: Sequence[Path], size: int) -> Iterator[Tensor]:
     """What the model gets for `paths`, as the learner prepares it: float32 (N, 3, H, W)."""
     for batch in learner_loader(learner, paths, size):
         yield batch[0].as_subclass(torch.Tensor)
 
 
-def _normalisation(learner: Any) -> tuple[Triple, Triple]:
+def _normalisation(learner: Learner) -> tuple[Triple, Triple]:
     """Of the learner's `Normalize`; without one, pixels are only divided by 255."""
     from fastai.data.transforms import Normalize
 
@@ -155,7 +157,7 @@ def _check_values(
             )
 
 
-def _words(step: Any) -> str:
+def _words(step: object) -> str:
     """A transform's name with its size and method."""
     size, method = getattr(step, "size", None), getattr(step, "method", None)
     words = [type(step).__name__]

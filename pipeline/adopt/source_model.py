@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from pipeline.config import TrainConfig
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
+    from fastai.learner import Learner
     from torch import nn
 
     from pipeline.adopt.learner_preprocessing import LearnerPixels
@@ -71,7 +72,7 @@ class Original:
     side: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    learner: Any = None
+    learner: Learner | None = None
     pixels: LearnerPixels | None = None
 
 
@@ -167,7 +168,7 @@ def _from_learner(request: Adoption) -> Original:
     return Original(model, architecture, labels, side, pixels.mean, pixels.std, learner, pixels)
 
 
-def _vocabulary(learner: Any) -> tuple[str, ...]:
+def _vocabulary(learner: Learner) -> tuple[str, ...]:
     vocabulary = getattr(learner.dls, "vocab", None)
     plain = (str, bool, int, float, np.generic)
     if vocabulary is None or not all(isinstance(label, plain) for label in vocabulary):
@@ -177,7 +178,7 @@ def _vocabulary(learner: Any) -> tuple[str, ...]:
     return labels
 
 
-def _check_loss(learner: Any) -> None:
+def _check_loss(learner: Learner) -> None:
     """One label an image: softmax. With a sigmoid for each label the probabilities are others."""
     import torch
 

@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     """Serve it; return the exit code."""
     from pipeline.study.ablation import RESULTS_FILE, ablate
 
-    document = ablate(
+    results = ablate(
         options.data,
         options.seeds,
         options.out,
@@ -57,12 +57,12 @@ def run(options: argparse.Namespace) -> int:
         variant_seeds=options.variant_seeds,
         threads=options.threads,
     )
-    for row in document["rows"]:
-        figures = row["figures"]
+    for row in results.rows:
+        auroc, error = row.figures["auroc"], row.figures["calibration_error"]
         print(
-            f"{row['variant']:36} AUROC {figures['auroc']['mean']:.3f} "
-            f"({', '.join(f'{v:.3f}' for v in figures['auroc']['values'])}), "
-            f"calibration error {figures['calibration_error']['mean']:.3f}"
+            f"{row.variant:36} AUROC {auroc.mean:.3f} "
+            f"({', '.join(f'{value:.3f}' for value in auroc.values)}), "
+            f"calibration error {error.mean:.3f}"
         )
     print(f"written to {options.out / RESULTS_FILE}")
     return 0

@@ -116,10 +116,9 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def run(options: argparse.Namespace) -> int:
     """Run the comparison that the options ask for; 1 if a trial failed."""
     from pipeline.study.study import run_study
-    from pipeline.study.summary import failed
 
-    document = run_study(_study(options, recipe(options)), options.data, options.out)
-    return 1 if failed(document) else 0
+    comparison = run_study(_study(options, recipe(options)), options.data, options.out)
+    return 1 if comparison.failed else 0
 
 
 def seeds_of(text: str, first: int) -> tuple[int, ...]:

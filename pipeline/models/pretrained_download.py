@@ -17,7 +17,7 @@ import socket
 import sys
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -56,7 +56,7 @@ def torchvision_state(architecture: str) -> dict[str, Tensor]:
     try:
         # torch.hub's own line names a place on this machine; its bar is for a person alone.
         with contextlib.redirect_stdout(io.StringIO()):
-            state: dict[str, Any] = weights.get_state_dict(
+            state: dict[str, Tensor] = weights.get_state_dict(
                 progress=sys.stderr.isatty(), check_hash=True, weights_only=True
             )
     except TimeoutError as error:

@@ -10,9 +10,8 @@ and never go into a repository. The released checkpoint's folder holds its JSON 
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,6 +22,7 @@ from pipeline.atomic_files import staged_folder
 from pipeline.checkpoint import RELEASED, open_checkpoint
 from pipeline.data.sources import checkpoint_images
 from pipeline.errors import BadInput, require
+from pipeline.json_files import finite, write_json
 from pipeline.metrics.classification import Interval, evaluate
 from pipeline.shortcuts.evidence_maps import Border, Tile, choose_tiles, measure_border
 from pipeline.shortcuts.findings import Shortcuts, WithinSource
@@ -159,22 +159,12 @@ def write_shortcuts(
     from pipeline.shortcuts.page import shortcuts_page
 
     document = {"schema": SCHEMA, "checkpoint_sha256": checkpoint.sha256, **asdict(found)}
-    text = json.dumps(_without_nan(document), indent=2, sort_keys=True, allow_nan=False) + "\n"
-    (folder / JSON_FILE).write_text(text, encoding="utf-8")
+    write_json(folder / JSON_FILE, finite(document))
     (folder / PAGE_FILE).write_text(shortcuts_page(found, PICTURE_FILE), encoding="utf-8")
     if readout.contrast is not None:
         spec = checkpoint.spec
         title = f"{spec.name} {spec.version}: where the evidence lies"
         plot_evidence(folder / PICTURE_FILE, found.tiles, valid, readout.contrast, spec, title)
-
-
-def _without_nan(value: object) -> object:
-    """A figure that could not be had is null: JSON has no NaN."""
-    if isinstance(value, Mapping):
-        return {key: _without_nan(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(v) for v in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def _draw(samples: Sequence[Sample], seed: int) -> Sequence[Sample]:

@@ -18,6 +18,7 @@ from pipeline.shortcuts.evidence_maps import BORDER, PER_GROUP
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     from pipeline.data.dataset import Sample
@@ -190,7 +191,7 @@ def _overlay(cell: Cell) -> NDArray[np.float64]:
     return np.asarray(opacity * colour + (1 - opacity) * grey)
 
 
-def _draw_border(axes: Any) -> None:
+def _draw_border(axes: Axes) -> None:
     from matplotlib.patches import Rectangle
 
     inner = Rectangle((BORDER, BORDER), 1 - 2 * BORDER, 1 - 2 * BORDER)
@@ -198,7 +199,7 @@ def _draw_border(axes: Any) -> None:
     axes.add_patch(inner)
 
 
-def _draw_scale(axes: Any, spec: ModelSpec, strongest: float) -> None:
+def _draw_scale(axes: Axes, spec: ModelSpec, strongest: float) -> None:
     import matplotlib as mpl
 
     axes.imshow(

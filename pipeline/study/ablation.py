@@ -7,17 +7,16 @@ validation images: figures of the winner are that much too good.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.atomic_files import write_text
 from pipeline.checkpoint import SPEC_FILE, open_checkpoint
 from pipeline.config import PRESETS, TrainConfig
 from pipeline.errors import BadInput
+from pipeline.json_files import plain, write_json
 
 if TYPE_CHECKING:
     from pipeline.model_spec import ModelSpec
@@ -46,6 +45,35 @@ VARIANTS: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 
 
+@dataclass(frozen=True)
+class Spread:
+    """A figure over seeds; `std` is None of one alone."""
+
+    values: tuple[float, ...]
+    mean: float
+    std: float | None
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a variant of the recipe brings: `changes` are its fields that differ."""
+
+    variant: str
+    changes: Mapping[str, object]
+    seeds: tuple[int, ...]
+    architecture: str
+    figures: Mapping[str, Spread]
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """The contents of ``ablation.json``; `data` is what the checkpoints say of their images."""
+
+    schema: int
+    data: Mapping[str, object]
+    rows: tuple[Variant, ...]
+
+
 def ablate(
     data: Path,
     seeds: Sequence[int],
@@ -54,8 +82,8 @@ def ablate(
     *,
     variant_seeds: Sequence[int] = (),
     threads: int = 0,
-) -> dict[str, Any]:
-    """Train what is missing below `out`; write and return the document.
+) -> Ablation:
+    """Train what is missing below `out`; write and return the results.
 
     Args:
         data: folder or table of images.
@@ -84,10 +112,9 @@ def ablate(
                 train(config, data, folder, name="ablation", overwrite=True)
             specs.append(open_checkpoint(folder).spec)
         rows.append(_row(name, its_seeds, specs))
-        document = {"schema": SCHEMA, "data": dict(specs[0].data), "rows": rows}
-        text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n"
-        write_text(out / RESULTS_FILE, text)
-    return document
+        results = Ablation(SCHEMA, specs[0].data, tuple(rows))
+        write_json(out / RESULTS_FILE, plain(results))
+    return results
 
 
 def _is_of(folder: Path, config: TrainConfig) -> bool:
@@ -107,23 +134,17 @@ def _changing() -> set[str]:
     return {name for changes in VARIANTS.values() for name in changes} | {*PRESETS["released"]}
 
 
-def _row(name: str, seeds: Sequence[int], specs: Sequence[ModelSpec]) -> dict[str, Any]:
+def _row(name: str, seeds: Sequence[int], specs: Sequence[ModelSpec]) -> Variant:
     """Mean, standard deviation and single values of each figure over the seeds."""
-    figures: dict[str, Any] = {}
+    figures = {}
     for figure in specs[0].metrics:
         values = [_value(spec.metrics[figure]) for spec in specs]
-        figures[figure] = {
-            "values": [round(value, 4) for value in values],
-            "mean": round(mean(values), 4),
-            "std": round(stdev(values), 4) if len(values) > 1 else None,
-        }
-    return {
-        "variant": name,
-        "changes": dict(VARIANTS[name]),
-        "seeds": list(seeds),
-        "architecture": specs[0].architecture,
-        "figures": figures,
-    }
+        figures[figure] = Spread(
+            tuple(round(value, 4) for value in values),
+            round(mean(values), 4),
+            round(stdev(values), 4) if len(values) > 1 else None,
+        )
+    return Variant(name, VARIANTS[name], tuple(seeds), specs[0].architecture, figures)
 
 
 def _value(figure: Mapping[str, float] | float) -> float:

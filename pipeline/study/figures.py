@@ -1,6 +1,6 @@
 """Pictures of a comparison: the data set, what the networks see, losses, and their answers.
 
-In: the document of `pipeline.study.summary` and the finished trials. Out: PNG files. Each `draw_`
+In: a `Comparison` and the finished trials. Out: PNG files. Each `draw_`
 function gives a matplotlib figure and writes nothing. Colours are those of Okabe & Ito (2008),
 which people with any colour vision tell apart; no line relies on its colour alone.
 """
@@ -10,23 +10,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from pipeline.atomic_files import staged_folder
-from pipeline.data.dataset import SPLITS
-from pipeline.study.trial import FINAL_FILE, FROZEN, read_predictions
+from pipeline.study.documents import FROZEN
+from pipeline.study.trial import FINAL_FILE, read_predictions
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from pipeline.config import TrainConfig
     from pipeline.data.dataset import Dataset
+    from pipeline.study.documents import Comparison
     from pipeline.study.trial import Trial
 
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -75,9 +77,7 @@ class Answers:
         return found
 
 
-def write_figures(
-    folder: Path, document: Mapping[str, Any], trials: Sequence[Trial]
-) -> dict[str, str]:
+def write_figures(folder: Path, comparison: Comparison, trials: Sequence[Trial]) -> dict[str, str]:
     """Draw everything into `folder`, which is replaced; titles by path, for the report."""
     if not trials:
         return {}
@@ -92,7 +92,7 @@ def write_figures(
             "What the networks see",
             lambda: draw_samples(trials[0].dataset, trials[0].config, trials[0].protocol),
         ),
-        "losses.png": ("Training and validation loss", lambda: draw_losses(document)),
+        "losses.png": ("Training and validation loss", lambda: draw_losses(comparison)),
         "roc.png": ("ROC curves", lambda: draw_roc(answers)),
         "reliability.png": ("Reliability of the probabilities", lambda: draw_reliability(answers)),
         "confusion.png": ("Confusion matrices", lambda: draw_confusion(answers)),
@@ -201,6 +201,8 @@ def sample_pixels(
     """
     import random
 
+    state = random.getstate()  # before fastai is imported, which may draw from it
+
     import torch
     from fastai.torch_core import TensorCategory, TensorImage
 
@@ -216,7 +218,6 @@ def sample_pixels(
     pixels = np.stack([read_image(sample.path, config.side) for sample in chosen])
     classes = torch.tensor([dataset.labels.index(sample.label) for sample in chosen])
     batch = TensorImage(torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2))
-    state = random.getstate()
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
@@ -233,35 +234,40 @@ def sample_pixels(
     return plain, augmented, [sample.label for sample in chosen]
 
 
-def draw_losses(document: Mapping[str, Any]) -> Figure:
+def draw_losses(comparison: Comparison) -> Figure:
     """Training and validation loss by epoch, a panel for each topology and protocol."""
     from matplotlib.ticker import MaxNLocator
 
-    done = [entry for entry in document["trials"] if entry["status"] == "done"]
-    panels, figure = _panels([(entry["protocol"], entry["topology"]) for entry in done], 2.6)
+    done = [entry.done.record for entry in comparison.trials if entry.done is not None]
+    panels, figure = _panels([(record.protocol, record.topology) for record in done], 2.6)
     # One scale for all panels, or they could not be compared.
-    every = [epoch[f"{side}_loss"] for e in done for epoch in e["history"] for side in SPLITS]
+    epochs_of_all = [epoch for record in done for epoch in record.history]
+    every = [loss for e in epochs_of_all for loss in (e.train_loss, e.valid_loss)]
     highest = max((loss for loss in every if loss is not None), default=1.0)
-    longest = max(len(entry["history"]) for entry in done)
+    longest = max(len(record.history) for record in done)
     for (protocol, topology), axes in panels.items():
-        members = [e for e in done if (e["protocol"], e["topology"]) == (protocol, topology)]
-        for number, entry in enumerate(members):
-            epochs = range(1, len(entry["history"]) + 1)
+        members = [r for r in done if (r.protocol, r.topology) == (protocol, topology)]
+        for number, record in enumerate(members):
+            epochs = range(1, len(record.history) + 1)
+            losses = {
+                "train": [epoch.train_loss for epoch in record.history],
+                "valid": [epoch.valid_loss for epoch in record.history],
+            }
             for name, colour, style in (("train", 0, "--"), ("valid", 1, "-")):
                 axes.plot(
                     epochs,
-                    [epoch[f"{name}_loss"] for epoch in entry["history"]],
+                    np.array(losses[name], dtype=float),
                     ls=style, marker="o", ms=3, lw=1.3, color=_colour(colour),
                     label=name if number == 0 else None,
                 )  # fmt: skip
-        frozen = sum(epoch["stage"] == FROZEN for epoch in members[0]["history"])
-        if 0 < frozen < len(members[0]["history"]):
+        frozen = sum(epoch.stage == FROZEN for epoch in members[0].history)
+        if 0 < frozen < len(members[0].history):
             axes.axvline(frozen + 0.5, color="grey", ls=":", lw=1.2, label="body unfrozen")
-        counts = {split: sum(n.values()) for split, n in members[0]["images"].items()}
-        start = "ImageNet" if members[0]["imagenet"] else "random"
+        counts = {split: sum(n.values()) for split, n in members[0].images.items()}
+        start = "ImageNet" if members[0].imagenet else "random"
         axes.set_title(
             f"{topology}, {protocol} (from {start})\nn = {counts['train']} + {counts['valid']}"
-            f"{_seeds([entry['seed'] for entry in members])}",
+            f"{_seeds([record.seed for record in members])}",
             fontsize=8,
         )
         axes.set(xlabel="epoch", ylabel="cross-entropy loss", ylim=(0, 1.08 * highest))
@@ -396,7 +402,7 @@ def _panels(
 
 def _legend(figure: Figure, panels: Mapping[tuple[str, str], Axes]) -> None:
     """One for all panels, which share it."""
-    handles: dict[str, Any] = {}
+    handles: dict[str, Artist] = {}
     for axes in panels.values():
         for handle, text in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(text, handle)

@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pipeline.atomic_files import make_folder, write_text
 from pipeline.data.sources import training_images
@@ -31,6 +31,8 @@ from pipeline.study.summary import Outcome, summarise
 from pipeline.study.trial import Failure, Trial, read_trial, run_trial, why_again
 
 if TYPE_CHECKING:
+    from pipeline.data.dataset import Dataset
+    from pipeline.study.documents import Comparison
     from pipeline.study.protocols import Pool
     from pipeline.study.request import Study
 
@@ -42,8 +44,8 @@ OURS: Final = frozenset(
 )
 
 
-def run_study(study: Study, data: Path | None, out: Path | None) -> dict[str, Any]:
-    """Train what is missing, then write and print the comparison; the document it wrote.
+def run_study(study: Study, data: Path | None, out: Path | None) -> Comparison:
+    """Train what is missing, then write and print the comparison; what it found.
 
     Args:
         study: the request.
@@ -72,11 +74,11 @@ def run_study(study: Study, data: Path | None, out: Path | None) -> dict[str, An
     if not trials:
         raise BadInput("; ".join(dict.fromkeys(ruling.reason for ruling in rulings.values())))
     outcomes = _run(study, trials, out.resolve())
-    document = summarise(study, pool, rulings, trials, outcomes)
+    comparison = summarise(study, pool, rulings, trials, outcomes)
     _forget_failures(out, outcomes)
-    write_report(out, document, trials, outcomes)
-    print_report(document, out)
-    return document
+    write_report(out, comparison, trials)
+    print_report(comparison, out)
+    return comparison
 
 
 def _check_place(out: Path) -> None:
@@ -147,7 +149,7 @@ def _trials(
     return trials
 
 
-def _absolute(ruling: Ruling) -> Any:
+def _absolute(ruling: Ruling) -> Dataset:
     """The data set with places that hold in a worker's working directory, too."""
     assert ruling.dataset is not None
     train, valid = (
@@ -207,5 +209,5 @@ def _outcome(trial: Trial, result: Failure | Lost | None, out: Path) -> Outcome:
 def _forget_failures(out: Path, outcomes: Mapping[str, Outcome]) -> None:
     """A trial that is finished has no traceback any more."""
     for name, outcome in outcomes.items():
-        if outcome.document is not None:
+        if outcome.record is not None:
             (out / FAILURES / f"{name}.txt").unlink(missing_ok=True)

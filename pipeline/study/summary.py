@@ -1,63 +1,65 @@
-"""A comparison as one document: every trial, the means over seeds, the rule's choice, the cautions.
+"""A comparison summed up: every trial, the means over seeds, the rule's choice, the cautions.
 
-In: the request, the protocols' rulings and what came of each trial. Out: a JSON-able dict of the
-shape in ``study.schema.json``. Nothing is read from disk and nothing is trained here.
+In: the request, the protocols' rulings and the results of each trial. Out: a `Comparison`. Nothing
+is read from disk and nothing is trained here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import mean, stdev
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from pipeline.model_spec import INTENDED_USE
-from pipeline.study.topology_ranking import METHOD, Candidate, Selection, explain, select
-from pipeline.study.trial import FINE_TUNED, FROZEN, loss_variance, reached
+from pipeline.study.documents import (
+    FINE_TUNED,
+    FROZEN,
+    Choice,
+    Comparison,
+    Entry,
+    Figure,
+    Finished,
+    Images,
+    LeftOut,
+    ProtocolSplit,
+    Row,
+    SeedDecision,
+    SeedFigure,
+    TrialRecord,
+)
+from pipeline.study.topology_ranking import Candidate, explain, select
+from pipeline.study.trial import loss_variance, reached
 
 if TYPE_CHECKING:
     from pipeline.study.protocols import Pool, Ruling
     from pipeline.study.request import Study
     from pipeline.study.trial import Trial
 
-SCHEMA: Final = 1
 IMAGENET: Final = "ImageNet"
 RANDOM: Final = "random"
 MIXED: Final = "ImageNet or random, by seed"
-FIGURES_METHOD: Final = (
-    "Figures are of the validation images, at the most probable class: a threshold chosen on the "
-    "same images flatters, and has a table of its own. Intervals are 95 % bootstrap intervals, "
-    "whole patients drawn where patients are known; over several seeds the mean is given with the "
-    "range of the seeds. A split that the table brings is the same for every seed. The AUROC "
-    "within a source is what is left of it where the source gives nothing away."
-)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a trial: its ``trial.json``, or the reason why there is none.
+    """The result of a trial: its record, or the reason why there is none.
 
     Attributes:
         taken: it was finished before this run.
     """
 
-    document: Mapping[str, Any] | None
+    record: TrialRecord | None
     reason: str = ""
     taken: bool = False
 
     @property
     def told(self) -> str:
         """One line for the terminal."""
-        if self.document is None:
+        if self.record is None:
             return f"FAILED: {self.reason}"
-        stages = list(self.document["figures"])
-        figures = self.document["figures"][FINE_TUNED if FINE_TUNED in stages else FROZEN]
-        told = ", ".join(
-            f"{name} {figures[name]['value']:.3f}"
-            for name in ("accuracy", "recall", "auroc")
-            if figures[name]["value"] is not None
-        )
-        return f"{told}; {self.document['training_s']:.0f} s"
+        figures = {name: self.record.final[name].value for name in ("accuracy", "recall", "auroc")}
+        told = ", ".join(f"{name} {v:.3f}" for name, v in figures.items() if v is not None)
+        return f"{told}; {self.record.training_s:.0f} s"
 
 
 def summarise(
@@ -66,143 +68,85 @@ def summarise(
     rulings: Mapping[tuple[str, int], Ruling],
     trials: Sequence[Trial],
     outcomes: Mapping[str, Outcome],
-) -> dict[str, Any]:
-    """The whole comparison; see ``study.schema.json``."""
+) -> Comparison:
+    """The whole comparison."""
     fingerprints = {(trial.protocol, trial.seed): trial.fingerprint for trial in trials}
     entries = [_entry(study, trial, outcomes[trial.name]) for trial in trials]
-    rows = [
-        row
-        for protocol in study.protocols
-        for topology in study.topologies
-        for row in _rows(protocol, topology, _done(entries, protocol, topology))
-    ]
-    return {
-        "schema": SCHEMA,
-        "intended_use": INTENDED_USE,
-        "name": study.name or pool.dataset.name,
-        "data": {
-            "name": pool.dataset.name,
-            "place": pool.place,
-            "labels": list(pool.dataset.labels),
-            "positive": pool.positive,
-            "images": len(pool.samples),
-        },
-        "request": {
-            "topologies": list(study.topologies),
-            "protocols": list(study.protocols),
-            "seeds": list(study.seeds),
-            "target_accuracy": study.target_accuracy,
-            "exclude": list(study.exclude),
-            "engine": asdict(study.engine),
-            "config": {
-                key: list(value) if isinstance(value, tuple) else value
-                for key, value in asdict(study.config).items()
-                if key not in ("architecture", "seed")
-            },
-        },
-        "protocols": [
+    return Comparison(
+        name=study.name or pool.dataset.name,
+        data=Images(
+            pool.dataset.name, pool.place, pool.dataset.labels, pool.positive, len(pool.samples)
+        ),
+        request=study,
+        protocols=tuple(
             _protocol(key, ruling, fingerprints.get(key)) for key, ruling in rulings.items()
-        ],
-        "trials": entries,
-        "rows": rows,
-        "selection": {
+        ),
+        trials=tuple(entries),
+        rows=tuple(
+            row
+            for protocol in study.protocols
+            for topology in study.topologies
+            for row in _rows(protocol, topology, _done(entries, protocol, topology))
+        ),
+        selection={
             protocol: _selection(study, protocol, entries)
             for protocol in study.protocols
-            if any(entry["protocol"] == protocol for entry in entries)
+            if any(entry.protocol == protocol for entry in entries)
         },
-        "cautions": _cautions(study, entries, rulings),
-        "methods": {"figures": FIGURES_METHOD, "selection": METHOD},
-    }
+        cautions=tuple(_cautions(study, entries, rulings)),
+    )
 
 
-def failed(document: Mapping[str, Any]) -> list[str]:
-    """The names of the trials that failed."""
-    return [entry["name"] for entry in document["trials"] if entry["status"] == "failed"]
+def _entry(study: Study, trial: Trial, outcome: Outcome) -> Entry:
+    done, record = None, outcome.record
+    if record is not None:
+        target = reached(record.history, study.target_accuracy)
+        done = Finished(record, outcome.taken, target, loss_variance(record.history))
+    return Entry(trial.name, trial.topology, trial.protocol, trial.seed, outcome.reason, done)
 
 
-def _entry(study: Study, trial: Trial, outcome: Outcome) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "name": trial.name,
-        "topology": trial.topology,
-        "protocol": trial.protocol,
-        "seed": trial.seed,
-        "status": "failed" if outcome.document is None else "done",
-        "reason": outcome.reason,
-    }
-    if outcome.document is None:
-        return entry
-    kept = (
-        "checkpoint_sha256", "initial_weights", "imagenet", "parameters", "size_bytes", "images",
-        "threads", "device", "batches_per_epoch", "stage_s", "training_s", "total_s", "history",
-        "figures", "tools",
-    )  # fmt: skip
-    entry |= {name: outcome.document[name] for name in kept}
-    entry["decision"] = outcome.document.get("decision")  # trials of old have none
-    history = outcome.document["history"]
-    return entry | {
-        "taken": outcome.taken,
-        "target": reached(history, study.target_accuracy),  # may be another than it was trained for
-        "valid_loss_variance": loss_variance(history),
-    }
-
-
-def _done(entries: Sequence[dict[str, Any]], protocol: str, topology: str) -> list[dict[str, Any]]:
-    return [
-        entry
-        for entry in entries
-        if (entry["protocol"], entry["topology"], entry["status"]) == (protocol, topology, "done")
+def _done(entries: Sequence[Entry], protocol: str, topology: str) -> list[Finished]:
+    its = [
+        entry.done for entry in entries if (entry.protocol, entry.topology) == (protocol, topology)
     ]
+    return [done for done in its if done is not None]
 
 
-def _rows(protocol: str, topology: str, done: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _rows(protocol: str, topology: str, done: Sequence[Finished]) -> list[Row]:
     """A row for each stage, over the seeds that are done."""
     if not done:
         return []
-    origins = {IMAGENET if entry["imagenet"] else RANDOM for entry in done}
-    shared = {
-        "protocol": protocol,
-        "topology": topology,
-        "seeds": [entry["seed"] for entry in done],
-        "parameters": done[0]["parameters"],
-        "size_bytes": done[0]["size_bytes"],
-        "initial_weights": MIXED if len(origins) > 1 else origins.pop(),
-        "target_epochs": [entry["target"]["epochs"] for entry in done],
-        "target_batches": [entry["target"]["batches"] for entry in done],
-        "training_s": mean(entry["training_s"] for entry in done),
-    }
+    origins = {IMAGENET if its.record.imagenet else RANDOM for its in done}
+    first = done[0].record
     return [
-        {
-            **shared,
-            "stage": stage,
-            "valid_loss_variance": _mean([e["valid_loss_variance"][stage] for e in done]),
-            "variance_within_stages": _mean(
-                [e["valid_loss_variance"]["within_stages"] for e in done]
-            ),
-            "figures": {
-                name: _over_seeds([entry["figures"][stage][name] for entry in done])
-                for name in done[0]["figures"][stage]
-                if all(name in entry["figures"][stage] for entry in done)
-            },
-            "decision": _decision(done) if stage == list(done[0]["figures"])[-1] else None,
-        }
+        Row(
+            protocol=protocol,
+            topology=topology,
+            stage=stage,
+            seeds=tuple(its.record.seed for its in done),
+            parameters=first.parameters,
+            size_bytes=first.size_bytes,
+            initial_weights=MIXED if len(origins) > 1 else min(origins),
+            target_epochs=tuple(its.target.epochs for its in done),
+            target_batches=tuple(its.target.batches for its in done),
+            training_s=mean(its.record.training_s for its in done),
+            valid_loss_variance=_mean([its.variance[stage] for its in done]),
+            variance_within_stages=_mean([its.variance["within_stages"] for its in done]),
+            figures=_figures([its.record.figures[stage] for its in done]),
+            decision=_decision(done) if stage == list(first.figures)[-1] else None,
+        )
         for stage in (FROZEN, FINE_TUNED)
-        if stage in done[0]["figures"]
+        if stage in first.figures
     ]
 
 
-def _decision(done: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def _decision(done: Sequence[Finished]) -> SeedDecision | None:
     """By the thresholds that the checkpoints carry, over the seeds; None if one carries none."""
-    decisions = [entry["decision"] for entry in done if entry["decision"] is not None]
+    decisions = [its.record.decision for its in done if its.record.decision is not None]
     if len(decisions) < len(done):
         return None
-    return {
-        "thresholds": [decision["threshold"] for decision in decisions],
-        "figures": {
-            name: _over_seeds([decision["figures"][name] for decision in decisions])
-            for name in decisions[0]["figures"]
-            if all(name in decision["figures"] for decision in decisions)
-        },
-    }
+    thresholds = tuple(decision.threshold for decision in decisions)
+    return SeedDecision(thresholds, _figures([decision.figures for decision in decisions]))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -210,88 +154,72 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return mean(known) if len(known) == len(values) else None
 
 
-def _over_seeds(figures: Sequence[Mapping[str, float | None]]) -> dict[str, Any]:
+def _figures(found: Sequence[Mapping[str, Figure]]) -> dict[str, SeedFigure]:
+    """Those that every seed has."""
+    names = [name for name in found[0] if all(name in figures for figures in found)]
+    return {name: _over_seeds([figures[name] for figures in found]) for name in names}
+
+
+def _over_seeds(figures: Sequence[Figure]) -> SeedFigure:
     """One seed: its bootstrap interval. Several: the mean, and the range of the seeds."""
     if len(figures) == 1:
-        return {**figures[0], "spread": "bootstrap", "sd": None}
-    values = [figure["value"] for figure in figures]
-    known = [value for value in values if value is not None]
-    if len(known) < len(values):
-        return {"value": None, "low": None, "high": None, "spread": "seeds", "sd": None}
-    return {
-        "value": mean(known),
-        "low": min(known),
-        "high": max(known),
-        "spread": "seeds",
-        "sd": stdev(known),
-    }
+        (one,) = figures
+        return SeedFigure(one.value, one.low, one.high, "bootstrap", None)
+    known = [figure.value for figure in figures if figure.value is not None]
+    if len(known) < len(figures):
+        return SeedFigure(None, None, None, "seeds", None)
+    return SeedFigure(mean(known), min(known), max(known), "seeds", stdev(known))
 
 
-def _protocol(key: tuple[str, int], ruling: Ruling, fingerprint: str | None) -> dict[str, Any]:
-    protocol, seed = key
+def _protocol(key: tuple[str, int], ruling: Ruling, fingerprint: str | None) -> ProtocolSplit:
     dataset = ruling.dataset
-    return {
-        "protocol": protocol,
-        "seed": seed,
-        "status": "not run" if dataset is None else "done",
-        "reason": ruling.reason,
-        "images": None if dataset is None else dataset.counts(),
-        "split": None if dataset is None else dataset.split_rule,
-        "fingerprint": fingerprint,
-        "left_out": [
-            {"label": label, "source": source, "images": count}
-            for label, source, count in ruling.left_out
-        ],
-        "notes": list(ruling.notes),
-    }
+    return ProtocolSplit(
+        *key,
+        status="not run" if dataset is None else "done",
+        reason=ruling.reason,
+        images=None if dataset is None else dataset.counts(),
+        split=None if dataset is None else dataset.split_rule,
+        fingerprint=fingerprint,
+        left_out=tuple(LeftOut(*group) for group in ruling.left_out),
+        notes=ruling.notes,
+    )
 
 
-def _selection(
-    study: Study, protocol: str, entries: Sequence[dict[str, Any]]
-) -> dict[str, Any] | None:
-    """The rule among the topologies that have all their trials; null where none has."""
+def _selection(study: Study, protocol: str, entries: Sequence[Entry]) -> Choice | None:
+    """The rule among the topologies that have all their trials; None where none has."""
     candidates, left_out = [], {}
     for topology in study.topologies:
         done = _done(entries, protocol, topology)
-        asked = [e for e in entries if (e["protocol"], e["topology"]) == (protocol, topology)]
+        asked = [e for e in entries if (e.protocol, e.topology) == (protocol, topology)]
         if len(done) < len(asked):
             left_out[topology] = f"{len(asked) - len(done)} of {len(asked)} trials failed"
             continue
         candidates.append(
             Candidate(
                 topology,
-                tuple(entry["valid_loss_variance"]["within_stages"] for entry in done),
-                tuple(entry["target"]["batches"] for entry in done),
-                done[0]["parameters"],
+                tuple(its.variance["within_stages"] for its in done),
+                tuple(its.target.batches for its in done),
+                done[0].record.parameters,
             )
         )
     if not candidates:
         return None
     found = select(candidates)
-    return {**_plain(found), "explanation": explain(found), "left_out": left_out}
-
-
-def _plain(selection: Selection) -> dict[str, Any]:
-    return {
-        "chosen": list(selection.chosen),
-        "sums": dict(selection.sums),
-        "without": {name: list(chosen) for name, chosen in selection.without.items()},
-        "criteria": [asdict(criterion) for criterion in selection.criteria],
-    }
+    return Choice(found, tuple(explain(found)), left_out)
 
 
 def _cautions(
     study: Study,
-    entries: Sequence[dict[str, Any]],
+    entries: Sequence[Entry],
     rulings: Mapping[tuple[str, int], Ruling],
 ) -> list[str]:
     """What a reader must know before he believes a difference."""
-    done = [entry for entry in entries if entry["status"] == "done"]
+    done = [(entry, entry.done.record) for entry in entries if entry.done is not None]
     starts: dict[str, list[str]] = {}
-    for entry in done:
-        names = starts.setdefault(IMAGENET if entry["imagenet"] else RANDOM, [])
-        if entry["topology"] not in names:
-            names.append(entry["topology"])
+    for entry, record in done:
+        names = starts.setdefault(IMAGENET if record.imagenet else RANDOM, [])
+        if entry.topology not in names:
+            names.append(entry.topology)
     cautions = []
     if len(starts) == 2:
         cautions.append(
@@ -301,10 +229,10 @@ def _cautions(
             "--again gives all of them the same start."
         )
     alike = [
-        f"{entry['name']} ({name})"
-        for entry in done
-        for name, figure in _final(entry).items()
-        if figure["value"] == figure["low"] == figure["high"] and figure["value"] in (0, 1)
+        f"{entry.name} ({name})"
+        for entry, record in done
+        for name, figure in record.final.items()
+        if figure.value == figure.low == figure.high and figure.value in (0, 1)
     ]
     if alike:
         cautions.append(
@@ -318,9 +246,3 @@ def _cautions(
         ]
         cautions += [f"Protocol {protocol}: {note}." for note in dict.fromkeys(notes)]
     return cautions
-
-
-def _final(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    figures = entry["figures"]
-    found: Mapping[str, Any] = figures[FINE_TUNED if FINE_TUNED in figures else FROZEN]
-    return found

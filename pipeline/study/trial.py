@@ -14,14 +14,13 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import json
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic, perf_counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -29,6 +28,8 @@ from pipeline.atomic_files import staged_folder, write_text
 from pipeline.config import RECIPE_VERSION
 from pipeline.errors import BadInput, UserError
 from pipeline.file_hash import file_sha256
+from pipeline.json_files import JsonObject, finite, plain, read_json, structure, write_json
+from pipeline.study.documents import FROZEN, Decision, Epoch, Figure, Target, TrialRecord
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,8 +42,7 @@ SCHEMA: Final = 1
 TRIAL_FILE: Final = "trial.json"
 FROZEN_FILE: Final = "frozen_predictions.csv"
 FINAL_FILE: Final = "predictions.csv"
-FROZEN: Final = "frozen"
-FINE_TUNED: Final = "fine-tuned"
+WAY_OUT: Final = "train it again"
 # What decides a network's weights besides recipe and images: other versions, another training.
 DECIDING_TOOLS: Final = ("torch", "torchvision", "fastai", "numpy", "pillow")
 TELL_EVERY_S: Final = 0.5
@@ -118,22 +118,24 @@ def run_trial(trial: Trial) -> Failure | None:
     return None
 
 
-def request_of(trial: Trial) -> dict[str, Any]:
+def request_of(trial: Trial) -> JsonObject:
     """All that decides the trial's weights, as JSON; equal requests are the same trial."""
-    document = {
-        "config": asdict(trial.config),
+    return {
+        "config": _listed(asdict(trial.config)),
         "protocol": trial.protocol,
         "data": trial.fingerprint,
-        "labels": trial.dataset.labels,
+        "labels": list(trial.dataset.labels),
         "positive": trial.positive,
         "model": trial.model,
         "model_version": trial.model_version,
         "tools": {tool: version(tool) for tool in DECIDING_TOOLS},
         "recipe_version": RECIPE_VERSION,
     }
-    plain = json.loads(json.dumps(document))
-    assert isinstance(plain, dict)
-    return plain
+
+
+def _listed(config: Mapping[str, object]) -> dict[str, object]:
+    """As JSON has it, which knows no tuples."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in config.items()}
 
 
 def why_again(trial: Trial) -> str:
@@ -144,31 +146,24 @@ def why_again(trial: Trial) -> str:
     if not trial.folder.exists():
         return "not trained yet"
     try:
-        document = read_trial(trial.folder)
-        for name, digest in document["files"].items():
+        record = read_trial(trial.folder)
+        for name, digest in record.files.items():
             if file_sha256(trial.folder / name) != digest:
                 return f"{name} is not as the trial left it"
     except (BadInput, OSError) as error:
         return f"what is there is not whole ({error})"
-    return _difference(document["request"], request_of(trial))
+    return _difference(record.request, request_of(trial))
 
 
-def read_trial(folder: Path) -> dict[str, Any]:
-    """The contents of a trial's ``trial.json``.
+def read_trial(folder: Path) -> TrialRecord:
+    """What a trial left in its ``trial.json``.
 
     Raises:
-        BadInput: it is missing, no JSON, or of another schema.
+        BadInput: it is missing, no JSON, of another schema, or damaged.
     """
     path = folder / TRIAL_FILE
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}") from error
-    except ValueError as error:
-        raise BadInput(f"{path} is not JSON: {error}") from error
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        raise BadInput(f"{path} is not of schema {SCHEMA}")
-    return document
+    document = read_json(path, what="trial", way_out=WAY_OUT, versions=(SCHEMA,))
+    return structure(document, TrialRecord, str(path), WAY_OUT)
 
 
 def read_predictions(path: Path) -> tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.float64]]:
@@ -227,7 +222,7 @@ def _measure(trial: Trial, watch: StageWatch, folder: Path, start: float) -> Non
     checkpoint = open_checkpoint(folder)
     spec = checkpoint.spec
     history = _history(folder, watch.batches_after)
-    stages = list(dict.fromkeys(epoch["stage"] for epoch in history))
+    stages = list(dict.fromkeys(epoch.stage for epoch in history))
     labels, truth, final = read_predictions(folder / FINAL_FILE)
     probs = {
         stages[-1]: final
@@ -236,60 +231,50 @@ def _measure(trial: Trial, watch: StageWatch, folder: Path, start: float) -> Non
         probs[FROZEN] = watch.stage_probs[0].astype(np.float64)
         _write_predictions(folder / FROZEN_FILE, trial.dataset, labels, probs[FROZEN])
     origin = str(spec.training["initial_weights"])
-    document = {
-        "schema": SCHEMA,
-        "name": trial.name,
-        "topology": trial.topology,
-        "protocol": trial.protocol,
-        "seed": trial.seed,
-        "request": request_of(trial),
-        "checkpoint_sha256": checkpoint.sha256,
-        "initial_weights": origin,
-        "imagenet": origin.startswith("ImageNet"),
-        "parameters": _parameters(trial.topology, len(labels)),
-        "size_bytes": (folder / WEIGHTS_FILE).stat().st_size,
-        "images": trial.dataset.counts(),
-        "split": trial.dataset.split_rule,
-        "threads": trial.threads,
-        "device": watch.device_name,
-        "batch_size": trial.config.batch_size,
-        "batches_per_epoch": watch.batches_after[0],
-        "stage_s": dict(zip(stages, watch.stage_s, strict=True)),
-        "training_s": sum(watch.stage_s),
-        "total_s": perf_counter() - start,
-        "history": history,
-        "target": reached(history, trial.target_accuracy),
-        "valid_loss_variance": loss_variance(history),
-        "figures": {
-            stage: _figures(trial, truth, probs[stage], labels) for stage in stages
-        },
-        "decision": None if spec.threshold is None else {
-            "threshold": spec.threshold,
-            "figures": _figures(trial, truth, final, labels, spec.threshold),
-        },
-        "tools": dict(spec.tools),
-        "intended_use": spec.intended_use,
-        "files": {
-            path.name: file_sha256(path)
-            for path in sorted(folder.iterdir())
-        },
-    }  # fmt: skip
-    text = json.dumps(_finite(document), indent=2, sort_keys=True, allow_nan=False) + "\n"
-    (folder / TRIAL_FILE).write_text(text, encoding="utf-8")
+    record = TrialRecord(
+        schema=SCHEMA,
+        name=trial.name,
+        topology=trial.topology,
+        protocol=trial.protocol,
+        seed=trial.seed,
+        request=request_of(trial),
+        checkpoint_sha256=checkpoint.sha256,
+        initial_weights=origin,
+        imagenet=origin.startswith("ImageNet"),
+        parameters=_parameters(trial.topology, len(labels)),
+        size_bytes=(folder / WEIGHTS_FILE).stat().st_size,
+        images=trial.dataset.counts(),
+        split=trial.dataset.split_rule,
+        threads=trial.threads,
+        device=watch.device_name,
+        batch_size=trial.config.batch_size,
+        batches_per_epoch=watch.batches_after[0],
+        stage_s=dict(zip(stages, watch.stage_s, strict=True)),
+        training_s=sum(watch.stage_s),
+        total_s=perf_counter() - start,
+        history=history,
+        target=reached(history, trial.target_accuracy),
+        valid_loss_variance=loss_variance(history),
+        figures={stage: _figures(trial, truth, probs[stage], labels) for stage in stages},
+        tools=spec.tools,
+        intended_use=spec.intended_use,
+        files={path.name: file_sha256(path) for path in sorted(folder.iterdir())},
+        decision=None
+        if spec.threshold is None
+        else Decision(spec.threshold, _figures(trial, truth, final, labels, spec.threshold)),
+    )
+    write_json(folder / TRIAL_FILE, finite(plain(record)))
 
 
-def reached(history: Sequence[Mapping[str, Any]], target: float) -> dict[str, Any]:
-    """The first epoch (from 1, both stages) whose validation accuracy is `target` or more.
-
-    ``epochs`` and ``batches`` are None where it is never reached.
-    """
+def reached(history: Sequence[Epoch], target: float) -> Target:
+    """The first epoch (from 1, both stages) whose validation accuracy is `target` or more."""
     for number, epoch in enumerate(history, start=1):
-        if epoch["accuracy"] >= target:
-            return {"accuracy": target, "epochs": number, "batches": epoch["batches"]}
-    return {"accuracy": target, "epochs": None, "batches": None}
+        if epoch.accuracy >= target:
+            return Target(target, number, epoch.batches)
+    return Target(target, None, None)
 
 
-def loss_variance(history: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+def loss_variance(history: Sequence[Epoch]) -> dict[str, float | None]:
     """Population variance of the validation loss over the epochs of each stage, and pooled.
 
     ``within_stages`` is the mean of the squared distances of all epochs from the mean of their own
@@ -298,7 +283,7 @@ def loss_variance(history: Sequence[Mapping[str, Any]]) -> dict[str, float | Non
     """
     stages: dict[str, list[float]] = {}
     for epoch in history:
-        stages.setdefault(epoch["stage"], []).append(epoch["valid_loss"])
+        stages.setdefault(epoch.stage, []).append(epoch.valid_loss)
     longer = {stage: losses for stage, losses in stages.items() if len(losses) > 1}
     found: dict[str, float | None] = {
         stage: float(np.var(losses)) if stage in longer else None
@@ -309,14 +294,14 @@ def loss_variance(history: Sequence[Mapping[str, Any]]) -> dict[str, float | Non
     return {**found, "within_stages": squares / epochs if epochs else None}
 
 
-def _history(folder: Path, batches_after: Sequence[int]) -> list[dict[str, Any]]:
+def _history(folder: Path, batches_after: Sequence[int]) -> tuple[Epoch, ...]:
     with (folder / "history.csv").open(newline="", encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
     names = ("train_loss", "valid_loss", "accuracy", "recall", "auroc")
-    return [
-        {"stage": row["stage"], "batches": batches, **{name: float(row[name]) for name in names}}
+    return tuple(
+        Epoch(row["stage"], batches, *(float(row[name]) for name in names))
         for row, batches in zip(rows, batches_after, strict=True)
-    ]
+    )
 
 
 def _figures(
@@ -325,7 +310,7 @@ def _figures(
     probs: NDArray[np.float64],
     labels: tuple[str, ...],
     threshold: float | None = None,
-) -> dict[str, Any]:
+) -> dict[str, Figure]:
     """At the most probable class, since a threshold that was chosen on these images flatters.
 
     With a `threshold`, positive is what is as probable as that.
@@ -342,7 +327,10 @@ def _figures(
             within = [patient for patient, inside in zip(patients, rows, strict=True) if inside]
             found = evaluate(truth[rows], probs[rows], index, threshold, within)
             figures[f"auroc_within_{source}"] = found["auroc"]
-    return {name: asdict(figure) for name, figure in sorted(figures.items())}
+    return {
+        name: Figure(float(its.value), float(its.low), float(its.high))
+        for name, its in sorted(figures.items())
+    }
 
 
 def _write_predictions(
@@ -364,7 +352,7 @@ def _parameters(topology: str, classes: int) -> int:
         return sum(p.numel() for p in build_network(topology, classes).parameters())
 
 
-def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def _difference(before: Mapping[str, object], now: Mapping[str, object]) -> str:
     """What is not as it was, in words; empty: nothing."""
     said = {"data": "the images or their split differ"}
     found = []
@@ -381,14 +369,3 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         else:
             found.append(said.get(key, f"{key} was {was}, is {is_}"))
     return "; ".join(found)
-
-
-def _finite(value: Any) -> Any:
-    """NaN has no place in JSON; a figure that is not to be had is null."""
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value

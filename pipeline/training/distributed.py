@@ -17,9 +17,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pipeline.errors import BadInput, UserError, require
+
+if TYPE_CHECKING:
+    import torch
+    from fastai.data.core import TfmdDL
+    from fastai.distributed import DistributedTrainer
+    from fastai.learner import Learner
+    from torch import nn
 
 LAUNCH: Final = "accelerate launch --multi_gpu --num_processes 2 -m pipeline train ..."
 PATIENCE: Final = timedelta(hours=12)  # a lost process is noticed at once, a slow one waited for
@@ -130,7 +137,7 @@ def _wait_for_all() -> None:
         torch.distributed.all_reduce(torch.zeros(1))  # on the CPU, by gloo, GPU or not
 
 
-def share_weights(network: Any) -> None:
+def share_weights(network: nn.Module) -> None:
     """Every process takes over the first one's weights and buffers."""
     from torch import distributed
 
@@ -154,7 +161,7 @@ def alone() -> Iterator[None]:
 
 
 @contextmanager
-def shared_training(learner: Any, seed: int) -> Iterator[None]:
+def shared_training(learner: Learner, seed: int) -> Iterator[None]:
     """Within, `learner` (fastai) trains with its share of every batch. One process: nothing.
 
     All start from the weights of the first one and see the images in its order; augmentation and
@@ -206,7 +213,7 @@ def _check_gpus(on_gpu: bool) -> None:
         )
 
 
-def _shared_trainer(on_gpu: bool) -> Any:
+def _shared_trainer(on_gpu: bool) -> DistributedTrainer:
     """Fastai's `DistributedTrainer`, sharing batches instead of the data set."""
     import torch
     from fastai.distributed import DistributedDL, DistributedTrainer
@@ -218,7 +225,7 @@ def _shared_trainer(on_gpu: bool) -> Any:
         each as one process would take for all.
         """
 
-        def __init__(self, loader: Any, device: Any) -> None:
+        def __init__(self, loader: TfmdDL, device: torch.device) -> None:
             share = copy.copy(loader)
             share.bs = loader.bs // process_count()
             super().__init__(share, rank=rank(), world_size=process_count(), device=device)
@@ -237,7 +244,7 @@ def _shared_trainer(on_gpu: bool) -> Any:
             torch.distributed.broadcast(sent, source)
             return list(sent.tolist())
 
-        def to_detach(self, batch: Any, cpu: bool = True, gather: bool = True) -> Any:
+        def to_detach(self, batch: object, cpu: bool = True, gather: bool = True) -> object:
             return self._to_detach(batch, cpu, gather)
 
     class SharedTrainer(DistributedTrainer):  # type: ignore[misc]
@@ -246,9 +253,9 @@ def _shared_trainer(on_gpu: bool) -> Any:
         def __init__(self) -> None:
             # Batch statistics over all processes: torch has it for GPUs alone.
             super().__init__(sync_bn=on_gpu, cpu=not on_gpu)
-            self.shared: dict[int, Any] = {}  # kept: a loader's order goes on from fit to fit
+            self.shared: dict[int, SharedLoader] = {}  # kept: its order goes on from fit to fit
 
-        def _wrap_dl(self, loader: Any) -> Any:
+        def _wrap_dl(self, loader: TfmdDL) -> TfmdDL:
             if isinstance(loader, SharedLoader) or not loader.shuffle:
                 return loader
             if id(loader) not in self.shared:

@@ -7,13 +7,15 @@ average commute. The images are taken as they are, without augmentation.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from fastai.data.core import DataLoaders
 
     from pipeline.config import TrainConfig
 
@@ -51,7 +53,7 @@ class HeadAlone(nn.Module):
         self.std.fill_(1.0)
 
 
-def feature_loaders(body: nn.Module, loaders: Any, config: TrainConfig) -> Any:
+def feature_loaders(body: nn.Module, loaders: DataLoaders, config: TrainConfig) -> DataLoaders:
     """Fastai `DataLoaders` of the features and classes of both splits.
 
     Args:

@@ -7,7 +7,7 @@ probabilities of the validation images.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ from pipeline.training.weight_averaging import weight_averaging
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fastai.callback.core import Callback
+    from fastai.data.core import DataLoaders
+    from fastai.learner import Learner, Metric
     from numpy.typing import NDArray
 
     from pipeline.config import TrainConfig
@@ -59,7 +62,7 @@ def fit(
     dataset: Dataset,
     positive: int | None,
     config: TrainConfig,
-    *callbacks: Any,
+    *callbacks: Callback,
 ) -> Fit:
     """Train `network` in place, in two stages, with fastai's one-cycle schedule.
 
@@ -105,12 +108,12 @@ def fit(
 
 
 def _learner(
-    loaders: Any,
+    loaders: DataLoaders,
     network: nn.Module,
     positive: int | None,
     config: TrainConfig,
-    callbacks: Sequence[Any] = (),
-) -> Any:
+    callbacks: Sequence[Callback] = (),
+) -> Learner:
     # Importing these two gives every Learner its schedules and its progress bar.
     import fastai.callback.progress
     import fastai.callback.schedule  # noqa: F401
@@ -130,7 +133,7 @@ def _learner(
     return for_a_log(learner)
 
 
-def _callbacks(config: TrainConfig) -> list[Any]:
+def _callbacks(config: TrainConfig) -> list[Callback]:
     """What the recipe adds to the second stage."""
     callbacks = []
     if config.mixup:
@@ -144,18 +147,18 @@ def _callbacks(config: TrainConfig) -> list[Any]:
     return callbacks
 
 
-def _body_and_head(network: Any) -> list[list[nn.Parameter]]:
+def _body_and_head(network: nn.Module) -> list[list[nn.Parameter]]:
     """Fastai's parameter groups, each with a learning rate of its own; a head alone is one."""
     parts = [getattr(network, name, None) for name in ("body", "head")]
     return [list(part.parameters()) for part in parts if part is not None]
 
 
-def _metrics(positive: int | None) -> list[Any]:
+def _metrics(positive: int | None) -> list[Metric]:
     """Our figures as fastai metrics over the whole validation split."""
     from fastai.losses import CrossEntropyLossFlat
     from fastai.metrics import AccumMetric
 
-    def figure(name: str) -> Any:
+    def figure(name: str) -> Metric:
         def value(logits: torch.Tensor, truth: torch.Tensor) -> float:
             probs = CrossEntropyLossFlat().activation(logits).detach().cpu().numpy()
             classes = truth.detach().cpu().numpy()
@@ -172,5 +175,5 @@ def _metrics(positive: int | None) -> list[Any]:
     return [figure(name) for name in ("accuracy", "recall", "auroc")]
 
 
-def _epochs(stage: str, learner: Any) -> list[Epoch]:
+def _epochs(stage: str, learner: Learner) -> list[Epoch]:
     return [Epoch(stage, *(float(v) for v in row[:5])) for row in learner.recorder.values]

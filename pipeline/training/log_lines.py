@@ -6,13 +6,18 @@ A bar is drawn over itself again and again; in a file each of its hundreds of st
 from __future__ import annotations
 
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from fastai.basics import noop
 from fastai.callback.core import Callback
 from fastai.callback.progress import ProgressCallback
 
 from pipeline.training.distributed import rank
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fastai.learner import Learner
 
 WIDTH: Final = 11  # of a column
 
@@ -33,13 +38,13 @@ class EpochLines(Callback):  # type: ignore[misc]
         """Leave the recorder as it was."""
         self.learn.logger = self.before
 
-    def write(self, values: Any) -> None:
+    def write(self, values: Iterable[float | str]) -> None:
         """One line: numbers, or their names."""
         cells = (f"{v:.6f}" if isinstance(v, float) else str(v) for v in values)
         print("".join(f"{cell:<{WIDTH}}" for cell in cells).rstrip(), flush=True)
 
 
-def for_a_log(learner: Any) -> Any:
+def for_a_log(learner: Learner) -> Learner:
     """The learner, with lines in place of bars unless it speaks to a terminal."""
     if not sys.stdout.isatty():
         learner.remove_cb(ProgressCallback)

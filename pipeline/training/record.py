@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class ValidationAnswers:
     probs: NDArray[np.float64]
 
 
-def read_history(checkpoint: Path) -> tuple[list[dict[str, Any]] | None, str]:
+def read_history(checkpoint: Path) -> tuple[list[dict[str, str | float | None]] | None, str]:
     """A row per epoch: `epoch`, `stage`, and numbers by name; NaN is None. Or None, and why."""
     rows, reason = _read(checkpoint / HISTORY_FILE, ("epoch", "stage"))
     if rows is None:
@@ -82,7 +82,7 @@ def _read(path: Path, needed: tuple[str, ...]) -> tuple[list[dict[str, str]] | N
     return rows, ""
 
 
-def _value(name: str, text: str) -> Any:
+def _value(name: str, text: str) -> str | float | None:
     if name == "stage":
         return text
     if name == "epoch":

@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import asdict, astuple, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from pipeline.training.distributed import check_launch, first_alone, first_until
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fastai.callback.core import Callback
     from torch import nn
 
     from pipeline.config import TrainConfig
@@ -99,7 +100,7 @@ def train_on(
     name: str,
     model_version: str = "0.0.0",
     positive: str | None = None,
-    callbacks: Sequence[Any] = (),
+    callbacks: Sequence[Callback] = (),
     shortcuts: bool = False,
 ) -> Path:
     """Train on images that are read and split already; what stands at `out` is replaced.

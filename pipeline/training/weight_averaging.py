@@ -6,17 +6,20 @@ et al., arXiv:1803.05407), by torch's own `AveragedModel`. It is what is validat
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fastai.callback.core import Callback
     from torch import Tensor
 
+    Tensors = list[Tensor] | tuple[Tensor, ...]
 
-def weight_averaging(decay: float) -> Any:
+
+def weight_averaging(decay: float) -> Callback:
     """A fastai callback that leaves the averaged weights in the network after the fit.
 
     Args:
@@ -51,7 +54,7 @@ def weight_averaging(decay: float) -> Any:
     return WeightAveraging()
 
 
-def moving_average(decay: float) -> Callable[[Any, Any, Any], None]:
+def moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
     """The update of an average: of the first n steps it keeps (1 + n) / (10 + n) at most.
 
     So a short training does not stay where it began (the rule of TensorFlow's
@@ -59,7 +62,7 @@ def moving_average(decay: float) -> Callable[[Any, Any, Any], None]:
     """
 
     @torch.no_grad()
-    def update(averages: list[Tensor], values: list[Tensor], steps: Tensor | int) -> None:
+    def update(averages: Tensors, values: Tensors, steps: Tensor | int) -> None:
         kept = min(decay, (1 + int(steps)) / (10 + int(steps)))
         for average, value in zip(averages, values, strict=True):
             if average.is_floating_point():

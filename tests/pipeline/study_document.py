@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pipeline.config import TrainConfig
 from pipeline.data.dataset import Dataset, Sample
+from pipeline.study.documents import Comparison, Decision, Epoch, Figure, Target, TrialRecord
 from pipeline.study.protocols import Ruling, make_pool
 from pipeline.study.request import Study
 from pipeline.study.summary import Outcome, summarise
@@ -45,49 +46,62 @@ def outcome(
     imagenet: bool = True,
     parameters: int = 1_000,
     figures: dict[str, tuple[float | None, float | None, float | None]] | None = None,
-    decision: dict[str, Any] | None = None,
+    decision: Decision | None = None,
 ) -> Outcome:
     """What a trial left: a frozen epoch and two fine-tuned ones."""
     named = figures or dict.fromkeys(
         ("accuracy", "recall", "specificity", "auroc"), (0.8, 0.7, 0.9)
     )
-    its = {
-        name: dict(zip(("value", "low", "high"), values, strict=True))
-        for name, values in named.items()
-    }
-    history: list[dict[str, Any]] = [
-        {
-            "stage": stage, "batches": 2 * number, "train_loss": 1.0 / number,
-            "valid_loss": 1.2 / number, "accuracy": accuracy, "recall": accuracy, "auroc": accuracy,
-        }
+    its = {name: Figure(*values) for name, values in named.items()}
+    history = tuple(
+        Epoch(stage, 2 * number, 1.0 / number, 1.2 / number, accuracy, accuracy, accuracy)
         for number, (stage, accuracy) in enumerate(
             zip(("frozen", "fine-tuned", "fine-tuned"), accuracies, strict=True), start=1
         )
-    ]  # fmt: skip
+    )
     return Outcome(
-        {
-            "checkpoint_sha256": "a" * 64,
-            "initial_weights": "ImageNet, by hand" if imagenet else "random, as asked for",
-            "imagenet": imagenet,
-            "parameters": parameters,
-            "size_bytes": 4 * parameters,
-            "images": dataset().counts(),
-            "threads": 1,
-            "device": "cpu",
-            "batches_per_epoch": 2,
-            "stage_s": {"frozen": 1.0, "fine-tuned": 2.0},
-            "training_s": 3.0,
-            "total_s": 4.0,
-            "history": history,
-            "figures": {"frozen": its, "fine-tuned": its},
-            "decision": decision,
-            "tools": {"torch": "2"},
-        }
+        TrialRecord(
+            schema=1,
+            name="by hand",
+            topology="",
+            protocol="",
+            seed=0,
+            request={},
+            checkpoint_sha256="a" * 64,
+            initial_weights="ImageNet, by hand" if imagenet else "random, as asked for",
+            imagenet=imagenet,
+            parameters=parameters,
+            size_bytes=4 * parameters,
+            images=dataset().counts(),
+            split="by table",
+            threads=1,
+            device="cpu",
+            batch_size=10,
+            batches_per_epoch=2,
+            stage_s={"frozen": 1.0, "fine-tuned": 2.0},
+            training_s=3.0,
+            total_s=4.0,
+            history=history,
+            target=Target(1.0, None, None),
+            valid_loss_variance={},
+            figures={"frozen": its, "fine-tuned": its},
+            tools={"torch": "2"},
+            intended_use="",
+            files={},
+            decision=decision,
+        )
     )
 
 
-def summary(outcomes: dict[tuple[str, str, int], Outcome], **rulings: Ruling) -> dict[str, Any]:
-    """The document of hand-made outcomes, by (topology, protocol, seed)."""
+def _of_trial(its: Outcome, topology: str, protocol: str, seed: int) -> Outcome:
+    if its.record is None:
+        return its
+    record = replace(its.record, topology=topology, protocol=protocol, seed=seed)
+    return replace(its, record=record)
+
+
+def summary(outcomes: dict[tuple[str, str, int], Outcome], **rulings: Ruling) -> Comparison:
+    """The comparison of hand-made outcomes, by (topology, protocol, seed)."""
     topologies, protocols, seeds = (
         tuple(dict.fromkeys(key[part] for key in outcomes)) for part in (0, 1, 2)
     )
@@ -96,5 +110,5 @@ def summary(outcomes: dict[tuple[str, str, int], Outcome], **rulings: Ruling) ->
     trials = [trial(*key) for key in outcomes]
     ruled = {(protocol, seed): Ruling(dataset()) for protocol in protocols for seed in seeds}
     ruled |= {(protocol, seed): ruling for protocol, ruling in rulings.items() for seed in seeds}
-    named = {trial(*key).name: its for key, its in outcomes.items()}
+    named = {trial(*key).name: _of_trial(its, *key) for key, its in outcomes.items()}
     return summarise(study, make_pool(dataset(), "ill", "xrays.csv"), ruled, trials, named)

@@ -9,9 +9,10 @@ import pytest
 from pipeline.checkpoint import write_checkpoint
 from pipeline.config import TrainConfig
 from pipeline.errors import BadInput
+from pipeline.json_files import plain
 from pipeline.models.networks import build_network
 from pipeline.study import ablation
-from pipeline.study.ablation import RELEASED, VARIANTS, ablate
+from pipeline.study.ablation import RELEASED, VARIANTS, Spread, ablate
 from tests.conftest import make_spec
 
 SEEDS = (2, 3)
@@ -50,19 +51,15 @@ def test_every_variant_is_the_recipe_with_something_changed():
 
 
 def test_the_recipe_is_trained_with_every_seed_and_a_variant_with_the_first(trained, tmp_path):
-    document = ablate(
+    results = ablate(
         tmp_path, SEEDS, tmp_path / "out", ["as released", "mixup 0.4 in place of consistency"]
     )
     assert [(c.seed, c.mixup) for c, _ in trained] == [(2, 0.0), (3, 0.0), (2, 0.4)]
-    recipe, mixed = document["rows"]
-    assert recipe["figures"]["auroc"] == {
-        "values": [0.92, 0.93],
-        "mean": 0.925,
-        "std": pytest.approx(0.0071, abs=1e-4),
-    }
-    assert mixed["seeds"] == [2]
-    assert mixed["figures"]["auroc"] == {"values": [0.96], "mean": 0.96, "std": None}
-    assert json.loads((tmp_path / "out" / "ablation.json").read_text()) == document
+    recipe, mixed = results.rows
+    assert recipe.figures["auroc"] == Spread((0.92, 0.93), 0.925, pytest.approx(0.0071, abs=1e-4))
+    assert mixed.seeds == (2,)
+    assert mixed.figures["auroc"] == Spread((0.96,), 0.96, None)
+    assert json.loads((tmp_path / "out" / "ablation.json").read_text()) == plain(results)
 
 
 def test_what_is_trained_is_not_trained_again_unless_the_recipe_is_another(

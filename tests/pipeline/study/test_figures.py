@@ -91,10 +91,10 @@ def test_the_grid_of_samples_shows_both_rows_and_says_of_what(image_folder):
 
 
 def test_the_losses_of_both_stages_are_drawn_for_every_topology():
-    document = summary(
+    found = summary(
         {("small", "paper", 2): outcome(), ("large", "paper", 2): outcome(imagenet=False)}
     )
-    figure = study_figures.draw_losses(document)
+    figure = study_figures.draw_losses(found)
     assert len(figure.axes) == 2
     for axes, topology, start in zip(
         figure.axes, ("small", "large"), ("ImageNet", "random"), strict=True
@@ -111,10 +111,10 @@ def test_the_losses_of_both_stages_are_drawn_for_every_topology():
 def test_failed_trials_have_no_loss_to_draw():
     from pipeline.study.summary import Outcome
 
-    document = summary(
+    found = summary(
         {("small", "paper", 2): outcome(), ("large", "paper", 2): Outcome(None, "it broke")}
     )
-    assert len(study_figures.draw_losses(document).axes) == 1
+    assert len(study_figures.draw_losses(found).axes) == 1
 
 
 def test_the_roc_curve_is_that_of_the_positive_label():
@@ -209,8 +209,8 @@ def test_every_picture_is_written_and_is_one(tmp_path, image_folder, monkeypatch
     (its.folder / "predictions.csv").write_text(
         "file,label,ill,well\na.jpg,ill,0.75,0.25\nb.jpg,well,0.5,0.5\n"
     )
-    document = summary({("small", "paper", 2): outcome()})
-    pictures = study_figures.write_figures(tmp_path / "figures", document, [its])
+    found = summary({("small", "paper", 2): outcome()})
+    pictures = study_figures.write_figures(tmp_path / "figures", found, [its])
     assert sorted(Path(path).name for path in pictures) == [
         "composition.png", "confusion.png", "losses.png", "reliability.png", "roc.png",
         "samples.png",

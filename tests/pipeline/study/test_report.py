@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from statistics import stdev
 
@@ -10,9 +11,10 @@ import jsonschema
 import pytest
 
 from pipeline.model_spec import INTENDED_USE
+from pipeline.study.documents import Decision, Figure, comparison_document
 from pipeline.study.protocols import Ruling
 from pipeline.study.report import SCHEMA_FILE, print_report, to_csv, to_markdown, write_report
-from pipeline.study.summary import Outcome, failed
+from pipeline.study.summary import Outcome
 from tests.pipeline.study_document import outcome, summary, trial
 
 
@@ -47,53 +49,51 @@ def test_the_table_has_every_column_and_the_numbers_of_the_trial():
     }
 
 
-def by_threshold(threshold: float, recall: float) -> dict[str, object]:
-    interval = {"value": recall, "low": 0.5, "high": 1.0}
-    return {
-        "threshold": threshold,
-        "figures": dict.fromkeys(("accuracy", "recall", "specificity"), interval),
-    }
+def by_threshold(threshold: float, recall: float) -> Decision:
+    interval = Figure(recall, 0.5, 1.0)
+    return Decision(threshold, dict.fromkeys(("accuracy", "recall", "specificity"), interval))
 
 
 def test_what_the_checkpoints_decide_by_their_own_thresholds_has_a_table_that_says_it_flatters():
-    document = summary({("small", "paper", 2): outcome(decision=by_threshold(0.25, 0.97))})
-    assert [bool(row["decision"]) for row in document["rows"]] == [False, True]  # the last stage
-    text = to_markdown(document, {})
+    found = summary({("small", "paper", 2): outcome(decision=by_threshold(0.25, 0.97))})
+    assert [bool(row.decision) for row in found.rows] == [False, True]  # the last stage
+    text = to_markdown(found, {})
     assert "chosen by Youden's index on these very images, which flatters" in text
     cells = "0.970 (0.500 to 1.000) | 0.970 (0.500 to 1.000) | 0.970 (0.500 to 1.000)"
     assert f"| small | 0.250 | {cells} |" in text
-    document["request"]["config"]["least_recall"] = 0.96
-    assert "chosen for a recall of 0.96 at least" in to_markdown(document, {})
+    config = replace(found.request.config, least_recall=0.96)
+    object.__setattr__(found.request, "config", config)
+    assert "chosen for a recall of 0.96 at least" in to_markdown(found, {})
 
 
 def test_over_seeds_every_threshold_is_told():
-    document = summary(
+    found = summary(
         {
             ("small", "strict", seed): outcome(decision=by_threshold(threshold, 0.9))
             for seed, threshold in ((2, 0.25), (3, 0.5))
         }
     )
-    assert document["rows"][-1]["decision"]["thresholds"] == [0.25, 0.5]
-    assert "| small | 0.250, 0.500 | 0.900 ± 0.000" in to_markdown(document, {})
+    assert found.rows[-1].decision.thresholds == (0.25, 0.5)
+    assert "| small | 0.250, 0.500 | 0.900 ± 0.000" in to_markdown(found, {})
 
 
 def test_without_a_threshold_in_every_trial_there_is_no_such_table():
-    document = summary(
+    found = summary(
         {
             ("small", "strict", 2): outcome(decision=by_threshold(0.25, 0.9)),
             ("small", "strict", 3): outcome(),
         }
     )
-    assert document["rows"][-1]["decision"] is None
-    assert "which flatters" not in to_markdown(document, {})
+    assert found.rows[-1].decision is None
+    assert "which flatters" not in to_markdown(found, {})
 
 
 def test_a_target_that_is_not_reached_is_not_a_number():
-    document = summary({("small", "paper", 2): outcome((0.7, 0.9, 0.9))})
-    text = to_markdown(document, {})
+    found = summary({("small", "paper", 2): outcome((0.7, 0.9, 0.9))})
+    text = to_markdown(found, {})
     row = dict(zip(header(text), table_row(text, "small"), strict=True))
     assert row["epochs to 1"] == row["batches to 1"] == "not reached"
-    rows = list(csv.DictReader(io.StringIO(to_csv(document))))
+    rows = list(csv.DictReader(io.StringIO(to_csv(found))))
     assert {row["target_epochs"] for row in rows} == {"not reached"}
 
 
@@ -113,28 +113,27 @@ def test_over_seeds_the_mean_is_given_with_the_spread():
         named = {"accuracy": (value, 0.1, 1.0), "recall": (0.5, 0.1, 1.0), "auroc": (0.5, 0.1, 1.0)}
         return outcome(figures=named)
 
-    document = summary(
+    found = summary(
         {("small", "strict", seed): with_accuracy(value) for seed, value in ((2, 0.7), (3, 0.9))}
     )
-    figure = document["rows"][-1]["figures"]["accuracy"]
-    assert figure == pytest.approx(
-        {"value": 0.8, "low": 0.7, "high": 0.9, "spread": "seeds", "sd": stdev([0.7, 0.9])}
-    )
-    assert "0.800 ± 0.141 (seeds 0.700 to 0.900)" in to_markdown(document, {})
-    assert len(list(csv.DictReader(io.StringIO(to_csv(document))))) == 4  # a row a trial and stage
+    figure = found.rows[-1].figures["accuracy"]
+    assert (figure.value, figure.low, figure.high) == pytest.approx((0.8, 0.7, 0.9))
+    assert (figure.spread, figure.sd) == ("seeds", pytest.approx(stdev([0.7, 0.9])))
+    assert "0.800 ± 0.141 (seeds 0.700 to 0.900)" in to_markdown(found, {})
+    assert len(list(csv.DictReader(io.StringIO(to_csv(found))))) == 4  # a row a trial and stage
 
 
 def test_unlike_starts_are_told_in_the_table_near_the_choice_and_before_everything():
-    document = summary(
+    found = summary(
         {
             ("small", "paper", 2): outcome(imagenet=True),
             ("large", "paper", 2): outcome(imagenet=False, parameters=9_000),
         }
     )
-    assert document["cautions"][0].startswith(
+    assert found.cautions[0].startswith(
         "Unlike starts: small from ImageNet weights, large from random weights."
     )
-    text = to_markdown(document, {})
+    text = to_markdown(found, {})
     assert [table_row(text, name)[4] for name in ("small", "large")] == ["ImageNet", "random"]
     assert text.index("Unlike starts") < text.index("| topology |")
     choice = text.split("### The paper's rule")[1]
@@ -143,20 +142,20 @@ def test_unlike_starts_are_told_in_the_table_near_the_choice_and_before_everythi
 
 
 def test_like_starts_need_no_caution():
-    document = summary({("small", "paper", 2): outcome(), ("large", "paper", 2): outcome()})
-    assert "nlike" not in to_markdown(document, {})
+    found = summary({("small", "paper", 2): outcome(), ("large", "paper", 2): outcome()})
+    assert "nlike" not in to_markdown(found, {})
 
 
 def test_an_interval_without_width_is_explained():
     perfect = dict.fromkeys(("accuracy", "recall", "auroc"), (1.0, 1.0, 1.0))
-    document = summary({("small", "paper", 2): outcome(figures=perfect)})
-    assert any("rule of three" in caution for caution in document["cautions"])
+    found = summary({("small", "paper", 2): outcome(figures=perfect)})
+    assert any("rule of three" in caution for caution in found.cautions)
     wide = summary({("small", "paper", 2): outcome()})
-    assert not any("rule of three" in caution for caution in wide["cautions"])
+    assert not any("rule of three" in caution for caution in wide.cautions)
 
 
 def test_the_choice_is_made_among_topologies_that_have_all_their_trials():
-    document = summary(
+    found = summary(
         {
             ("best", "paper", 2): outcome(parameters=1),
             ("best", "paper", 3): Outcome(None, "it broke"),
@@ -164,57 +163,57 @@ def test_the_choice_is_made_among_topologies_that_have_all_their_trials():
             ("other", "paper", 3): outcome(parameters=2),
         }
     )
-    assert document["selection"]["paper"]["chosen"] == ["other"]
-    assert failed(document) == ["best-paper-seed3"]
-    text = to_markdown(document, {})
+    assert found.selection["paper"].selection.chosen == ("other",)
+    assert [entry.name for entry in found.failed] == ["best-paper-seed3"]
+    text = to_markdown(found, {})
     assert "best is not ranked: 1 of 2 trials failed." in text
     assert "- best-paper-seed3: it broke" in text
 
 
 def test_where_everything_failed_there_is_no_choice():
-    document = summary({("best", "paper", 2): Outcome(None, "it broke")})
-    assert document["selection"] == {"paper": None}
-    assert document["rows"] == []
-    assert "it broke" in to_markdown(document, {})
+    found = summary({("best", "paper", 2): Outcome(None, "it broke")})
+    assert found.selection == {"paper": None}
+    assert found.rows == ()
+    assert "it broke" in to_markdown(found, {})
 
 
 def test_a_protocol_that_is_not_possible_is_listed_with_its_reason(capsys):
-    document = summary(
+    found = summary(
         {("small", "paper", 2): outcome()}, strict=Ruling(None, reason="no image names its patient")
     )
-    assert "Not run: no image names its patient." in to_markdown(document, {})
-    rows = list(csv.DictReader(io.StringIO(to_csv(document))))
+    assert "Not run: no image names its patient." in to_markdown(found, {})
+    rows = list(csv.DictReader(io.StringIO(to_csv(found))))
     assert ("strict", "not run", "no image names its patient") in {
         (row["protocol"], row["status"], row["reason"]) for row in rows
     }
-    print_report(document, Path("out"))
+    print_report(found, Path("out"))
     assert "strict: not run: no image names its patient" in capsys.readouterr().out
 
 
 def test_research_use_is_said_everywhere(capsys):
-    document = summary({("small", "paper", 2): outcome()})
-    assert document["intended_use"] == INTENDED_USE
-    assert INTENDED_USE in to_markdown(document, {})
-    print_report(document, Path("out"))
+    found = summary({("small", "paper", 2): outcome()})
+    assert comparison_document(found)["intended_use"] == INTENDED_USE
+    assert INTENDED_USE in to_markdown(found, {})
+    print_report(found, Path("out"))
     assert INTENDED_USE in capsys.readouterr().out
 
 
 def test_the_auroc_within_a_source_has_its_column():
     figures = {"accuracy": (0.8, 0.7, 0.9), "recall": (0.8, 0.7, 0.9), "auroc": (0.9, 0.8, 1.0)}
-    document = summary(
+    found = summary(
         {
             ("small", "strict", 2): outcome(
                 figures={**figures, "auroc_within_north": (0.5, 0.3, 0.7)}
             )
         }
     )
-    text = to_markdown(document, {})
+    text = to_markdown(found, {})
     assert "| AUROC within north |" in text
     assert "| 0.500 (0.300 to 0.700) |" in text
 
 
 def test_the_document_follows_its_schema_and_is_written_with_the_others(tmp_path, monkeypatch):
-    document = summary(
+    found = summary(
         {
             ("small", "paper", 2): outcome(),
             ("large", "paper", 2): Outcome(None, "it broke"),
@@ -223,7 +222,8 @@ def test_the_document_follows_its_schema_and_is_written_with_the_others(tmp_path
     )
     monkeypatch.setattr("pipeline.study.figures.write_figures", lambda *_: {"figures/a.png": "A"})
     trials = [trial("small", "paper", 2)]
-    write_report(tmp_path, document, trials, {"small-paper-seed2": outcome()})
+    write_report(tmp_path, found, trials)
+    document = comparison_document(found)
     written = json.loads((tmp_path / "comparison.json").read_text())
     assert written == json.loads(json.dumps(document))
     assert "![A](figures/a.png)" in (tmp_path / "comparison.md").read_text()

@@ -22,11 +22,11 @@ from pipeline.errors import BadInput, MissingDependency
 from pipeline.metrics import classification as metrics
 from pipeline.models.networks import build_network, load_network
 from pipeline.study import trial
+from pipeline.study.documents import Epoch, Target
 from pipeline.study.engine import Engine
 from pipeline.study.protocols import apply_protocol, make_pool
 from pipeline.study.request import Study
 from pipeline.study.study import run_study
-from pipeline.study.summary import failed
 from pipeline.training.train import train_on
 from tests.conftest import LABELS, SIDE, write_images
 
@@ -170,21 +170,19 @@ def test_the_protocols_differ_in_their_images(whole):
 def test_a_trial_tells_its_epochs_times_and_batches(whole):
     its = trial.read_trial(whole / "trials" / NAMES[0])
     history = rows(whole / "trials" / NAMES[0] / "history.csv")
-    assert [epoch["batches"] for epoch in its["history"]] == [4, 8, 12]  # 26 images by 8
-    assert its["batches_per_epoch"] == 4
-    assert [epoch["stage"] for epoch in its["history"]] == ["frozen", "fine-tuned", "fine-tuned"]
-    for kept, row in zip(its["history"], history, strict=True):
-        assert kept["valid_loss"] == float(row["valid_loss"])
-        assert kept["accuracy"] == float(row["accuracy"])
-    assert its["stage_s"].keys() == {"frozen", "fine-tuned"}
-    assert 0 < its["training_s"] < its["total_s"]
-    assert its["parameters"] == sum(
-        p.numel() for p in build_network("squeezenet1_1", 2).parameters()
-    )
-    assert its["initial_weights"] == "random, as asked for"
-    assert its["imagenet"] is False
-    assert its["device"] == "cpu"
-    assert its["checkpoint_sha256"] == open_checkpoint(whole / "trials" / NAMES[0]).sha256
+    assert [epoch.batches for epoch in its.history] == [4, 8, 12]  # 26 images by 8
+    assert its.batches_per_epoch == 4
+    assert [epoch.stage for epoch in its.history] == ["frozen", "fine-tuned", "fine-tuned"]
+    for kept, row in zip(its.history, history, strict=True):
+        assert kept.valid_loss == float(row["valid_loss"])
+        assert kept.accuracy == float(row["accuracy"])
+    assert its.stage_s.keys() == {"frozen", "fine-tuned"}
+    assert 0 < its.training_s < its.total_s
+    assert its.parameters == sum(p.numel() for p in build_network("squeezenet1_1", 2).parameters())
+    assert its.initial_weights == "random, as asked for"
+    assert its.imagenet is False
+    assert its.device == "cpu"
+    assert its.checkpoint_sha256 == open_checkpoint(whole / "trials" / NAMES[0]).sha256
 
 
 def test_figures_of_both_stages_are_those_of_their_predictions(whole, data):
@@ -192,17 +190,17 @@ def test_figures_of_both_stages_are_those_of_their_predictions(whole, data):
     for protocol, name in zip(("paper", "strict"), NAMES, strict=True):
         folder = whole / "trials" / name
         patients = [s.patient for s in apply_protocol(pool, protocol, 2, 0.25).dataset.valid]
-        figures = trial.read_trial(folder)["figures"]
+        figures = trial.read_trial(folder).figures
         for stage, file in (("frozen", trial.FROZEN_FILE), ("fine-tuned", trial.FINAL_FILE)):
             truth, probs = probs_of(folder / file)
             expected = metrics.evaluate(truth, probs, 0, None, patients)
             for figure, found in expected.items():
-                assert figures[stage][figure]["value"] == pytest.approx(found.value), (
+                assert figures[stage][figure].value == pytest.approx(found.value), (
                     stage,
                     figure,
                 )
-                assert figures[stage][figure]["low"] == pytest.approx(found.low), (stage, figure)
-    within = trial.read_trial(whole / "trials" / NAMES[1])["figures"]["fine-tuned"]
+                assert figures[stage][figure].low == pytest.approx(found.low), (stage, figure)
+    within = trial.read_trial(whole / "trials" / NAMES[1]).figures["fine-tuned"]
     assert "auroc_within_north" in within
 
 
@@ -249,7 +247,7 @@ def test_the_same_request_takes_what_is_finished(out, data, trained, capsys):
     assert trained == []
     assert inodes(out) == before
     assert "2 of 2 trials are finished already" in capsys.readouterr().out
-    assert [entry["taken"] for entry in again["trials"]] == [True, True]
+    assert [entry.done.taken for entry in again.trials] == [True, True]
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -257,14 +255,14 @@ def test_another_width_or_another_target_trains_nothing(out, data, trained):
     asked = replace(STUDY, engine=Engine(workers=2), target_accuracy=0.4)
     again = run_study(asked, data, out)
     assert trained == []
-    assert {entry["target"]["accuracy"] for entry in again["trials"]} == {0.4}
+    assert {entry.done.target.accuracy for entry in again.trials} == {0.4}
 
 
 @pytest.mark.usefixtures("no_pictures")
 def test_again_trains_everything_anew(out, data, trained):
     again = run_study(replace(STUDY, again=True), data, out)
     assert trained == NAMES
-    assert [entry["taken"] for entry in again["trials"]] == [False, False]
+    assert [entry.done.taken for entry in again.trials] == [False, False]
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -286,7 +284,7 @@ def test_another_image_in_the_data_trains_again_what_holds_it(out, data, tmp_pat
     )
     run_study(STUDY, moved, out)
     assert trained == ["squeezenet1_1-strict-seed2"]
-    assert "trained again: the images or their split are others" in capsys.readouterr().out
+    assert "trained again: the images or their split differ" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -352,9 +350,9 @@ def test_a_failed_trial_is_listed_and_the_others_go_on(data, tmp_path, fail_stri
     fail_strict(ZeroDivisionError("planted"))
     both = replace(STUDY, protocols=("strict", "paper"))
     found = run_study(both, data, out)
-    assert failed(found) == [NAMES[1]]
-    (entry,) = [entry for entry in found["trials"] if entry["status"] == "failed"]
-    assert entry["reason"].startswith("ZeroDivisionError: planted (more in failures/")
+    assert [entry.name for entry in found.failed] == [NAMES[1]]
+    (entry,) = found.failed
+    assert entry.reason.startswith("ZeroDivisionError: planted (more in failures/")
     assert "Traceback" in (out / "failures" / f"{NAMES[1]}.txt").read_text()
     assert sorted(path.name for path in (out / "trials").iterdir()) == [NAMES[0]]
     assert f"- {NAMES[1]}: ZeroDivisionError: planted" in (out / "comparison.md").read_text()
@@ -367,11 +365,11 @@ def test_what_failed_is_trained_by_the_same_command(out, data, fail_strict, trai
     shutil.rmtree(out / "trials" / NAMES[1])
     fail_strict(BadInput("training diverged"))
     found = run_study(STUDY, data, out)
-    (entry,) = [entry for entry in found["trials"] if entry["status"] == "failed"]
-    assert entry["reason"] == "training diverged"
+    (entry,) = found.failed
+    assert entry.reason == "training diverged"
     assert trained == [NAMES[1]]
     fail_strict(None)
-    assert failed(run_study(STUDY, data, out)) == []
+    assert run_study(STUDY, data, out).failed == []
     assert trained == [NAMES[1]] * 2
 
 
@@ -468,20 +466,16 @@ def test_without_fastai_the_command_that_installs_it_is_named(data, tmp_path, mo
 # --- pure figures
 
 
-def epochs(stage: str, *values: tuple[float, float]) -> list[dict[str, Any]]:
-    return [
-        {"stage": stage, "valid_loss": loss, "accuracy": accuracy, "batches": 0}
-        for loss, accuracy in values
-    ]
+def epochs(stage: str, *values: tuple[float, float]) -> list[Epoch]:
+    return [Epoch(stage, 0, None, loss, accuracy, None, None) for loss, accuracy in values]
 
 
 def test_the_target_is_reached_at_the_first_epoch_of_either_stage():
     history = [*epochs("frozen", (0.5, 0.7), (0.4, 0.9)), *epochs("fine-tuned", (0.3, 1.0))]
-    for number, epoch in enumerate(history, start=1):
-        epoch["batches"] = 7 * number
-    assert trial.reached(history, 0.9) == {"accuracy": 0.9, "epochs": 2, "batches": 14}
-    assert trial.reached(history, 1.0) == {"accuracy": 1.0, "epochs": 3, "batches": 21}
-    assert trial.reached(history[:2], 1.0) == {"accuracy": 1.0, "epochs": None, "batches": None}
+    history = [replace(epoch, batches=7 * n) for n, epoch in enumerate(history, start=1)]
+    assert trial.reached(history, 0.9) == Target(0.9, 2, 14)
+    assert trial.reached(history, 1.0) == Target(1.0, 3, 21)
+    assert trial.reached(history[:2], 1.0) == Target(1.0, None, None)
 
 
 def test_the_variance_does_not_count_the_step_between_the_stages():
@@ -519,13 +513,13 @@ def test_one_epoch_has_no_variance():
 def test_two_workers_train_what_one_trains(engine, whole, data, tmp_path, monkeypatch):
     monkeypatch.undo()  # conftest's bar: a local cluster speaks over sockets of this machine
     found = run_study(replace(STUDY, engine=Engine(*engine)), data, tmp_path / "out")
-    assert failed(found) == []
+    assert found.failed == []
     for name in NAMES:
         here, there = (place / "trials" / name for place in (tmp_path / "out", whole))
         for file in FILES:
             if file not in ("curves.png", "trial.json"):  # times are in the latter
                 assert (here / file).read_bytes() == (there / file).read_bytes(), (name, file)
-        figures = [trial.read_trial(place)["figures"] for place in (here, there)]
+        figures = [trial.read_trial(place).figures for place in (here, there)]
         assert figures[0] == figures[1]
 
 
@@ -535,11 +529,11 @@ def test_a_worker_that_is_killed_fails_its_trial_alone(data, tmp_path, monkeypat
     found = run_study(
         replace(STUDY, engine=Engine(workers=2), seeds=(2, 3)), data, tmp_path / "out"
     )
-    done = [entry["name"] for entry in found["trials"] if entry["status"] == "done"]
+    done = [entry.name for entry in found.trials if entry.status == "done"]
     assert "squeezenet1_1-paper-seed3" in done or "squeezenet1_1-paper-seed2" in done
-    assert "squeezenet1_1-strict-seed2" in failed(found)
-    for entry in found["trials"]:
-        assert entry["status"] == "done" or "the worker process ended" in entry["reason"]
+    assert "squeezenet1_1-strict-seed2" in [entry.name for entry in found.failed]
+    for entry in found.trials:
+        assert entry.status == "done" or "the worker process ended" in entry.reason
     assert [path.name for path in (tmp_path / "out" / "trials").glob(".*")] == []
 
 
