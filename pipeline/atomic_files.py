@@ -1,7 +1,7 @@
 """Put finished files and folders in place whole: a reader sees the old state or the new.
 
-In: a target path and the code that fills a staging folder beside it. Out: the target, replaced.
-An exception (Ctrl-C too) while staging leaves the target as it was and nothing beside it.
+In: a target path and the code that fills a staging folder next to it. Out: the target, replaced.
+An exception (Ctrl-C too) while staging leaves the target as it was and nothing next to it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pipeline.errors import BadInput
 
 @contextmanager
 def staged_folder(target: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `target`; when the block ends well it becomes `target`.
+    """Yield an empty folder next to `target`; when the block ends well it becomes `target`.
 
     The exchange is two renames on one file system. If the process is killed between them the
     former content is at ``.<name>.previous`` and the next call puts it back before it starts.
@@ -35,7 +35,7 @@ def staged_folder(target: Path) -> Iterator[Path]:
         _recover(target, previous)
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.staging-", dir=target.parent))
     except OSError as error:
-        raise BadInput(f"cannot write beside {target}: {error.strerror or error}") from error
+        raise BadInput(f"cannot write next to {target}: {error.strerror or error}") from error
     try:
         try:
             staging.chmod(

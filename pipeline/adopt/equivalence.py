@@ -30,7 +30,7 @@ SEED: Final = 2
 
 @dataclass(frozen=True)
 class Agreement:
-    """The adopted network beside the original model on the same tensors.
+    """The adopted network compared with the original model on the same tensors.
 
     Attributes:
         images: N.
@@ -119,7 +119,7 @@ def own_pipeline(
     paths: list[Path],
     probs: NDArray[np.float32],
 ) -> dict[str, Any] | None:
-    """The learner's own `get_preds` beside the adopted network: on its own tensors, and on ours.
+    """The learner's `get_preds` compared with the adopted network: on its own tensors, on ours.
 
     On its tensors they must agree: None if they do not. On ours they differ by the resize.
     """
@@ -154,8 +154,8 @@ def own_pipeline(
         "max_abs_diff": float(np.abs(probs - theirs).max()),
     }
     print(
-        f"the learner's own resize beside ours: {by_resize['label_flips']} of {len(paths)} images "
-        f"decided otherwise, max |Δp| {by_resize['max_abs_diff']:.1e}"
+        f"the learner's own resize compared with ours: {by_resize['label_flips']} of {len(paths)} "
+        f"images decided otherwise, max |Δp| {by_resize['max_abs_diff']:.1e}"
     )
     return {
         "own_predictions": {"images": len(ours), "max_abs_diff": on_same},

@@ -45,7 +45,7 @@ def learner_sha256(path: Path) -> str:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weights file by their names; an optimiser's state beside them is left out.
+    """The tensors of a weights file by their names; an optimiser's state with them is left out.
 
     Raises:
         BadInput: damaged, no weights, or a pickle of more than tensors, which is not run.

@@ -179,7 +179,7 @@ def _vocabulary(learner: Learner) -> tuple[str, ...]:
 
 
 def _check_loss(learner: Learner) -> None:
-    """One label an image: softmax. With a sigmoid for each label the probabilities are others."""
+    """One label an image: softmax. With a sigmoid for each label the probabilities differ."""
     import torch
 
     loss = learner.loss_func

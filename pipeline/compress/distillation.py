@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from pipeline.compress.recipes import Recipe
 
-LOGITS_WEIGHT: Final = 4.0  # beside some eight blocks: the answer counts more than any of them
+LOGITS_WEIGHT: Final = 4.0  # next to some eight blocks: the answer counts more than any of them
 TINY: Final = 1e-6
 
 

@@ -158,7 +158,7 @@ def _from_table(place: Path, seed: int, valid_fraction: float) -> Dataset:
         path = root / row["file"]
         file = Path(os.path.relpath(path, root)).as_posix()  # never absolute: it is published
         if not path.is_file():
-            raise BadInput(f"{place}, line {line}: {row['file']} does not exist beside the table")
+            raise BadInput(f"{place}, line {line}: {row['file']} does not exist next to the table")
         sample = Sample(
             path, file, row["label"], row.get("patient") or None, row.get("source") or None
         )

@@ -31,7 +31,7 @@ def training_images(data: Path | None, seed: int, valid_fraction: float) -> Data
 
 
 def checkpoint_images(data: Path | None, spec: ModelSpec) -> Dataset:
-    """The images of a checkpoint, split as they were for its training; notes if they are others.
+    """The images of a checkpoint, split as they were for its training; says so if they differ.
 
     Raises:
         BadInput: as `training_images`, or the labels are not the checkpoint's.

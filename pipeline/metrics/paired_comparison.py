@@ -1,8 +1,8 @@
 """Is a compressed model as good as the one it came from? The promotion gate, on the same images.
 
 In: the classes of N validation images and what both models answer. Out: `Comparison`, with
-intervals that respect the pairing, and the limits it breaks. A twin is held against its parent when
-it is made, a file against the fp32 model before it is published.
+intervals that respect the pairing, and the limits it breaks. A twin is compared with its parent
+when it is made, a file against the fp32 model before it is published.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ EXACT: Final = 1e-9  # 40/40 - 39/40 is 0.025 and a bit
 
 @dataclass(frozen=True)
 class Comparison:
-    """A model (or file) beside the one it replaces.
+    """A model (or file) compared with the one it replaces.
 
     Attributes:
         images: N.

@@ -77,7 +77,7 @@ class PooledNetwork(nn.Module):
         features = self.body(pixels)  # (N, C, h, w)
         pooled = torch.mean(features, dim=(2, 3))
         if self.pool == "concat_pool":
-            # Not `cat`: torch's quantisation knows that one and takes both to have one scale, which
+            # Not `cat`: torch's quantisation handles it and takes both to have one scale, which
             # puts int8 answers 0.03 off.
             pooled = torch.concat([torch.amax(features, dim=(2, 3)), pooled], dim=1)  # (N, 2 C)
         logits: Tensor = self.head(pooled)

@@ -58,7 +58,7 @@ def initialise_body(network: nn.Module, architecture: str, wish: str) -> str:
             ``none`` leaves the body as initialised.
 
     Raises:
-        BadInput: `imagenet` was asked for and is not to be had here.
+        BadInput: `imagenet` was asked for and is not available here.
     """
     if wish not in WISHES:
         raise BadInput(f"unknown weights {wish!r}; there are: {', '.join(WISHES)}")
@@ -83,7 +83,7 @@ def initialise_body(network: nn.Module, architecture: str, wish: str) -> str:
         f"warning: training from random weights, no ImageNet weights here ({reasons})",
         file=sys.stderr,
     )
-    return f"random, because ImageNet weights were not to be had ({reasons})"
+    return f"random, because ImageNet weights were not available ({reasons})"
 
 
 def _fill(network: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -1,11 +1,11 @@
 """Torchvision's file of ImageNet weights: from torch's cache, or from its server, once.
 
 In: an architecture. Out: the state of torchvision's whole model. The cache is torch.hub's, in
-``$TORCH_HOME/hub/checkpoints``; a file is named by the start of its own SHA-256 and held against
+``$TORCH_HOME/hub/checkpoints``; a file is named by the start of its own SHA-256 and compared with
 it, when it comes and when it is read again.
 
 A machine without a network is found out once a process: whoever asks again, for another
-architecture say, is told at once.
+architecture say, learns it at once.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _check_hash(path: Path) -> None:
 
 
 def _reach(url: str) -> None:
-    """Ask the server for the file's header, `TIMEOUT_S` in all; `ConnectionError` if in vain.
+    """Ask the server for the file's header, `TIMEOUT_S` in all; `ConnectionError` if that fails.
 
     A socket's own time limit is for each address of a host, and does not hold while the host's name
     is looked up.

@@ -87,7 +87,7 @@ def report_shortcuts(
 
 
 def _check_place(out: Path, overwrite: bool) -> None:
-    """Refuse to replace anything but what this wrote, and to put pictures beside the release."""
+    """Refuse to replace anything but what this wrote, and to put pictures next to the release."""
     if out.resolve().is_relative_to(RELEASED.parent.resolve()):
         raise BadInput(f"{out} is in the repository; pictures of X-rays must not go there")
     if out.exists() and not out.is_dir():
@@ -196,7 +196,7 @@ def _confounding(samples: Sequence[Sample]) -> list[str]:
             labels_of.setdefault(sample.source, set()).add(sample.label)
     if all(len(labels) == 1 for labels in labels_of.values()):
         return [
-            "Source and label cannot be told apart: every source has images of one label only. "
+            "Source and label cannot be distinguished: every source has images of one label only. "
             "Whatever the model scores on these data, it may score by the source alone."
         ]
     sentences = []
@@ -205,7 +205,7 @@ def _confounding(samples: Sequence[Sample]) -> list[str]:
             (source,) = its_sources
             sentences.append(
                 f"All images of {label} come from {source}: for {label}, source and label cannot "
-                "be told apart by these data."
+                "be distinguished by these data."
             )
     for source, its_labels in sorted(labels_of.items()):
         if len(its_labels) == 1:

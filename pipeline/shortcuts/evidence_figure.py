@@ -1,4 +1,4 @@
-"""The picture of the evidence: validation images, and beside each where its decision comes from.
+"""The picture of the evidence: validation images, and next to each where its decision comes from.
 
 It shows the images themselves. Where these are X-rays, it belongs in a build or checkpoint folder
 of one's own and never into a repository: `.gitignore` names the file.

@@ -35,7 +35,7 @@ class Probe:
     Attributes:
         of: what it tells, ``source`` or ``label``.
         among: which images, as a phrase.
-        classes: that it tells apart; too rare ones are left out.
+        classes: that it distinguishes; too rare ones are left out.
         train_images, valid_images: that it was fitted and tested on.
         auroc: with a bootstrap interval by patient; macro average for three classes and more;
             None: not run.
@@ -83,6 +83,6 @@ def probe(
 def _of_classes(
     features: Features, classes: Sequence[str], enough: Sequence[str]
 ) -> tuple[Features, NDArray[np.int64]]:
-    """The rows of the classes that are told apart, and their positions in `enough`."""
+    """The rows of the classes that are distinguished, and their positions in `enough`."""
     rows = [i for i, c in enumerate(classes) if c in enough]
     return features[rows], np.array([enough.index(classes[i]) for i in rows])

@@ -114,8 +114,8 @@ def _features(found: Shortcuts) -> Iterator[str]:
     yield (
         "A logistic regression on the trained body's features (averaged over all places), fitted "
         f"on training images and tested on validation images. {CHANCE} is guessing. Among images "
-        "of one label the source is not the label again: what is told there, the features hold of "
-        "the source itself."
+        "of one label the source is not the label again: what is found there is about the source "
+        "itself."
     )
     yield ""
     rows = []

@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 ENGINES: Final = ("joblib", "dask")
 CONNECT_TIMEOUT_S: Final = 10
-DIED: Final = "the worker process ended in the middle of it (killed, perhaps for want of memory)"
+DIED: Final = "the worker process ended in the middle of it (killed, perhaps out of memory)"
 
 
 @dataclass(frozen=True)

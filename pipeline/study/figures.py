@@ -2,7 +2,7 @@
 
 In: a `Comparison` and the finished trials. Out: PNG files. Each `draw_`
 function gives a matplotlib figure and writes nothing. Colours are those of Okabe & Ito (2008),
-which people with any colour vision tell apart; no line relies on its colour alone.
+which people with any colour vision distinguishes; no line relies on its colour alone.
 """
 
 from __future__ import annotations

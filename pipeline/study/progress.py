@@ -66,7 +66,7 @@ class Board:
         self.progress.update(self.all, completed=done)
 
     def end(self, trial: Trial, told: str) -> None:
-        """A trial has ended; `told` is what came of it."""
+        """A trial has ended; `told` is its result."""
         self.ended.add(trial.name)
         if trial.name in self.bars:
             self.progress.remove_task(self.bars[trial.name])

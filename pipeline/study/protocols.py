@@ -59,7 +59,7 @@ class Ruling:
     Attributes:
         dataset: None where the protocol is not possible.
         left_out: how many images of each (label, source) the protocol leaves out.
-        notes: sentences that belong beside every figure found on it.
+        notes: sentences that belong with every figure found on it.
         reason: why there is no data set; empty if there is one.
     """
 
@@ -72,7 +72,7 @@ class Ruling:
 def table_of(place: Path) -> Path:
     """The table to read for `place`: its own ``metadata.csv`` where that names file and label.
 
-    A folder alone knows neither patients nor sources; a table beside the images does.
+    A folder alone knows neither patients nor sources; a table next to the images does.
     """
     table = place / TABLE
     if not table.is_file():

@@ -28,7 +28,7 @@ class Study:
         exclude: see `pipeline.study.protocols.apply_protocol`.
         name: of the study; None: the data set's.
         model_version: goes into the checkpoints.
-        again: train everything anew.
+        again: train everything again.
     """
 
     topologies: tuple[str, ...]

@@ -163,7 +163,7 @@ def _run(study: Study, trials: Sequence[Trial], out: Path) -> dict[str, Outcome]
     """What came of each trial, by name; those found finished are taken."""
     outcomes, todo = {}, []
     for trial in trials:
-        reason = "everything is trained anew" if study.again else why_again(trial)
+        reason = "everything is trained again" if study.again else why_again(trial)
         if reason:
             todo.append(trial)
             if trial.folder.exists():

@@ -142,7 +142,7 @@ def _batches(candidates: Sequence[Candidate]) -> Criterion:
     if any(number is not None for c in candidates for number in c.batches):
         return found
     return Criterion(
-        found.name, found.values, found.ranks, "no topology reached it: no one is told apart"
+        found.name, found.values, found.ranks, "no topology reached it: it distinguishes none"
     )
 
 

@@ -1,4 +1,4 @@
-"""A fastai callback that keeps what a comparison asks of a training beside its history.
+"""A fastai callback that keeps what a comparison asks of a training besides its history.
 
 How many batches had been learned from at the end of each epoch, how long each stage took, and what
 the network answered on the validation images at the end of each stage. The answers are those of

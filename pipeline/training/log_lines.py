@@ -1,4 +1,4 @@
-"""Training told in a log: a line an epoch, where a terminal has fastai's progress bars.
+"""Training reported in a log: a line an epoch, where a terminal has fastai's progress bars.
 
 A bar is drawn over itself again and again; in a file each of its hundreds of states would stay.
 """

@@ -1,4 +1,4 @@
-"""What training left beside a checkpoint, read back: its epochs, its validation answers.
+"""What training left next to a checkpoint, read back: its epochs, its validation answers.
 
 In: a checkpoint's folder. Out: rows and arrays; or None and the reason. A folder without them is
 no fault: a checkpoint that was adopted, or comes from elsewhere, has none.
@@ -45,7 +45,7 @@ def read_history(checkpoint: Path) -> tuple[list[dict[str, str | float | None]] 
     try:
         return [{name: _value(name, text) for name, text in row.items()} for row in rows], ""
     except ValueError as error:
-        return None, f"{HISTORY_FILE} beside the checkpoint is damaged: {error}"
+        return None, f"{HISTORY_FILE} next to the checkpoint is damaged: {error}"
 
 
 def read_predictions(checkpoint: Path, spec: ModelSpec) -> tuple[ValidationAnswers | None, str]:
@@ -57,9 +57,9 @@ def read_predictions(checkpoint: Path, spec: ModelSpec) -> tuple[ValidationAnswe
         truth = np.array([spec.labels.index(row["label"]) for row in rows], dtype=np.int64)
         probs = np.array([[float(row[label]) for label in spec.labels] for row in rows])
     except ValueError as error:
-        return None, f"{PREDICTIONS_FILE} beside the checkpoint is damaged: {error}"
+        return None, f"{PREDICTIONS_FILE} next to the checkpoint is damaged: {error}"
     if not np.isfinite(probs).all():
-        return None, f"{PREDICTIONS_FILE} beside the checkpoint holds what is no number"
+        return None, f"{PREDICTIONS_FILE} next to the checkpoint holds what is no number"
     return ValidationAnswers(truth, probs), ""
 
 
@@ -69,16 +69,19 @@ def _read(path: Path, needed: tuple[str, ...]) -> tuple[list[dict[str, str]] | N
             reader = csv.DictReader(lines, strict=True)
             rows, columns = list(reader), reader.fieldnames or ()
     except FileNotFoundError:
-        return None, f"there is no {path.name} beside the checkpoint; `pipeline train` writes one"
+        return None, f"there is no {path.name} next to the checkpoint; `pipeline train` writes one"
     except (OSError, ValueError, csv.Error) as error:
-        return None, f"{path.name} beside the checkpoint cannot be read: {error}"
+        return None, f"{path.name} next to the checkpoint cannot be read: {error}"
     missing = [name for name in needed if name not in columns]
     if missing:
-        return None, f"{path.name} beside the checkpoint has no column {missing[0]}"
+        return None, f"{path.name} next to the checkpoint has no column {missing[0]}"
     if not rows:
-        return None, f"{path.name} beside the checkpoint is empty"
+        return None, f"{path.name} next to the checkpoint is empty"
     if any(None in row or None in row.values() for row in rows):
-        return None, f"{path.name} beside the checkpoint is damaged: a row is too short or too long"
+        return (
+            None,
+            f"{path.name} next to the checkpoint is damaged: a row is too short or too long",
+        )
     return rows, ""
 
 

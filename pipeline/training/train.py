@@ -2,7 +2,7 @@
 
 Beside the checkpoint's two files the folder holds ``curves.png``, ``history.csv`` (a row an epoch),
 ``predictions.csv`` (a row a validation image: file, label, probabilities) and what the model could
-score by beside the disease (`pipeline.shortcuts.analysis`).
+score by besides the disease (`pipeline.shortcuts.analysis`).
 """
 
 from __future__ import annotations
@@ -273,7 +273,7 @@ def _add_shortcuts(checkpoint: Checkpoint, network: nn.Module, dataset: Dataset)
         write_shortcuts(checkpoint.folder, found, valid, readout, checkpoint)
     except Exception:
         traceback.print_exc()
-        print("shortcuts: failed, as told above; `python -m pipeline shortcuts` tries again")
+        print("shortcuts: failed, as reported above; `python -m pipeline shortcuts` tries again")
         return
     print("\nwhat it could score by:")
     for sentence in verdicts(found):

@@ -165,7 +165,7 @@ def test_a_file_in_the_way_is_bad_input_and_stays(tmp_path):
 def test_a_parent_that_is_a_file_is_bad_input(tmp_path):
     (tmp_path / "file").write_text("a thesis")
     with (
-        pytest.raises(BadInput, match="cannot write beside"),
+        pytest.raises(BadInput, match="cannot write next to"),
         staged_folder(tmp_path / "file" / "model"),
     ):
         pytest.fail("the block must not run")

@@ -224,7 +224,7 @@ def test_imagenet_without_any_source_is_refused_with_the_way_out(network):
 def test_auto_without_any_source_says_so_twice(network, capsys):
     before = state_of(network)
     origin = initialise_body(network, ARCHITECTURE, "auto")
-    assert origin.startswith("random, because ImageNet weights were not to be had")
+    assert origin.startswith("random, because ImageNet weights were not available")
     assert "no network here" in origin
     streams = capsys.readouterr()
     assert streams.err.startswith("warning: training from random weights")

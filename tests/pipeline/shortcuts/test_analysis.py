@@ -141,7 +141,7 @@ def test_the_auroc_within_a_source_is_the_one_that_training_writes(stamped, foun
 def test_where_each_label_has_its_own_source_they_cannot_be_told_apart(tmp_path):
     found, _ = looked_at(write_table(tmp_path / "x", {LABELS[0]: "a", LABELS[1]: "b"}, "a"))
     (sentence,) = found.confounding
-    assert sentence.startswith("Source and label cannot be told apart")
+    assert sentence.startswith("Source and label cannot be distinguished")
     assert [w.reason for w in found.within] == [
         "none of its validation images is non_covid19",
         "none of its validation images is covid19",
@@ -155,7 +155,7 @@ def test_where_each_label_has_its_own_source_they_cannot_be_told_apart(tmp_path)
 def test_a_label_that_comes_from_one_source_only_is_named(tmp_path):
     found, _ = looked_at(write_table(tmp_path / "x", {LABELS[0]: "a", LABELS[1]: "ab"}))
     assert found.confounding == (
-        "All images of covid19 come from a: for covid19, source and label cannot be told apart "
+        "All images of covid19 come from a: for covid19, source and label cannot be distinguished "
         "by these data.",
         "All images from b are non_covid19: to know the source is to know the label.",
     )

@@ -49,7 +49,7 @@ def test_the_released_checkpoints_record_gives_its_own_figures() -> None:
 
 def test_a_checkpoint_without_them_is_no_fault_and_says_so(tmp_path: Path) -> None:
     assert read_history(tmp_path)[0] is None
-    assert "there is no history.csv beside the checkpoint" in read_history(tmp_path)[1]
+    assert "there is no history.csv next to the checkpoint" in read_history(tmp_path)[1]
     assert "there is no predictions.csv" in read_predictions(tmp_path, make_spec())[1]
 
 
