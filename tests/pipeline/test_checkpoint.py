@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -612,3 +613,23 @@ def test_a_head_of_no_known_kind_is_refused(tmp_path, head):
     folder = write(tmp_path / "c", make_spec(head=Head("concat_pool", ())))
     with pytest.raises(BadInput, match=r"is damaged at \$\.head"):
         open_checkpoint(change(folder, head=head))
+
+
+def test_a_variant_is_opened_once_and_travels_with_its_checkpoint(tmp_path):
+    parent = open_checkpoint(write(tmp_path / "c"))
+    compression = replace(COMPRESSION, parent_sha256=parent.sha256)
+    write_compressed(tmp_path / "c" / "w3", compression)
+    assert [parent.has_variant(precision) for precision in ("w3", "w4")] == [True, False]
+    found = parent.variant("w3")
+    (tmp_path / "c" / "w3" / SPEC_FILE).unlink()
+    assert parent.variant("w3") is found
+    copied = pickle.loads(pickle.dumps(parent))  # noqa: S301  as it goes to another process
+    assert (copied, copied.variant("w3")) == (parent, found)
+    assert copied.variant("w3").grids().keys() == GRIDS.keys()
+
+
+def test_a_variant_of_another_checkpoint_is_refused(tmp_path):
+    parent = open_checkpoint(write(tmp_path / "c"))
+    write_compressed(tmp_path / "c" / "w3")
+    with pytest.raises(BadInput, match="was compressed from another checkpoint"):
+        parent.variant("w3")
