@@ -26,8 +26,8 @@ def published_targets(root: Path, checkpoint: Path) -> list[Target]:
     side = read_spec(checkpoint).side
     targets: dict[tuple[str, str], Target] = {}
     for name in FOLDERS.values():
-        for artifact in read_manifest(root / name)["artifacts"]:
-            key = (artifact["format"], artifact["precision"])
-            path = root / name / artifact["path"]
+        for artifact in read_manifest(root / name).artifacts:
+            key = (artifact.format, artifact.precision)
+            path = root / name / artifact.path
             targets.setdefault(key, Target(*key, path, side, limit=LIMITS.get(key[1])))
     return [*targets.values(), Target("eager", "fp32", checkpoint, side, limit=LIMITS["fp32"])]

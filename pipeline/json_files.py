@@ -107,9 +107,18 @@ def plain(value: object) -> JsonObject:
     """A dataclass as a document: tuples are lists, nested dataclasses are objects."""
     import msgspec
 
-    document = msgspec.to_builtins(value)
+    document = _without_tuples(msgspec.to_builtins(value))
     assert isinstance(document, dict)
     return document
+
+
+def _without_tuples(value: object) -> object:
+    """The value with lists for the tuples that msgspec leaves; to jsonschema they are no arrays."""
+    if isinstance(value, dict):
+        return {key: _without_tuples(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_tuples(inner) for inner in value]
+    return value
 
 
 @cache

@@ -104,7 +104,7 @@ def peer_targets(peer: Peer, folder: Path, side: int) -> list[Target]:
 def _refuse_other_weights(request: PeersRequest, identity: str) -> None:
     """Peers are made from the checkpoint, so the assets must be as well."""
     for name in FOLDERS.values():
-        found = read_manifest(request.assets / name)["model"]["checkpoint_sha256"]
+        found = read_manifest(request.assets / name).model.checkpoint_sha256
         if found != identity:
             raise BadInput(
                 f"{request.assets / name} was made from checkpoint {found[:IDENTITY_DIGITS]}..., "

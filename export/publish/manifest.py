@@ -1,48 +1,37 @@
 """The manifest: what an app developer's tools read. Sorted JSON, laid down in a JSON Schema.
 
-In: the spec, and a `Published` record per artifact. Out: a document, and documents read back and
-checked. The schema file is the one description of the fields; docs/manifest.md is made from it.
+In: an asset folder, or a `Manifest` (`export.publish.build_manifest` makes one). Out: a `Manifest`,
+or the files. The schema file is the one description of the fields; docs/manifest.md is made from
+it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
-from export.publish.zipped_size import zipped_bytes
+from export.formats.base import Port
+from export.latency.entry import LatencyEntry
+from export.parity.entries import AccuracyEntry, ParityEntry
+from pipeline.atomic_files import write_text
 from pipeline.errors import BadInput
-
-if TYPE_CHECKING:
-    from export.formats.base import Description
-    from export.parity.check import ParityResult
-    from export.parity.evidence import EvidenceAgreement
-    from export.parity.quality_gate import Promotion
-    from pipeline.checkpoint import ModelSpec
+from pipeline.json_files import JsonObject, plain, read_json, structure, to_json, validate
+from pipeline.metrics.classification import Interval
 
 SCHEMA: Final = 3
 READABLE: Final = (2, SCHEMA)
 MANIFEST_FILE: Final = "manifest.json"
 SUM_FILE: Final = f"{MANIFEST_FILE}.sha256"
 SCHEMA_FILE: Final = Path(__file__).parent / "manifest.schema.json"
-TOOLS: Final = ("coremltools", "numpy", "onnx", "onnxruntime", "onnxsim", "torch", "torchvision")
-BLOCK_BYTES: Final = 1 << 20
-# What the app should set in its runtime; everything else at its default.
-SESSIONS: Final[Mapping[str, Mapping[str, str | int]]] = {
-    "onnx": {"intra_op_num_threads": 2, "graph_optimization_level": "ORT_ENABLE_ALL"},
-    "ort": {"intra_op_num_threads": 2},
-    "torchscript": {"num_threads": 1},
-    "coreml": {"compute_units": "all"},
-}
+WAY_OUT: Final = "export again: `python -m export all` makes them"
 
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One file of an artifact; `path` is relative to the asset folder, with forward slashes."""
+    """One file; `path` is relative to the asset folder, with forward slashes."""
 
     path: str
     size_bytes: int
@@ -50,202 +39,171 @@ class FileEntry:
 
 
 @dataclass(frozen=True)
-class Published:
-    """All that is known of an artifact when it is published."""
+class ResizeEntry:
+    """How an image becomes the input's width x height, outside the model."""
+
+    mode: str
+    filter: str
+    antialias: bool
+
+
+@dataclass(frozen=True)
+class InputEntry:
+    """The pixels that every artifact takes; `width` and `height` in pixels."""
+
+    name: str
+    dtype: str
+    layout: str
+    channels: str
+    width: int
+    height: int
+    resize: ResizeEntry
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """The model that all artifacts are made from.
+
+    Attributes:
+        labels: in the order of the outputs.
+        positive, threshold: None: the most probable label is taken.
+        checkpoint_sha256: identity of the checkpoint.
+        metrics: on the validation images.
+    """
+
+    name: str
+    version: str
+    architecture: str
+    labels: tuple[str, ...]
+    positive: str | None
+    threshold: float | None
+    input: InputEntry
+    checkpoint_sha256: str
+    metrics: Mapping[str, Interval | float]
+    intended_use: str
+
+
+@dataclass(frozen=True)
+class ArtifactEntry:
+    """One published file or package.
+
+    Attributes:
+        path: relative to the asset folder.
+        files: every file of it.
+        requires: the least runtime or OS that loads it, and the versions it is written in.
+        checkpoint_sha256: of the checkpoint it is made from, the model's or a compressed one.
+        accuracy: None for fp32.
+        latency_ms: None: not measured.
+        session: options that the app should set in its runtime.
+        zipped_bytes: as a zip archive; None in schema 2.
+    """
 
     format: str
     precision: str
-    path: Path
-    description: Description
-    parity: ParityResult
+    path: str
+    size_bytes: int
+    files: tuple[FileEntry, ...]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    requires: Mapping[str, str | int]
     checkpoint_sha256: str
-    promotion: Promotion | None = None
-    latency: Mapping[str, Any] | None = None
+    parity: ParityEntry
+    accuracy: AccuracyEntry | None
+    latency_ms: LatencyEntry | None
+    session: Mapping[str, str | int]
+    zipped_bytes: int | None = None
 
 
-def build_manifest(
-    spec: ModelSpec,
-    checkpoint_sha256: str,
-    artifacts: Sequence[Published],
-    rejected: Sequence[Published] = (),
-) -> dict[str, Any]:
-    """The manifest of one asset folder; `rejected` was kept back by the promotion gate.
+@dataclass(frozen=True)
+class RejectedEntry:
+    """What was made and proven but lost too much accuracy; the reasons are in `accuracy`."""
 
-    Only `files` is missing, which is for whoever writes the files beside the artifacts to add: some
-    of them are made from this document.
+    format: str
+    precision: str
+    size_bytes: int
+    accuracy: AccuracyEntry
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The manifest of an asset folder.
+
+    Attributes:
+        files: every file of the folder that belongs to no artifact, sorted by path.
+        tools: versions of the packages that made the artifacts.
     """
-    return {
-        "schema": SCHEMA,
-        "model": {
-            "name": spec.name,
-            "version": spec.version,
-            "architecture": spec.architecture,
-            "labels": list(spec.labels),
-            "positive": spec.positive,
-            "threshold": spec.threshold,
-            "input": {
-                "name": "image",
-                "dtype": "uint8",
-                "layout": "NHWC",
-                "channels": "RGB",
-                "width": spec.side,
-                "height": spec.side,
-                "resize": dict(spec.resize),
-            },
-            "checkpoint_sha256": checkpoint_sha256,
-            "metrics": dict(spec.metrics),
-            "intended_use": spec.intended_use,
-        },
-        "artifacts": [_artifact(artifact) for artifact in artifacts],
-        "rejected": [_rejected(artifact) for artifact in rejected],
-        "tools": tool_versions(),
-    }
+
+    model: ModelEntry
+    artifacts: tuple[ArtifactEntry, ...]
+    rejected: tuple[RejectedEntry, ...]
+    tools: Mapping[str, str]
+    files: tuple[FileEntry, ...] = ()
+    schema: int = SCHEMA
+
+    @property
+    def lists_files(self) -> bool:
+        """Whether `files` is stated; schema 2 does not have it."""
+        return self.schema >= 3
 
 
-def write_manifest(folder: Path, document: Mapping[str, Any]) -> None:
-    """Write the document, after holding it against the schema: a wrong one is our own bug.
-
-    Beside it goes its own SHA-256, as sha256sum writes it, so that damage to it shows as well.
-    """
-    _validate(document)
-    text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    content = f"{text}\n".encode()
-    (folder / MANIFEST_FILE).write_bytes(content)
-    digest = hashlib.sha256(content).hexdigest()
-    (folder / SUM_FILE).write_bytes(f"{digest}  {MANIFEST_FILE}\n".encode())
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read the manifest of an asset folder, as it stands there.
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of an asset folder.
 
     One of schema 2, of an earlier release, is read as well: it has no `files` and no
     `zipped_bytes`, all else is the same.
 
     Raises:
-        BadInput: no manifest there, or one of another schema.
+        BadInput: no manifest there, or one that is damaged or of another schema.
     """
-    import jsonschema
-
     path = folder / MANIFEST_FILE
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(
-            f"no assets at {folder}: {MANIFEST_FILE}: {error.strerror}; "
-            "`python -m export all` makes them"
-        ) from error
-    except ValueError as error:
-        raise BadInput(f"{path} is not JSON: {error}") from error
-    found = document.get("schema") if isinstance(document, dict) else None
-    if isinstance(found, bool) or found not in READABLE:
-        known = " and ".join(map(str, READABLE))
-        raise BadInput(f"{path} has schema {found!r}, this version reads {known}; export again")
-    assert isinstance(document, dict)
-    try:
-        _validate(document if found == SCHEMA else _as_current(document))
-    except jsonschema.ValidationError as error:
-        raise BadInput(f"{path} is damaged at {error.json_path}: {error.message}") from error
+    return as_manifest(
+        read_json(path, what="assets", way_out=WAY_OUT, versions=READABLE), str(path)
+    )
+
+
+def as_manifest(document: JsonObject, where: str) -> Manifest:
+    """A document of a schema in `READABLE` as a manifest; `where` names it in messages.
+
+    Raises:
+        BadInput: it is damaged.
+    """
+    current = document if document["schema"] == SCHEMA else _as_current(document)
+    validate(current, SCHEMA_FILE, where, WAY_OUT)
+    return structure(document, Manifest, where, WAY_OUT)
+
+
+def manifest_document(manifest: Manifest) -> JsonObject:
+    """The manifest as it stands in JSON."""
+    document = plain(manifest)
+    for entry in (*document["artifacts"], *document["rejected"]):
+        if entry["accuracy"] is not None:  # a figure that is not known does not stand there
+            stated = {key: value for key, value in entry["accuracy"].items() if value is not None}
+            entry["accuracy"] = stated
     return document
 
 
-def file_entries(folder: Path, artifact: str) -> list[FileEntry]:
-    """The files of the artifact `artifact` (a file or a folder in `folder`), in sorted order."""
-    root = folder / artifact
-    files = sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]
-    return [
-        FileEntry(file.relative_to(folder).as_posix(), file.stat().st_size, file_sha256(file))
-        for file in files
-    ]
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest, and its own SHA-256 next to it, as sha256sum writes it.
+
+    Raises:
+        ValueError: it is not of the schema, or holds a number that JSON has not: our own bug.
+        BadInput: the place cannot be written.
+    """
+    document = manifest_document(manifest)
+    try:
+        validate(document, SCHEMA_FILE, MANIFEST_FILE, "this is a bug")
+    except BadInput as fault:
+        raise ValueError(str(fault)) from fault
+    text = to_json(document)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    write_text(folder / MANIFEST_FILE, text)
+    write_text(folder / SUM_FILE, f"{digest}  {MANIFEST_FILE}\n")
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, read in blocks."""
-    digest = hashlib.sha256()
-    with path.open("rb") as content:
-        while block := content.read(BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def tool_versions() -> dict[str, str]:
-    """Versions of the packages that made the artifacts, those that are installed."""
-    versions = {}
-    for tool in TOOLS:
-        try:
-            versions[tool] = version(tool)
-        except PackageNotFoundError:
-            continue
-    return versions
-
-
-def parity_document(parity: ParityResult) -> dict[str, Any]:
-    """A verdict as it stands in manifest and reports."""
-    return {
-        "status": parity.status,
-        "reason": parity.reason,
-        "images": parity.images,
-        "max_abs_diff": parity.max_abs_diff,
-        "mean_abs_diff": parity.mean_abs_diff,
-        "label_flips": parity.label_flips,
-        "how": parity.how,
-        "parts": dict(parity.parts),
-        "worst_image": parity.worst_image,
-        "sets": {name: asdict(agreement) for name, agreement in parity.sets.items()},
-        "tolerance": None if parity.tolerance is None else asdict(parity.tolerance),
-        "evidence": None if parity.evidence is None else _evidence(parity.evidence),
-    }
-
-
-def _evidence(agreement: EvidenceAgreement) -> dict[str, Any]:
-    return {**asdict(agreement), "shape": list(agreement.shape)}
-
-
-def _artifact(artifact: Published) -> dict[str, Any]:
-    entries = file_entries(artifact.path.parent, artifact.path.name)
-    return {
-        "format": artifact.format,
-        "precision": artifact.precision,
-        "path": artifact.path.name,
-        "size_bytes": sum(entry.size_bytes for entry in entries),
-        "zipped_bytes": zipped_bytes(artifact.path),
-        "files": [asdict(entry) for entry in entries],
-        "inputs": [_port(port) for port in artifact.description.inputs],
-        "outputs": [_port(port) for port in artifact.description.outputs],
-        "requires": dict(artifact.description.requires),
-        "checkpoint_sha256": artifact.checkpoint_sha256,
-        "parity": parity_document(artifact.parity),
-        "accuracy": None if artifact.promotion is None else artifact.promotion.document(),
-        "latency_ms": artifact.latency,
-        "session": SESSIONS.get(artifact.format, {}),
-    }
-
-
-def _rejected(artifact: Published) -> dict[str, Any]:
-    assert artifact.promotion is not None
-    entries = file_entries(artifact.path.parent, artifact.path.name)
-    return {
-        "format": artifact.format,
-        "precision": artifact.precision,
-        "size_bytes": sum(entry.size_bytes for entry in entries),
-        "accuracy": artifact.promotion.document(),
-    }
-
-
-def _port(port: Any) -> dict[str, Any]:
-    return {"name": port.name, "dtype": port.dtype, "shape": list(port.shape or ())}
-
-
-def _as_current(document: Mapping[str, Any]) -> dict[str, Any]:
+def _as_current(document: JsonObject) -> JsonObject:
     """A document of schema 2 with what schema 3 adds, so that one schema describes both."""
     artifacts = document.get("artifacts")
     if isinstance(artifacts, list):
         artifacts = [{"zipped_bytes": 1, **a} if isinstance(a, dict) else a for a in artifacts]
     added = {} if "artifacts" not in document else {"artifacts": artifacts}
     return {"files": [], **document, **added, "schema": SCHEMA}
-
-
-def _validate(document: Mapping[str, Any]) -> None:
-    import jsonschema
-
-    schema = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
-    jsonschema.Draft202012Validator(schema).validate(document)

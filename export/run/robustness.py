@@ -136,20 +136,20 @@ def published_robustness(
     module = FORMATS[format_name]
     folder = root / FOLDERS[module.PLATFORMS[0]]
     manifest = read_manifest(folder)
-    if manifest["model"]["checkpoint_sha256"] != identity:
+    if manifest.model.checkpoint_sha256 != identity:
         raise BadInput(
             f"{folder} is of another checkpoint than {checkpoint}; export again, or name its own "
             "with --checkpoint"
         )
-    for entry in manifest["artifacts"]:
-        if (entry["format"], entry["precision"]) == artifact:
+    for entry in manifest.artifacts:
+        if (entry.format, entry.precision) == artifact:
             break
     else:
         raise BadInput(f"{folder} has no {format_name} {precision}")
     damage = damaged_files(folder, entry)
     if damage:
         raise BadInput(f"{folder}: {damage}")
-    path = folder / entry["path"]
+    path = folder / entry.path
     return measure_if_run(spec, module, path, samples, source)
 
 
