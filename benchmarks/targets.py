@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from export.latency.measurement import Target
+from export.manifest.manifest import read_manifest
 from export.publish.assets import FOLDERS
-from export.publish.manifest import read_manifest
 from pipeline.checkpoint import read_spec
 
 # Where answers are compared at all (beside peers). Other precisions are judged by the parity check,

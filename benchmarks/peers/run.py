@@ -19,8 +19,8 @@ from benchmarks.results import Results
 from benchmarks.targets import published_targets
 from export.latency.measure import measure
 from export.latency.measurement import Measurement, Target
+from export.manifest.manifest import read_manifest
 from export.publish.assets import FOLDERS
-from export.publish.manifest import read_manifest
 from pipeline.checkpoint import checkpoint_sha256, read_spec
 from pipeline.errors import BadInput
 

@@ -28,7 +28,7 @@ from pipeline.images import decode
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from export.publish.manifest import ArtifactEntry
+    from export.manifest.manifest import ArtifactEntry
 
     Pixels = NDArray[np.uint8]
 

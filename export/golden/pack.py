@@ -34,8 +34,8 @@ from pipeline.json_files import plain
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from export.manifest.manifest import Manifest
     from export.parity.reference import References
-    from export.publish.manifest import Manifest
 
 README: Final = """\
 # Golden pack

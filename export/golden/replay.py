@@ -19,7 +19,7 @@ from export.formats import FORMATS
 from export.golden.document import PACK_FILE
 from export.golden.pack import Case, Pack, read_pack, refuse_other_model
 from export.images.golden_images import GROUP, PixelTolerance
-from export.publish.manifest import MANIFEST_FILE, ArtifactEntry, Manifest, read_manifest
+from export.manifest.manifest import MANIFEST_FILE, ArtifactEntry, Manifest, read_manifest
 from pipeline.errors import BadInput
 from pipeline.images import read_image
 

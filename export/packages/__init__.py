@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from export.publish.manifest import Manifest
+    from export.manifest.manifest import Manifest
 
 
 def package_code(platform: str, manifest: Manifest) -> dict[str, bytes]:
@@ -17,8 +17,8 @@ def package_code(platform: str, manifest: Manifest) -> dict[str, bytes]:
         manifest: it need not list its `files` yet.
     """
     # Imported here: jinja2 is not needed by who asks for one of the modules beside this.
+    from export.manifest.manifest import manifest_document
     from export.packages import android, ios, web
-    from export.publish.manifest import manifest_document
 
     document = manifest_document(manifest)
     packages = {"android": android, "ios": ios, "web": web}

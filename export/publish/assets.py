@@ -15,9 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from export.packages.folder_readme import asset_readme
-from export.publish.build_manifest import Published, build_manifest, file_entries
-from export.publish.manifest import (
+from export.manifest.manifest import (
     MANIFEST_FILE,
     SUM_FILE,
     FileEntry,
@@ -25,6 +23,8 @@ from export.publish.manifest import (
     manifest_document,
     write_manifest,
 )
+from export.packages.folder_readme import asset_readme
+from export.publish.build_manifest import Published, build_manifest, file_entries
 from export.verify import unsafe
 from pipeline.atomic_files import refuse_foreign, staged_folder
 

@@ -11,8 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from export.parity.entries import AccuracyEntry, parity_entry
-from export.publish.manifest import (
+from export.manifest.manifest import (
     ArtifactEntry,
     FileEntry,
     InputEntry,
@@ -21,6 +20,7 @@ from export.publish.manifest import (
     RejectedEntry,
     ResizeEntry,
 )
+from export.parity.entries import AccuracyEntry, parity_entry
 from export.publish.zipped_size import zipped_bytes
 from pipeline.file_hash import file_sha256
 from pipeline.json_files import JsonObject, plain, structure

@@ -23,8 +23,7 @@ from socket import socket
 from socketserver import BaseServer
 from typing import Final
 
-from export.packages.web import FORMAT, default_model
-from export.publish.manifest import (
+from export.manifest.manifest import (
     MANIFEST_FILE,
     SUM_FILE,
     ArtifactEntry,
@@ -32,6 +31,7 @@ from export.publish.manifest import (
     manifest_document,
     read_manifest,
 )
+from export.packages.web import FORMAT, default_model
 from export.publish.web_runtime import LOCK_FILE, NPM_FILES, PACKAGE, RUNTIME_FILES, runtime_files
 from export.runtimes.cache import cache_folder
 from export.verify import LABELS_FILE, README_FILE, CannotCheck, verify

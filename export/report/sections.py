@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from export.formats import FORMATS
-from export.publish.manifest import read_manifest
+from export.manifest.manifest import read_manifest
 from export.report.accuracy import classification
 from export.report.differences import Answered, differences, worst_images
 from pipeline.json_files import JsonObject, plain

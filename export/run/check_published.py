@@ -16,10 +16,7 @@ from typing import TYPE_CHECKING
 from export.deploy.outputs import EVIDENCE
 from export.formats import FORMATS
 from export.golden.replay import published_faults
-from export.parity.check import ParityResult, check_artifact, check_outputs
-from export.parity.quality_gate import promote
-from export.publish.assets import FOLDERS, LABELS_FILE, README_FILE
-from export.publish.manifest import (
+from export.manifest.manifest import (
     MANIFEST_FILE,
     SUM_FILE,
     ArtifactEntry,
@@ -27,6 +24,9 @@ from export.publish.manifest import (
     Manifest,
     read_manifest,
 )
+from export.parity.check import ParityResult, check_artifact, check_outputs
+from export.parity.quality_gate import promote
+from export.publish.assets import FOLDERS, LABELS_FILE, README_FILE
 from export.report.document import Row
 from export.runtimes.runners import foreign_runner
 from export.verify import FOLDERS_OF_BUILDS

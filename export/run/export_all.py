@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 from export.formats import FORMATS
 from export.latency.entry import LatencyEntry, ThreadLatency
+from export.manifest.manifest import Manifest
 from export.parity.check import ParityResult, check_artifact
 from export.parity.quality_gate import FULL, Promotion, promote
 from export.publish.assets import FOLDERS, ExtraFiles, publish, refuse_foreign_assets
 from export.publish.build_manifest import Published, file_entries, tool_versions
-from export.publish.manifest import Manifest
 from export.report.accuracy import reference_classification, training_document
 from export.report.document import Row, exit_code, print_verdict, report_document, to_json
 from export.report.sections import details, model_document, published_files, worst_of_all

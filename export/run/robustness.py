@@ -24,8 +24,8 @@ from export.images.preprocessing_mistakes import (
     taken_sideways,
     with_mistakes,
 )
+from export.manifest.manifest import read_manifest
 from export.publish.assets import FOLDERS
-from export.publish.manifest import read_manifest
 from pipeline.checkpoint import checkpoint_sha256, read_spec
 from pipeline.errors import BadInput
 from pipeline.images import decode

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from export.manifest.manifest import read_manifest
 from export.packages.web import default_model
-from export.publish.manifest import read_manifest
 from tests.browser.conftest import WINDOWS
 from tests.browser.web_app import App, OpenApp, golden
 

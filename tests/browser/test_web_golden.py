@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser
 
+from export.manifest.manifest import read_manifest
 from export.packages.resize_proofs import formula_image, resize_proofs
-from export.publish.manifest import read_manifest
 from export.report.document import to_json
 from pipeline.atomic_files import write_text
 from pipeline.images import squish

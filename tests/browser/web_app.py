@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import pytest
 
+from export.manifest.manifest import MANIFEST_FILE, read_manifest, write_manifest
 from export.publish.build_manifest import file_entries
-from export.publish.manifest import MANIFEST_FILE, read_manifest, write_manifest
 from tests.browser.conftest import Window
 
 ROOT: Final = Path(__file__).parents[2]

@@ -36,11 +36,11 @@ from export.formats.coreml.evaluator.package import (
     specification_path,
 )
 from export.formats.coreml.weight_blobs import replace_operations, typed_value
+from export.manifest.manifest import MANIFEST_FILE, read_manifest
 from export.parity.check import ParityResult, check_artifact
 from export.parity.quality_gate import Promotion
 from export.publish.assets import FOLDERS, publish
 from export.publish.build_manifest import Published, file_entries
-from export.publish.manifest import MANIFEST_FILE, read_manifest
 from export.run.check_published import check_published, damaged_files
 from pipeline.checkpoint import ModelSpec, write_checkpoint
 from pipeline.models.networks import load_network

@@ -11,11 +11,11 @@ from typing import Any
 
 from export.formats.base import Description, Port
 from export.latency.entry import LatencyEntry, ThreadLatency
+from export.manifest.manifest import MANIFEST_FILE, SCHEMA, SUM_FILE, Manifest
 from export.parity.check import Agreement, ParityResult
 from export.parity.quality_gate import Promotion
 from export.publish.assets import FOLDERS, ExtraFiles, publish
 from export.publish.build_manifest import Published
-from export.publish.manifest import MANIFEST_FILE, SCHEMA, SUM_FILE, Manifest
 from tests.conftest import make_spec
 
 PASSED = ParityResult(

@@ -14,8 +14,8 @@ from benchmarks.plot import plot_latency
 from benchmarks.results import Results
 from export.latency.answer_check import Expected
 from export.latency.measurement import Measurement, Target
+from export.manifest.manifest import Manifest
 from export.publish.build_manifest import build_manifest
-from export.publish.manifest import Manifest
 from pipeline.checkpoint import checkpoint_sha256
 from pipeline.errors import BadInput
 from tests.benchmarks import planted_peer

@@ -25,8 +25,8 @@ from export.images.golden_images import (
     golden_images,
 )
 from export.images.preprocessing_mistakes import ORIENTATION
+from export.manifest.manifest import read_manifest
 from export.publish.assets import FOLDERS
-from export.publish.manifest import read_manifest
 from pipeline.errors import BadInput
 from pipeline.images import read_image, squish
 from tests.conftest import SIDE

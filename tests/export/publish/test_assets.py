@@ -11,12 +11,12 @@ import jsonschema
 import pytest
 
 from export.formats import FORMATS
+from export.manifest.manifest import FileEntry, Manifest, read_manifest
 from export.packages.folder_readme import INTEGRATION, asset_readme
 from export.parity.check import Agreement, ParityResult
 from export.parity.quality_gate import Promotion
 from export.publish.assets import FOLDERS, LABELS_FILE, publish
 from export.publish.build_manifest import Published
-from export.publish.manifest import FileEntry, Manifest, read_manifest
 from pipeline.errors import BadInput
 from tests.conftest import LABELS
 from tests.export.conftest import ARTIFACTS, RECORD, Artifacts, Exported, Model, tree

@@ -13,9 +13,7 @@ import jsonschema
 import pytest
 
 from export.formats import FORMATS
-from export.publish.assets import FOLDERS
-from export.publish.build_manifest import SESSIONS, file_entries
-from export.publish.manifest import (
+from export.manifest.manifest import (
     MANIFEST_FILE,
     SCHEMA_FILE,
     SUM_FILE,
@@ -24,6 +22,8 @@ from export.publish.manifest import (
     read_manifest,
     write_manifest,
 )
+from export.publish.assets import FOLDERS
+from export.publish.build_manifest import SESSIONS, file_entries
 from export.publish.zipped_size import zipped_bytes
 from pipeline.errors import BadInput
 from tests.conftest import LABELS, SIDE

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from export.cli import main as cli
+from export.manifest.manifest import read_manifest
 from export.packages import package_code
-from export.publish.manifest import read_manifest
 from export.publish.web_runtime import RUNTIME_FILES, runtime_files
 from export.publish.web_site import build_site, open_server
 from pipeline.errors import BadInput, MissingDependency

@@ -10,9 +10,9 @@ import pytest
 
 from export.formats import FORMATS
 from export.formats.base import Tolerance
+from export.manifest.manifest import manifest_document, read_manifest
 from export.parity.quality_gate import Promotion, promote
 from export.publish.assets import FOLDERS
-from export.publish.manifest import manifest_document, read_manifest
 from export.report.document import read_report
 from export.run.export_all import plan, split_by_twin
 from pipeline.checkpoint import read_grids, read_spec, write_checkpoint
