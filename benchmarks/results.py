@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.ratio import ratio
 from export.latency.machine import machine
-from export.publish.manifest import tool_versions
+from export.publish.build_manifest import tool_versions
 from export.publish.zipped_size import zipped_bytes
 
 if TYPE_CHECKING:

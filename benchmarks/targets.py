@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from export.latency.measurement import Target
+from export.manifest.manifest import read_manifest
 from export.publish.assets import FOLDERS
-from export.publish.manifest import read_manifest
 from pipeline.checkpoint import open_checkpoint
 
 # Where answers are compared at all (beside peers). Other precisions are judged by the parity check,
@@ -26,8 +26,8 @@ def published_targets(root: Path, checkpoint: Path) -> list[Target]:
     side = open_checkpoint(checkpoint).spec.side
     targets: dict[tuple[str, str], Target] = {}
     for name in FOLDERS.values():
-        for artifact in read_manifest(root / name)["artifacts"]:
-            key = (artifact["format"], artifact["precision"])
-            path = root / name / artifact["path"]
+        for artifact in read_manifest(root / name).artifacts:
+            key = (artifact.format, artifact.precision)
+            path = root / name / artifact.path
             targets.setdefault(key, Target(*key, path, side, limit=LIMITS.get(key[1])))
     return [*targets.values(), Target("eager", "fp32", checkpoint, side, limit=LIMITS["fp32"])]

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from benchmarks.process_tree import run_watched
 from export.latency.machine import machine
-from export.publish.manifest import tool_versions
+from export.publish.build_manifest import tool_versions
 from pipeline.errors import BadInput
 from pipeline.model_spec import ModelSpec
 from pipeline.models.networks import NETWORKS

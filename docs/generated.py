@@ -418,12 +418,7 @@ def released_facts() -> None:
 
 def manifest_fields() -> None:
     """The manifest, field by field, from its schema."""
-    schema = json.loads(
-        (ROOT / "export" / "publish" / "manifest.schema.json").read_text(encoding="utf-8")
-    )
-    print("| field | type | meaning |")
-    print("| --- | --- | --- |")
-    _print_fields(schema, "")
+    _print_schema("manifest/manifest.schema.json")
 
 
 def mistakes_table() -> None:
@@ -485,22 +480,12 @@ def golden_cases() -> None:
 
 def golden_fields() -> None:
     """golden.json, field by field, from its schema."""
-    schema = json.loads(
-        (ROOT / "export" / "golden" / "golden.schema.json").read_text(encoding="utf-8")
-    )
-    print("| field | type | meaning |")
-    print("| --- | --- | --- |")
-    _print_fields(schema, "")
+    _print_schema("golden/golden.schema.json")
 
 
 def report_fields() -> None:
     """report.json, field by field, from its schema."""
-    schema = json.loads(
-        (ROOT / "export" / "report" / "report.schema.json").read_text(encoding="utf-8")
-    )
-    print("| field | type | meaning |")
-    print("| --- | --- | --- |")
-    _print_fields(schema, "")
+    _print_schema("report/report.schema.json")
 
 
 def faults_table() -> None:
@@ -544,27 +529,33 @@ def _print_help(parser: Any) -> None:
     print(f"## {parser.prog}\n\n```text\n{parser.format_help().rstrip()}\n```\n")
 
 
-def _print_fields(schema: dict[str, Any], prefix: str) -> None:
-    for name, named in schema.get("properties", {}).items():
-        field = _resolved(named)
+def _print_schema(path: str) -> None:
+    """A table of the fields that the schema at `path`, below ``export/``, describes."""
+    schema = json.loads((ROOT / "export" / path).read_text(encoding="utf-8"))
+    print("| field | type | meaning |")
+    print("| --- | --- | --- |")
+    _print_fields(schema, schema.get("$defs", {}), "")
+
+
+def _print_fields(schema: dict[str, Any], named: dict[str, Any], prefix: str) -> None:
+    """The fields of an object; `named`: what a ``$ref`` refers to."""
+    for name, said in schema.get("properties", {}).items():
+        field = _resolved(said, named)
         kind = field.get("type") or ("constant" if "const" in field else "one of")
         kind = " or ".join(kind) if isinstance(kind, list) else kind
         meaning = field.get("description", "")
         if "const" in field:
             meaning = f"`{json.dumps(field['const'])}`. {meaning}"
         print(f"| `{prefix}{name}` | {kind} | {meaning} |")
-        _print_fields(field, f"{prefix}{name}.")
-        _print_fields(field.get("items", {}), f"{prefix}{name}[].")
+        _print_fields(field, named, f"{prefix}{name}.")
+        _print_fields(field.get("items", {}), named, f"{prefix}{name}[].")
 
 
-def _resolved(field: dict[str, Any]) -> dict[str, Any]:
+def _resolved(field: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
     """A field with what it refers to; of "that or null" both types."""
-    schema = json.loads(
-        (ROOT / "export" / "publish" / "manifest.schema.json").read_text(encoding="utf-8")
-    )
     for choice in field.get("anyOf", [field]):
         if "$ref" in choice:
-            target = schema["$defs"][choice["$ref"].rpartition("/")[2]]
+            target = named[choice["$ref"].rpartition("/")[2]]
             kind = [target["type"], "null"] if "anyOf" in field else target["type"]
             return {**target, **field, "type": kind}
     return field

@@ -33,7 +33,11 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, TypedDict, Union
+
+if TYPE_CHECKING:
+    from typing import TypeGuard  # of Python 3.10
 
 MANIFEST_FILE = "manifest.json"
 SUM_FILE = "manifest.json.sha256"
@@ -109,6 +113,107 @@ class CannotCheck(Exception):
         self.reasons = reasons
 
 
+# --- a manifest as JSON gives it ----------------------------------------------------------------
+
+
+class FileDocument(TypedDict):
+    """A listed file."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+class PortDocument(TypedDict):
+    """An input or output."""
+
+    name: str
+    dtype: str
+    shape: list[int]
+
+
+class ModelDocument(TypedDict):
+    """The model."""
+
+    name: str
+    version: str
+    architecture: str
+    labels: list[str]
+    positive: str | None
+    threshold: float | None
+    input: Mapping[str, object]
+    checkpoint_sha256: str
+    metrics: Mapping[str, object]
+    intended_use: str
+
+
+class ParityDocument(TypedDict):
+    """The comparison with PyTorch."""
+
+    status: str
+    reason: str
+    images: int
+    max_abs_diff: float | None
+    label_flips: int | None
+    tolerance: Mapping[str, object] | None
+
+
+class AccuracyDocument(TypedDict):
+    """The comparison with the fp32 model."""
+
+    source: str
+    broken_limits: list[str]
+
+
+class _LaterFields(TypedDict, total=False):
+    """What not every schema has."""
+
+    zipped_bytes: int
+    checkpoint_sha256: str
+    accuracy: AccuracyDocument | None
+    session: Mapping[str, str | int]
+
+
+class ArtifactDocument(_LaterFields):
+    """An artifact."""
+
+    format: str
+    precision: str
+    path: str
+    size_bytes: int
+    files: list[FileDocument]
+    inputs: list[PortDocument]
+    outputs: list[PortDocument]
+    requires: Mapping[str, str | int]
+    parity: ParityDocument
+    latency_ms: Mapping[str, object] | None
+
+
+class RejectedDocument(TypedDict):
+    """What was made and not published."""
+
+    format: str
+    precision: str
+    size_bytes: int
+    accuracy: AccuracyDocument
+
+
+class _LaterParts(TypedDict, total=False):
+    """What not every schema has."""
+
+    rejected: list[RejectedDocument]
+    files: list[FileDocument]
+
+
+class ManifestDocument(_LaterParts):
+    """A manifest of any known schema."""
+
+    schema: int
+    model: ModelDocument
+    artifacts: list[ArtifactDocument]
+    tools: Mapping[str, str]
+
+
 # --- the shape of a manifest --------------------------------------------------------------------
 
 
@@ -116,7 +221,7 @@ class CannotCheck(Exception):
 class Items:
     """An array of at least `least` values of one shape."""
 
-    of: Any
+    of: Shape
     least: int = 0
 
 
@@ -124,24 +229,28 @@ class Items:
 class Nullable:
     """A value of a shape, or null."""
 
-    of: Any
+    of: Shape
 
 
-def _is_number(value: Any) -> bool:
+# A key of KINDS, an array, a value or null, or the fields of an object.
+Shape = Union[str, Items, Nullable, Mapping[str, "Shape"]]  # noqa: UP007 - Python 3.9
+
+
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _is_integer(value: Any) -> bool:
+def _is_integer(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_object_of(value: Any, *kinds: type) -> bool:
+def _is_object_of(value: object, *kinds: type) -> bool:
     return isinstance(value, dict) and all(
         isinstance(v, kinds) and not isinstance(v, bool) for v in value.values()
     )
 
 
-KINDS: Mapping[str, Callable[[Any], bool]] = {
+KINDS: Mapping[str, Callable[[object], bool]] = {
     "a string": lambda value: isinstance(value, str),
     "true or false": lambda value: isinstance(value, bool),
     "an integer": _is_integer,
@@ -163,13 +272,13 @@ KINDS: Mapping[str, Callable[[Any], bool]] = {
         and len(value) == len(set(value)) >= 2
     ),
 }
-PORT = {"name": "a string", "dtype": "a string", "shape": Items("an integer")}
-ACCURACY = {
+PORT: Mapping[str, Shape] = {"name": "a string", "dtype": "a string", "shape": Items("an integer")}
+ACCURACY: Mapping[str, Shape] = {
     "source": "measured, recorded or parity",
     "limits": "an object",
     "broken_limits": Items("a string"),
 }
-MODEL = {
+MODEL: Mapping[str, Shape] = {
     "name": "a string",
     "version": "a string",
     "architecture": "a string",
@@ -189,12 +298,12 @@ MODEL = {
     "metrics": "an object",
     "intended_use": "a string",
 }
-FILE = {
+FILE: Mapping[str, Shape] = {
     "path": "a string",
     "size_bytes": "an integer of at least 0",
     "sha256": "a SHA-256 in lower case",
 }
-ARTIFACT = {
+ARTIFACT: Mapping[str, Shape] = {
     "format": "a string",
     "precision": "a string",
     "path": "a string",
@@ -218,13 +327,13 @@ ARTIFACT = {
     },
     "latency_ms": Nullable("an object"),
 }
-REJECTED = {
+REJECTED: Mapping[str, Shape] = {
     "format": "a string",
     "precision": "a string",
     "size_bytes": "an integer of at least 1",
     "accuracy": ACCURACY,
 }
-ARTIFACT_2 = {
+ARTIFACT_2: Mapping[str, Shape] = {
     **ARTIFACT,
     "checkpoint_sha256": "a SHA-256 in lower case",
     "accuracy": Nullable(ACCURACY),
@@ -232,7 +341,7 @@ ARTIFACT_2 = {
 }
 # Schema number -> the fields it needs. Others may be there: a later release may add some without
 # raising the number, which says that a field has changed its meaning.
-FIELDS: Mapping[int, Mapping[str, Any]] = {
+FIELDS: Mapping[int, Mapping[str, Shape]] = {
     1: {
         "schema": "an integer",
         "model": MODEL,
@@ -256,7 +365,7 @@ FIELDS: Mapping[int, Mapping[str, Any]] = {
     },
 }
 # What an app is written for; a manifest that says otherwise would have another schema number.
-CONSTANTS: Mapping[str, Any] = {
+CONSTANTS: Mapping[str, object] = {
     "name": "image",
     "dtype": "uint8",
     "layout": "NHWC",
@@ -265,7 +374,7 @@ CONSTANTS: Mapping[str, Any] = {
 }
 
 
-def shape_faults(value: Any, shape: Any, where: str = "") -> list[str]:
+def shape_faults(value: object, shape: Shape, where: str = "") -> list[str]:
     """All places where a JSON value has not the shape that it should have, as sentences."""
     if isinstance(shape, Nullable):
         return [] if value is None else shape_faults(value, shape.of, where)
@@ -291,7 +400,7 @@ def shape_faults(value: Any, shape: Any, where: str = "") -> list[str]:
     return [] if KINDS[shape](value) else [f"{where} is not {shape}"]
 
 
-def load_manifest(path: Path) -> tuple[dict[str, Any], str]:
+def load_manifest(path: Path) -> tuple[ManifestDocument, str]:
     """Read a manifest of any known schema; return it and the SHA-256 of the file.
 
     Raises:
@@ -334,7 +443,7 @@ def _nearby(path: Path) -> str:
     return f"; did you mean {_shown(', '.join(below))} in it?" if below else ""
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """An object whose keys are given once: readers disagree on which of two counts."""
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -412,7 +521,11 @@ def verify(folder: Path, manifest_sha256: str | None = None, only: Sequence[str]
     here = [entry for path, entry in listed.items() if path not in left_out]
     return Verdict(
         schema=document["schema"],
-        model={key: model[key] for key in ("name", "version", "checkpoint_sha256")},
+        model={
+            "name": model["name"],
+            "version": model["version"],
+            "checkpoint_sha256": model["checkpoint_sha256"],
+        },
         manifest_sha256=digest,
         files=len(here),
         size_bytes=sum(entry.size_bytes for entry in here),
@@ -423,7 +536,7 @@ def verify(folder: Path, manifest_sha256: str | None = None, only: Sequence[str]
 
 
 def _checks(
-    folder: Path, document: Mapping[str, Any], digest: str, listed: Mapping[str, Listed]
+    folder: Path, document: ManifestDocument, digest: str, listed: Mapping[str, Listed]
 ) -> dict[str, Callable[[], list[Difference]]]:
     """Path -> what compares the file there: all that is listed, and what no manifest lists."""
 
@@ -479,7 +592,7 @@ def unsafe(path: str) -> str:
     return ""
 
 
-def _constant_faults(document: Mapping[str, Any]) -> list[str]:
+def _constant_faults(document: ManifestDocument) -> list[str]:
     found = document["model"]["input"]
     return [
         f"model.input.{name} is not {json.dumps(value)}"
@@ -488,7 +601,7 @@ def _constant_faults(document: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _label_faults(model: Mapping[str, Any]) -> list[Difference]:
+def _label_faults(model: ModelDocument) -> list[Difference]:
     """Labels that labels.txt cannot hold, and a threshold that speaks of none of them."""
     faults = [
         f"label {_shown(label)} is empty or holds a line break"
@@ -500,12 +613,12 @@ def _label_faults(model: Mapping[str, Any]) -> list[Difference]:
     return [Difference("manifest", MANIFEST_FILE, fault) for fault in faults]
 
 
-def _listed_files(document: Mapping[str, Any]) -> tuple[dict[str, Listed], list[Difference]]:
+def _listed_files(document: ManifestDocument) -> tuple[dict[str, Listed], list[Difference]]:
     """What may be looked for, by its path, and what is wrong with the list itself."""
     listed: dict[str, Listed] = {}
     faults = []
 
-    def take(entry: Mapping[str, Any], part: str, reason: str) -> None:
+    def take(entry: FileDocument, part: str, reason: str) -> None:
         path = entry["path"]
         reason = unsafe(path) or reason or ("is listed twice" if path in listed else "")
         if reason:
@@ -685,11 +798,30 @@ class GoldenCase:
     probs: Mapping[str, Sequence[float]]
 
 
+class CaseDocument(TypedDict):
+    """A case of golden.json."""
+
+    name: str
+    tensor: str
+    tensor_sha256: str
+    probs: Mapping[str, Sequence[float]]
+
+
+class PackDocument(TypedDict):
+    """golden.json, as far as it is read here."""
+
+    schema: int
+    model: Mapping[str, str]
+    side: int
+    cases: list[CaseDocument]
+    tolerances: Mapping[str, object]
+
+
 class CannotReplay(Exception):
     """There is no golden pack as published, or nothing to run it by."""
 
 
-GOLDEN = {
+GOLDEN: Mapping[str, Shape] = {
     "schema": "an integer",
     "model": {"checkpoint_sha256": "a SHA-256 in lower case"},
     "side": "an integer of at least 1",
@@ -738,8 +870,8 @@ def replay(folder: Path, verdict: Verdict) -> tuple[Replay, ...]:
 
 
 def _golden_pack(
-    folder: Path, document: Mapping[str, Any], wrong: set[str]
-) -> tuple[Mapping[str, Any], list[GoldenCase]]:
+    folder: Path, document: ManifestDocument, wrong: set[str]
+) -> tuple[PackDocument, list[GoldenCase]]:
     listed = {entry["path"] for entry in document.get("files", ())}
     if GOLDEN_FILE not in listed:
         raise CannotReplay("the folder has no golden pack")
@@ -766,7 +898,7 @@ def _golden_pack(
 
 
 def _golden_case(
-    folder: Path, pack: Mapping[str, Any], case: Mapping[str, Any], listed: set[str]
+    folder: Path, pack: PackDocument, case: CaseDocument, listed: set[str]
 ) -> GoldenCase:
     path = case["tensor"]
     if path not in listed:
@@ -777,7 +909,7 @@ def _golden_case(
     return GoldenCase(case["name"], pixels, case["probs"])
 
 
-def _import_runtime() -> tuple[Any, Any]:
+def _import_runtime() -> tuple[ModuleType, ModuleType]:
     """The modules numpy and onnxruntime; they are no part of Python and may be absent."""
     try:
         return importlib.import_module("numpy"), importlib.import_module("onnxruntime")
@@ -991,7 +1123,7 @@ def by_top(paths: Sequence[str]) -> list[str]:
     ]
 
 
-def _json(folder: Path, found: Mapping[str, Any]) -> str:
+def _json(folder: Path, found: Mapping[str, object]) -> str:
     return json.dumps({"folder": str(folder), **found}, indent=2, sort_keys=True)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -30,8 +30,7 @@ def staged_folder(target: Path) -> Iterator[Path]:
     previous = target.with_name(f".{target.name}.previous")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists() and not target.is_dir():
-            raise BadInput(f"{target} is a file where a folder is to be written; move it away")
+        refuse_foreign(target)
         _recover(target, previous)
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.staging-", dir=target.parent))
     except OSError as error:
@@ -49,6 +48,22 @@ def staged_folder(target: Path) -> Iterator[Path]:
             raise BadInput(f"cannot write {target}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def refuse_foreign(folder: Path, fault: Callable[[set[str]], str] = lambda names: "") -> None:
+    """Make sure that `folder` can be replaced: it is not there, empty, or a folder of ours.
+
+    `fault`: the names in a folder that is not empty -> what is wrong with it; empty: it is ours.
+
+    Raises:
+        BadInput: a file is in the way, or the folder has a fault.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"{folder} is a file where a folder is to be written; move it away")
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    found = fault(names) if names else ""
+    if found:
+        raise BadInput(found)
 
 
 def make_folder(folder: Path) -> None:

@@ -114,6 +114,7 @@ def plain(value: object) -> JsonObject:
 
 
 def _lists(value: object) -> object:
+    """The value with lists for the tuples that msgspec leaves; to jsonschema they are no arrays."""
     if isinstance(value, dict):
         return {key: _lists(item) for key, item in value.items()}
     return [_lists(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,4 +1,4 @@
-"""The floor plan: rooms import downwards, files stand in no circle, folders can be taken in at a glance."""
+"""The floor plan: rooms import downwards, no files import in a circle, no folder is crowded."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ from benchmarks.results import Results
 from benchmarks.targets import published_targets
 from export.latency.measure import measure
 from export.latency.measurement import Measurement, Target
+from export.manifest.manifest import read_manifest
 from export.publish.assets import FOLDERS
-from export.publish.manifest import read_manifest
 from pipeline.checkpoint import open_checkpoint
 from pipeline.errors import BadInput
 
@@ -105,7 +105,7 @@ def peer_targets(peer: Peer, folder: Path, side: int) -> list[Target]:
 def _refuse_other_weights(request: PeersRequest, identity: str) -> None:
     """Peers are made from the checkpoint, so the assets must be as well."""
     for name in FOLDERS.values():
-        found = read_manifest(request.assets / name)["model"]["checkpoint_sha256"]
+        found = read_manifest(request.assets / name).model.checkpoint_sha256
         if found != identity:
             raise BadInput(
                 f"{request.assets / name} was made from checkpoint {found[:IDENTITY_DIGITS]}..., "

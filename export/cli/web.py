@@ -37,16 +37,15 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def run(options: argparse.Namespace) -> int:
     """Serve it; return the exit code."""
     from export.publish.web_site import build_site, print_download, serve_site
-    from export.report.document import to_json
-    from pipeline.atomic_files import write_text
     from pipeline.errors import BadInput
+    from pipeline.json_files import plain, write_json
 
     if not 0 <= options.port <= 65535:
         raise BadInput(f"--port {options.port}: need 0 to 65535; 0 takes a free one")
     download = build_site(options.folder, options.out)
     print_download(download, options.out)
     if options.json:
-        write_text(options.json, to_json(download))
+        write_json(options.json, plain(download))
     if options.serve:
         serve_site(options.out, options.port)
     return 0

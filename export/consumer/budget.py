@@ -10,14 +10,14 @@ each format is what counts: an app that wants a small one takes that.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
 from export.publish.zipped_size import zipped_bytes
-from export.verify import MANIFEST_FILE, CannotCheck, load_manifest, unsafe
+from export.verify import MANIFEST_FILE, ArtifactDocument, CannotCheck, load_manifest, unsafe
 from pipeline.errors import BadInput
 
 # What the paper promises of the model: less than half a megabyte.
@@ -118,7 +118,7 @@ def weigh(
         smallest[artifact["format"]] = min(least, size_bytes)
     weights = []
     for artifact, (size_bytes, zipped) in zip(artifacts, sizes, strict=True):
-        name, precision, path = (str(artifact[key]) for key in ("format", "precision", "path"))
+        name, precision, path = artifact["format"], artifact["precision"], artifact["path"]
         chosen = _is_named(artifact, only) if only else size_bytes == smallest[name]
         over = max(size_bytes - limit_bytes, 0) if chosen else 0
         weights.append(Weight(name, precision, path, size_bytes, zipped, chosen, over))
@@ -161,7 +161,7 @@ def parse_bytes(text: str) -> int:
     return int(float(found.group(1)) * UNITS[unit])
 
 
-def _is_named(artifact: Mapping[str, str], patterns: Sequence[str]) -> bool:
+def _is_named(artifact: ArtifactDocument, patterns: Sequence[str]) -> bool:
     name, precision = artifact["format"], artifact["precision"]
     names = (name, precision, f"{name} {precision}", artifact["path"])
     return any(fnmatchcase(said, pattern) for said in names for pattern in patterns)

@@ -14,9 +14,18 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypeVar
 
-from export.verify import MANIFEST_FILE, CannotCheck, by_top, load_manifest
+from export.verify import (
+    MANIFEST_FILE,
+    ArtifactDocument,
+    CannotCheck,
+    ManifestDocument,
+    PortDocument,
+    RejectedDocument,
+    by_top,
+    load_manifest,
+)
 from pipeline.errors import BadInput
 
 DESCRIPTION: Final = """\
@@ -55,8 +64,7 @@ TUPLE_ACTION: Final = (
 # Formats that return one tensor as it is and several as a tuple; elsewhere outputs have names.
 RETURN_TUPLES: Final = ("torchscript",)
 FOR_PEOPLE: Final = ("README.md", "golden")  # no app stops working without them
-Manifest = Mapping[str, Any]
-Artifact = Mapping[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -73,8 +81,8 @@ class Change:
 
     subject: str
     what: str
-    old: Any
-    new: Any
+    old: object
+    new: object
     action: str = ""
     note: str = ""
 
@@ -84,7 +92,7 @@ class Change:
         return bool(self.action)
 
 
-def read(path: Path) -> Manifest:
+def read(path: Path) -> ManifestDocument:
     """The manifest of an asset folder, or the one in the file `path`.
 
     Raises:
@@ -101,7 +109,7 @@ def read(path: Path) -> Manifest:
     return document
 
 
-def compare(old: Manifest, new: Manifest) -> tuple[Change, ...]:
+def compare(old: ManifestDocument, new: ManifestDocument) -> tuple[Change, ...]:
     """All changes, by subject in the order of `SUBJECTS`; empty: none."""
     changes = tuple(change for compared in SUBJECTS.values() for change in compared(old, new))
     if not changes and old != new:
@@ -109,14 +117,14 @@ def compare(old: Manifest, new: Manifest) -> tuple[Change, ...]:
     return changes
 
 
-def _layout(old: Manifest, new: Manifest) -> Iterator[Change]:
+def _layout(old: ManifestDocument, new: ManifestDocument) -> Iterator[Change]:
     action = LAYOUT_ACTIONS.get(
         (old["schema"], new["schema"]), "Read manifest.json by its new schema (docs/manifest.md)."
     )
     yield from _differing("layout", "schema", old["schema"], new["schema"], action)
 
 
-def _labels(old: Manifest, new: Manifest) -> Iterator[Change]:
+def _labels(old: ManifestDocument, new: ManifestDocument) -> Iterator[Change]:
     labels = old["model"]["labels"], new["model"]["labels"]
     same = sorted(labels[0]) == sorted(labels[1])
     action = (
@@ -127,9 +135,9 @@ def _labels(old: Manifest, new: Manifest) -> Iterator[Change]:
     yield from _differing("labels", "labels, in the order of the outputs", *labels, action)
 
 
-def _input(old: Manifest, new: Manifest) -> Iterator[Change]:
+def _input(old: ManifestDocument, new: ManifestDocument) -> Iterator[Change]:
     before, after = dict(old["model"]["input"]), dict(new["model"]["input"])
-    resize = before.pop("resize"), after.pop("resize")
+    resize = _object(before.pop("resize")), _object(after.pop("resize"))
     for name in _union(before, after):
         action = INPUT_ACTIONS.get(name, "Prepare the input by the new rule.")
         yield from _differing("input", name, before.get(name), after.get(name), action)
@@ -141,10 +149,10 @@ def _input(old: Manifest, new: Manifest) -> Iterator[Change]:
         yield Change("input", names, was, now, "Feed the file what it now takes.")
 
 
-def _output(old: Manifest, new: Manifest) -> Iterator[Change]:
+def _output(old: ManifestDocument, new: ManifestDocument) -> Iterator[Change]:
     """An output that comes after the old ones is found by whoever asks for it, by nobody else."""
 
-    def outputs(artifact: Artifact) -> tuple[bool, Any]:
+    def outputs(artifact: ArtifactDocument) -> tuple[bool, list[PortDocument]]:
         ports = artifact["outputs"]
         return artifact["format"] in RETURN_TUPLES and len(ports) > 1, ports
 
@@ -159,7 +167,7 @@ def _output(old: Manifest, new: Manifest) -> Iterator[Change]:
             yield Change("output", names, was, now, note=note)
 
 
-def _decision(old: Manifest, new: Manifest) -> Iterator[Change]:
+def _decision(old: ManifestDocument, new: ManifestDocument) -> Iterator[Change]:
     before, after = old["model"], new["model"]
     action = "Compare the threshold with the probability of the new label."
     yield from _differing("decision", "positive", before["positive"], after["positive"], action)
@@ -176,7 +184,7 @@ def _decision(old: Manifest, new: Manifest) -> Iterator[Change]:
         yield Change("decision", "threshold", was, now, note=note)
 
 
-def _requirements(old: Manifest, new: Manifest) -> Iterator[Change]:
+def _requirements(old: ManifestDocument, new: ManifestDocument) -> Iterator[Change]:
     shared = [(before["requires"], after["requires"]) for _, before, after in _shared(old, new)]
     for name in _union(*(requires for pair in shared for requires in pair)):
         if name == OPERATORS:
@@ -193,7 +201,7 @@ def _requirements(old: Manifest, new: Manifest) -> Iterator[Change]:
             yield Change("requirements", f"{names}: {name}", was, now, action)
 
 
-def _operators(old: Manifest, new: Manifest) -> Iterator[Change]:
+def _operators(old: ManifestDocument, new: ManifestDocument) -> Iterator[Change]:
     for names, was, now in _by_artifact(old, new, lambda a: a["requires"].get(OPERATORS)):
         before, after = (
             {o.strip() for o in str(v or "").split(",") if o.strip()} for v in (was, now)
@@ -205,7 +213,7 @@ def _operators(old: Manifest, new: Manifest) -> Iterator[Change]:
         )
 
 
-def _files(old: Manifest, new: Manifest) -> Iterator[Change]:
+def _files(old: ManifestDocument, new: ManifestDocument) -> Iterator[Change]:
     before, after = _artifacts(old), _artifacts(new)
     rejected = _rejections(new)
     for key in [key for key in before if key not in after]:
@@ -228,7 +236,7 @@ def _files(old: Manifest, new: Manifest) -> Iterator[Change]:
     yield from _files_beside(old, new)
 
 
-def _files_beside(old: Manifest, new: Manifest) -> Iterator[Change]:
+def _files_beside(old: ManifestDocument, new: ManifestDocument) -> Iterator[Change]:
     """The files that belong to no artifact: labels, generated code, golden pack."""
     before, after = (
         {entry["path"]: entry["sha256"] for entry in manifest.get("files", ())}
@@ -256,18 +264,18 @@ def _files_beside(old: Manifest, new: Manifest) -> Iterator[Change]:
         yield Change("files", what, "", ", ".join(by_top(contents)))
 
 
-def _sizes(old: Manifest, new: Manifest) -> Iterator[Change]:
+def _sizes(old: ManifestDocument, new: ManifestDocument) -> Iterator[Change]:
     for key, before, after in _shared(old, new):
         was, now = before["size_bytes"], after["size_bytes"]
         if was != now:
             yield Change("size", f"{key}: bytes", was, now, note=f"{now / was - 1:+.1%}")
-        was, now = before.get("zipped_bytes"), after.get("zipped_bytes")
-        if was and now and was != now:  # schema 2 does not have them
-            note = f"{now / was - 1:+.1%}"
-            yield Change("size", f"{key}: bytes zipped", was, now, note=note)
+        zipped = before.get("zipped_bytes"), after.get("zipped_bytes")
+        if zipped[0] and zipped[1] and zipped[0] != zipped[1]:  # schema 2 does not have them
+            note = f"{zipped[1] / zipped[0] - 1:+.1%}"
+            yield Change("size", f"{key}: bytes zipped", *zipped, note=note)
 
 
-def _latency(old: Manifest, new: Manifest) -> Iterator[Change]:
+def _latency(old: ManifestDocument, new: ManifestDocument) -> Iterator[Change]:
     for key, before, after in _shared(old, new):
         times = before["latency_ms"] or {}, after["latency_ms"] or {}
         machines = times[0].get("machine"), times[1].get("machine")
@@ -278,53 +286,54 @@ def _latency(old: Manifest, new: Manifest) -> Iterator[Change]:
             yield from _differing("latency", what, was.get(count), now.get(count), note=note)
 
 
-def _accuracy(old: Manifest, new: Manifest) -> Iterator[Change]:
+def _accuracy(old: ManifestDocument, new: ManifestDocument) -> Iterator[Change]:
     metrics = old["model"]["metrics"], new["model"]["metrics"]
     for name in _union(*metrics):
         what = f"model: {name}"
         yield from _differing("accuracy", what, metrics[0].get(name), metrics[1].get(name))
     for key, before, after in _shared(old, new):
-        figures = before.get("accuracy") or {}, after.get("accuracy") or {}
+        figures = _object(before.get("accuracy")), _object(after.get("accuracy"))
         for name in ACCURACY:
             was, now = (figure.get(name) for figure in figures)
             yield from _differing("accuracy", f"{key}: {name}", was, now)
 
 
-def _agreement(old: Manifest, new: Manifest) -> Iterator[Change]:
+def _agreement(old: ManifestDocument, new: ManifestDocument) -> Iterator[Change]:
     for key, before, after in _shared(old, new):
-        was, now = before["parity"], after["parity"]
+        was, now = _object(before["parity"]), _object(after["parity"])
         for name in AGREEMENT:
-            note = now["reason"] if name == "status" else ""
+            note = after["parity"]["reason"] if name == "status" else ""
             yield from _differing("agreement", f"{key}: {name}", was[name], now[name], note=note)
-        allowed = was["tolerance"] or {}, now["tolerance"] or {}
+        allowed = _object(was["tolerance"]), _object(now["tolerance"])
         for name in _union(*allowed):
             if name != "reason":
                 what = f"{key}: allowed {name}"
                 yield from _differing("agreement", what, allowed[0].get(name), allowed[1].get(name))
 
 
-def _session(old: Manifest, new: Manifest) -> Iterator[Change]:
+def _session(old: ManifestDocument, new: ManifestDocument) -> Iterator[Change]:
     for names, was, now in _by_artifact(old, new, lambda artifact: artifact.get("session")):
         note = "set these in the runtime; the answers do not depend on them"
         yield Change("session", names, was, now, note=note)
 
 
-def _identity(old: Manifest, new: Manifest) -> Iterator[Change]:
+def _identity(old: ManifestDocument, new: ManifestDocument) -> Iterator[Change]:
     before, after = old["model"], new["model"]
+    fields = _object(before), _object(after)
     for name in ("name", "version", "architecture", "intended_use"):
-        yield from _differing("identity", name, before[name], after[name])
+        yield from _differing("identity", name, fields[0][name], fields[1][name])
     same = "though the version is the same" if before["version"] == after["version"] else ""
-    name = "checkpoint_sha256"
-    yield from _differing("identity", name, before[name], after[name], note=same)
-    for names, was, now in _by_artifact(old, new, lambda artifact: artifact.get(name)):
-        if was and now and (was, now) != (before[name], after[name]):
-            yield Change("identity", f"{names}: {name}", was, now)
+    hashes = before["checkpoint_sha256"], after["checkpoint_sha256"]
+    yield from _differing("identity", "checkpoint_sha256", *hashes, note=same)
+    for names, was, now in _by_artifact(old, new, lambda a: a.get("checkpoint_sha256")):
+        if was and now and (was, now) != hashes:
+            yield Change("identity", f"{names}: checkpoint_sha256", was, now)
     for tool in _union(old["tools"], new["tools"]):
         yield from _differing("identity", tool, old["tools"].get(tool), new["tools"].get(tool))
 
 
 # In the order in which they are reported.
-SUBJECTS: Final[Mapping[str, Callable[[Manifest, Manifest], Iterator[Change]]]] = {
+SUBJECTS: Final[Mapping[str, Callable[[ManifestDocument, ManifestDocument], Iterator[Change]]]] = {
     "labels": _labels,
     "input": _input,
     "output": _output,
@@ -342,35 +351,37 @@ SUBJECTS: Final[Mapping[str, Callable[[Manifest, Manifest], Iterator[Change]]]] 
 
 
 def _differing(
-    subject: str, what: str, old: Any, new: Any, action: str = "", note: str = ""
+    subject: str, what: str, old: object, new: object, action: str = "", note: str = ""
 ) -> Iterator[Change]:
     if old != new:
         yield Change(subject, what, old, new, action, note)
 
 
-def _key(artifact: Artifact) -> str:
+def _key(artifact: ArtifactDocument | RejectedDocument) -> str:
     return f"{artifact['format']} {artifact['precision']}"
 
 
-def _artifacts(manifest: Manifest) -> dict[str, Artifact]:
+def _artifacts(manifest: ManifestDocument) -> dict[str, ArtifactDocument]:
     return {_key(artifact): artifact for artifact in manifest["artifacts"]}
 
 
-def _rejections(manifest: Manifest) -> dict[str, str]:
+def _rejections(manifest: ManifestDocument) -> dict[str, str]:
     """What was made and not published -> why."""
     listed = manifest.get("rejected", ())
     return {_key(entry): "; ".join(entry["accuracy"]["broken_limits"]) for entry in listed}
 
 
-def _shared(old: Manifest, new: Manifest) -> list[tuple[str, Artifact, Artifact]]:
+def _shared(
+    old: ManifestDocument, new: ManifestDocument
+) -> list[tuple[str, ArtifactDocument, ArtifactDocument]]:
     """The artifacts in both, in the order of the new."""
     before = _artifacts(old)
     return [(key, before[key], now) for key, now in _artifacts(new).items() if key in before]
 
 
 def _by_artifact(
-    old: Manifest, new: Manifest, value: Callable[[Artifact], Any]
-) -> Iterator[tuple[str, Any, Any]]:
+    old: ManifestDocument, new: ManifestDocument, value: Callable[[ArtifactDocument], T]
+) -> Iterator[tuple[str, T, T]]:
     """(artifacts, old, new) where a value of theirs differs: one for all that change alike."""
     groups: dict[str, list[str]] = {}
     pairs = {}
@@ -386,17 +397,16 @@ def _by_artifact(
         yield names, *pairs[group]
 
 
-def _medians(latency: Mapping[str, Any]) -> dict[str, Any]:
+def _medians(latency: Mapping[str, object]) -> dict[str, object]:
     """Median by thread count, of those that are stated: the schema leaves this open."""
-    threads = latency.get("threads")
-    timed = threads.items() if isinstance(threads, dict) else ()
+    timed = _object(latency.get("threads")).items()
     return {count: times.get("median") for count, times in timed if isinstance(times, dict)}
 
 
-def _required(name: str) -> Callable[[Artifact], tuple[Any, bool]]:
+def _required(name: str) -> Callable[[ArtifactDocument], tuple[str | int | None, bool]]:
     """A version that an artifact requires, and whether it states any least runtime."""
 
-    def required(artifact: Artifact) -> tuple[Any, bool]:
+    def required(artifact: ArtifactDocument) -> tuple[str | int | None, bool]:
         requires = artifact["requires"]
         least = any(key not in (*FILE_VERSIONS, OPERATORS) for key in requires)
         return requires.get(name), least
@@ -419,12 +429,17 @@ def _is_newer(old: str | int | None, new: str | int | None) -> bool:
     return versions[1] > versions[0]
 
 
-def _union(*mappings: Mapping[str, Any]) -> list[str]:
+def _object(value: object) -> Mapping[str, object]:
+    """A JSON object as a mapping; empty for null."""
+    return value if isinstance(value, dict) else {}
+
+
+def _union(*mappings: Mapping[str, object]) -> list[str]:
     """The keys of all, each once, in the order in which they come."""
     return list(dict.fromkeys(key for mapping in mappings for key in mapping))
 
 
-def _paths(old: Any, new: Any, where: str = "") -> Iterator[str]:
+def _paths(old: object, new: object, where: str = "") -> Iterator[str]:
     """The places where two JSON values differ."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in _union(old, new):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Final
 
-from export.consumer.diff import Change, Manifest
+from export.consumer.diff import Change
+from export.verify import ManifestDocument
 
 # What Markdown or HTML would take for its own. A backslash does not undo these four in all places.
 ESCAPES: Final = {
@@ -16,7 +17,7 @@ ESCAPES: Final = {
 }
 
 
-def to_markdown(old: Manifest, new: Manifest, changes: Sequence[Change]) -> str:
+def to_markdown(old: ManifestDocument, new: ManifestDocument, changes: Sequence[Change]) -> str:
     """What breaks apps first, each with what to do; then a table of the rest."""
     before, after = old["model"], new["model"]
     lines = [
@@ -51,7 +52,7 @@ def to_markdown(old: Manifest, new: Manifest, changes: Sequence[Change]) -> str:
     return "\n".join(lines)
 
 
-def to_json(old: Manifest, new: Manifest, changes: Sequence[Change]) -> str:
+def to_json(old: ManifestDocument, new: ManifestDocument, changes: Sequence[Change]) -> str:
     """The same for programs: sorted, with the raw values."""
     document = {
         "old": _identity(old),
@@ -62,7 +63,7 @@ def to_json(old: Manifest, new: Manifest, changes: Sequence[Change]) -> str:
     return json.dumps(document, indent=2, sort_keys=True) + "\n"
 
 
-def _summary(old: Manifest, new: Manifest, changes: Sequence[Change]) -> str:
+def _summary(old: ManifestDocument, new: ManifestDocument, changes: Sequence[Change]) -> str:
     if not changes:
         return "No change: the manifests are the same."
     count = sum(change.breaking for change in changes)
@@ -74,10 +75,14 @@ def _summary(old: Manifest, new: Manifest, changes: Sequence[Change]) -> str:
     )
 
 
-def _identity(manifest: Manifest) -> dict[str, Any]:
+def _identity(manifest: ManifestDocument) -> dict[str, object]:
     model = manifest["model"]
-    named = {key: model[key] for key in ("name", "version", "checkpoint_sha256")}
-    return {"schema": manifest["schema"], **named}
+    return {
+        "schema": manifest["schema"],
+        "name": model["name"],
+        "version": model["version"],
+        "checkpoint_sha256": model["checkpoint_sha256"],
+    }
 
 
 def _row(change: Change) -> str:
@@ -85,7 +90,7 @@ def _row(change: Change) -> str:
     return f"| {change.subject} | " + " | ".join(map(_cell, values)) + " |"
 
 
-def _said(value: Any) -> str:
+def _said(value: object) -> str:
     """A JSON value as a person reads it."""
     if value is None:
         return "none"

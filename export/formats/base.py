@@ -46,11 +46,11 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Port:
-    """One input or output as the file declares it; `shape` is None where the format hides it."""
+    """One input or output as the file declares it; `shape` is () where the format hides it."""
 
     name: str
     dtype: str
-    shape: tuple[int, ...] | None
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
@@ -27,6 +27,8 @@ from pipeline.images import decode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from export.manifest.manifest import ArtifactEntry
 
     Pixels = NDArray[np.uint8]
 
@@ -117,9 +119,7 @@ def read_app_pixels(path: Path, side: int) -> AppPixels:
     return AppPixels(np.rint(array).astype(np.uint8), tuple(undone))
 
 
-def read_answer(
-    probs: str, artifact: str | None, artifacts: Mapping[str, Mapping[str, Any]]
-) -> Answer:
+def read_answer(probs: str, artifact: str | None, artifacts: Mapping[str, ArtifactEntry]) -> Answer:
     """An app's answer as the command line takes it.
 
     Args:
@@ -139,7 +139,7 @@ def read_answer(
     if artifact is None or artifact not in artifacts:
         asked = f"no artifact {artifact!r}" if artifact else "which file did the app run?"
         raise BadInput(f"{asked}; give --artifact, one of {', '.join(artifacts)}")
-    return artifact, artifacts[artifact]["format"], numbers
+    return artifact, artifacts[artifact].format, numbers
 
 
 def diagnose(
@@ -356,7 +356,7 @@ def _by_answer(
 
 
 def _run(pack: Pack, path: str, format_name: str, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    answers: Mapping[str, Any] = run_here(pack.folder / path, format_name, images)
+    answers = run_here(pack.folder / path, format_name, images)
     return np.asarray(next(iter(answers.values())), dtype=np.float64)
 
 

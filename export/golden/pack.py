@@ -1,35 +1,42 @@
 """The pack on disk: ``golden/golden.json``, with images and tensors beside it.
 
-In: a manifest and PyTorch's answers; or an asset folder. Out: files as bytes; or a `Pack`. The
-schema file is the one description of the fields; docs/preprocessing.md is made from it.
+In: a manifest and PyTorch's answers; or an asset folder. Out: files as bytes; or a `Pack`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from PIL import Image
 
 from export.formats import FORMATS
+from export.golden.document import (
+    PACK_FILE,
+    CaseEntry,
+    LoosestTolerance,
+    PackDocument,
+    PackModel,
+    document_text,
+    read_document,
+)
 from export.images.golden_images import GROUP, PixelTolerance, golden_images
 from export.verify import unsafe
 from pipeline.errors import BadInput
 from pipeline.images import decode
+from pipeline.json_files import plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from export.manifest.manifest import Manifest
     from export.parity.reference import References
 
-SCHEMA: Final = 1
-PACK_FILE: Final = f"{GROUP}/golden.json"
 README: Final = """\
 # Golden pack
 
@@ -47,7 +54,6 @@ case:
 names the mistake behind wrong pixels. Every image is drawn by a program: no patient is in them.
 Research use only; never use the model for diagnosis.
 """
-SCHEMA_FILE: Final = Path(__file__).parent / "golden.schema.json"
 
 
 @dataclass(frozen=True)
@@ -76,14 +82,14 @@ class Pack:
 
     Attributes:
         folder: the asset folder.
-        model: name, version and checkpoint_sha256.
+        model: that it is of.
         side: of the input.
         labels: in the order of the probabilities.
         tolerances: artifact's path -> largest difference of any probability.
     """
 
     folder: Path
-    model: Mapping[str, str]
+    model: PackModel
     side: int
     labels: tuple[str, ...]
     cases: tuple[Case, ...]
@@ -98,7 +104,7 @@ class Pack:
         raise BadInput(f"no golden case {name!r}; there are: {names}")
 
 
-def golden_files(manifest: Mapping[str, Any], references: References) -> dict[str, bytes]:
+def golden_files(manifest: Manifest, references: References) -> dict[str, bytes]:
     """The pack for the artifacts of one asset folder.
 
     Args:
@@ -108,51 +114,39 @@ def golden_files(manifest: Mapping[str, Any], references: References) -> dict[st
     Returns:
         Path relative to the asset folder, with forward slashes -> content.
     """
-    model = manifest["model"]
-    side = model["input"]["width"]
+    side, labels = manifest.model.input.width, manifest.model.labels
     artifacts = {
-        artifact["path"]: (FORMATS[artifact["format"]], artifact["precision"])
-        for artifact in manifest["artifacts"]
+        artifact.path: (FORMATS[artifact.format], artifact.precision)
+        for artifact in manifest.artifacts
     }
     files: dict[str, bytes] = {}
     cases = []
-    for image in golden_images(side):
+    images = golden_images(side)
+    for image in images:
         paths = (f"{GROUP}/images/{image.name}{image.suffix}", f"{GROUP}/tensors/{image.name}.png")
         files.update(zip(paths, (image.content, _png(image.pixels)), strict=True))
-        cases.append(
-            {
-                "name": image.name,
-                "image": paths[0],
-                "tensor": paths[1],
-                "tensor_sha256": pixels_sha256(image.pixels),
-                "why": image.why,
-                "pixel_tolerance": asdict(image.tolerance),
-                "probs": {
-                    path: _told(references, module.TWINS[precision], image.name)
-                    for path, (module, precision) in artifacts.items()
-                },
-            }
-        )
-    tolerances = [image.tolerance for image in golden_images(side)]
-    document = {
-        "schema": SCHEMA,
-        "model": {key: model[key] for key in ("name", "version", "checkpoint_sha256")},
-        "side": side,
-        "labels": list(model["labels"]),
-        "cases": cases,
-        "tolerances": {
+        probs = {
+            path: _told(references, module.TWINS[precision], image.name)
+            for path, (module, precision) in artifacts.items()
+        }
+        sha256 = pixels_sha256(image.pixels)
+        cases.append(CaseEntry(image.name, *paths, sha256, image.why, image.tolerance, probs))
+    document = PackDocument(
+        model=_model(manifest),
+        side=side,
+        labels=labels,
+        cases=tuple(cases),
+        tolerances={
             path: module.TOLERANCES[precision].max_abs_diff
             for path, (module, precision) in artifacts.items()
         },
-        "pixel_tolerance": {
-            "max_abs": max(tolerance.max_abs for tolerance in tolerances),
-            "mean_abs": max(tolerance.mean_abs for tolerance in tolerances),
-        },
-    }
-    _validate(document)
-    text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+        pixel_tolerance=LoosestTolerance(
+            max(image.tolerance.max_abs for image in images),
+            max(image.tolerance.mean_abs for image in images),
+        ),
+    )
     files[f"{GROUP}/README.md"] = README.encode()
-    files[PACK_FILE] = f"{text}\n".encode()
+    files[PACK_FILE] = document_text(document).encode()
     return files
 
 
@@ -168,32 +162,14 @@ def read_pack(folder: Path) -> Pack:
         BadInput: there is none, it is of another schema or damaged, or a tensor is not the one that
             golden.json names by its hash.
     """
-    import jsonschema
-
-    path = folder / PACK_FILE
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(
-            f"no golden pack at {path}: {error.strerror}; give an asset folder, or make one by "
-            "`python -m export all`"
-        ) from error
-    except ValueError as error:
-        raise BadInput(f"{path} is not JSON: {error}") from error
-    found = document.get("schema") if isinstance(document, dict) else None
-    if found != SCHEMA:
-        raise BadInput(f"{path} has schema {found!r}, this version reads {SCHEMA}; export again")
-    try:
-        _validate(document)
-    except jsonschema.ValidationError as error:
-        raise BadInput(f"{path} is damaged at {error.json_path}: {error.message}") from error
+    document = read_document(folder)
     return Pack(
         folder,
-        document["model"],
-        document["side"],
-        tuple(document["labels"]),
-        tuple(_case(folder, case, document) for case in document["cases"]),
-        document["tolerances"],
+        document.model,
+        document.side,
+        document.labels,
+        tuple(_case(folder, case, document) for case in document.cases),
+        document.tolerances,
     )
 
 
@@ -205,47 +181,56 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
     return np.array(image)
 
 
-def _case(folder: Path, case: Mapping[str, Any], document: Mapping[str, Any]) -> Case:
-    for path in (case["image"], case["tensor"]):
+def refuse_other_model(pack: Pack, manifest: Manifest) -> None:
+    """Make sure that pack and manifest of a folder are of one model. Raises BadInput."""
+    said, listed = plain(pack.model), plain(_model(manifest))
+    for key in said:
+        if said[key] != listed[key]:
+            raise BadInput(
+                f"{pack.folder / PACK_FILE} is of {key} {said[key]}, manifest.json of "
+                f"{listed[key]}; pull the folder again, whole"
+            )
+
+
+def _model(manifest: Manifest) -> PackModel:
+    model = manifest.model
+    return PackModel(model.name, model.version, model.checkpoint_sha256)
+
+
+def _case(folder: Path, case: CaseEntry, document: PackDocument) -> Case:
+    for path in (case.image, case.tensor):
         if unsafe(path):
             raise BadInput(f"{folder / PACK_FILE}: path {path!r} {unsafe(path)}")
-    pixels = read_pixels(folder / case["tensor"])
-    side = document["side"]
-    if pixels.shape != (side, side, 3) or pixels_sha256(pixels) != case["tensor_sha256"]:
+    pixels = read_pixels(folder / case.tensor)
+    side = document.side
+    if pixels.shape != (side, side, 3) or pixels_sha256(pixels) != case.tensor_sha256:
         raise BadInput(
-            f"{folder / case['tensor']} does not hold the pixels that {PACK_FILE} names by their "
+            f"{folder / case.tensor} does not hold the pixels that {PACK_FILE} names by their "
             "SHA-256; pull the folder again, whole"
         )
-    for path in document["tolerances"].keys() | case["probs"].keys():
-        if len(case["probs"].get(path, ())) != len(document["labels"]):
+    for path in document.tolerances.keys() | case.probs.keys():
+        if len(case.probs.get(path, ())) != len(document.labels):
             raise BadInput(
-                f"{folder / PACK_FILE}: {case['name']} has not one probability a label for {path}"
+                f"{folder / PACK_FILE}: {case.name} has not one probability a label for {path}"
             )
     return Case(
-        case["name"],
-        case["why"],
-        folder / case["image"],
+        case.name,
+        case.why,
+        folder / case.image,
         pixels,
-        PixelTolerance(**case["pixel_tolerance"]),
-        {path: np.array(probs, dtype=np.float64) for path, probs in case["probs"].items()},
+        case.pixel_tolerance,
+        {path: np.array(probs, dtype=np.float64) for path, probs in case.probs.items()},
     )
 
 
-def _told(references: References, twin: str, name: str) -> list[float]:
+def _told(references: References, twin: str, name: str) -> tuple[float, ...]:
     """PyTorch's probabilities for a golden image, in as few digits as tell a float32."""
     reference = references.of(twin)
     row = reference.images.names.index(f"{GROUP}/{name}")
-    return [float(str(p)) for p in reference.probs[row]]
+    return tuple(float(str(p)) for p in reference.probs[row])
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, "PNG", compress_level=9)
     return content.getvalue()
-
-
-def _validate(document: Mapping[str, Any]) -> None:
-    import jsonschema
-
-    schema = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
-    jsonschema.Draft202012Validator(schema).validate(document)

@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from export.errors import CannotRunHere, Unreadable
 from export.formats import FORMATS
-from export.golden.pack import PACK_FILE, Case, Pack, read_pack
+from export.golden.document import PACK_FILE
+from export.golden.pack import Case, Pack, read_pack, refuse_other_model
 from export.images.golden_images import GROUP, PixelTolerance
-from export.publish.manifest import MANIFEST_FILE, read_manifest
+from export.manifest.manifest import MANIFEST_FILE, ArtifactEntry, Manifest, read_manifest
 from pipeline.errors import BadInput
 from pipeline.images import read_image
 
@@ -103,7 +104,7 @@ def replay(folder: Path) -> Replay:
 
 
 def published_faults(
-    manifest: Mapping[str, Any],
+    manifest: Manifest,
     folder: Path,
     references: References,
     answers: Mapping[str, NDArray[np.float32] | None],
@@ -120,7 +121,7 @@ def published_faults(
         references: the checkpoint on the parity images, the golden ones among them.
         answers: artifact's path -> float (N, K), its answers to those; None: not run.
     """
-    if not any(entry["path"] == PACK_FILE for entry in manifest.get("files", [])):
+    if not any(entry.path == PACK_FILE for entry in manifest.files):
         return {}
     try:
         pack, _ = read_both(folder)
@@ -145,7 +146,7 @@ def _held_fault(pack: Pack, path: str, probs: NDArray[np.float32]) -> str:
     return _held(pack, path, probs, "").reason if known else f"{PACK_FILE} says nothing of {path}"
 
 
-def read_both(folder: Path) -> tuple[Pack, dict[str, Mapping[str, Any]]]:
+def read_both(folder: Path) -> tuple[Pack, dict[str, ArtifactEntry]]:
     """The pack of an asset folder, and path -> manifest entry of its artifacts.
 
     Raises:
@@ -153,16 +154,11 @@ def read_both(folder: Path) -> tuple[Pack, dict[str, Mapping[str, Any]]]:
     """
     manifest = read_manifest(folder)
     pack = read_pack(folder)
-    for key, said in pack.model.items():
-        if manifest["model"][key] != said:
-            raise BadInput(
-                f"{folder / PACK_FILE} is of {key} {said}, {MANIFEST_FILE} of "
-                f"{manifest['model'][key]}; pull the folder again, whole"
-            )
-    for entry in manifest["artifacts"]:
-        if entry["format"] not in FORMATS:
-            raise BadInput(f"{folder / MANIFEST_FILE} lists {entry['format']}, unknown here")
-    return pack, {entry["path"]: entry for entry in manifest["artifacts"]}
+    refuse_other_model(pack, manifest)
+    for entry in manifest.artifacts:
+        if entry.format not in FORMATS:
+            raise BadInput(f"{folder / MANIFEST_FILE} lists {entry.format}, unknown here")
+    return pack, {entry.path: entry for entry in manifest.artifacts}
 
 
 def replay_pixels(case: Case, side: int) -> PixelResult:
@@ -193,7 +189,9 @@ def within(one: NDArray[np.uint8], other: NDArray[np.uint8], allowed: PixelToler
     return max_abs <= allowed.max_abs and mean_abs <= allowed.mean_abs
 
 
-def run_here(path: Path, format_name: str, images: NDArray[np.uint8]) -> dict[str, Any]:
+def run_here(
+    path: Path, format_name: str, images: NDArray[np.uint8]
+) -> dict[str, NDArray[np.float32]]:
     """What a file answers: how it was run -> float (N, K), by every runner that exists here.
 
     Raises:
@@ -201,7 +199,7 @@ def run_here(path: Path, format_name: str, images: NDArray[np.uint8]) -> dict[st
         Unreadable: the file cannot be run: damaged, or not of its format.
     """
     module = FORMATS[format_name]
-    answers: dict[str, Any] = {}
+    answers: dict[str, NDArray[np.float32]] = {}
     excuses = []
     for runner in (module, *module.ALSO):
         try:
@@ -221,13 +219,13 @@ def _run(runner: Runner, path: Path, images: NDArray[np.uint8]) -> NDArray[np.fl
     return runner.run(runner.load(path, threads=1), images).probs
 
 
-def _answers(pack: Pack, path: str, entry: Mapping[str, Any]) -> AnswerResult:
+def _answers(pack: Pack, path: str, entry: ArtifactEntry) -> AnswerResult:
     if path not in pack.tolerances:
         return AnswerResult(path, "fail", None, reason=f"{PACK_FILE} says nothing of it")
     images = np.stack([case.pixels for case in pack.cases])
     tolerance = pack.tolerances[path]
     try:
-        answers = run_here(pack.folder / path, entry["format"], images)
+        answers = run_here(pack.folder / path, entry.format, images)
     except CannotRunHere as error:
         return AnswerResult(path, "not_run", tolerance, reason=str(error))
     except Unreadable as error:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from pipeline.json_files import JsonObject, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from export.golden.diagnosis import Diagnosis
     from export.golden.replay import Replay
@@ -37,26 +39,26 @@ def replay_sentence(found: Replay) -> str:
     )
 
 
-def replay_document(found: Replay) -> dict[str, Any]:
+def replay_document(found: Replay) -> JsonObject:
     """A replay for programs."""
     return {
         "schema": 1,
         "command": "golden",
-        "model": dict(found.pack.model),
+        "model": plain(found.pack.model),
         "verdict": replay_sentence(found),
         "failed": found.failed,
-        "images": [asdict(result) for result in found.pixels],
-        "artifacts": [asdict(result) for result in found.answers],
+        "images": [plain(result) for result in found.pixels],
+        "artifacts": [plain(result) for result in found.answers],
     }
 
 
-def diagnosis_document(found: Diagnosis) -> dict[str, Any]:
+def diagnosis_document(found: Diagnosis) -> JsonObject:
     """A diagnosis for programs."""
-    return {"schema": 1, "command": "golden", "failed": found.faulty, **asdict(found)}
+    return {"schema": 1, "command": "golden", "failed": found.faulty, **plain(found)}
 
 
-def _images(found: Replay) -> Any:
-    table = _table(f"Golden images of {found.pack.model['name']} {found.pack.model['version']}")
+def _images(found: Replay) -> Table:
+    table = _table(f"Golden images of {found.pack.model.name} {found.pack.model.version}")
     table.add_column("case", no_wrap=True)
     table.add_column("pixels", no_wrap=True)
     table.add_column("max", justify="right")
@@ -75,7 +77,7 @@ def _images(found: Replay) -> Any:
     return table
 
 
-def _artifacts(found: Replay) -> Any:
+def _artifacts(found: Replay) -> Table:
     table = _table(f"Answers for {len(found.pixels)} tensors")
     table.add_column("artifact", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
@@ -95,7 +97,7 @@ def _artifacts(found: Replay) -> Any:
     return table
 
 
-def _table(title: str) -> Any:
+def _table(title: str) -> Table:
     from rich import box
     from rich.table import Table
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from export.manifest.manifest import Manifest
 
 
-def package_code(platform: str, manifest: Mapping[str, Any]) -> dict[str, bytes]:
+def package_code(platform: str, manifest: Manifest) -> dict[str, bytes]:
     """The code of one asset folder: relative POSIX path -> content.
 
     Args:
         platform: ``android``: a Gradle library module, ``ios``: a Swift package, ``web``: a
             static page.
-        manifest: the document, which need not list its `files` yet.
+        manifest: it need not list its `files` yet.
     """
     # Imported here: jinja2 is not needed by who asks for one of the modules beside this.
+    from export.manifest.manifest import manifest_document
     from export.packages import android, ios, web
 
+    document = manifest_document(manifest)
     packages = {"android": android, "ios": ios, "web": web}
     return {
-        path: text.encode() for path, text in packages[platform].package_files(manifest).items()
+        path: text.encode() for path, text in packages[platform].package_files(document).items()
     }

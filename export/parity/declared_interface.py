@@ -66,7 +66,7 @@ def _output_violations(
     probs = outputs[0]
     if probs.dtype not in ("float32", "label -> float64"):
         violations.append(f"probs is {probs.dtype}, expected float32")
-    elif probs.shape is not None and probs.shape[-1] != classes:
+    elif probs.shape and probs.shape[-1] != classes:
         violations.append(f"probs has {probs.shape[-1]} values for {classes} labels")
     for port in outputs[1:]:
         if (port.dtype, port.shape) != ("float32", evidence):

@@ -11,22 +11,22 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from export.packages.folder_readme import asset_readme
-from export.publish.manifest import (
+from export.manifest.manifest import (
     MANIFEST_FILE,
     SUM_FILE,
-    Published,
-    build_manifest,
-    file_entries,
+    FileEntry,
+    Manifest,
+    manifest_document,
     write_manifest,
 )
+from export.packages.folder_readme import asset_readme
+from export.publish.build_manifest import Published, build_manifest, file_entries
 from export.verify import unsafe
-from pipeline.atomic_files import staged_folder
-from pipeline.errors import BadInput
+from pipeline.atomic_files import refuse_foreign, staged_folder
 
 if TYPE_CHECKING:
     from pipeline.model_spec import ModelSpec
@@ -34,25 +34,18 @@ if TYPE_CHECKING:
 FOLDERS: Final = {"android": "android_assets", "ios": "ios_assets", "web": "web_assets"}
 LABELS_FILE: Final = "labels.txt"
 README_FILE: Final = "README.md"
-# (platform, manifest document without `files`) -> POSIX path in the asset folder -> content.
-ExtraFiles = Callable[[str, Mapping[str, Any]], Mapping[str, bytes]]
+# (platform, manifest without `files`) -> POSIX path in the asset folder -> content.
+ExtraFiles = Callable[[str, Manifest], Mapping[str, bytes]]
 
 
-def refuse_foreign(root: Path, platforms: Iterable[str]) -> None:
+def refuse_foreign_assets(root: Path, platforms: Iterable[str]) -> None:
     """Make sure that only asset folders of ours, or nothing, would be replaced below `root`.
 
     Raises:
         BadInput: a file is in the way, or a folder that holds something else.
     """
     for platform in platforms:
-        folder = root / FOLDERS[platform]
-        if folder.exists() and not folder.is_dir():
-            raise BadInput(f"{folder} is a file where a folder is to be written; move it away")
-        if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST_FILE).is_file():
-            raise BadInput(
-                f"{folder} has no {MANIFEST_FILE}, so it is not ours to replace; move it away or "
-                "give another --out"
-            )
+        _refuse_foreign_folder(root / FOLDERS[platform])
 
 
 def publish(
@@ -74,7 +67,7 @@ def publish(
         BadInput: `root` cannot be written, or holds a folder that is not ours.
         ValueError: an extra file leaves the folder, or would take the place of another.
     """
-    refuse_foreign(root, by_platform)
+    refuse_foreign_assets(root, by_platform)
     folders = []
     with ExitStack() as stack:
         for platform, artifacts in by_platform.items():
@@ -85,23 +78,28 @@ def publish(
             for artifact in artifacts:
                 _copy(artifact.path, staging / artifact.path.name)
             kept_back = (rejected or {}).get(platform, ())
-            document = build_manifest(spec, checkpoint_sha256, artifacts, kept_back)
+            manifest = build_manifest(spec, checkpoint_sha256, artifacts, kept_back)
             names = {artifact.path.name for artifact in artifacts}
             for extra in extras:
-                _add(staging, extra(platform, document), names)
-            beside = [entry["path"] for entry in _beside(staging, names)]
-            _add(staging, _own_files(platform, spec, document, beside), names)
-            document["files"] = _beside(staging, names)
-            write_manifest(staging, document)
+                _add(staging, extra(platform, manifest), names)
+            beside = [entry.path for entry in _beside(staging, names)]
+            _add(staging, _own_files(platform, manifest, beside), names)
+            write_manifest(staging, replace(manifest, files=_beside(staging, names)))
             folders.append(folder)
     return folders
 
 
-def _own_files(
-    platform: str, spec: ModelSpec, document: Mapping[str, Any], beside: Sequence[str]
-) -> dict[str, bytes]:
-    labels = "".join(f"{label}\n" for label in spec.labels)
-    readme = asset_readme(platform, document, beside)
+def _refuse_foreign_folder(folder: Path) -> None:
+    foreign = (
+        f"{folder} has no {MANIFEST_FILE}, so it is not ours to replace; move it away or "
+        "give another --out"
+    )
+    refuse_foreign(folder, lambda names: "" if MANIFEST_FILE in names else foreign)
+
+
+def _own_files(platform: str, manifest: Manifest, beside: Sequence[str]) -> dict[str, bytes]:
+    labels = "".join(f"{label}\n" for label in manifest.model.labels)
+    readme = asset_readme(platform, manifest_document(manifest), beside)
     return {LABELS_FILE: labels.encode(), README_FILE: readme.encode()}
 
 
@@ -119,11 +117,11 @@ def _add(folder: Path, files: Mapping[str, bytes], artifacts: set[str]) -> None:
         target.write_bytes(content)
 
 
-def _beside(folder: Path, artifacts: set[str]) -> list[dict[str, Any]]:
+def _beside(folder: Path, artifacts: set[str]) -> tuple[FileEntry, ...]:
     """Every file that belongs to none of the artifacts, sorted by path."""
     names = [path.name for path in folder.iterdir() if path.name not in artifacts]
-    entries = [asdict(entry) for name in names for entry in file_entries(folder, name)]
-    return sorted(entries, key=lambda entry: str(entry["path"]))
+    entries = [entry for name in names for entry in file_entries(folder, name)]
+    return tuple(sorted(entries, key=lambda entry: entry.path))
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from export.packages.folder_readme import OPERATORS_FILE, TYPES_FILE
-from export.publish.manifest import tool_versions
+from export.publish.build_manifest import tool_versions
 
 FORMATS: Final = ("onnx", "ort")  # what onnxruntime runs
 LEVELS: Final = ("ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL")

@@ -15,18 +15,30 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Final
+from socket import socket
+from socketserver import BaseServer
+from typing import Final
 
+from export.manifest.manifest import (
+    MANIFEST_FILE,
+    SUM_FILE,
+    ArtifactEntry,
+    Manifest,
+    manifest_document,
+    read_manifest,
+)
 from export.packages.web import FORMAT, default_model
-from export.publish.manifest import MANIFEST_FILE, SUM_FILE, read_manifest
-from export.publish.web_runtime import NPM_FILES, PACKAGE, RUNTIME_FILES, runtime_files
+from export.publish.web_runtime import LOCK_FILE, NPM_FILES, PACKAGE, RUNTIME_FILES, runtime_files
 from export.runtimes.cache import cache_folder
 from export.verify import LABELS_FILE, README_FILE, CannotCheck, verify
-from pipeline.atomic_files import staged_folder
+from pipeline.atomic_files import refuse_foreign, staged_folder
 from pipeline.errors import BadInput
+from pipeline.file_hash import file_sha256
+from pipeline.json_files import plain, read_json, write_json
 
 RUNTIME_FOLDER: Final = "runtime"
 FILES_FILE: Final = "files.js"
@@ -47,7 +59,49 @@ TYPES: Final = {
 }
 
 
-def build_site(assets: Path, target: Path, cache: Path | None = None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Sizes:
+    """How many files, their bytes, and their bytes when each is sent by gzip."""
+
+    files: int
+    bytes: int
+    gzip_bytes: int
+
+
+@dataclass(frozen=True)
+class PageModel:
+    """The model that the page starts with; `file` is its path in the site."""
+
+    name: str
+    version: str
+    file: str
+    precision: str
+
+
+@dataclass(frozen=True)
+class PageRuntime:
+    """The npm package that runs it."""
+
+    package: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Download:
+    """What visitors download: ``download.json``.
+
+    Attributes:
+        first_visit: ``page``, ``examples``, ``runtime`` and ``model``; ``total`` is their sum.
+        models: path of each model -> its size.
+    """
+
+    model: PageModel
+    runtime: PageRuntime
+    first_visit: Mapping[str, Sizes]
+    models: Mapping[str, Sizes]
+
+
+def build_site(assets: Path, target: Path, cache: Path | None = None) -> Download:
     """Write the site to `target`; return what ``download.json`` says. See `download_sizes`.
 
     `cache` is where the runtime is kept; None: the project's cache folder.
@@ -69,51 +123,44 @@ def build_site(assets: Path, target: Path, cache: Path | None = None) -> dict[st
             (site / RUNTIME_FOLDER / name).write_bytes(content)
         (site / FILES_FILE).write_text(_release(site, manifest), encoding="utf-8")
         download = download_sizes(site, manifest, _version(assets))
-        text = json.dumps(download, indent=2, sort_keys=True, ensure_ascii=False)
-        (site / DOWNLOAD_FILE).write_text(f"{text}\n", encoding="utf-8")
+        write_json(site / DOWNLOAD_FILE, plain(download))
     return download
 
 
-def download_sizes(site: Path, manifest: Mapping[str, Any], runtime_version: str) -> dict[str, Any]:
-    """What a first visit downloads, by part: files, bytes, and bytes when each is sent by gzip.
-
-    The parts are ``page``, ``examples``, ``runtime`` and ``model`` (the one that the page starts
-    with); ``total`` is their sum.
-    """
-    chosen = default_model(manifest)
+def download_sizes(site: Path, manifest: Manifest, runtime_version: str) -> Download:
+    """What a first visit downloads, by part, and what each model adds."""
+    chosen = _default_model(manifest)
     assert chosen is not None  # `_checked` refuses a folder without
     runtime = [f"{RUNTIME_FOLDER}/{name}" for name in RUNTIME_FILES.values()]
     parts = {
         "page": [*_page_files(manifest), FILES_FILE, WORKER_FILE],
         "examples": _examples(manifest),
         "runtime": runtime,
-        "model": [chosen["path"]],
+        "model": [chosen.path],
     }
     sizes = {name: _sizes(site, files) for name, files in parts.items()}
-    total = {
-        key: sum(part[key] for part in sizes.values()) for key in ("files", "bytes", "gzip_bytes")
-    }
-    return {
-        "model": {
-            "name": manifest["model"]["name"],
-            "version": manifest["model"]["version"],
-            "file": chosen["path"],
-            "precision": chosen["precision"],
-        },
-        "runtime": {"package": PACKAGE, "version": runtime_version},
-        "first_visit": {**sizes, "total": total},
-        "models": {a["path"]: _sizes(site, [a["path"]]) for a in _models(manifest)},
-    }
+    total = Sizes(
+        sum(part.files for part in sizes.values()),
+        sum(part.bytes for part in sizes.values()),
+        sum(part.gzip_bytes for part in sizes.values()),
+    )
+    model = manifest.model
+    return Download(
+        PageModel(model.name, model.version, chosen.path, chosen.precision),
+        PageRuntime(PACKAGE, runtime_version),
+        {**sizes, "total": total},
+        {artifact.path: _sizes(site, [artifact.path]) for artifact in _models(manifest)},
+    )
 
 
-def print_download(download: Mapping[str, Any], target: Path) -> None:
+def print_download(download: Download, target: Path) -> None:
     """A line for each part of a first visit."""
     print(f"{target}: a page for any static host")
     print(f"first visit: {'bytes':>12} {'by gzip':>12}")
-    for name, sizes in download["first_visit"].items():
-        print(f"  {name:<9}  {sizes['bytes']:>12,} {sizes['gzip_bytes']:>12,}")
-    runtime = download["runtime"]
-    print(f"runtime: {runtime['package']} {runtime['version']}; model: {download['model']['file']}")
+    for name, sizes in download.first_visit.items():
+        print(f"  {name:<9}  {sizes.bytes:>12,} {sizes.gzip_bytes:>12,}")
+    runtime = download.runtime
+    print(f"runtime: {runtime.package} {runtime.version}; model: {download.model.file}")
 
 
 def open_server(site: Path, port: int) -> ThreadingHTTPServer:
@@ -138,7 +185,7 @@ def serve_site(site: Path, port: int) -> None:
 
 
 class _Server(ThreadingHTTPServer):
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: socket | tuple[bytes, socket], client_address: object) -> None:
         """A browser that goes away while it is served is no error."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
@@ -149,9 +196,17 @@ class _Handler(SimpleHTTPRequestHandler):
 
     extensions_map = {**SimpleHTTPRequestHandler.extensions_map, **TYPES}  # noqa: RUF012
 
-    def __init__(self, *args: Any, policy: str, **options: Any) -> None:
+    def __init__(
+        self,
+        request: socket | tuple[bytes, socket],
+        client_address: object,
+        server: BaseServer,
+        *,
+        policy: str,
+        directory: str,
+    ) -> None:
         self._policy = policy  # before the rest: it answers the request at once
-        super().__init__(*args, **options)
+        super().__init__(request, client_address, server, directory=directory)
 
     def end_headers(self) -> None:
         self.send_header("Content-Security-Policy", self._policy)
@@ -159,11 +214,11 @@ class _Handler(SimpleHTTPRequestHandler):
         self.send_header("Cache-Control", "no-cache")
         super().end_headers()
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, *_: object) -> None:
         pass
 
 
-def _checked(assets: Path) -> dict[str, Any]:
+def _checked(assets: Path) -> Manifest:
     """The manifest of a folder that is whole and has a page."""
     try:
         verdict = verify(assets)
@@ -176,7 +231,7 @@ def _checked(assets: Path) -> dict[str, Any]:
             f"`python -m export verify {assets}` lists all"
         )
     manifest = read_manifest(assets)
-    if default_model(manifest) is None or PAGE_FILE not in _listed(manifest):
+    if _default_model(manifest) is None or PAGE_FILE not in _listed(manifest):
         raise BadInput(f"{assets} holds no page; give the folder for the web, such as web_assets")
     return manifest
 
@@ -185,24 +240,27 @@ def _refuse_foreign(target: Path, assets: Path) -> None:
     """Only a site of ours, or nothing, is replaced."""
     if target.resolve() == assets.resolve() or assets.resolve().is_relative_to(target.resolve()):
         raise BadInput(f"--out {target} would replace {assets}; give another folder")
-    if target.is_dir() and any(target.iterdir()) and not (target / DOWNLOAD_FILE).is_file():
-        raise BadInput(
-            f"{target} has no {DOWNLOAD_FILE}, so it is not ours to replace; give another --out"
-        )
+    foreign = f"{target} has no {DOWNLOAD_FILE}, so it is not ours to replace; give another --out"
+    refuse_foreign(target, lambda names: "" if DOWNLOAD_FILE in names else foreign)
 
 
-def _listed(manifest: Mapping[str, Any]) -> list[str]:
+def _listed(manifest: Manifest) -> list[str]:
     """Every file of the asset folder, the manifest and its sum among them."""
-    of_artifacts = [file for artifact in manifest["artifacts"] for file in artifact["files"]]
-    paths = [str(entry["path"]) for entry in (*of_artifacts, *manifest["files"])]
+    of_artifacts = [file for artifact in manifest.artifacts for file in artifact.files]
+    paths = [entry.path for entry in (*of_artifacts, *manifest.files)]
     return [*paths, MANIFEST_FILE, SUM_FILE]
 
 
-def _models(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [artifact for artifact in manifest["artifacts"] if artifact["format"] == FORMAT]
+def _models(manifest: Manifest) -> list[ArtifactEntry]:
+    return [artifact for artifact in manifest.artifacts if artifact.format == FORMAT]
 
 
-def _page_files(manifest: Mapping[str, Any]) -> list[str]:
+def _default_model(manifest: Manifest) -> ArtifactEntry | None:
+    chosen = default_model(manifest_document(manifest))
+    return next((a for a in _models(manifest) if chosen and a.path == chosen["path"]), None)
+
+
+def _page_files(manifest: Manifest) -> list[str]:
     """What the page is made of, but for what must change with every release."""
     files = [
         path
@@ -212,28 +270,28 @@ def _page_files(manifest: Mapping[str, Any]) -> list[str]:
     return [*files, LABELS_FILE, MANIFEST_FILE, SUM_FILE]
 
 
-def _examples(manifest: Mapping[str, Any]) -> list[str]:
+def _examples(manifest: Manifest) -> list[str]:
     wanted = {f"{IMAGES_FOLDER}/{name}" for name in EXAMPLES}
     return [path for path in _listed(manifest) if path in wanted]
 
 
-def _release(site: Path, manifest: Mapping[str, Any]) -> str:
+def _release(site: Path, manifest: Manifest) -> str:
     """``files.js``: what is kept at the first visit, and what may be kept later."""
-    chosen = default_model(manifest)
+    chosen = _default_model(manifest)
     runtime = [f"{RUNTIME_FOLDER}/{name}" for name in RUNTIME_FILES.values()]
     kept = {
         *_page_files(manifest),
         *_examples(manifest),
         *runtime,
-        *([chosen["path"]] if chosen else []),
+        *([chosen.path] if chosen else []),
     }
-    others = {str(artifact["path"]) for artifact in _models(manifest)}
+    others = {artifact.path for artifact in _models(manifest)}
     files = {
-        path: {"sha256": _sha256(site / path), "kept": path in kept}
+        path: {"sha256": file_sha256(site / path), "kept": path in kept}
         for path in sorted(kept | others)
     }
     # The worker itself counts: a release with another one is another release.
-    identity = json.dumps([files, _sha256(site / WORKER_FILE)], sort_keys=True).encode()
+    identity = json.dumps([files, file_sha256(site / WORKER_FILE)], sort_keys=True).encode()
     release = {
         "id": hashlib.sha256(identity).hexdigest()[:16],
         "policy": _policy((site / PAGE_FILE).read_text(encoding="utf-8")),
@@ -252,18 +310,14 @@ def _policy(page: str) -> str:
 
 def _version(assets: Path) -> str:
     """Of the runtime, as the lock pins it."""
-    lock = json.loads((assets / "package-lock.json").read_text(encoding="utf-8"))
+    lock = read_json(assets / LOCK_FILE, what="lock of npm", way_out="export again")
     return str(lock["packages"][f"node_modules/{PACKAGE}"]["version"])
 
 
-def _sizes(site: Path, files: Sequence[str]) -> dict[str, int]:
+def _sizes(site: Path, files: Sequence[str]) -> Sizes:
     contents = [(site / path).read_bytes() for path in files]
-    return {
-        "files": len(contents),
-        "bytes": sum(map(len, contents)),
-        "gzip_bytes": sum(len(gzip.compress(content, 9, mtime=0)) for content in contents),
-    }
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return Sizes(
+        len(contents),
+        sum(map(len, contents)),
+        sum(len(gzip.compress(content, 9, mtime=0)) for content in contents),
+    )

@@ -5,22 +5,23 @@ An APK, an AAB and an IPA are zip archives with deflate. In: a file or folder. O
 
 from __future__ import annotations
 
-import hashlib
 import io
 import zipfile
 from pathlib import Path
 from typing import Final
 
+from pipeline.file_hash import file_sha256
+
 # Names and hashes of the files -> bytes. The folders of three platforms hold the same files, and to
 # deflate those of a large network takes as long as to convert it.
-KNOWN: Final[dict[tuple[tuple[str, bytes], ...], int]] = {}
+KNOWN: Final[dict[tuple[tuple[str, str], ...], int]] = {}
 
 
 def zipped_bytes(path: Path) -> int:
     """Bytes of it as a zip archive (deflate), which is about what a phone downloads."""
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     names = [file.relative_to(path.parent).as_posix() for file in files]
-    key = tuple(zip(names, map(_sha256, files), strict=True))
+    key = tuple(zip(names, map(file_sha256, files), strict=True))
     if key not in KNOWN:
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as content:
@@ -28,8 +29,3 @@ def zipped_bytes(path: Path) -> int:
                 content.write(file, name)
         KNOWN[key] = len(archive.getvalue())
     return KNOWN[key]
-
-
-def _sha256(file: Path) -> bytes:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").digest()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree
 
-from export.publish.manifest import parity_document
+from export.publish.build_manifest import parity_document
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:

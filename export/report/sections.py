@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from export.formats import FORMATS
-from export.publish.manifest import read_manifest
+from export.manifest.manifest import read_manifest
 from export.report.accuracy import classification
 from export.report.differences import Answered, differences, worst_images
+from pipeline.json_files import JsonObject, plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,12 +64,12 @@ def worst_of_all(done: Sequence[Outcome], references: References) -> list[dict[s
     return worst_images(answered, held, references.images, references.of("fp32").spec.labels)
 
 
-def published_files(folders: Sequence[Path]) -> dict[tuple[str, str], dict[str, Any]]:
+def published_files(folders: Sequence[Path]) -> dict[tuple[str, str], JsonObject]:
     """(format, precision) -> what an app must know of the published file, as its manifest says."""
     return {
-        (entry["format"], entry["precision"]): {name: entry[name] for name in FILE_FACTS}
+        (entry.format, entry.precision): {name: plain(entry)[name] for name in FILE_FACTS}
         for folder in folders
-        for entry in read_manifest(folder)["artifacts"]
+        for entry in read_manifest(folder).artifacts
     }
 
 

@@ -6,26 +6,34 @@ Nothing is converted. In: the asset folders and a checkpoint. Out: a row per art
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from export.deploy.outputs import EVIDENCE
 from export.formats import FORMATS
 from export.golden.replay import published_faults
+from export.manifest.manifest import (
+    MANIFEST_FILE,
+    SUM_FILE,
+    ArtifactEntry,
+    FileEntry,
+    Manifest,
+    read_manifest,
+)
 from export.parity.check import ParityResult, check_artifact, check_outputs
 from export.parity.quality_gate import promote
 from export.publish.assets import FOLDERS, LABELS_FILE, README_FILE
-from export.publish.manifest import MANIFEST_FILE, SUM_FILE, read_manifest
 from export.report.document import Row
 from export.runtimes.runners import foreign_runner
 from export.verify import FOLDERS_OF_BUILDS
 from pipeline.checkpoint import open_checkpoint
 from pipeline.errors import BadInput
 from pipeline.file_hash import file_sha256
+from pipeline.json_files import plain
 
 if TYPE_CHECKING:
     from export.parity.reference import References
@@ -61,10 +69,10 @@ def check_published(
     for platform, manifest in manifests.items():
         folder = root / FOLDERS[platform]
         stale = _stale(folder, manifest, baseline.spec, baseline.checkpoint_sha256)
-        artifacts = manifest["artifacts"]
+        artifacts = manifest.artifacts
         check = partial(_check, platform, folder, stale, references, target)
         checked = map(check, artifacts) if target is None else _side_by_side(check, artifacts)
-        found = dict(zip((artifact["path"] for artifact in artifacts), checked, strict=True))
+        found = dict(zip((artifact.path for artifact in artifacts), checked, strict=True))
         answers = {path: row.parity.probs for path, row in found.items()}
         golden = published_faults(manifest, folder, references, answers)
         rows += [_with_golden(row, golden.get(path)) for path, row in found.items()]
@@ -72,7 +80,7 @@ def check_published(
 
 
 def _side_by_side(
-    check: Callable[[Mapping[str, Any]], Row], artifacts: Sequence[Mapping[str, Any]]
+    check: Callable[[ArtifactEntry], Row], artifacts: Sequence[ArtifactEntry]
 ) -> list[Row]:
     """For foreign runtimes: each file is run by a process of its own, for minutes if emulated."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -85,27 +93,27 @@ def _check(
     stale: str,
     references: References,
     target: Target | None,
-    artifact: Mapping[str, Any],
+    artifact: ArtifactEntry,
 ) -> Row:
-    key = (str(artifact["format"]), str(artifact["precision"]))
+    key = (artifact.format, artifact.precision)
     if key[0] not in FORMATS or key[1] not in FORMATS[key[0]].TOLERANCES:
         raise BadInput(f"{folder / MANIFEST_FILE} lists {key[0]} {key[1]}, unknown to this version")
     damage = stale or damaged_files(folder, artifact)
     tolerance = FORMATS[key[0]].TOLERANCES[key[1]]
-    path = folder / str(artifact["path"])
+    path = folder / artifact.path
     from export.deploy.variants import missing_twin
 
     twin = FORMATS[key[0]].TWINS[key[1]]
     absent = missing_twin(references.checkpoint, twin)
     if damage:
         parity = ParityResult("fail", damage, tolerance=tolerance)
-        return Row(*key, platform, parity, size_bytes=artifact["size_bytes"])
+        return Row(*key, platform, parity, size_bytes=artifact.size_bytes)
     if absent:
         parity = ParityResult("not_run", absent, tolerance=tolerance)
-        return Row(*key, platform, parity, size_bytes=artifact["size_bytes"])
+        return Row(*key, platform, parity, size_bytes=artifact.size_bytes)
     reference = references.of(twin)
     # A file is held to what its manifest says; those of before there was evidence say none.
-    needs_evidence = any(port["name"] == EVIDENCE for port in artifact["outputs"])
+    needs_evidence = any(port.name == EVIDENCE for port in artifact.outputs)
     if target is None:
         parity = check_artifact(*key, path, reference, needs_evidence)
     else:
@@ -124,8 +132,8 @@ def _check(
         *key,
         platform,
         parity,
-        size_bytes=artifact["size_bytes"],
-        latency=artifact["latency_ms"],
+        size_bytes=artifact.size_bytes,
+        latency=None if artifact.latency_ms is None else plain(artifact.latency_ms),
         promotion=promotion,
     )
 
@@ -141,26 +149,26 @@ def _with_golden(row: Row, fault: str | None) -> Row:
     return replace(row, parity=replace(row.parity, status="fail", reason=reason, parts=parts))
 
 
-def damaged_files(folder: Path, artifact: Mapping[str, Any]) -> str:
+def damaged_files(folder: Path, artifact: ArtifactEntry) -> str:
     """What is wrong with the files of one artifact, against its manifest entry; empty: nothing."""
-    root = folder / str(artifact["path"])
+    root = folder / artifact.path
     present = (
         _files_below(root, folder)
         if root.is_dir()
         else {root.name} & {p.name for p in folder.iterdir()}
     )
-    return _damage(folder, artifact["files"], present)
+    return _damage(folder, artifact.files, present)
 
 
-def _damage(folder: Path, entries: Sequence[Mapping[str, Any]], present: set[str]) -> str:
-    listed = {entry["path"]: entry for entry in entries}
+def _damage(folder: Path, entries: Sequence[FileEntry], present: set[str]) -> str:
+    listed = {entry.path: entry for entry in entries}
     faults = [f"{path} is missing" for path in sorted(listed.keys() - present)]
     faults += [f"{path} is not in the manifest" for path in sorted(present - listed.keys())]
     for path in sorted(present & listed.keys()):
         size = (folder / path).stat().st_size
-        if size != listed[path]["size_bytes"]:
-            faults.append(f"{path} has {size} bytes, not {listed[path]['size_bytes']}")
-        elif file_sha256(folder / path) != listed[path]["sha256"]:
+        if size != listed[path].size_bytes:
+            faults.append(f"{path} has {size} bytes, not {listed[path].size_bytes}")
+        elif file_sha256(folder / path) != listed[path].sha256:
             faults.append(f"{path} has changed: its SHA-256 is not the manifest's")
     return "; ".join(faults)
 
@@ -169,13 +177,13 @@ def _files_below(root: Path, folder: Path) -> set[str]:
     return {p.relative_to(folder).as_posix() for p in root.rglob("*") if p.is_file()}
 
 
-def _stale(folder: Path, manifest: Mapping[str, Any], spec: ModelSpec, identity: str) -> str:
+def _stale(folder: Path, manifest: Manifest, spec: ModelSpec, identity: str) -> str:
     """What makes the whole folder wrong: another checkpoint, other labels, stray files."""
-    model = manifest["model"]
-    if model["checkpoint_sha256"] != identity:
+    model = manifest.model
+    if model.checkpoint_sha256 != identity:
         return (
-            f"made from another checkpoint ({model['name']} {model['version']}, "
-            f"{model['checkpoint_sha256'][:12]}), not from {spec.name} {spec.version} "
+            f"made from another checkpoint ({model.name} {model.version}, "
+            f"{model.checkpoint_sha256[:12]}), not from {spec.name} {spec.version} "
             f"({identity[:12]}); export again, or name it with --checkpoint"
         )
     try:
@@ -184,19 +192,18 @@ def _stale(folder: Path, manifest: Mapping[str, Any], spec: ModelSpec, identity:
         return f"{LABELS_FILE} is missing"
     except UnicodeDecodeError:
         return f"{LABELS_FILE} is damaged: not UTF-8"
-    if tuple(labels) != spec.labels or tuple(model["labels"]) != spec.labels:
+    if tuple(labels) != spec.labels or model.labels != spec.labels:
         return f"{LABELS_FILE} or manifest names other labels than the checkpoint"
     return _damage_beside(folder, manifest)
 
 
-def _damage_beside(folder: Path, manifest: Mapping[str, Any]) -> str:
+def _damage_beside(folder: Path, manifest: Manifest) -> str:
     """What is wrong with the files that belong to no artifact; schema 2 names none of them."""
-    entries = manifest.get("files", [])
-    listed = {entry["path"] for entry in entries}
-    apart = {artifact["path"] for artifact in manifest["artifacts"]}
-    apart |= {MANIFEST_FILE, SUM_FILE} if "files" in manifest else BESIDE
+    listed = {entry.path for entry in manifest.files}
+    apart = {artifact.path for artifact in manifest.artifacts}
+    apart |= {MANIFEST_FILE, SUM_FILE} if manifest.lists_files else BESIDE
     beside = [p for p in folder.iterdir() if p.name not in {*apart, *FOLDERS_OF_BUILDS}]
     present = {path for place in beside for path in _files_below(place, folder) or {place.name}}
     # Hidden files are a desktop's (.DS_Store) and reach no app.
     present = {path for path in present if path in listed or not path.startswith(".")}
-    return _damage(folder, entries, present)
+    return _damage(folder, manifest.files, present)

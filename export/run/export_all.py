@@ -8,13 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from export.formats import FORMATS
+from export.latency.entry import LatencyEntry, ThreadLatency
+from export.manifest.manifest import Manifest
 from export.parity.check import ParityResult, check_artifact
 from export.parity.quality_gate import FULL, Promotion, promote
-from export.publish.assets import FOLDERS, ExtraFiles, publish, refuse_foreign
-from export.publish.manifest import Published, file_entries, tool_versions
+from export.publish.assets import FOLDERS, ExtraFiles, publish, refuse_foreign_assets
+from export.publish.build_manifest import Published, file_entries, tool_versions
 from export.report.accuracy import reference_classification, training_document
 from export.report.document import Row, exit_code, print_verdict, report_document, to_json
 from export.report.sections import details, model_document, published_files, worst_of_all
@@ -22,11 +24,11 @@ from export.run.convert import Conversion, convert_all
 from pipeline.atomic_files import make_folder, write_text
 from pipeline.checkpoint import Checkpoint, open_checkpoint
 from pipeline.errors import BadInput, MissingDependency, UserError, install_command, missing_modules
+from pipeline.json_files import JsonObject, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from export.latency.measure import Measurement
     from export.parity.reference import References
     from export.run.robustness import Robustness
     from pipeline.model_spec import ModelSpec
@@ -73,7 +75,7 @@ def export_all(request: ExportRequest, console: Console) -> int:
     """
     start = time.perf_counter()
     wanted = plan(request.formats, request.precisions)
-    refuse_foreign(request.root, {p for name in wanted for p in FORMATS[name].PLATFORMS})
+    refuse_foreign_assets(request.root, {p for name in wanted for p in FORMATS[name].PLATFORMS})
     checkpoint = open_checkpoint(request.checkpoint)
     spec, identity = checkpoint.spec, checkpoint.sha256
     console.print(f"{spec.name} {spec.version} ({identity[:12]}): {spec.intended_use}")
@@ -314,7 +316,7 @@ def _latencies(
     spec: ModelSpec,
     done: Sequence[Outcome],
     console: Console,
-) -> dict[tuple[str, str], dict[str, Any]]:
+) -> Mapping[tuple[str, str], LatencyEntry]:
     """(format, precision) -> what the manifest says of its latency; only for what passed."""
     from export.latency.machine import machine
     from export.latency.measure import Target, measure
@@ -329,27 +331,26 @@ def _latencies(
         return {}
     console.print(f"timing {len(targets)} artifacts, interleaved")
     measurements = measure(targets, threads=(1, 2), rounds=4, round_s=0.15)
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    times: dict[tuple[str, str], dict[str, ThreadLatency]] = {}
     for m in measurements:
         if m.status == "done":
             key = (m.target.format, m.target.precision)
-            entry = found.setdefault(key, {"machine": machine(), "threads": {}})
-            entry["threads"][str(m.threads)] = _figures(m)
-    return found
+            figures = ThreadLatency(_rounded(m.median_ms), _rounded(m.p90_ms))
+            times.setdefault(key, {})[str(m.threads)] = figures
+    return {key: LatencyEntry(machine(), threads) for key, threads in times.items()}
 
 
-def _figures(measurement: Measurement) -> dict[str, float | None]:
-    figures = {"median": measurement.median_ms, "p90": measurement.p90_ms}
-    return {name: None if v is None else round(v, 3) for name, v in figures.items()}
+def _rounded(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else round(milliseconds, 3)
 
 
 def _row(
     outcome: Outcome,
-    latencies: Mapping[tuple[str, str], Mapping[str, Any]],
-    files: Mapping[tuple[str, str], Mapping[str, Any]],
+    latencies: Mapping[tuple[str, str], LatencyEntry],
+    files: Mapping[tuple[str, str], JsonObject],
     references: References,
 ) -> Row:
-    conversion = outcome.conversion
+    conversion, times = outcome.conversion, latencies.get(outcome.key)
     size = None
     if conversion.error is None:
         entries = file_entries(conversion.path.parent, conversion.path.name)
@@ -360,7 +361,7 @@ def _row(
         parity=outcome.parity,
         promotion=outcome.promotion,
         size_bytes=size,
-        latency=latencies.get(outcome.key),
+        latency=None if times is None else plain(times),
         details={"file": files.get(outcome.key), **details(outcome, references)},
     )
 
@@ -385,7 +386,7 @@ def _left_out(name: str) -> Row:
 def _operator_configs(fit: Mapping[str, Sequence[Published]]) -> ExtraFiles:
     """For a build of onnxruntime with the published files' operators alone."""
 
-    def made(platform: str, manifest: Mapping[str, Any]) -> Mapping[str, bytes]:
+    def made(platform: str, manifest: Manifest) -> Mapping[str, bytes]:
         from export.publish.reduced_build import FORMATS as RUN_BY_ONNXRUNTIME
         from export.publish.reduced_build import operator_configs
 
@@ -395,7 +396,7 @@ def _operator_configs(fit: Mapping[str, Sequence[Published]]) -> ExtraFiles:
 
 
 def _by_platform(
-    done: Sequence[Outcome], latencies: Mapping[tuple[str, str], Mapping[str, Any]]
+    done: Sequence[Outcome], latencies: Mapping[tuple[str, str], LatencyEntry]
 ) -> tuple[dict[str, list[Published]], dict[str, list[Published]]]:
     """Platform -> what is published for it, and what was kept back by the gate."""
     fit: dict[str, list[Published]] = {platform: [] for platform in FOLDERS}

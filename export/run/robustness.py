@@ -24,8 +24,8 @@ from export.images.preprocessing_mistakes import (
     taken_sideways,
     with_mistakes,
 )
+from export.manifest.manifest import read_manifest
 from export.publish.assets import FOLDERS
-from export.publish.manifest import read_manifest
 from pipeline.checkpoint import open_checkpoint
 from pipeline.errors import BadInput
 from pipeline.images import decode
@@ -136,20 +136,20 @@ def published_robustness(
     module = FORMATS[format_name]
     folder = root / FOLDERS[module.PLATFORMS[0]]
     manifest = read_manifest(folder)
-    if manifest["model"]["checkpoint_sha256"] != held.sha256:
+    if manifest.model.checkpoint_sha256 != held.sha256:
         raise BadInput(
             f"{folder} is of another checkpoint than {checkpoint}; export again, or name its own "
             "with --checkpoint"
         )
-    for entry in manifest["artifacts"]:
-        if (entry["format"], entry["precision"]) == artifact:
+    for entry in manifest.artifacts:
+        if (entry.format, entry.precision) == artifact:
             break
     else:
         raise BadInput(f"{folder} has no {format_name} {precision}")
     damage = damaged_files(folder, entry)
     if damage:
         raise BadInput(f"{folder}: {damage}")
-    path = folder / entry["path"]
+    path = folder / entry.path
     return measure_if_run(held.spec, module, path, samples, source)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pipeline.atomic_files import staged_folder
+from pipeline.atomic_files import refuse_foreign, staged_folder
 from pipeline.checkpoint import SPEC_FILE, open_checkpoint, write_checkpoint
 from pipeline.compress.recipes import PRECISIONS, Recipe, levels_of
 from pipeline.config import TrainConfig
@@ -115,13 +115,13 @@ def _recipes(precisions: Sequence[str], changes: Mapping[str, Any]) -> dict[str,
 
 def _check_place(folder: Path, overwrite: bool) -> None:
     """Refuse to replace anything but a compressed checkpoint, and that only if asked to."""
-    if folder.exists() and not folder.is_dir():
-        raise BadInput(f"{folder} is a file where a folder is to be written; move it away")
-    if folder.is_dir() and any(folder.iterdir()):
-        if not (folder / SPEC_FILE).is_file():
-            raise BadInput(f"{folder} holds something else than a checkpoint; move it away")
-        if not overwrite:
-            raise BadInput(f"{folder} exists; give --overwrite to compress again")
+
+    def fault(names: set[str]) -> str:
+        if SPEC_FILE not in names:
+            return f"{folder} holds something else than a checkpoint; move it away"
+        return "" if overwrite else f"{folder} exists; give --overwrite to compress again"
+
+    refuse_foreign(folder, fault)
 
 
 def _compress(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pipeline.atomic_files import staged_folder
+from pipeline.atomic_files import refuse_foreign, staged_folder
 from pipeline.checkpoint import RELEASED, open_checkpoint
 from pipeline.data.sources import checkpoint_images
 from pipeline.errors import BadInput, require
@@ -90,13 +90,13 @@ def _check_place(out: Path, overwrite: bool) -> None:
     """Refuse to replace anything but what this wrote, and to put pictures next to the release."""
     if out.resolve().is_relative_to(RELEASED.parent.resolve()):
         raise BadInput(f"{out} is in the repository; pictures of X-rays must not go there")
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"{out} is a file where a folder is to be written; move it away")
-    if out.is_dir() and any(out.iterdir()):
-        if {path.name for path in out.iterdir()} - {JSON_FILE, PAGE_FILE, PICTURE_FILE}:
-            raise BadInput(f"{out} holds something else; give another --out")
-        if not overwrite:
-            raise BadInput(f"{out} exists; give --overwrite or another --out")
+
+    def fault(names: set[str]) -> str:
+        if names - {JSON_FILE, PAGE_FILE, PICTURE_FILE}:
+            return f"{out} holds something else; give another --out"
+        return "" if overwrite else f"{out} exists; give --overwrite or another --out"
+
+    refuse_foreign(out, fault)
 
 
 def find_shortcuts(

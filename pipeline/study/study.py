@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pipeline.atomic_files import make_folder, write_text
+from pipeline.atomic_files import make_folder, refuse_foreign, write_text
 from pipeline.data.sources import training_images
 from pipeline.errors import BadInput, require
 from pipeline.model_spec import INTENDED_USE
@@ -83,13 +83,14 @@ def run_study(study: Study, data: Path | None, out: Path | None) -> Comparison:
 
 def _check_place(out: Path) -> None:
     """Refuse to mix a comparison with anything else."""
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"{out} is a file where a folder is to be written; move it away")
-    others = (
-        sorted(path.name for path in out.iterdir() if path.name not in OURS) if out.exists() else []
-    )
-    if others:
-        raise BadInput(f"{out} holds {others[0]}, which is of no comparison; give another --out")
+
+    def fault(names: set[str]) -> str:
+        others = sorted(names.difference(OURS))
+        if others:
+            return f"{out} holds {others[0]}, which is of no comparison; give another --out"
+        return ""
+
+    refuse_foreign(out, fault)
 
 
 def _read(study: Study, data: Path | None) -> Pool:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.atomic_files import staged_folder
+from pipeline.atomic_files import refuse_foreign, staged_folder
 from pipeline.checkpoint import SPEC_FILE, Checkpoint, write_checkpoint
 from pipeline.data.sources import training_images
 from pipeline.errors import BadInput, require
@@ -130,15 +130,11 @@ def train_on(
 
 def check_place(out: Path, data: Path | None, overwrite: bool) -> None:
     """Refuse to replace anything but a checkpoint."""
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise BadInput(f"{out} is a file where a folder is to be written; move it away")
-    if data is not None and data.resolve().is_relative_to(out.resolve()):
+    if out.is_dir() and data is not None and data.resolve().is_relative_to(out.resolve()):
         raise BadInput(f"--out {out} would replace the data at {data}; give another --out")
-    if any(out.iterdir()) and not (out / SPEC_FILE).is_file():
-        raise BadInput(f"{out} holds something else than a checkpoint; give another --out")
-    if not overwrite:
+    foreign = f"{out} holds something else than a checkpoint; give another --out"
+    refuse_foreign(out, lambda names: "" if SPEC_FILE in names else foreign)
+    if out.exists() and not overwrite:
         raise BadInput(f"{out} exists; give --overwrite or another --out")
 
 

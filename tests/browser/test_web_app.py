@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from export.manifest.manifest import read_manifest
 from export.packages.web import default_model
-from export.publish.manifest import read_manifest
 from tests.browser.conftest import WINDOWS
 from tests.browser.web_app import App, OpenApp, golden
 
@@ -149,24 +149,24 @@ def test_the_page_fits_the_narrowest_phone_and_keeps_the_notice_in_sight(
 
 @pytest.mark.parametrize("precision", ["w4", "fp32", "int8", "w3", "fp16"])
 def test_the_page_says_what_the_golden_pack_says(precision: str, app: App, site: Path) -> None:
-    artifact = next(a for a in read_manifest(site)["artifacts"] if a["precision"] == precision)
-    model = read_manifest(site)["model"]
+    artifact = next(a for a in read_manifest(site).artifacts if a.precision == precision)
+    model = read_manifest(site).model
     if precision != "w4":
         app.choose(precision)
         app.page.locator("#verdict:text-is('Ready. Choose an image.')").wait_for()
     case = next(case for case in golden(site)["cases"] if case["name"] == "grey")
     said = app.classify(site / case["image"])
-    probs = dict(zip(model["labels"], case["probs"][artifact["path"]], strict=True))
-    positive = model["positive"]
-    label = positive if probs[positive] >= model["threshold"] else model["labels"][1]
+    probs = dict(zip(model.labels, case["probs"][artifact.path], strict=True))
+    positive = model.positive
+    label = positive if probs[positive] >= model.threshold else model.labels[1]
     found = re.fullmatch(rf"{label}\nwith a probability of ([0-9.]+)%", said)
     assert found
     assert float(found[1]) == pytest.approx(100 * probs[label], abs=0.2)
     facts = app.page.inner_text("#facts")
-    assert artifact["path"] in facts
-    assert artifact["files"][0]["sha256"][:12] in facts
+    assert artifact.path in facts
+    assert artifact.files[0].sha256[:12] in facts
     assert re.search(r"[0-9.]+ ms, the median of 5", facts)
-    assert app.page.locator(".choice input:checked").input_value() == artifact["path"]
+    assert app.page.locator(".choice input:checked").input_value() == artifact.path
 
 
 def test_another_model_answers_again_for_the_image_that_is_shown(app: App, site: Path) -> None:
@@ -376,7 +376,7 @@ def test_a_damaged_first_model_is_told_and_another_can_be_chosen(
     copy = broken(site, tmp_path)
     chosen = default_model(read_manifest(copy))
     assert chosen is not None
-    damage(copy / chosen["path"])
+    damage(copy / chosen.path)
     app = open_app(copy, service_workers="block")
     app.page.goto(app.address)
     assert re.search(said, app.fault())

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser
 
+from export.manifest.manifest import read_manifest
 from export.packages.resize_proofs import formula_image, resize_proofs
-from export.publish.manifest import read_manifest
 from export.report.document import to_json
 from pipeline.atomic_files import write_text
 from pipeline.images import squish
@@ -81,10 +81,10 @@ def figures(browser: Browser, site: Path) -> Iterator[dict[str, Any]]:
     measured: dict[str, Any] = {}
     yield measured
     manifest = read_manifest(site)
-    if measured.keys() == {artifact["precision"] for artifact in manifest["artifacts"]}:
+    if measured.keys() == {artifact.precision for artifact in manifest.artifacts}:
         document = {
             "schema": 1,
-            "model": {key: manifest["model"][key] for key in ("name", "version")},
+            "model": {"name": manifest.model.name, "version": manifest.model.version},
             "browser": f"Chromium {browser.version}, no window",
             "images": len(golden(site)["cases"]),
             "precisions": measured,
@@ -97,11 +97,11 @@ def test_the_browser_answers_the_golden_pack_as_the_manifest_demands(
     precision: str, app: App, site: Path, figures: dict[str, Any]
 ) -> None:
     pack = golden(site)
-    artifacts = {a["precision"]: a for a in read_manifest(site)["artifacts"]}
+    artifacts = {a.precision: a for a in read_manifest(site).artifacts}
     if precision not in artifacts:
         pytest.skip(f"no {precision} is published")
     artifact = artifacts[precision]
-    path = artifact["path"]
+    path = artifact.path
     cases = pack["cases"]
     found = app.run(ANSWERS, {"model": precision, "tensors": [case["tensor"] for case in cases]})
     assert [answer["sha256"] for answer in found] == [case["tensor_sha256"] for case in cases]

@@ -6,12 +6,14 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from export.publish.manifest import MANIFEST_FILE, file_entries, read_manifest, write_manifest
+from export.manifest.manifest import MANIFEST_FILE, read_manifest, write_manifest
+from export.publish.build_manifest import file_entries
 from tests.browser.conftest import Window
 
 ROOT: Final = Path(__file__).parents[2]
@@ -34,10 +36,11 @@ def rereleased(source: Path, target: Path, changes: Mapping[str, bytes]) -> Path
     for path, content in changes.items():
         (target / path).write_bytes(content)
     manifest = read_manifest(target)
-    for entry in manifest["files"]:
-        if entry["path"] in changes:
-            entry.update(vars(file_entries(target, entry["path"])[0]))
-    write_manifest(target, manifest)
+    files = [
+        file_entries(target, entry.path)[0] if entry.path in changes else entry
+        for entry in manifest.files
+    ]
+    write_manifest(target, replace(manifest, files=tuple(files)))
     return target
 
 

@@ -36,10 +36,11 @@ from export.formats.coreml.evaluator.package import (
     specification_path,
 )
 from export.formats.coreml.weight_blobs import replace_operations, typed_value
+from export.manifest.manifest import MANIFEST_FILE, read_manifest
 from export.parity.check import ParityResult, check_artifact
 from export.parity.quality_gate import Promotion
 from export.publish.assets import FOLDERS, publish
-from export.publish.manifest import MANIFEST_FILE, Published, file_entries, read_manifest
+from export.publish.build_manifest import Published, file_entries
 from export.run.check_published import check_published, damaged_files
 from pipeline.checkpoint import open_checkpoint, write_checkpoint
 from pipeline.model_spec import ModelSpec
@@ -207,7 +208,7 @@ def _judge_published(bench: Bench, model: Model, artifact: Artifact, root: Path)
     (row,) = [r for r in rows if (r.format, r.precision, r.place) == (*artifact, place)]
     folder = root / FOLDERS[place]
     manifest = read_manifest(folder)
-    (entry,) = [a for a in manifest["artifacts"] if (a["format"], a["precision"]) == artifact]
+    (entry,) = [a for a in manifest.artifacts if (a.format, a.precision) == artifact]
     caught = _caught_by(row.parity)
     if caught == ("reading",) and not row.parity.parts:
         if damaged_files(folder, entry):
@@ -865,7 +866,7 @@ def replaced(plant: Plant, *, rehashed: bool) -> Plant:
 
 
 def rehash(folder: Path, name: str) -> None:
-    manifest = read_manifest(folder)
+    manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
     (entry,) = [a for a in manifest["artifacts"] if a["path"] == name]
     files = [vars(file) for file in file_entries(folder, name)]
     entry.update(files=files, size_bytes=sum(file["size_bytes"] for file in files))
@@ -908,7 +909,7 @@ def initializers_in_another_order(model: Any) -> None:
 
 def manifest_in_another_order(bench: Bench, artifact: Artifact, root: Path) -> Path:
     folder = published(bench, artifact, root)
-    manifest = read_manifest(folder)
+    manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
     backwards = dict(reversed(manifest.items()))
     (folder / MANIFEST_FILE).write_text(json.dumps(backwards), encoding="utf-8")
     return root

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from export.formats.base import Description, Port
+from export.latency.entry import LatencyEntry, ThreadLatency
+from export.manifest.manifest import MANIFEST_FILE, SCHEMA, SUM_FILE, Manifest
 from export.parity.check import Agreement, ParityResult
 from export.parity.quality_gate import Promotion
 from export.publish.assets import FOLDERS, ExtraFiles, publish
-from export.publish.manifest import MANIFEST_FILE, SCHEMA, SUM_FILE, Published
+from export.publish.build_manifest import Published
 from tests.conftest import make_spec
 
 PASSED = ParityResult(
@@ -34,9 +36,9 @@ PACKAGE = ("Data/com.apple.CoreML/model.mlmodel", "Data/com.apple.CoreML/weights
 BESIDE = {"golden/golden.json": b'{"cases": []}\n', "src/main/Classifier.kt": b"class Classifier\n"}
 
 
-def beside(platform: str, manifest: Mapping[str, Any]) -> dict[str, bytes]:
+def beside(platform: str, manifest: Manifest) -> dict[str, bytes]:
     """Files of the package: some known before, one made from the manifest."""
-    return {**BESIDE, "made.txt": f"{platform} {manifest['model']['name']}\n".encode()}
+    return {**BESIDE, "made.txt": f"{platform} {manifest.model.name}\n".encode()}
 
 
 def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -105,7 +107,7 @@ def write_assets(
             REQUIRES[name],
         )
         promotion = None if precision == "fp32" else Promotion("recorded", FIGURES)
-        latency = {"machine": {"cores": 2}, "threads": {"1": {"median": 2.5, "p90": 3.0}}}
+        latency = LatencyEntry({"cores": 2}, {"1": ThreadLatency(2.5, 3.0)})
         made[name, precision] = Published(
             name, precision, path, described, PASSED, "ab" * 32, promotion, latency
         )

@@ -19,8 +19,9 @@ import pytest
 
 from export import verify
 from export.cli import main as cli
+from export.manifest.manifest import SCHEMA, SCHEMA_FILE
 from export.publish.assets import FOLDERS
-from export.publish.manifest import SCHEMA, SCHEMA_FILE, file_entries
+from export.publish.build_manifest import file_entries
 from export.verify import CannotCheck, Difference, main
 from tests.export.conftest import tree
 from tests.export.made_assets import ANDROID, age, edit_manifest, write_assets

@@ -22,7 +22,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from export import verify
-from export.publish.manifest import file_entries
+from export.publish.build_manifest import file_entries
 from export.verify import Replay, main, png_pixels, replay
 from tests.export.made_assets import edit_manifest, write_assets
 from tests.export.test_verify import FILE, flip, keep

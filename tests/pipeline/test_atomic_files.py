@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.atomic_files import make_folder, staged_folder, write_bytes, write_text
+from pipeline.atomic_files import (
+    make_folder,
+    refuse_foreign,
+    staged_folder,
+    write_bytes,
+    write_text,
+)
 from pipeline.errors import BadInput
 
 ROOT = Path(__file__).parents[2]
@@ -280,3 +286,18 @@ def test_a_folder_in_the_way_of_a_file_is_bad_input_and_stays(target):
     with pytest.raises(BadInput, match="cannot write"):
         write_bytes(target, b"new")
     assert contents(target.parent) == {"model/weights": "old"}
+
+
+def test_only_what_is_not_there_empty_or_ours_may_be_replaced(tmp_path: Path) -> None:
+    def fault(names: set[str]) -> str:
+        return "" if "ours" in names else f"holds {', '.join(sorted(names))}"
+
+    refuse_foreign(tmp_path / "nowhere", fault)
+    refuse_foreign(tmp_path, fault)
+    (tmp_path / "thesis").mkdir()
+    with pytest.raises(BadInput, match=r"^holds thesis$"):
+        refuse_foreign(tmp_path, fault)
+    (tmp_path / "ours").touch()
+    refuse_foreign(tmp_path, fault)
+    with pytest.raises(BadInput, match="ours is a file where a folder is to be written"):
+        refuse_foreign(tmp_path / "ours")

@@ -14,17 +14,20 @@ from benchmarks.plot import plot_latency
 from benchmarks.results import Results
 from export.latency.answer_check import Expected
 from export.latency.measurement import Measurement, Target
+from export.manifest.manifest import Manifest
+from export.publish.build_manifest import build_manifest
 from pipeline.checkpoint import open_checkpoint
 from pipeline.errors import BadInput
 from tests.benchmarks import planted_peer
 from tests.benchmarks.conftest import SIDE, planted_expected
+from tests.conftest import make_spec
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Results:
     """A run with a peer whose second row answers wrongly, and one that is not installed."""
     folder = tmp_path_factory.mktemp("run")
-    manifest = {"model": {"checkpoint_sha256": open_checkpoint(checkpoint).sha256}}
+    manifest = manifest_of(open_checkpoint(checkpoint).sha256)
 
     def sources(sources: run.Sources) -> Expected:
         sources.folder.mkdir(parents=True)
@@ -37,6 +40,10 @@ def results(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Resul
         patch.setattr(run, "published_targets", lambda assets, checkpoint: ours(folder))
         patch.setattr(run, "write_sources", sources)
         return run.measure_peers(request(folder, checkpoint), lambda text: None)
+
+
+def manifest_of(checkpoint_sha256: str) -> Manifest:
+    return build_manifest(make_spec(), checkpoint_sha256, ())
 
 
 def ours(folder: Path) -> list[Target]:
@@ -122,7 +129,7 @@ def test_the_table_and_the_picture_show_it_all(results: Results) -> None:
 def test_assets_of_another_checkpoint_are_refused(
     tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = {"model": {"checkpoint_sha256": "0" * 64}}
+    other = manifest_of("0" * 64)
     monkeypatch.setattr(run, "read_manifest", lambda folder: other)
     monkeypatch.setattr(run, "published_targets", lambda assets, checkpoint: [])
     with pytest.raises(BadInput, match="made from checkpoint 000000000000"):

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from export.formats import FORMATS
-from export.golden.pack import PACK_FILE, pixels_sha256, read_pack
+from export.golden.document import PACK_FILE, document_text, read_document
+from export.golden.pack import pixels_sha256, read_pack
 from export.golden.replay import within
 from export.images.golden_images import (
     BLENDED,
@@ -24,12 +25,14 @@ from export.images.golden_images import (
     golden_images,
 )
 from export.images.preprocessing_mistakes import ORIENTATION
+from export.manifest.manifest import read_manifest
 from export.publish.assets import FOLDERS
-from export.publish.manifest import read_manifest
 from pipeline.errors import BadInput
 from pipeline.images import read_image, squish
 from tests.conftest import SIDE
 from tests.export.conftest import Exported, Model
+
+ROOT = Path(__file__).parents[3]
 
 NAMES = [image.name for image in golden_images(SIDE)]
 LIMIT_BYTES = 600_000
@@ -121,7 +124,7 @@ def test_both_folders_hold_the_pack_and_their_manifests_list_it(
     platform: str, exported: Exported
 ) -> None:
     folder = exported.root / FOLDERS[platform]
-    listed = {entry["path"] for entry in read_manifest(folder)["files"]}
+    listed = {entry.path for entry in read_manifest(folder).files}
     pack = read_pack(folder)
     assert [case.name for case in pack.cases] == NAMES
     assert PACK_FILE in listed
@@ -144,18 +147,24 @@ def test_it_answers_for_every_artifact_with_its_twins_probabilities(
     for folder in (exported.root / name for name in FOLDERS.values()):
         pack = read_pack(folder)
         manifest = read_manifest(folder)
-        assert pack.model["checkpoint_sha256"] == model.identity
+        assert pack.model.checkpoint_sha256 == model.identity
         assert pack.labels == model.spec.labels
-        for artifact in manifest["artifacts"]:
-            module, precision = FORMATS[artifact["format"]], artifact["precision"]
-            graph = model.held_for(artifact["format"], precision).graph
+        for artifact in manifest.artifacts:
+            module, precision = FORMATS[artifact.format], artifact.precision
+            graph = model.held_for(artifact.format, precision).graph
             for case in pack.cases:
                 with torch.inference_mode():
                     answer = graph(torch.from_numpy(case.pixels.copy())[None])
                 probs = listed(answer)[0].numpy()[0]
-                np.testing.assert_allclose(case.probs[artifact["path"]], probs, atol=1e-6)
-            assert pack.tolerances[artifact["path"]] == module.TOLERANCES[precision].max_abs_diff
-        assert pack.tolerances.keys() == {a["path"] for a in manifest["artifacts"]}
+                np.testing.assert_allclose(case.probs[artifact.path], probs, atol=1e-6)
+            assert pack.tolerances[artifact.path] == module.TOLERANCES[precision].max_abs_diff
+        assert pack.tolerances.keys() == {a.path for a in manifest.artifacts}
+
+
+@pytest.mark.parametrize("folder", FOLDERS.values())
+def test_the_released_pack_is_written_as_it_was_read(folder: str) -> None:
+    released = ROOT / folder
+    assert document_text(read_document(released)).encode() == (released / PACK_FILE).read_bytes()
 
 
 def test_the_answers_differ_from_case_to_case(exported: Exported) -> None:

@@ -10,10 +10,11 @@ import pytest
 from export.cli.main import main
 from export.errors import CannotRunHere
 from export.formats import FORMATS
-from export.golden.pack import PACK_FILE, read_pack
+from export.golden.document import PACK_FILE
+from export.golden.pack import read_pack
 from export.golden.replay import replay, replay_pixels
 from export.publish.assets import FOLDERS
-from export.publish.manifest import file_entries
+from export.publish.build_manifest import file_entries
 from export.run.check_published import check_published
 from pipeline.errors import BadInput
 from tests.export.conftest import Exported, Model

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.publish.manifest import MANIFEST_FILE
+from export.manifest.manifest import MANIFEST_FILE
 from export.runtimes.swift import is_installed
 from pipeline.images import read_image
 from tests.export import swift_workshop as workshop

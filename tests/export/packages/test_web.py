@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from export.manifest.manifest import SCHEMA, read_manifest
 from export.packages import package_code
 from export.packages.web import default_model, package_files
 from export.packages.web_readme import web_page_section
 from export.publish.assets import FOLDERS
-from export.publish.manifest import SCHEMA, read_manifest
 from tests.export.made_assets import write_assets
 
 TEMPLATES = Path(__file__).parents[3] / "export" / "packages" / "templates" / "web"

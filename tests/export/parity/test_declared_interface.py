@@ -63,7 +63,7 @@ def test_every_key_of_the_metadata_must_be_there(key: str) -> None:
         (Port("image", "float32", (1, SIDE, SIDE, 3)),),
         (Port("image", "uint8", (1, 3, SIDE, SIDE)),),
         (Port("image", "uint8", (1, SIDE + 1, SIDE, 3)),),
-        (Port("image", "uint8", None),),
+        (Port("image", "uint8", ()),),
         (Port("image", "image BGR", (SIDE, SIDE)),),
         (Port("image", "image grey", (SIDE, SIDE)),),
         (Port("image", "image RGB", (SIDE, SIDE * 2)),),

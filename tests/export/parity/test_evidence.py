@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from export.parity.agreement import EvidenceAgreement
 from torch import nn
 
 from export.deploy.metadata import model_metadata
@@ -16,8 +17,8 @@ from export.formats import FORMATS
 from export.formats.base import Description, Port, Tolerance
 from export.images.parity_images import ParityImages
 from export.parity.check import ParityResult, check_artifact
-from export.parity.evidence import AVERAGE_TOLERANCE, EvidenceAgreement, compare_evidence
-from export.publish.manifest import parity_document
+from export.parity.evidence import AVERAGE_TOLERANCE, compare_evidence
+from export.publish.build_manifest import parity_document
 from tests.conftest import LABELS, SIDE, make_spec
 
 N = 5

@@ -13,10 +13,10 @@ import pytest
 
 from export.deploy.outputs import Answers
 from export.images.parity_images import ParityImages
+from export.manifest.manifest import SCHEMA_FILE
 from export.parity.check import ParityResult
 from export.parity.quality_gate import LEAST_IMAGES, Promotion, promote
 from export.parity.reference import Reference
-from export.publish.manifest import SCHEMA_FILE
 from pipeline.metrics.paired_comparison import LIMITS, compare_models
 from pipeline.model_spec import Compression, ModelSpec
 from tests.conftest import make_spec

@@ -5,6 +5,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,23 @@ import jsonschema
 import pytest
 
 from export.formats import FORMATS
-from export.publish.assets import FOLDERS
-from export.publish.manifest import (
+from export.manifest.manifest import (
     MANIFEST_FILE,
     SCHEMA_FILE,
-    SESSIONS,
     SUM_FILE,
-    file_entries,
+    as_manifest,
+    manifest_document,
     read_manifest,
     write_manifest,
 )
+from export.publish.assets import FOLDERS
+from export.publish.build_manifest import SESSIONS, file_entries
 from export.publish.zipped_size import zipped_bytes
 from pipeline.errors import BadInput
 from tests.conftest import LABELS, SIDE
 from tests.export.conftest import RECORD, Exported, Model
+
+ROOT = Path(__file__).parents[3]
 
 each_folder = pytest.mark.parametrize("folder", FOLDERS.values())
 
@@ -193,13 +197,22 @@ def test_no_absolute_path_is_in_a_manifest(folder: str, exported: Exported) -> N
 
 def test_an_exported_manifest_reads_back(exported: Exported) -> None:
     for folder in FOLDERS.values():
-        assert read_manifest(exported.root / folder) == manifest_of(exported, folder)
+        manifest = read_manifest(exported.root / folder)
+        assert manifest_document(manifest) == manifest_of(exported, folder)
+
+
+@each_folder
+def test_the_released_manifest_is_written_as_it_was_read(folder: str, tmp_path: Path) -> None:
+    write_manifest(tmp_path, read_manifest(ROOT / folder))
+    for name in (MANIFEST_FILE, SUM_FILE):
+        assert (tmp_path / name).read_bytes() == (ROOT / folder / name).read_bytes()
 
 
 def test_what_is_written_reads_back(manifest: dict[str, Any], tmp_path: Path) -> None:
     manifest["model"]["labels"] = ["größer", "klein"]
-    write_manifest(tmp_path, manifest)
-    assert read_manifest(tmp_path) == manifest
+    written = as_manifest(manifest, "made")
+    write_manifest(tmp_path, written)
+    assert read_manifest(tmp_path) == written
     assert "größer" in (tmp_path / MANIFEST_FILE).read_text(encoding="utf-8")
 
 
@@ -213,18 +226,20 @@ def test_the_sum_beside_a_manifest_is_its_own(folder: str, exported: Exported) -
 def test_a_failed_artifact_cannot_be_written_into_a_manifest(
     manifest: dict[str, Any], tmp_path: Path
 ) -> None:
-    manifest["artifacts"][0]["parity"]["status"] = "fail"
-    with pytest.raises(jsonschema.ValidationError, match="fail"):
-        write_manifest(tmp_path, manifest)
+    first, *others = (whole := as_manifest(manifest, "made")).artifacts
+    failed = replace(first, parity=replace(first.parity, status="fail"))
+    with pytest.raises(ValueError, match=r"artifacts\[0\]\.parity\.status: 'fail'"):
+        write_manifest(tmp_path, replace(whole, artifacts=(failed, *others)))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_figure_that_is_no_number_cannot_be_written(
     manifest: dict[str, Any], tmp_path: Path
 ) -> None:
-    manifest["artifacts"][0]["parity"]["max_abs_diff"] = float("nan")
+    first, *others = (whole := as_manifest(manifest, "made")).artifacts
+    broken = replace(first, parity=replace(first.parity, max_abs_diff=float("nan")))
     with pytest.raises(ValueError, match="JSON"):
-        write_manifest(tmp_path, manifest)
+        write_manifest(tmp_path, replace(whole, artifacts=(broken, *others)))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -270,8 +285,8 @@ def test_a_rejected_entry_without_its_reasons_is_refused(
     accuracy = copy.deepcopy(manifest["artifacts"][1]["accuracy"])
     entry = {"format": "onnx", "precision": "w3", "size_bytes": 1, "accuracy": accuracy}
     manifest["rejected"] = [entry]
-    write_manifest(tmp_path, manifest)
-    assert read_manifest(tmp_path)["rejected"] == [entry]
+    write_manifest(tmp_path, as_manifest(manifest, "made"))
+    assert manifest_document(read_manifest(tmp_path))["rejected"] == [entry]
     del accuracy["broken_limits"]
     (tmp_path / MANIFEST_FILE).write_text(json.dumps(manifest))
     with pytest.raises(BadInput, match="broken_limits"):
@@ -300,9 +315,14 @@ def test_a_damaged_manifest_is_bad_input(content: bytes, tmp_path: Path) -> None
         read_manifest(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "content", ['{"schema": 1}', '{"schema": 4}', "{}", "[]", "null", '{"schema": "3"}']
-)
+@pytest.mark.parametrize("content", ["[]", "null", "3"])
+def test_a_manifest_that_is_no_object_is_bad_input(content: str, tmp_path: Path) -> None:
+    (tmp_path / MANIFEST_FILE).write_text(content)
+    with pytest.raises(BadInput, match=r"manifest\.json is not a JSON object; export again"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("content", ['{"schema": 1}', '{"schema": 4}', "{}", '{"schema": "3"}'])
 def test_a_manifest_of_another_schema_is_bad_input(content: str, tmp_path: Path) -> None:
     (tmp_path / MANIFEST_FILE).write_text(content)
     with pytest.raises(BadInput, match="this version reads 2 and 3; export again"):
@@ -319,12 +339,39 @@ def as_schema_2(manifest: dict[str, Any]) -> dict[str, Any]:
     return old
 
 
-def test_a_manifest_of_schema_2_is_read_as_it_stands_there(
+def test_a_manifest_of_schema_2_is_read_as_one_of_today_without_what_it_lacks(
     manifest: dict[str, Any], tmp_path: Path
 ) -> None:
     old = as_schema_2(manifest)
     (tmp_path / MANIFEST_FILE).write_text(json.dumps(old))
-    assert read_manifest(tmp_path) == old
+    found, whole = read_manifest(tmp_path), as_manifest(manifest, "made")
+    assert not found.lists_files
+    artifacts = tuple(replace(artifact, zipped_bytes=None) for artifact in whole.artifacts)
+    assert found == replace(whole, schema=2, files=(), artifacts=artifacts)
+
+
+def test_a_parity_without_evidence_was_published_before_there_was_any(
+    manifest: dict[str, Any], tmp_path: Path
+) -> None:
+    del manifest["artifacts"][0]["parity"]["evidence"]
+    (tmp_path / MANIFEST_FILE).write_text(json.dumps(manifest))
+    assert read_manifest(tmp_path).artifacts[0].parity.evidence is None
+
+
+@pytest.mark.parametrize(
+    ("latency", "place"),
+    [
+        ({"machine": {}, "threads": {"1": {"median": "fast", "p90": 1.0}}}, r".*\.median"),
+        ({"machine": {}}, ""),
+    ],
+)
+def test_a_field_of_another_type_is_refused_where_the_schema_leaves_it_open(
+    latency: object, place: str, manifest: dict[str, Any], tmp_path: Path
+) -> None:
+    manifest["artifacts"][1]["latency_ms"] = latency
+    (tmp_path / MANIFEST_FILE).write_text(json.dumps(manifest))
+    with pytest.raises(BadInput, match=rf"artifacts\[1\]\.latency_ms{place}`; export again"):
+        read_manifest(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from export.parity.check import ParityResult
 from export.parity.quality_gate import Promotion, promote
 from export.parity.reference import References, build_references
 from export.publish.assets import FOLDERS
-from export.publish.manifest import file_entries
+from export.publish.build_manifest import file_entries
 from export.report.document import Row, exit_code
 from export.run.check_published import check_published
 from pipeline.checkpoint import Checkpoint

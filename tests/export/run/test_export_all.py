@@ -11,9 +11,9 @@ import pytest
 
 from export.formats import FORMATS
 from export.formats.base import Tolerance
+from export.manifest.manifest import manifest_document, read_manifest
 from export.parity.quality_gate import Promotion, promote
 from export.publish.assets import FOLDERS
-from export.publish.manifest import read_manifest
 from export.report.document import read_report
 from export.run.convert import Conversion, convert_all
 from export.run.export_all import plan, split_by_twin
@@ -229,7 +229,8 @@ def test_without_the_packages_of_the_page_it_is_said_and_the_exit_code_stays(
 def test_the_manifest_holds_the_verdicts_of_the_report(exported: Exported) -> None:
     report = {(a["format"], a["precision"]): a for a in report_of(exported)["artifacts"]}
     for folder in FOLDERS.values():
-        for artifact in read_manifest(exported.root / folder)["artifacts"]:
+        document = manifest_document(read_manifest(exported.root / folder))
+        for artifact in document["artifacts"]:
             said = report[artifact["format"], artifact["precision"]]
             assert artifact["parity"] == said["parity"]
             assert artifact["accuracy"] == said["accuracy"]
@@ -238,10 +239,10 @@ def test_the_manifest_holds_the_verdicts_of_the_report(exported: Exported) -> No
 
 def test_what_is_published_is_what_was_proven(exported: Exported) -> None:
     for folder in FOLDERS.values():
-        for artifact in read_manifest(exported.root / folder)["artifacts"]:
-            for file in artifact["files"]:
-                copy = exported.root / folder / file["path"]
-                assert copy.read_bytes() == (exported.build / file["path"]).read_bytes()
+        for artifact in read_manifest(exported.root / folder).artifacts:
+            for file in artifact.files:
+                copy = exported.root / folder / file.path
+                assert copy.read_bytes() == (exported.build / file.path).read_bytes()
 
 
 def test_the_terminal_shows_the_verdict_and_the_intended_use(exported: Exported) -> None:
@@ -480,12 +481,12 @@ def test_a_rejected_artifact_is_in_the_manifest_with_its_numbers(
         "web_assets": ["onnx"],
     }
     for folder, names in expected.items():
-        rejected = read_manifest(done.root / folder)["rejected"]
-        assert [(e["format"], e["precision"]) for e in rejected] == [(n, "w3") for n in names]
+        rejected = read_manifest(done.root / folder).rejected
+        assert [(e.format, e.precision) for e in rejected] == [(n, "w3") for n in names]
         for entry in rejected:
-            assert entry["size_bytes"] == artifacts[entry["format"], "w3"].stat().st_size
-            assert entry["accuracy"]["broken_limits"] == list(REASONS)
-            assert entry["accuracy"]["auroc"] == 0.9
+            assert entry.size_bytes == artifacts[entry.format, "w3"].stat().st_size
+            assert entry.accuracy.broken_limits == tuple(REASONS)
+            assert entry.accuracy.auroc == 0.9
 
 
 def test_a_rejected_artifact_is_neither_passed_nor_failed_in_the_report(
@@ -548,8 +549,8 @@ def test_a_recorded_loss_rejects_where_there_are_no_images_to_measure_with(
     converted.artifacts = {**artifacts, ("onnx", "w4"): path}
     done = export(other, data, tmp_path, formats=("onnx",), precisions=("fp32", "w4"))
     assert verdicts(done)["onnx", "w4"] == "rejected"
-    (entry,) = read_manifest(done.root / "ios_assets")["rejected"]
-    assert entry["accuracy"]["source"] == "recorded"
+    (entry,) = read_manifest(done.root / "ios_assets").rejected
+    assert entry.accuracy.source == "recorded"
 
 
 def test_a_failed_artifact_is_not_asked_what_it_loses(

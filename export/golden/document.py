@@ -1,0 +1,105 @@
+"""``golden/golden.json``: its fields as dataclasses, read and written by one function each.
+
+The schema file is the one description of the fields; docs/preprocessing.md is made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from export.images.golden_images import GROUP, PixelTolerance
+from pipeline.errors import BadInput
+from pipeline.json_files import plain, read_json, structure, to_json, validate
+
+SCHEMA: Final = 1
+PACK_FILE: Final = f"{GROUP}/golden.json"
+SCHEMA_FILE: Final = Path(__file__).parent / "golden.schema.json"
+WAY_OUT: Final = "give an asset folder, or export again: `python -m export all` makes one"
+
+
+@dataclass(frozen=True)
+class PackModel:
+    """The model that the pack is of, as in the manifest."""
+
+    name: str
+    version: str
+    checkpoint_sha256: str
+
+
+@dataclass(frozen=True)
+class CaseEntry:
+    """One image.
+
+    Attributes:
+        image, tensor: paths relative to the asset folder: the file that an app reads, and a PNG of
+            the pixels that it must become.
+        tensor_sha256: of those pixels as raw bytes.
+        why: what the image brings out.
+        pixel_tolerance: for an app's pixels.
+        probs: artifact's path -> the K probabilities that it must give.
+    """
+
+    name: str
+    image: str
+    tensor: str
+    tensor_sha256: str
+    why: str
+    pixel_tolerance: PixelTolerance
+    probs: Mapping[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class LoosestTolerance:
+    """The loosest of all cases' pixel tolerances."""
+
+    max_abs: int
+    mean_abs: float
+
+
+@dataclass(frozen=True)
+class PackDocument:
+    """The document.
+
+    Attributes:
+        side: of the input in pixels.
+        labels: in the order of the probabilities.
+        tolerances: artifact's path -> largest difference of any probability.
+    """
+
+    model: PackModel
+    side: int
+    labels: tuple[str, ...]
+    cases: tuple[CaseEntry, ...]
+    tolerances: Mapping[str, float]
+    pixel_tolerance: LoosestTolerance
+    schema: int = SCHEMA
+
+
+def read_document(folder: Path) -> PackDocument:
+    """Read golden.json of an asset folder.
+
+    Raises:
+        BadInput: there is none, or it is of another schema or damaged.
+    """
+    path = folder / PACK_FILE
+    document = read_json(
+        path, what="golden pack", way_out=WAY_OUT, versions=(SCHEMA,), schema=SCHEMA_FILE
+    )
+    return structure(document, PackDocument, str(path), WAY_OUT)
+
+
+def document_text(document: PackDocument) -> str:
+    """What stands in golden.json.
+
+    Raises:
+        ValueError: it is not of the schema, or holds a number that JSON has not: our own bug.
+    """
+    fields = plain(document)
+    try:
+        validate(fields, SCHEMA_FILE, PACK_FILE, "this is a bug")
+    except BadInput as fault:
+        raise ValueError(str(fault)) from fault
+    return to_json(fields)

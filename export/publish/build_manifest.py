@@ -1,0 +1,163 @@
+"""The manifest of one asset folder, built from what is known of its artifacts.
+
+In: the spec, and a `Published` record per artifact. Out: a `Manifest`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from export.manifest.manifest import (
+    ArtifactEntry,
+    FileEntry,
+    InputEntry,
+    Manifest,
+    ModelEntry,
+    RejectedEntry,
+    ResizeEntry,
+)
+from export.parity.entries import AccuracyEntry, parity_entry
+from export.publish.zipped_size import zipped_bytes
+from pipeline.file_hash import file_sha256
+from pipeline.json_files import JsonObject, plain, structure
+from pipeline.metrics.classification import Interval
+
+if TYPE_CHECKING:
+    from export.formats.base import Description
+    from export.latency.entry import LatencyEntry
+    from export.parity.check import ParityResult
+    from export.parity.quality_gate import Promotion
+    from pipeline.model_spec import ModelSpec
+
+TOOLS: Final = ("coremltools", "numpy", "onnx", "onnxruntime", "onnxsim", "torch", "torchvision")
+WAY_OUT: Final = "train again"
+# What the app should set in its runtime; everything else at its default.
+SESSIONS: Final[Mapping[str, Mapping[str, str | int]]] = {
+    "onnx": {"intra_op_num_threads": 2, "graph_optimization_level": "ORT_ENABLE_ALL"},
+    "ort": {"intra_op_num_threads": 2},
+    "torchscript": {"num_threads": 1},
+    "coreml": {"compute_units": "all"},
+}
+
+
+@dataclass(frozen=True)
+class Published:
+    """All that is known of an artifact when it is published."""
+
+    format: str
+    precision: str
+    path: Path
+    description: Description
+    parity: ParityResult
+    checkpoint_sha256: str
+    promotion: Promotion | None = None
+    latency: LatencyEntry | None = None
+
+
+def build_manifest(
+    spec: ModelSpec,
+    checkpoint_sha256: str,
+    artifacts: Sequence[Published],
+    rejected: Sequence[Published] = (),
+) -> Manifest:
+    """The manifest of one asset folder; `rejected` was kept back by the promotion gate.
+
+    Only `files` is empty, which is for whoever writes the files next to the artifacts to add: some
+    of them are made from this manifest.
+    """
+    return Manifest(
+        model=_model(spec, checkpoint_sha256),
+        artifacts=tuple(map(_artifact, artifacts)),
+        rejected=tuple(map(_rejected, rejected)),
+        tools=tool_versions(),
+    )
+
+
+def file_entries(folder: Path, artifact: str) -> list[FileEntry]:
+    """The files of the artifact `artifact` (a file or a folder in `folder`), in sorted order."""
+    root = folder / artifact
+    files = sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]
+    return [
+        FileEntry(file.relative_to(folder).as_posix(), file.stat().st_size, file_sha256(file))
+        for file in files
+    ]
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions of the packages that made the artifacts, those that are installed."""
+    versions = {}
+    for tool in TOOLS:
+        try:
+            versions[tool] = version(tool)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def parity_document(parity: ParityResult) -> JsonObject:
+    """A verdict as it stands in manifest and reports."""
+    return plain(parity_entry(parity))
+
+
+def _model(spec: ModelSpec, checkpoint_sha256: str) -> ModelEntry:
+    return ModelEntry(
+        name=spec.name,
+        version=spec.version,
+        architecture=spec.architecture,
+        labels=spec.labels,
+        positive=spec.positive,
+        threshold=spec.threshold,
+        input=InputEntry(
+            name="image",
+            dtype="uint8",
+            layout="NHWC",
+            channels="RGB",
+            width=spec.side,
+            height=spec.side,
+            resize=structure(spec.resize, ResizeEntry, "resize of the checkpoint", WAY_OUT),
+        ),
+        checkpoint_sha256=checkpoint_sha256,
+        metrics=structure(
+            spec.metrics, dict[str, Interval | float], "metrics of the checkpoint", WAY_OUT
+        ),
+        intended_use=spec.intended_use,
+    )
+
+
+def _artifact(artifact: Published) -> ArtifactEntry:
+    entries = file_entries(artifact.path.parent, artifact.path.name)
+    return ArtifactEntry(
+        format=artifact.format,
+        precision=artifact.precision,
+        path=artifact.path.name,
+        size_bytes=sum(entry.size_bytes for entry in entries),
+        zipped_bytes=zipped_bytes(artifact.path),
+        files=tuple(entries),
+        inputs=artifact.description.inputs,
+        outputs=artifact.description.outputs,
+        requires=artifact.description.requires,
+        checkpoint_sha256=artifact.checkpoint_sha256,
+        parity=parity_entry(artifact.parity),
+        accuracy=None if artifact.promotion is None else _accuracy(artifact.promotion),
+        latency_ms=artifact.latency,
+        session=SESSIONS.get(artifact.format, {}),
+    )
+
+
+def _rejected(artifact: Published) -> RejectedEntry:
+    assert artifact.promotion is not None
+    entries = file_entries(artifact.path.parent, artifact.path.name)
+    return RejectedEntry(
+        format=artifact.format,
+        precision=artifact.precision,
+        size_bytes=sum(entry.size_bytes for entry in entries),
+        accuracy=_accuracy(artifact.promotion),
+    )
+
+
+def _accuracy(promotion: Promotion) -> AccuracyEntry:
+    return structure(promotion.document(), AccuracyEntry, "promotion of an artifact", WAY_OUT)
