@@ -19,8 +19,8 @@ from pipeline.json_files import JsonObject, plain
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from export.parity.outcome import Outcome
     from export.parity.reference import References
-    from export.run.export_all import Outcome
     from pipeline.checkpoint import ModelSpec
 
 # Of a manifest's entry, what stands in the report as well.

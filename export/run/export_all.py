@@ -14,13 +14,14 @@ from export.formats import FORMATS
 from export.latency.entry import LatencyEntry, ThreadLatency
 from export.manifest.manifest import Manifest
 from export.parity.check import ParityResult, check_artifact
-from export.parity.quality_gate import FULL, Promotion, promote
+from export.parity.outcome import Conversion, Outcome
+from export.parity.quality_gate import FULL, promote
 from export.publish.assets import FOLDERS, ExtraFiles, publish, refuse_foreign_assets
 from export.publish.build_manifest import Published, file_entries, tool_versions
 from export.report.accuracy import reference_classification, training_document
 from export.report.document import Row, exit_code, print_verdict, report_document, to_json
 from export.report.sections import details, model_document, published_files, worst_of_all
-from export.run.convert import Conversion, convert_all
+from export.run.convert import convert_all
 from pipeline.atomic_files import make_folder, write_text
 from pipeline.checkpoint import checkpoint_sha256, read_spec
 from pipeline.errors import BadInput, MissingDependency, UserError, install_command, missing_modules
@@ -149,27 +150,6 @@ def _over_budget(folders: Sequence[Path], limit_bytes: int | None) -> list[str]:
     from export.consumer.budget import weigh
 
     return [f"{f.name}: {fault}" for f in folders for fault in weigh(f, limit_bytes).faults]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one artifact: made, proven, and let through the gate or not."""
-
-    conversion: Conversion
-    parity: ParityResult
-    promotion: Promotion | None
-    checkpoint_sha256: str
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Format and precision."""
-        return self.conversion.format, self.conversion.precision
-
-    @property
-    def fit(self) -> bool:
-        """Whether it may be published."""
-        rejected = self.promotion is not None and self.promotion.broken
-        return self.parity.status != "fail" and not rejected
 
 
 def plan(formats: Sequence[str], precisions: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
