@@ -32,7 +32,6 @@ from export.runtimes.runners import foreign_runner
 from export.verify import FOLDERS_OF_BUILDS
 from pipeline.errors import BadInput
 from pipeline.file_hash import file_sha256
-from pipeline.json_files import plain
 
 if TYPE_CHECKING:
     from export.parity.reference import References
@@ -132,7 +131,7 @@ def _check(
         platform,
         parity,
         size_bytes=artifact.size_bytes,
-        latency=None if artifact.latency_ms is None else plain(artifact.latency_ms),
+        latency=artifact.latency_ms,
         promotion=promotion,
     )
 
