@@ -7,14 +7,12 @@ report, whose size does not grow with N or K.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from export.report.figures import Classification, Figures
 from pipeline.metrics.classification import (
-    ReliabilityBin,
     accuracy,
     auroc,
     decide,
@@ -23,105 +21,14 @@ from pipeline.metrics.classification import (
     reliability,
 )
 from pipeline.metrics.roc import roc_curve
-from pipeline.training.record import HISTORY_FILE, PREDICTIONS_FILE, read_history, read_predictions
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from export.parity.reference import References
     from pipeline.checkpoint import ModelSpec
 
 NO_LABELS: Final = "it needs labelled validation images: give them with --data"
-MOST_EPOCHS: Final = 500
-Status = Literal["done", "not_run"]
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Figures on labelled images; None: there is no such figure for these labels.
-
-    Attributes:
-        roc: points (false positive rate, true positive rate).
-        reliability: the bins that hold images.
-    """
-
-    images: int
-    accuracy: float | None
-    recall: float | None
-    specificity: float | None
-    auroc: float | None
-    calibration_error: float | None
-    roc: tuple[tuple[float, float], ...]
-    reliability: tuple[ReliabilityBin, ...]
-
-
-@dataclass(frozen=True)
-class Classification:
-    """PyTorch's own figures in fp32; or none, and why."""
-
-    status: Status
-    reason: str
-    figures: Figures | None
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """A row of the history: what was trained, and figures by name."""
-
-    number: int
-    stage: str
-    figures: Mapping[str, float | None]
-
-
-@dataclass(frozen=True)
-class History:
-    """The training, epoch by epoch.
-
-    Attributes:
-        epochs: how many.
-        rows: ``epoch``, ``stage`` and figures of each, or of `MOST_EPOCHS` of them.
-    """
-
-    status: Status
-    reason: str
-    source: str
-    epochs: int
-    rows: tuple[Mapping[str, int | float | str | None], ...]
-
-    def shown(self) -> list[Epoch]:
-        """The rows."""
-        return [
-            Epoch(
-                number=int(row["epoch"] or 0),
-                stage=str(row["stage"]),
-                figures={
-                    name: None if value is None else float(value)
-                    for name, value in row.items()
-                    if name not in ("epoch", "stage")
-                },
-            )
-            for row in self.rows
-        ]
-
-
-@dataclass(frozen=True)
-class Validation:
-    """What the checkpoint's own answers were worth when it was trained."""
-
-    status: Status
-    reason: str
-    source: str
-    figures: Figures | None
-
-
-@dataclass(frozen=True)
-class Training:
-    """What training left next to the checkpoint."""
-
-    history: History
-    validation: Validation
 
 
 def classification(
@@ -161,28 +68,6 @@ def reference_classification(references: References) -> Classification:
     if figures is None:
         return Classification("not_run", "PyTorch's own answers are not finite", None)
     return Classification("done", "", figures)
-
-
-def training_of(checkpoint: Path, spec: ModelSpec) -> Training:
-    """Epochs and validation answers that training left beside the checkpoint; or why not.
-
-    Of more than `MOST_EPOCHS` epochs as many, evenly spaced.
-    """
-    found, no_history = read_history(checkpoint)
-    answers, no_answers = read_predictions(checkpoint, spec)
-    epochs = found or []
-    kept = np.unique(np.linspace(0, len(epochs) - 1, min(len(epochs), MOST_EPOCHS)).round())
-    history = History(
-        status="not_run" if found is None else "done",
-        reason=no_history,
-        source=HISTORY_FILE,
-        epochs=len(epochs),
-        rows=tuple(epochs[i] for i in kept.astype(int).tolist()) if epochs else (),
-    )
-    if answers is None:
-        return Training(history, Validation("not_run", no_answers, PREDICTIONS_FILE, None))
-    figures = classification(answers.truth, answers.probs, spec)
-    return Training(history, Validation("done", "", PREDICTIONS_FILE, figures))
 
 
 def _number(value: float) -> float | None:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree
 
-from export.parity.entries import parity_entry
-from export.report.report import Artifact, Report
+from export.report.report import Artifact, Report, Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,11 +18,10 @@ if TYPE_CHECKING:
     from export.latency.entry import LatencyEntry
     from export.parity.check import ParityResult
     from export.parity.quality_gate import Promotion
-    from export.report.accuracy import Figures
-    from export.report.differences import Differences
+    from export.report.disagreement import Differences
+    from export.report.figures import Figures
     from export.report.report import PublishedFile
 
-Verdict = Literal["pass", "fail", "rejected", "not_run"]
 WORDS: Final[Mapping[Verdict, str]] = {
     "pass": "pass",
     "fail": "FAIL",
@@ -194,7 +192,7 @@ def _artifact(row: Row) -> Artifact:
         place=row.place,
         size_bytes=row.size_bytes,
         verdict=row.verdict,
-        parity=parity_entry(row.parity),
+        parity=row.parity.entry(),
         accuracy=row.promotion.entry() if row.promotion else None,
         latency_ms=row.latency,
         file=row.file,

@@ -16,8 +16,8 @@ from export.formats.base import Port
 from export.latency.entry import LatencyEntry
 from export.manifest.manifest import FileEntry
 from export.parity.entries import AccuracyEntry, IntervalEntry, ParityEntry, accuracy_json
-from export.report.accuracy import Classification, Figures, Training
-from export.report.differences import Differences, WorstImage
+from export.report.disagreement import Differences, WorstImage
+from export.report.figures import Classification, Figures, Training
 from export.report.robustness import RobustnessEntry, robustness_json
 from pipeline.json_files import JsonObject, plain, read_json, structure, validate, write_json
 
@@ -26,6 +26,10 @@ READABLE: Final = (1, SCHEMA)
 SCHEMA_FILE: Final = Path(__file__).parent / "report.schema.json"
 MAKE_ONE: Final = "make one: `python -m export all` writes build/export/report.json"
 ADDED: Final = ("file", "differences", "classification")  # to each artifact, by schema 2
+
+
+Verdict = Literal["pass", "fail", "rejected", "not_run"]
+VERDICTS: Final[tuple[Verdict, ...]] = ("pass", "fail", "rejected", "not_run")
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class Artifact:
     precision: str
     place: str
     size_bytes: int | None
-    verdict: Literal["pass", "fail", "rejected", "not_run"]
+    verdict: Verdict
     parity: ParityEntry
     accuracy: AccuracyEntry | None
     latency_ms: LatencyEntry | None

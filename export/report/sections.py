@@ -6,21 +6,22 @@ In: the outcomes of a run and the references that they were held against. Out: p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from export.formats import FORMATS
 from export.manifest.manifest import read_manifest
-from export.report.accuracy import Figures, classification
+from export.report.accuracy import classification
 from export.report.differences import (
     Answered,
-    Differences,
-    WorstImage,
     differences,
     worst_images,
 )
+from export.report.disagreement import Differences, WorstImage
+from export.report.figures import Figures, History, Training, Validation
 from export.report.report import ModelFacts, PublishedFile
+from pipeline.training.record import HISTORY_FILE, PREDICTIONS_FILE, read_history, read_predictions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from export.parity.outcome import Outcome
     from export.parity.reference import References
     from pipeline.checkpoint import ModelSpec
+
+MOST_EPOCHS: Final = 500
 
 
 def details(outcome: Outcome, references: References) -> tuple[Differences | None, Figures | None]:
@@ -56,6 +59,28 @@ def worst_of_all(done: Sequence[Outcome], references: References) -> tuple[Worst
     held = {twin: references.of(twin).probs for twin in ("fp32", *(a.twin for a in answered))}
     labels = references.of("fp32").spec.labels
     return tuple(worst_images(answered, held, references.images, labels))
+
+
+def training_of(checkpoint: Path, spec: ModelSpec) -> Training:
+    """Epochs and validation answers that training left beside the checkpoint; or why not.
+
+    Of more than `MOST_EPOCHS` epochs as many, evenly spaced.
+    """
+    found, no_history = read_history(checkpoint)
+    answers, no_answers = read_predictions(checkpoint, spec)
+    epochs = found or []
+    kept = np.unique(np.linspace(0, len(epochs) - 1, min(len(epochs), MOST_EPOCHS)).round())
+    history = History(
+        status="not_run" if found is None else "done",
+        reason=no_history,
+        source=HISTORY_FILE,
+        epochs=len(epochs),
+        rows=tuple(epochs[i] for i in kept.astype(int).tolist()) if epochs else (),
+    )
+    if answers is None:
+        return Training(history, Validation("not_run", no_answers, PREDICTIONS_FILE, None))
+    figures = classification(answers.truth, answers.probs, spec)
+    return Training(history, Validation("done", "", PREDICTIONS_FILE, figures))
 
 
 def published_files(folders: Sequence[Path]) -> dict[tuple[str, str], PublishedFile]:

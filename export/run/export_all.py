@@ -18,10 +18,16 @@ from export.parity.outcome import Conversion, Outcome
 from export.parity.quality_gate import FULL, promote
 from export.publish.assets import FOLDERS, ExtraFiles, publish, refuse_foreign_assets
 from export.publish.build_manifest import Published, file_entries, tool_versions
-from export.report.accuracy import reference_classification, training_of
+from export.report.accuracy import reference_classification
 from export.report.document import Row, exit_code, print_verdict, report_of
 from export.report.report import write_report
-from export.report.sections import details, model_of, published_files, worst_of_all
+from export.report.sections import (
+    details,
+    model_of,
+    published_files,
+    training_of,
+    worst_of_all,
+)
 from export.run.convert import convert_all
 from pipeline.atomic_files import make_folder
 from pipeline.checkpoint import checkpoint_sha256, read_spec

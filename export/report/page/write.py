@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Final
 
 from export.report.page.blocks import Section, Verdict
 from export.report.page.html import Opening, render_page
-from export.report.page.integration_section import integration_section
-from export.report.page.not_run_section import not_run_section
-from export.report.page.parity_section import parity_section
-from export.report.page.sources import RELEASED, Sources, read_sources
-from export.report.page.tradeoff_section import tradeoff_section
-from export.report.page.training_section import training_section
-from export.report.page.trials_section import faults_section, mistakes_section
-from export.report.page.verdict_section import (
+from export.report.page.sections.integration import integration_section
+from export.report.page.sections.not_run import not_run_section
+from export.report.page.sections.parity import parity_section
+from export.report.page.sections.tradeoff import tradeoff_section
+from export.report.page.sections.training import training_section
+from export.report.page.sections.trials import faults_section, mistakes_section
+from export.report.page.sections.verdict import (
     intended_use,
     opening_sentence,
     verdict_section,
     worst_status,
 )
-from export.report.page.worst_section import worst_section
+from export.report.page.sections.worst import worst_section
+from export.report.page.sources import RELEASED, Sources, read_sources
 from pipeline.atomic_files import write_text
 from pipeline.errors import require
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from export.parity.reference import References
-from export.report.accuracy import classification, reference_classification, training_of
+from export.report.accuracy import classification, reference_classification
+from export.report.sections import training_of
 from pipeline.checkpoint import RELEASED, read_spec
 from pipeline.metrics.classification import (
     accuracy,

@@ -7,11 +7,11 @@ from export.images.parity_images import ParityImages
 from export.report.differences import (
     MOST_LABELS,
     WORST,
-    Answer,
     Answered,
     differences,
     worst_images,
 )
+from export.report.disagreement import Answer
 from pipeline.json_files import plain, to_json
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from export.report.page.blocks import Block, Cell, Fold, Notice, Section, Table, Text, Verdict
+from export.report.page.sections.verdict import latency_of
 from export.report.page.sources import Sources
-from export.report.page.verdict_section import latency_of
 
 TITLE = "Not run, and why"
 

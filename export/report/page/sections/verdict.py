@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from export.report.document import WORDS as VERDICTS
 from export.report.page.blocks import (
     Block,
     Cell,
@@ -18,7 +17,7 @@ from export.report.page.blocks import (
     scientific,
 )
 from export.report.page.sources import Sources
-from export.report.report import Artifact, Report
+from export.report.report import VERDICTS, Artifact, Report
 
 INTENDED_USE = "Research only. Not a medical device; never use it for diagnosis."
 

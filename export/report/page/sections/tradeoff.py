@@ -20,8 +20,8 @@ from export.report.page.blocks import (
 )
 from export.report.page.charts import bars_chart, tradeoff_chart
 from export.report.page.points import Bar, FilePoint
+from export.report.page.sections.verdict import auroc_of, latency_of
 from export.report.page.sources import Source, Sources, Timed, TimedRow
-from export.report.page.verdict_section import auroc_of, latency_of
 from export.report.report import Artifact
 
 NO_LATENCY = "no artifact was timed; `python -m export all` times them unless --no-latency is given"

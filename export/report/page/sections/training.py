@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from export.parity.entries import IntervalEntry
-from export.report.accuracy import Epoch, Figures, History, Training
+from export.report.figures import Epoch, Figures, History, Training
 from export.report.page.blocks import (
     Block,
     Cell,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Final
 
-from export.report.differences import WorstImage
+from export.report.disagreement import WorstImage
 from export.report.page.blocks import (
     Block,
     Cell,
