@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,7 +26,7 @@ class Expected:
 
 
 def disagreement(
-    answered: Any, expected: Expected, limit: float | None
+    answered: object, expected: Expected, limit: float | None
 ) -> tuple[float | None, str]:
     """The largest |Δp|, None if there is none; and why these answers will not do, else empty.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from export.deploy.layers import Layer
 
-    Array = NDArray[Any]
+    Array = NDArray[np.floating]
 
 NAMED: Final = 5  # of the layers that are missing
 UNSEEN: Final = ("normalise", "activation")  # kinds that a format may hide
