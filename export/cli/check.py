@@ -45,7 +45,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def run(options: argparse.Namespace) -> int:
     """Serve it; return the exit code."""
-    from export.report.document import exit_code, print_verdict, report_of, to_junit
+    from export.report.document import exit_code, print_verdict, report_of
+    from export.report.junit import to_junit
     from export.report.report import write_report
     from export.run.check_published import check_published
     from pipeline.atomic_files import write_text

@@ -21,9 +21,9 @@ from export.report.document import (
     exit_code,
     print_verdict,
     report_of,
-    to_junit,
     verdict_sentence,
 )
+from export.report.junit import to_junit
 from export.report.report import Report, read_report, report_json, write_report
 from pipeline.json_files import plain, to_json
 
