@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SCHEMA: Final = 2
 BASELINE: Final = "onnx fp32"
-FULL: Final = "fp32"  # the precision that others of a format are held against
+FULL: Final = "fp32"  # the precision that others of a format are compared with
 
 
 @dataclass(frozen=True)

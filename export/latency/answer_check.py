@@ -1,4 +1,4 @@
-"""A fast wrong answer is no peer: probabilities are held against PyTorch's before the timing."""
+"""A fast wrong answer is no peer: probabilities are compared with PyTorch's before the timing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def disagreement(
 
     Args:
         answered: nested lists or array, (N, K).
-        expected: with the probabilities to hold them against.
+        expected: with the probabilities to compare them with.
         limit: the largest |Δp| allowed; None: any.
     """
     probs = np.asarray(answered, dtype=np.float64)

@@ -83,8 +83,8 @@ def serve(import_runtime: Callable[[], object], load: Callable[[], Session], sid
     """Serve the commands of the module's docstring until ``end``, an error or the end of stdin.
 
     Args:
-        import_runtime: is called first, so that its memory can be told from the model's.
-        load: is called, and timed, when told. May raise CannotRunHere.
+        import_runtime: is called first, so that its memory is not counted as the model's.
+        load: is called, and timed, on ``load``. May raise CannotRunHere.
         side: width and height of the image that is timed, in pixels.
     """
     answers = os.fdopen(os.dup(1), "w")

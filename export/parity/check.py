@@ -131,7 +131,7 @@ def check_artifact(
     reference: Reference,
     needs_evidence: bool = True,
 ) -> ParityResult:
-    """Read an artifact back and hold it against the checkpoint, part by part.
+    """Read an artifact back and compare it with the checkpoint, part by part.
 
     - contract: labels, identity, input and output, as the file says them;
     - weights: each stored value is the checkpoint's, rounded;
@@ -259,7 +259,7 @@ def check_outputs(
     tolerance: Tolerance,
     needs_evidence: bool = True,
 ) -> ParityResult:
-    """Run the file by each of `runners` and hold its answers against PyTorch's.
+    """Run the file by each of `runners` and compare its answers with PyTorch's.
 
     The worst result counts; a runner that does not exist here is passed over, and if none does the
     result is `not_run` with their reasons.

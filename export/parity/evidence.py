@@ -1,4 +1,4 @@
-"""Evidence held against PyTorch's: does a file's second output say what the network saw, and where?
+"""Evidence compared with PyTorch's: does the second output say what the network saw, and where?
 
 In: a file's answers and PyTorch's to the same images. Out: how they compare, and what is wrong.
 """

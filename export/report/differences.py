@@ -33,7 +33,7 @@ class Answered:
 
     Attributes:
         artifact: its name, such as ``onnx fp32``.
-        twin: what it was held against, a key of the references.
+        twin: what it was compared with, a key of the references.
         probs: float32 (N, K), its own.
         allowed: the largest difference that its tolerance allows.
     """
@@ -76,7 +76,7 @@ def worst_images(
 ) -> list[WorstImage]:
     """The images on which any artifact uses up the most of what is allowed to it, worst first.
 
-    Of more than `MOST_LABELS` classes those are told that PyTorch in fp32 finds most probable and
+    Of more than `MOST_LABELS` classes those are shown that PyTorch in fp32 finds most probable and
     those that differ most. Names and probabilities only: no pixels.
     """
     answered = [a for a in answered if a.probs.shape == references[a.twin].shape]
@@ -89,9 +89,9 @@ def worst_images(
     twins = dict.fromkeys(a.twin for a in answered)
     found = []
     for i in order:
-        told = _told(i, answered, references) if len(labels) > MOST_LABELS else range(len(labels))
+        shown = _shown(i, answered, references) if len(labels) > MOST_LABELS else range(len(labels))
         answers = [
-            Answer(a.artifact, a.twin, _numbers(a.probs[i, list(told)]), _number(apart[row, i]))
+            Answer(a.artifact, a.twin, _numbers(a.probs[i, list(shown)]), _number(apart[row, i]))
             for row, a in enumerate(answered)
         ]
         found.append(
@@ -101,15 +101,15 @@ def worst_images(
                 label=labels[images.truth[i]] if i < len(images.truth) else None,
                 artifact=answered[int(np.argmax(shares[:, i]))].artifact,
                 share_of_allowed=_number(shares[:, i].max()),
-                labels=tuple(labels[k] for k in told),
-                reference={twin: _numbers(references[twin][i, list(told)]) for twin in twins},
+                labels=tuple(labels[k] for k in shown),
+                reference={twin: _numbers(references[twin][i, list(shown)]) for twin in twins},
                 answers=tuple(answers),
             )
         )
     return found
 
 
-def _told(i: int, answered: Sequence[Answered], references: Mapping[str, Probs]) -> list[int]:
+def _shown(i: int, answered: Sequence[Answered], references: Mapping[str, Probs]) -> list[int]:
     likely = np.argsort(-next(iter(references.values()))[i], kind="stable")[: MOST_LABELS // 2]
     apart = np.max([np.abs(a.probs[i] - references[a.twin][i]) for a in answered], axis=0)
     moved = np.argsort(-np.nan_to_num(apart, nan=np.inf), kind="stable")

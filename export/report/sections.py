@@ -1,6 +1,6 @@
 """What a run found beyond its verdicts, as parts of the report.
 
-In: the outcomes of a run and the references that they were held against. Out: parts of a `Report`.
+In: the outcomes of a run and the references that they were compared with. Out: parts of a `Report`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def worst_of_all(done: Sequence[Outcome], references: References) -> tuple[Worst
 
 
 def training_of(checkpoint: Path, spec: ModelSpec) -> Training:
-    """Epochs and validation answers that training left beside the checkpoint; or why not.
+    """Epochs and validation answers that training left next to the checkpoint; or why not.
 
     Of more than `MOST_EPOCHS` epochs as many, evenly spaced.
     """
