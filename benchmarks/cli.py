@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -221,11 +220,12 @@ def _check(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace) -> int:
     _check(options)
     from benchmarks.plot import plot_latency
-    from benchmarks.results import print_table, results_document
+    from benchmarks.results import print_table, results_json, results_of
     from benchmarks.targets import published_targets
     from export.latency.measure import measure
-    from pipeline.atomic_files import write_bytes, write_text
+    from pipeline.atomic_files import write_bytes
     from pipeline.checkpoint import RELEASED
+    from pipeline.json_files import write_json
     from pipeline.terminal import open_console
 
     targets = published_targets(options.assets, options.checkpoint or RELEASED)
@@ -234,21 +234,23 @@ def _run(options: argparse.Namespace) -> int:
         measurements = measure(
             targets, options.threads, options.rounds, options.seconds, status.update
         )
-    document = results_document(measurements, options.rounds, options.seconds)
-    write_text(options.out / "results.json", document.to_json())
-    write_bytes(options.out / "latency.png", plot_latency(document))
-    print_table(console, document)
+    results = results_of(measurements, options.rounds, options.seconds)
+    write_json(options.out / "results.json", results_json(results))
+    write_bytes(options.out / "latency.png", plot_latency(results))
+    print_table(console, results)
     console.print(f"{options.out / 'results.json'}, {options.out / 'latency.png'}")
-    return int(any(row["status"] == "failed" for row in document.rows))
+    return int(any(row.status == "failed" for row in results.rows))
 
 
 def _run_peers(options: argparse.Namespace) -> int:
     _check(options)
-    from benchmarks.peers.document import print_peers_table, row_title
+    from benchmarks.peers.document import is_ours, print_peers_table, row_title
     from benchmarks.peers.run import PeersRequest, measure_peers
     from benchmarks.plot import plot_latency
-    from pipeline.atomic_files import write_bytes, write_text
+    from benchmarks.results import results_json
+    from pipeline.atomic_files import write_bytes
     from pipeline.checkpoint import RELEASED
+    from pipeline.json_files import write_json
     from pipeline.terminal import open_console
 
     request = PeersRequest(
@@ -262,18 +264,18 @@ def _run_peers(options: argparse.Namespace) -> int:
     )
     console = open_console()
     with console.status("starting") as status:
-        document = measure_peers(request, status.update)
-    write_text(options.out / "peers.json", document.to_json())
-    write_bytes(options.out / "peers.png", plot_latency(document, row_title))
-    print_peers_table(console, document)
+        results = measure_peers(request, status.update)
+    write_json(options.out / "peers.json", results_json(results))
+    write_bytes(options.out / "peers.png", plot_latency(results, row_title, is_ours))
+    print_peers_table(console, results)
     console.print(f"{options.out / 'peers.json'}, {options.out / 'peers.png'}")
-    return int(any(row["status"] == "failed" for row in document.rows))
+    return int(any(row.status == "failed" for row in results.rows))
 
 
 def _run_training(options: argparse.Namespace) -> int:
     from benchmarks.training.run import measure_training, print_training_table
-    from pipeline.atomic_files import write_text
     from pipeline.errors import require
+    from pipeline.json_files import plain, write_json
     from pipeline.terminal import open_console
 
     require("fastai", "sklearn", what="timing a training")
@@ -281,19 +283,18 @@ def _run_training(options: argparse.Namespace) -> int:
         raise BadInput("--threads needs at least 1, --seeds each number once")
     console = open_console()
     with console.status("starting") as status:
-        document = measure_training(
+        times = measure_training(
             options.data, options.seeds, options.threads, options.target, status.update
         )
-    text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n"
-    write_text(options.out / "training.json", text)
-    print_training_table(console, document)
+    write_json(options.out / "training.json", plain(times))
+    print_training_table(console, times)
     console.print(str(options.out / "training.json"))
-    return int(any(row["status"] == "failed" for row in document["rows"]))
+    return int(any(row.status == "failed" for row in times.rows))
 
 
 def _run_topologies(options: argparse.Namespace) -> int:
-    from benchmarks.topologies import TopologiesRequest, measure_topologies, summary, to_json
-    from pipeline.atomic_files import write_text
+    from benchmarks.topologies import TopologiesRequest, measure_topologies, summary
+    from pipeline.json_files import plain, write_json
     from pipeline.terminal import open_console
 
     request = TopologiesRequest(
@@ -308,10 +309,10 @@ def _run_topologies(options: argparse.Namespace) -> int:
     console = open_console()
     failed = False
     with console.status("starting") as status:
-        for document in measure_topologies(request, status.update):
-            row = document["rows"][-1]
-            failed |= row["exit_code"] != 0
-            write_text(options.out / "topologies.json", to_json(document))
+        for found in measure_topologies(request, status.update):
+            row = found.rows[-1]
+            failed |= row.exit_code != 0
+            write_json(options.out / "topologies.json", plain(found))
             console.print(summary(row), markup=False, soft_wrap=True)
     console.print(options.out / "topologies.json")
     return int(failed)

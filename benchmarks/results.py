@@ -7,16 +7,17 @@ of the same format.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from benchmarks.ratio import ratio
-from export.latency.machine import machine
+from benchmarks.ratio import Ratio, ratio
+from export.latency.machine import Machine, machine
+from export.latency.measurement import Status
 from export.publish.build_manifest import tool_versions
 from export.publish.zipped_size import zipped_bytes
+from pipeline.json_files import JsonObject, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,34 +26,72 @@ if TYPE_CHECKING:
 
 SCHEMA: Final = 2
 BASELINE: Final = "onnx fp32"
-FULL: Final = "fp32"  # the precision that others of a format are held against
+FULL: Final = "fp32"  # the precision that others of a format are compared with
 
 
 @dataclass(frozen=True)
-class Results:
-    """A benchmark run; `rows` are plain dictionaries, as in the JSON."""
+class Row:
+    """One target at one thread count; times in ms, memory in MiB. None: there is no such figure.
 
-    machine: Mapping[str, str | int]
+    Attributes:
+        size_bytes, zipped_bytes: of its files; None: they are not there.
+        round_medians_ms: of each counted round.
+        inferences: counted.
+        ratio: to `BASELINE`.
+        of_fp32: to fp32 of the same format.
+    """
+
+    name: str
+    precision: str
+    threads: int
+    status: Status
+    reason: str
+    size_bytes: int | None
+    zipped_bytes: int | None
+    load_ms: float | None
+    first_ms: float | None
+    median_ms: float | None
+    p90_ms: float | None
+    round_medians_ms: tuple[float, ...]
+    inferences: int
+    peak_mb: float | None
+    runtime_mb: float | None
+    ratio: Ratio | None
+    of_fp32: Ratio | None
+
+
+R = TypeVar("R", bound=Row)
+
+
+@dataclass(frozen=True)
+class Results(Generic[R]):
+    """A benchmark run: `rounds` of `round_s` seconds for each row."""
+
+    machine: Machine
     tools: Mapping[str, str]
     rounds: int
     round_s: float
-    rows: Sequence[Mapping[str, Any]]
-
-    def to_json(self) -> str:
-        """Sorted, indented, newline at the end."""
-        document = {
-            "schema": SCHEMA,
-            "machine": self.machine,
-            "tools": self.tools,
-            "rounds": self.rounds,
-            "round_s": self.round_s,
-            "rows": self.rows,
-        }
-        return json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    rows: Sequence[R]
+    schema: int = SCHEMA
 
 
-def results_document(measurements: Sequence[Measurement], rounds: int, round_s: float) -> Results:
-    """All figures of a run; times in ms, memory in MiB, sizes in bytes."""
+def results_json(results: Results[R]) -> JsonObject:
+    """As JSON holds it: a ratio stands in its row as ``name``, ``name_low`` and ``name_high``."""
+    return {**plain(results), "rows": [_row_json(row) for row in results.rows]}
+
+
+def _row_json(row: Row) -> JsonObject:
+    document = plain(row)
+    for name in ("ratio", "of_fp32", "of_best"):
+        if name in document:
+            found = document[name] or {"median": None, "low": None, "high": None}
+            document[name] = found["median"]
+            document |= {f"{name}_low": found["low"], f"{name}_high": found["high"]}
+    return document
+
+
+def results_of(measurements: Sequence[Measurement], rounds: int, round_s: float) -> Results[Row]:
+    """All figures of a run."""
     baselines = {m.threads: m for m in measurements if m.target.name == BASELINE}
     full = {(m.target.format, m.threads): m for m in measurements if m.target.precision == FULL}
     sizes: dict[Path, tuple[int | None, int | None]] = {}
@@ -64,45 +103,42 @@ def results_document(measurements: Sequence[Measurement], rounds: int, round_s: 
             sizes[path] = (size_bytes(path), zipped_bytes(path)) if there else (None, None)
         same_format = None if m.target.precision == FULL else full.get((m.target.format, m.threads))
         rows.append(
-            {
-                "name": m.target.name,
-                "precision": m.target.precision,
-                "threads": m.threads,
-                "status": m.status,
-                "reason": m.reason,
-                "size_bytes": sizes[path][0],
-                "zipped_bytes": sizes[path][1],
-                "load_ms": _rounded(m.load_ms),
-                "first_ms": _rounded(m.first_ms),
-                "median_ms": _rounded(m.median_ms),
-                "p90_ms": _rounded(m.p90_ms),
-                "round_medians_ms": [_rounded(median) for median in m.round_medians_ms],
-                "inferences": len(m.latencies_ms),
-                "peak_mb": _rounded(m.peak_mb),
-                "runtime_mb": _rounded(m.runtime_mb),
-                **ratio_fields("ratio", m, baselines.get(m.threads)),
-                **ratio_fields("of_fp32", m, same_format),
-            }
+            Row(
+                name=m.target.name,
+                precision=m.target.precision,
+                threads=m.threads,
+                status=m.status,
+                reason=m.reason,
+                size_bytes=sizes[path][0],
+                zipped_bytes=sizes[path][1],
+                load_ms=_rounded(m.load_ms),
+                first_ms=_rounded(m.first_ms),
+                median_ms=_rounded(m.median_ms),
+                p90_ms=_rounded(m.p90_ms),
+                round_medians_ms=tuple(round(median, 3) for median in m.round_medians_ms),
+                inferences=len(m.latencies_ms),
+                peak_mb=_rounded(m.peak_mb),
+                runtime_mb=_rounded(m.runtime_mb),
+                ratio=rounded_ratio(m, baselines.get(m.threads)),
+                of_fp32=rounded_ratio(m, same_format),
+            )
         )
     return Results(machine(), tool_versions(), rounds, round_s, rows)
 
 
-def ratio_fields(
-    name: str, timed: Measurement, baseline: Measurement | None
-) -> dict[str, float | None]:
-    """``name``, ``name_low`` and ``name_high`` of a row; all None where there is no ratio."""
+def rounded_ratio(timed: Measurement, baseline: Measurement | None) -> Ratio | None:
+    """`benchmarks.ratio.ratio` to three decimals, as in a row."""
     found = None if baseline is None else ratio(timed, baseline)
-    values = (None,) * 3 if found is None else (found.median, found.low, found.high)
-    keys = (name, f"{name}_low", f"{name}_high")
-    return {key: _rounded(value) for key, value in zip(keys, values, strict=True)}
+    if found is None:
+        return None
+    return Ratio(round(found.median, 3), round(found.low, 3), round(found.high, 3))
 
 
-def spread_text(row: Mapping[str, Any], name: str) -> str:
-    """A ratio of a row with its range, as in tables: ``1.43 (1.40-1.47)``; empty if none."""
-    if row[name] is None:
+def spread_text(found: Ratio | None) -> str:
+    """A ratio with its range, as in tables: ``1.43 (1.40-1.47)``; empty if none."""
+    if found is None:
         return ""
-    middle, low, high = (_digits(row[key]) for key in (name, f"{name}_low", f"{name}_high"))
-    return f"{middle} ({low}-{high})"
+    return f"{_digits(found.median)} ({_digits(found.low)}-{_digits(found.high)})"
 
 
 def size_bytes(path: Path) -> int:
@@ -110,7 +146,7 @@ def size_bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in _files(path))
 
 
-def print_table(console: Console, results: Results) -> None:
+def print_table(console: Console, results: Results[R]) -> None:
     """The table, a row per artifact and thread count; what was not run stands below it."""
     from rich import box
     from rich.table import Table
@@ -123,17 +159,17 @@ def print_table(console: Console, results: Results) -> None:
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     for row in results.rows:
-        if row["status"] != "done":
+        if row.status != "done":
             continue
         table.add_row(
-            row["name"],
-            str(row["threads"]),
-            f"{row['size_bytes'] / 1e6:.2f}",
-            f"{row['zipped_bytes'] / 1e6:.2f}",
-            *(f"{row[name]:.1f}" for name in ("load_ms", "first_ms")),
-            *(f"{row[name]:.2f}" for name in ("median_ms", "p90_ms")),
-            *(spread_text(row, name) for name in ("ratio", "of_fp32")),
-            f"{row['peak_mb']:.0f}",
+            row.name,
+            str(row.threads),
+            megabytes(row.size_bytes),
+            megabytes(row.zipped_bytes),
+            *(f"{ms:.1f}" for ms in (row.load_ms, row.first_ms)),
+            *(f"{ms:.2f}" for ms in (row.median_ms, row.p90_ms)),
+            *map(spread_text, (row.ratio, row.of_fp32)),
+            f"{row.peak_mb:.0f}",
         )
     console.print(table)
     console.print(
@@ -143,19 +179,24 @@ def print_table(console: Console, results: Results) -> None:
     print_undone(console, results)
 
 
-def machine_text(results: Results) -> str:
+def machine_text(results: Results[R]) -> str:
     """Where it was measured, as the title of a table."""
     where = results.machine
-    return f"{where['processor']}, {where['cores']} cores, {where['system']}"
+    return f"{where.processor}, {where.cores} cores, {where.system}"
 
 
-def print_undone(console: Console, results: Results) -> None:
+def print_undone(console: Console, results: Results[R]) -> None:
     """A line for every row without figures, with the reason."""
     for row in results.rows:
-        if row["status"] != "done":
-            word = row["status"].replace("_", " ")
-            line = f"  {row['name']}, {row['threads']} thr: {word}: {row['reason']}"
+        if row.status != "done":
+            word = row.status.replace("_", " ")
+            line = f"  {row.name}, {row.threads} thr: {word}: {row.reason}"
             console.print(line, markup=False)
+
+
+def megabytes(size: int | None) -> str:
+    """As in tables; MB = 1,000,000 bytes."""
+    return "" if size is None else f"{size / 1e6:.2f}"
 
 
 def _files(path: Path) -> list[Path]:

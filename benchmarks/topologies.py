@@ -8,21 +8,24 @@ takes does not depend on what was learnt. How far fp16 is from fp32 does, so tra
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from benchmarks.process_tree import run_watched
-from export.latency.machine import machine
+from export.latency.machine import Machine, machine
 from export.publish.build_manifest import tool_versions
+from export.report.report import Verdict, read_report
 from pipeline.errors import BadInput
 from pipeline.model_spec import ModelSpec
 from pipeline.models.networks import NETWORKS
+
+if TYPE_CHECKING:
+    from export.report.report import Artifact
 
 SCHEMA: Final = 2
 MEAN: Final = (0.485, 0.456, 0.406)  # of ImageNet, as in training
@@ -68,10 +71,70 @@ class Subject:
     checkpoint: Path | None = None
 
 
+@dataclass(frozen=True)
+class ArtifactRow:
+    """What came of one artifact; see `export.report.report.Artifact`.
+
+    Attributes:
+        evidence_diff: largest difference of evidence, as a share of its largest value.
+    """
+
+    format: str
+    precision: str
+    verdict: Verdict
+    reason: str
+    size_bytes: int | None
+    max_abs_diff: float | None
+    evidence_diff: float | None
+
+
+@dataclass(frozen=True)
+class TopologyRow:
+    """What the export of one network took.
+
+    Attributes:
+        side: of its images, in pixels.
+        seconds: wall time; cpu_seconds: of all processes; peak_mib: of their memory.
+        verdicts: verdict -> artifacts; empty if there is no report.
+    """
+
+    architecture: str
+    name: str
+    side: int
+    parameters: int
+    seconds: float
+    cpu_seconds: float
+    peak_mib: int
+    exit_code: int
+    verdicts: Mapping[str, int]
+    artifacts: tuple[ArtifactRow, ...]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How networks were exported; `weights` are ``drawn`` or ``trained``."""
+
+    images: int
+    jobs: int
+    weights: str
+    data: str
+
+
+@dataclass(frozen=True)
+class Topologies:
+    """All rows so far, and where and how they were taken."""
+
+    machine: Machine
+    tools: Mapping[str, str]
+    settings: Settings
+    rows: tuple[TopologyRow, ...]
+    schema: int = SCHEMA
+
+
 def measure_topologies(
     request: TopologiesRequest, progress: Callable[[str], None] = lambda text: None
-) -> Iterator[dict[str, Any]]:
-    """Export one network after the other; after each the document so far, as in the JSON.
+) -> Iterator[Topologies]:
+    """Export one network after the other; after each all results so far.
 
     Raises:
         BadInput: an unknown architecture, a side or a number of images below 1, a folder that is
@@ -81,37 +144,27 @@ def measure_topologies(
         raise BadInput("--side, --images and --jobs need at least 1")
     subjects = _trained(request) if request.checkpoints else _to_be_drawn(request)
     data = request.data if request.checkpoints else _phantoms(request)
-    rows = []
+    settings = Settings(
+        images=request.images,
+        jobs=request.jobs,
+        weights="trained" if request.checkpoints else "drawn",
+        data=data.resolve().name if data else "phantoms",
+    )
+    rows: tuple[TopologyRow, ...] = ()
     for subject in subjects:
         progress(f"{subject.name}, {subject.spec.side} px")
-        rows.append(_row(subject, request, data))
-        yield {
-            "schema": SCHEMA,
-            "machine": machine(),
-            "tools": tool_versions(),
-            "settings": {
-                "images": request.images,
-                "jobs": request.jobs,
-                "weights": "trained" if request.checkpoints else "drawn",
-                "data": data.resolve().name if data else "phantoms",
-            },
-            "rows": rows,
-        }
+        rows = (*rows, _row(subject, request, data))
+        yield Topologies(machine(), tool_versions(), settings, rows)
 
 
-def to_json(document: Mapping[str, Any]) -> str:
-    """Sorted, indented, newline at the end."""
-    return json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n"
-
-
-def summary(row: Mapping[str, Any]) -> str:
+def summary(row: TopologyRow) -> str:
     """One line for people."""
-    counts = ", ".join(f"{count} {word}" for word, count in row["verdicts"].items())
+    counts = ", ".join(f"{count} {word}" for word, count in row.verdicts.items())
     if not counts:
-        counts = f"no report, exit code {row['exit_code']}; see its export.log"
+        counts = f"no report, exit code {row.exit_code}; see its export.log"
     return (
-        f"{row['name']}: {row['seconds']:.0f} s ({row['cpu_seconds']:.0f} s of a core), "
-        f"{row['peak_mib']:.0f} MiB, {row['parameters'] / 1e6:.1f} million parameters; {counts}"
+        f"{row.name}: {row.seconds:.0f} s ({row.cpu_seconds:.0f} s of a core), "
+        f"{row.peak_mib:.0f} MiB, {row.parameters / 1e6:.1f} million parameters; {counts}"
     )
 
 
@@ -175,7 +228,7 @@ def _phantoms(request: TopologiesRequest) -> Path:
     return folder
 
 
-def _row(subject: Subject, request: TopologiesRequest, data: Path | None) -> dict[str, Any]:
+def _row(subject: Subject, request: TopologiesRequest, data: Path | None) -> TopologyRow:
     from benchmarks.drawn_network import write_drawn_checkpoint
     from pipeline.atomic_files import staged_folder
     from pipeline.checkpoint import open_checkpoint
@@ -196,32 +249,30 @@ def _row(subject: Subject, request: TopologiesRequest, data: Path | None) -> dic
     variables = {**os.environ, **dict.fromkeys(THREADS, "1")}
     used = run_watched(command, log, variables)
     report = place / "build" / "report.json"
-    artifacts = (
-        json.loads(report.read_text(encoding="utf-8"))["artifacts"] if report.exists() else []
+    artifacts = read_report(report).artifacts if report.exists() else ()
+    verdicts = [artifact.verdict for artifact in artifacts]
+    return TopologyRow(
+        architecture=subject.spec.architecture,
+        name=subject.name,
+        side=subject.spec.side,
+        parameters=parameters,
+        seconds=round(used.seconds, 1),
+        cpu_seconds=round(used.cpu_seconds, 1),
+        peak_mib=round(used.peak_mib),
+        exit_code=used.code,
+        verdicts={word: verdicts.count(word) for word in sorted(set(verdicts))},
+        artifacts=tuple(map(_artifact, artifacts)),
     )
-    verdicts = [artifact["verdict"] for artifact in artifacts]
-    return {
-        "architecture": subject.spec.architecture,
-        "name": subject.name,
-        "side": subject.spec.side,
-        "parameters": parameters,
-        "seconds": round(used.seconds, 1),
-        "cpu_seconds": round(used.cpu_seconds, 1),
-        "peak_mib": round(used.peak_mib),
-        "exit_code": used.code,
-        "verdicts": {word: verdicts.count(word) for word in sorted(set(verdicts))},
-        "artifacts": [_artifact(artifact) for artifact in artifacts],
-    }
 
 
-def _artifact(row: Mapping[str, Any]) -> dict[str, Any]:
-    parity = row["parity"]
-    return {
-        "format": row["format"],
-        "precision": row["precision"],
-        "verdict": row["verdict"],
-        "reason": parity["reason"],
-        "size_bytes": row["size_bytes"],
-        "max_abs_diff": parity["max_abs_diff"],
-        "evidence_diff": (parity["evidence"] or {}).get("max_rel_diff"),
-    }
+def _artifact(artifact: Artifact) -> ArtifactRow:
+    parity = artifact.parity
+    return ArtifactRow(
+        format=artifact.format,
+        precision=artifact.precision,
+        verdict=artifact.verdict,
+        reason=parity.reason,
+        size_bytes=artifact.size_bytes,
+        max_abs_diff=parity.max_abs_diff,
+        evidence_diff=parity.evidence.max_rel_diff if parity.evidence else None,
+    )

@@ -8,17 +8,20 @@ fp32 row at its thread count, be it a peer's or ours.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
-from benchmarks.peers.base import Peer
+from benchmarks.peers.base import Group, Peer
+from benchmarks.ratio import Ratio
 from benchmarks.results import (
     FULL,
     Results,
+    Row,
     machine_text,
+    megabytes,
     print_undone,
-    ratio_fields,
-    results_document,
+    results_of,
+    rounded_ratio,
     spread_text,
 )
 from export.latency.measurement import Measurement
@@ -32,12 +35,36 @@ OURS_THREADS_BY: Final = (
 )
 
 
-def peers_document(
+@dataclass(frozen=True)
+class PeerRow(Row):
+    """A row next to peers.
+
+    Attributes:
+        timed: what a timed call includes.
+        threads_by: how the thread count was fixed.
+        best_fp32: whether it is the fastest fp32 row at its thread count.
+        of_best: ratio to that one.
+        max_abs_diff: largest |Δp| to PyTorch; None: not compared.
+        limit: see `export.latency.measurement.Target`.
+        detail: what the runtime said of itself.
+    """
+
+    group: Group
+    timed: str
+    threads_by: str
+    best_fp32: bool
+    of_best: Ratio | None
+    max_abs_diff: float | None
+    limit: float | None
+    detail: str
+
+
+def peers_results(
     measurements: Sequence[Measurement],
     peers: Mapping[str, Peer],
     rounds: int,
     round_s: float,
-) -> Results:
+) -> Results[PeerRow]:
     """All figures of a run with peers.
 
     Args:
@@ -45,27 +72,32 @@ def peers_document(
         peers: those that were asked for.
         rounds, round_s: how it was measured.
     """
-    plain = results_document(measurements, rounds, round_s)
+    found = results_of(measurements, rounds, round_s)
     best = {m.threads: m for m in _fastest_last(measurements)}
-    rows = [
-        {
-            **row,
-            **_facts(m, peers),
-            "best_fp32": best.get(m.threads) is m,
-            "max_abs_diff": m.max_abs_diff,
-            "limit": m.target.limit,
-            "detail": m.detail,
-            **ratio_fields("of_best", m, best.get(m.threads)),
-        }
-        for row, m in zip(plain.rows, measurements, strict=True)
-    ]
+    rows = []
+    for row, m in zip(found.rows, measurements, strict=True):
+        peer = peers.get(m.target.format)
+        group: Group = "pytorch" if m.target.format == "eager" else "ours"
+        rows.append(
+            PeerRow(
+                **vars(row),
+                group=peer.GROUP if peer else group,
+                timed=peer.TIMED if peer else OURS_TIMED,
+                threads_by=peer.THREADS_BY if peer else OURS_THREADS_BY,
+                best_fp32=best.get(m.threads) is m,
+                of_best=rounded_ratio(m, best.get(m.threads)),
+                max_abs_diff=m.max_abs_diff,
+                limit=m.target.limit,
+                detail=m.detail,
+            )
+        )
     ran = {m.target.format for m in measurements if m.status != "not_run"}
     packages = [package for name, peer in peers.items() if name in ran for package in peer.PACKAGES]
     pins = dict(package.split("==") for package in packages)
-    return replace(plain, tools={**pins, **plain.tools}, rows=rows)
+    return Results(found.machine, {**pins, **found.tools}, rounds, round_s, rows)
 
 
-def print_peers_table(console: Console, results: Results) -> None:
+def print_peers_table(console: Console, results: Results[PeerRow]) -> None:
     """The table, fastest first at each thread count; what has no figures stands below it."""
     from rich import box
     from rich.table import Table
@@ -77,40 +109,36 @@ def print_peers_table(console: Console, results: Results) -> None:
     columns = ("thr", "MB", "median", "p90", "of best fp32", "of onnx fp32", "max |Δp|")
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
-    done = [row for row in results.rows if row["status"] == "done"]
-    for row in sorted(done, key=lambda row: (row["threads"], row["median_ms"])):
+    done = [row for row in results.rows if row.status == "done"]
+    for row in sorted(done, key=lambda row: (row.threads, row.median_ms or 0)):
         table.add_row(
             row_title(row),
-            str(row["threads"]),
-            f"{row['size_bytes'] / 1e6:.2f}",
-            *(f"{row[name]:.2f}" for name in ("median_ms", "p90_ms")),
-            *(spread_text(row, name) for name in ("of_best", "ratio")),
+            str(row.threads),
+            megabytes(row.size_bytes),
+            *(f"{ms:.2f}" for ms in (row.median_ms, row.p90_ms)),
+            *map(spread_text, (row.of_best, row.ratio)),
             # Without a limit it is of other weights: parity holds that against its own twin.
-            "" if row["limit"] is None else f"{row['max_abs_diff']:.0e}",
-            style="bold" if row["group"] == "ours" else None,
+            "" if row.limit is None else f"{row.max_abs_diff:.0e}",
+            style="bold" if is_ours(row) else None,
         )
     console.print(table)
     console.print(
         "bold: ours; median, p90 in ms; ratios: median of the rounds (10th to 90th percentile)"
     )
     print_undone(console, results)
-    for timed in dict.fromkeys(row["timed"] for row in done):
-        names = dict.fromkeys(row_title(row) for row in done if row["timed"] == timed)
+    for timed in dict.fromkeys(row.timed for row in done):
+        names = dict.fromkeys(row_title(row) for row in done if row.timed == timed)
         console.print(f"  timed in {', '.join(names)}: {timed}", markup=False)
 
 
-def row_title(row: Mapping[str, Any]) -> str:
+def is_ours(row: PeerRow) -> bool:
+    """Whether it is one of our artifacts."""
+    return row.group == "ours"
+
+
+def row_title(row: PeerRow) -> str:
     """The name in table and picture; what the runtime said of itself behind it."""
-    return f"{row['name']} ({row['detail']})" if row["precision"] == "default" else row["name"]
-
-
-def _facts(m: Measurement, peers: Mapping[str, Peer]) -> dict[str, str]:
-    """Group, timed call and threads of a row."""
-    peer = peers.get(m.target.format)
-    if peer is not None:
-        return {"group": peer.GROUP, "timed": peer.TIMED, "threads_by": peer.THREADS_BY}
-    group = "pytorch" if m.target.format == "eager" else "ours"
-    return {"group": group, "timed": OURS_TIMED, "threads_by": OURS_THREADS_BY}
+    return f"{row.name} ({row.detail})" if row.precision == "default" else row.name
 
 
 def _fastest_last(measurements: Sequence[Measurement]) -> list[Measurement]:

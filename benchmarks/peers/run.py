@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.peers.base import Peer
 from benchmarks.peers.conversion import Conversion, convert
-from benchmarks.peers.document import peers_document
+from benchmarks.peers.document import PeerRow, peers_results
 from benchmarks.peers.environment import peer_python
 from benchmarks.peers.register import PEERS
 from benchmarks.peers.sources import Sources, write_sources
@@ -40,7 +40,7 @@ class PeersRequest:
     build: Path
 
 
-def measure_peers(request: PeersRequest, progress: Callable[[str], None]) -> Results:
+def measure_peers(request: PeersRequest, progress: Callable[[str], None]) -> Results[PeerRow]:
     """Convert, compare, time.
 
     Raises:
@@ -73,7 +73,7 @@ def measure_peers(request: PeersRequest, progress: Callable[[str], None]) -> Res
             ]
     order = {target.name: i for i, target in enumerate([*ours, *(t for t, _ in theirs)])}
     measurements.sort(key=lambda m: (request.threads.index(m.threads), order[m.target.name]))
-    return peers_document(measurements, peers, request.rounds, request.round_s)
+    return peers_results(measurements, peers, request.rounds, request.round_s)
 
 
 def chosen_peers(only: Sequence[str]) -> list[Peer]:

@@ -45,7 +45,9 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def run(options: argparse.Namespace) -> int:
     """Serve it; return the exit code."""
-    from export.report.document import exit_code, print_verdict, report_document, to_json, to_junit
+    from export.report.document import exit_code, print_verdict, report_of
+    from export.report.junit import to_junit
+    from export.report.report import write_report
     from export.run.check_published import check_published
     from pipeline.atomic_files import write_text
     from pipeline.checkpoint import RELEASED
@@ -59,10 +61,10 @@ def run(options: argparse.Namespace) -> int:
         options.images or (EMULATED_IMAGES if options.arch else IMAGES),
         "oldest" if options.oldest else options.arch,
     )
-    document = report_document("check", rows, images)
+    report = report_of("check", rows, images)
     if options.json:
-        write_text(options.json, to_json(document))
+        write_report(options.json, report)
     if options.junit:
-        write_text(options.junit, to_junit(document))
+        write_text(options.junit, to_junit(report))
     print_verdict(open_console(), rows, images)
     return exit_code(rows, options.strict)

@@ -41,9 +41,8 @@ def run(options: argparse.Namespace) -> int:
     """Serve it; return the exit code."""
     from export.golden.replay import replay
     from export.golden.report import print_replay, replay_document
-    from export.report.document import to_json
-    from pipeline.atomic_files import write_text
     from pipeline.errors import BadInput
+    from pipeline.json_files import write_json
     from pipeline.terminal import open_console
 
     given = [o for o in ("pixels", "probs", "artifact") if getattr(options, o) is not None]
@@ -54,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     found = replay(options.folder)
     print_replay(open_console(), found)
     if options.json:
-        write_text(options.json, to_json(replay_document(found)))
+        write_json(options.json, replay_document(found))
     return int(found.failed or (options.strict and found.not_run))
 
 
@@ -62,9 +61,8 @@ def _diagnose(options: argparse.Namespace) -> int:
     from export.golden.diagnosis import diagnose, read_answer, read_app_pixels
     from export.golden.replay import read_both
     from export.golden.report import diagnosis_document
-    from export.report.document import to_json
-    from pipeline.atomic_files import write_text
     from pipeline.errors import BadInput
+    from pipeline.json_files import write_json
 
     if options.pixels is None and options.probs is None:
         raise BadInput("--case needs what the app made of it: --pixels, --probs or both")
@@ -77,5 +75,5 @@ def _diagnose(options: argparse.Namespace) -> int:
     for sentence in found.sentences:
         print(sentence)
     if options.json:
-        write_text(options.json, to_json(diagnosis_document(found)))
+        write_json(options.json, diagnosis_document(found))
     return int(found.faulty)

@@ -34,15 +34,15 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def run(options: argparse.Namespace) -> int:
     """Serve it; return the exit code."""
-    from export.report.document import to_json
+    from export.report.robustness import robustness_json
     from export.run.robustness import (
         NO_DATA,
         print_robustness,
         published_robustness,
-        robustness_document,
+        robustness_entry,
     )
-    from pipeline.atomic_files import write_text
     from pipeline.checkpoint import RELEASED
+    from pipeline.json_files import write_json
     from pipeline.terminal import open_console
 
     refuse_below_one(options, "images")
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
         )
     print_robustness(open_console(), found, reason)
     if options.out:
-        write_text(options.out, to_json(robustness_document(found, reason)))
+        write_json(options.out, robustness_json(robustness_entry(found, reason)))
     if found is None:
         return int(options.strict)
     return int(bool(found.broken))

@@ -1,10 +1,10 @@
-"""A fast wrong answer is no peer: probabilities are held against PyTorch's before the timing."""
+"""A fast wrong answer is no peer: probabilities are compared with PyTorch's before the timing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,13 +26,13 @@ class Expected:
 
 
 def disagreement(
-    answered: Any, expected: Expected, limit: float | None
+    answered: object, expected: Expected, limit: float | None
 ) -> tuple[float | None, str]:
     """The largest |Δp|, None if there is none; and why these answers will not do, else empty.
 
     Args:
         answered: nested lists or array, (N, K).
-        expected: with the probabilities to hold them against.
+        expected: with the probabilities to compare them with.
         limit: the largest |Δp| allowed; None: any.
     """
     probs = np.asarray(answered, dtype=np.float64)

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import os
 import platform
+from dataclasses import dataclass
 from pathlib import Path
 
 
-def machine() -> dict[str, str | int]:
-    """What to state beside every time: processor model, cores usable, system, Python."""
-    return {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-    }
+@dataclass(frozen=True)
+class Machine:
+    """What stands next to every time: processor model, cores usable, system, Python's version."""
+
+    processor: str
+    cores: int
+    system: str
+    python: str
+
+
+def machine() -> Machine:
+    """The machine that this runs on."""
+    return Machine(
+        processor=_processor(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores(),
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+    )
 
 
 def _processor() -> str:

@@ -34,7 +34,7 @@ def measure(
         threads: thread counts, one after the other.
         rounds: each target has so many turns; the first is a warm-up and not counted.
         round_s: length of a turn in seconds.
-        progress: is told what is going on.
+        progress: is called with what is going on.
         expected: answers that each loaded target must give before it is timed; None: not compared.
     """
     return [

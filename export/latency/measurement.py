@@ -18,7 +18,7 @@ class Target:
     """An artifact, PyTorch eager (format ``eager``, path of the checkpoint), or a peer.
 
     Attributes:
-        format, precision: which one; its worker is told.
+        format, precision: which one; passed to its worker.
         path: the file or folder that is loaded.
         side: width and height of an image in pixels.
         title: its name in tables; empty: format and precision.

@@ -9,14 +9,16 @@ import signal
 import subprocess
 import tempfile
 from contextlib import suppress
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
 
 from export.latency.answer_check import Expected, disagreement
 from export.latency.measurement import Measurement, Status, Target
+from export.latency.protocol import Answer
 from export.runtimes.subprocesses import last_words
+from pipeline.json_files import structure
 
 ANSWER_TIMEOUT_S: Final = 180  # starting torch on a busy machine, or a round of a slow target
-BAD_ENDS: Final[tuple[Status, ...]] = ("not_run", "failed")
 
 
 class TargetProcess:
@@ -24,7 +26,8 @@ class TargetProcess:
 
     def __init__(self, target: Target, threads: int) -> None:
         self.target, self.threads = target, threads
-        self.said: dict[str, Any] = {}
+        self.said = Answer()
+        self.max_abs_diff: float | None = None
         self.rounds_ms: list[tuple[float, ...]] = []
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
         arguments = (target.format, target.precision, target.path, target.side, threads)
@@ -41,59 +44,62 @@ class TargetProcess:
     @property
     def alive(self) -> bool:
         """Whether it can be asked more."""
-        return not self.said.keys() & set(BAD_ENDS)
+        return self.said.not_run is None and self.said.failed is None
 
-    def ask(self, command: str) -> dict[str, Any]:
-        """Say a line and wait for the answer; nothing if it has ended badly before."""
+    def ask(self, command: str) -> Answer:
+        """Say a line and wait for the answer; an empty one if it has ended badly before."""
         if not self.alive:
-            return {}
+            return Answer()
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):  # `answer` then finds the process gone
             self.process.stdin.write(f"{command}\n")
             self.process.stdin.flush()
         return self.answer()
 
-    def answer(self) -> dict[str, Any]:
+    def answer(self) -> Answer:
         """Wait for the next answer; a process that died or hangs has failed."""
         pipe = self.process.stdout
         assert pipe is not None
         # One answer per question: nothing is left in the pipe's buffer when it is waited for.
         if select.select([pipe], [], [], ANSWER_TIMEOUT_S)[0]:
             line = pipe.readline()
-            said: dict[str, Any] = json.loads(line) if line else {"failed": self._last_words()}
+            said = self._read(line) if line else Answer(failed=self._last_words())
         else:
             self.process.kill()
-            said = {"failed": f"no answer in {ANSWER_TIMEOUT_S} s"}
-        self.said |= said
+            said = Answer(failed=f"no answer in {ANSWER_TIMEOUT_S} s")
+        self.said = self.said.then(said)
         return said
 
     def take_round(self, seconds: float, count: bool) -> None:
         """Let it infer for so long; `count` its latencies, or not."""
-        latencies = self.ask(f"round {seconds}").get("latencies_ms")
+        latencies = self.ask(f"round {seconds}").latencies_ms
         if latencies and count:
             self.rounds_ms.append(tuple(latencies))
 
     def check(self, expected: Expected) -> None:
         """Hold its answers against PyTorch's; one that is too far off has failed."""
-        probs = self.ask(f"probs {expected.images_file}").get("probs")
+        probs = self.ask(f"probs {expected.images_file}").probs
         if probs is not None:
-            largest, why = disagreement(probs, expected, self.target.limit)
-            self.said["max_abs_diff"] = largest
+            self.max_abs_diff, why = disagreement(probs, expected, self.target.limit)
             if why:
-                self.said["failed"] = why
+                self.said = replace(self.said, failed=why)
 
     def measurement(self) -> Measurement:
         """All that it said."""
-        status: Status = next((s for s in BAD_ENDS if s in self.said), "done")
-        figures = ("load_ms", "first_ms", "peak_mb", "runtime_mb", "max_abs_diff")
+        said = self.said
+        status: Status = "done" if self.alive else "failed" if said.not_run is None else "not_run"
         return Measurement(
             self.target,
             self.threads,
             status=status,
-            reason=last_words(str(self.said.get(status, "")), 1),
+            reason=last_words(said.not_run or said.failed or "", 1),
+            load_ms=said.load_ms,
+            first_ms=said.first_ms,
             rounds_ms=tuple(self.rounds_ms),
-            detail=self.said.get("detail", ""),
-            **{name: self.said.get(name) for name in figures},
+            peak_mb=said.peak_mb,
+            runtime_mb=said.runtime_mb,
+            max_abs_diff=self.max_abs_diff,
+            detail=said.detail or "",
         )
 
     def close(self) -> None:
@@ -105,6 +111,10 @@ class TargetProcess:
         self.process.kill()
         self.process.wait()
         self.errors.close()
+
+    def _read(self, line: str) -> Answer:
+        where = f"an answer of {self.target.name}"
+        return structure(json.loads(line), Answer, where, "its worker is of another release")
 
     def _last_words(self) -> str:
         """Why a process is gone that did not say so itself."""

@@ -21,7 +21,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -32,8 +32,36 @@ from export.errors import CannotRunHere
 MIN_INFERENCES: Final = 3  # a round has at least so many, however slow
 
 
-def _as_it_is(images: NDArray[np.uint8]) -> Any:
+def _as_it_is(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return images
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A line from the process; what it does not say is None. Times in ms, memory in MiB.
+
+    Attributes:
+        probs: nested lists, (N, K).
+        not_run, failed: why the process ends.
+    """
+
+    runtime_mb: float | None = None
+    load_ms: float | None = None
+    first_ms: float | None = None
+    detail: str | None = None
+    probs: list[object] | None = None
+    latencies_ms: list[float] | None = None
+    peak_mb: float | None = None
+    not_run: str | None = None
+    failed: str | None = None
+
+    def known(self) -> dict[str, Any]:
+        """What it says, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    def then(self, later: Answer) -> Answer:
+        """Both, where the later one says nothing else."""
+        return replace(self, **later.known())
 
 
 @dataclass(frozen=True)
@@ -46,7 +74,7 @@ class Session:
         detail: what only the runtime knows, for the table.
     """
 
-    infer: Callable[[Any], Any]
+    infer: Callable[[Any], NDArray[np.floating]]
     prepare: Callable[[NDArray[np.uint8]], Any] = _as_it_is
     detail: str = ""
 
@@ -55,20 +83,20 @@ def serve(import_runtime: Callable[[], object], load: Callable[[], Session], sid
     """Serve the commands of the module's docstring until ``end``, an error or the end of stdin.
 
     Args:
-        import_runtime: is called first, so that its memory can be told from the model's.
-        load: is called, and timed, when told. May raise CannotRunHere.
+        import_runtime: is called first, so that its memory is not counted as the model's.
+        load: is called, and timed, on ``load``. May raise CannotRunHere.
         side: width and height of the image that is timed, in pixels.
     """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a runtime prints must not mix with the answers
 
-    def answer(**values: Any) -> None:
-        answers.write(json.dumps(values) + "\n")
+    def say(answer: Answer) -> None:
+        answers.write(json.dumps(answer.known()) + "\n")
         answers.flush()
 
     try:
         import_runtime()
-        answer(runtime_mb=_peak_mb())
+        say(Answer(runtime_mb=_peak_mb()))
         rng = np.random.default_rng(0)
         images = rng.integers(0, 256, (1, side, side, 3), dtype=np.uint8)
         session: Session | None = None
@@ -82,28 +110,25 @@ def serve(import_runtime: Callable[[], object], load: Callable[[], Session], sid
                 ready = time.perf_counter()
                 session.infer(given)
                 first = time.perf_counter()
-                answer(
-                    load_ms=(loaded - start) * 1e3,
-                    first_ms=(first - ready) * 1e3,
-                    detail=session.detail,
-                )
+                load_ms, first_ms = (loaded - start) * 1e3, (first - ready) * 1e3
+                say(Answer(load_ms=load_ms, first_ms=first_ms, detail=session.detail))
             elif command == "probs" and session is not None:
-                answer(probs=_probs(session, np.load(argument, mmap_mode="r")))
+                say(Answer(probs=_probs(session, np.load(argument, mmap_mode="r"))))
             elif command == "round" and session is not None:
-                answer(latencies_ms=_time(session, images, float(argument)))
+                say(Answer(latencies_ms=_time(session, images, float(argument))))
             else:
-                answer(peak_mb=_peak_mb())
+                say(Answer(peak_mb=_peak_mb()))
                 return
     except CannotRunHere as reason:
-        answer(not_run=str(reason))
+        say(Answer(not_run=str(reason)))
     except Exception as error:  # shown in the table as what it is
-        answer(failed=f"{type(error).__name__}: {error}")
+        say(Answer(failed=f"{type(error).__name__}: {error}"))
 
 
-def _probs(session: Session, images: NDArray[np.uint8]) -> list[Any]:
+def _probs(session: Session, images: NDArray[np.uint8]) -> list[object]:
     """(N, K), image by image as in the timed rounds."""
     probs = [session.infer(session.prepare(np.array(image[None]))) for image in images]
-    answered: list[Any] = np.concatenate([np.asarray(p, np.float64) for p in probs]).tolist()
+    answered: list[object] = np.concatenate([np.asarray(p, np.float64) for p in probs]).tolist()
     return answered
 
 

@@ -6,6 +6,7 @@ the reason. What was not compared never counts as passed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
@@ -15,6 +16,7 @@ import numpy as np
 from export.errors import CannotRunHere, Unreadable
 from export.formats import FORMATS
 from export.parity.declared_interface import contract_violations
+from export.parity.entries import ParityEntry, SetEntry
 from export.parity.evidence import EvidenceAgreement, compare_evidence
 from export.parity.rounding_amplification import own_difference
 from export.parity.weights import weight_violations
@@ -85,6 +87,32 @@ class ParityResult:
     probs: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
     evidence: EvidenceAgreement | None = None
 
+    def entry(self) -> ParityEntry:
+        """As it stands in documents."""
+        sets = {
+            name: SetEntry(
+                images=found.images,
+                max_abs_diff=_finite(found.max_abs_diff),
+                mean_abs_diff=_finite(found.mean_abs_diff),
+                label_flips=found.label_flips,
+            )
+            for name, found in self.sets.items()
+        }
+        return ParityEntry(
+            status=self.status,
+            reason=self.reason,
+            images=self.images,
+            max_abs_diff=_finite(self.max_abs_diff),
+            mean_abs_diff=_finite(self.mean_abs_diff),
+            label_flips=self.label_flips,
+            how=self.how,
+            parts=self.parts,
+            worst_image=self.worst_image,
+            sets=sets,
+            tolerance=self.tolerance,
+            evidence=self.evidence.entry() if self.evidence else None,
+        )
+
 
 @runtime_checkable
 class StructureRunner(Protocol):
@@ -103,7 +131,7 @@ def check_artifact(
     reference: Reference,
     needs_evidence: bool = True,
 ) -> ParityResult:
-    """Read an artifact back and hold it against the checkpoint, part by part.
+    """Read an artifact back and compare it with the checkpoint, part by part.
 
     - contract: labels, identity, input and output, as the file says them;
     - weights: each stored value is the checkpoint's, rounded;
@@ -231,7 +259,7 @@ def check_outputs(
     tolerance: Tolerance,
     needs_evidence: bool = True,
 ) -> ParityResult:
-    """Run the file by each of `runners` and hold its answers against PyTorch's.
+    """Run the file by each of `runners` and compare its answers with PyTorch's.
 
     The worst result counts; a runner that does not exist here is passed over, and if none does the
     result is `not_run` with their reasons.
@@ -346,3 +374,8 @@ def compare(
 
 def _agreement(diff: NDArray[np.float64], flips: NDArray[np.bool_]) -> Agreement:
     return Agreement(len(diff), float(diff.max()), float(diff.mean()), int(flips.sum()))
+
+
+def _finite(value: float | None) -> float | None:
+    """None stands for it in documents."""
+    return value if value is not None and math.isfinite(value) else None

@@ -5,17 +5,12 @@ JSON has no NaN and no infinity: figures that are not finite are None, and `reas
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from export.formats.base import Tolerance
 from pipeline.json_files import JsonObject, plain
-
-if TYPE_CHECKING:
-    from export.parity.check import Agreement, ParityResult
-    from export.parity.evidence import EvidenceAgreement
 
 
 @dataclass(frozen=True)
@@ -91,40 +86,9 @@ class AccuracyEntry:
     max_abs_diff: float | None = None
 
 
-def parity_entry(parity: ParityResult) -> ParityEntry:
-    """A verdict as it stands in documents."""
-    return ParityEntry(
-        status=parity.status,
-        reason=parity.reason,
-        images=parity.images,
-        max_abs_diff=_finite(parity.max_abs_diff),
-        mean_abs_diff=_finite(parity.mean_abs_diff),
-        label_flips=parity.label_flips,
-        how=parity.how,
-        parts=parity.parts,
-        worst_image=parity.worst_image,
-        sets={name: _set(agreement) for name, agreement in parity.sets.items()},
-        tolerance=parity.tolerance,
-        evidence=None if parity.evidence is None else _evidence(parity.evidence),
-    )
-
-
 def accuracy_json(accuracy: AccuracyEntry) -> JsonObject:
     """As JSON holds it: without a comparison none of its figures, else all of them."""
     document = plain(accuracy)
     if accuracy.images is None:
         return {key: value for key, value in document.items() if value is not None}
     return document
-
-
-def _set(found: Agreement) -> SetEntry:
-    diffs = _finite(found.max_abs_diff), _finite(found.mean_abs_diff)
-    return SetEntry(found.images, *diffs, found.label_flips)
-
-
-def _evidence(found: EvidenceAgreement) -> EvidenceEntry:
-    return EvidenceEntry(_finite(found.max_rel_diff), found.shape, found.worst_image)
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

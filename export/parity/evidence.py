@@ -1,10 +1,11 @@
-"""Evidence held against PyTorch's: does a file's second output say what the network saw, and where?
+"""Evidence compared with PyTorch's: does the second output say what the network saw, and where?
 
 In: a file's answers and PyTorch's to the same images. Out: how they compare, and what is wrong.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from export.deploy.outputs import evidence_diff
+from export.parity.entries import EvidenceEntry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,6 +39,11 @@ class EvidenceAgreement:
     max_rel_diff: float
     shape: tuple[int, ...]
     worst_image: str
+
+    def entry(self) -> EvidenceEntry:
+        """As it stands in documents."""
+        known = math.isfinite(self.max_rel_diff)
+        return EvidenceEntry(self.max_rel_diff if known else None, self.shape, self.worst_image)
 
 
 def compare_evidence(

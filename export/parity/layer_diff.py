@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
@@ -143,7 +143,7 @@ def _compare(expected: list[LayerTrace], found: list[LayerTrace], allowed: float
 
 
 def _place(
-    layer: str, side: str, ours: NDArray[Any], theirs: NDArray[Any], allowed: float
+    layer: str, side: str, ours: NDArray[np.floating], theirs: NDArray[np.floating], allowed: float
 ) -> Place:
     relative = float("inf")
     if ours.shape == theirs.shape and np.isfinite(theirs).all():

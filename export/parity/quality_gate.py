@@ -8,12 +8,13 @@ record.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from export.parity.entries import AccuracyEntry
+from pipeline.json_files import JsonObject, structure
 from pipeline.metrics.paired_comparison import LIMITS, broken_limits, compare_models
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pipeline.model_spec import ModelSpec
 
 FULL: Final = "fp32"
+WAY_OUT: Final = "compress the checkpoint again"
 LEAST_IMAGES: Final = 50  # of fewer, one flipped label is more than the limit
 
 
@@ -37,10 +39,10 @@ class Promotion:
     """
 
     source: str
-    figures: Mapping[str, Any]
+    figures: JsonObject
     broken: tuple[str, ...] = ()
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> JsonObject:
         """As it stands in manifest and reports."""
         return {
             "source": self.source,
@@ -48,6 +50,10 @@ class Promotion:
             "limits": asdict(LIMITS),
             "broken_limits": list(self.broken),
         }
+
+    def entry(self) -> AccuracyEntry:
+        """The same, typed. Raises BadInput if what was recorded is damaged."""
+        return structure(self.document(), AccuracyEntry, "a recorded comparison", WAY_OUT)
 
 
 def promote(

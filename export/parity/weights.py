@@ -1,7 +1,7 @@
 """Are the weights in a file those of the checkpoint? The part of the proof that outputs cannot be.
 
 A zeroed channel, a layer times 1.01 or two swapped biases can move every probability by less than
-the tolerance of fp16. So each stored value is held against the checkpoint's: equal in fp32, its
+the tolerance of fp16. So each stored value is compared with the checkpoint's: equal in fp32, its
 rounding in fp16.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from export.deploy.layers import Layer
 
-    Array = NDArray[Any]
+    Array = NDArray[np.floating]
 
 NAMED: Final = 5  # of the layers that are missing
 UNSEEN: Final = ("normalise", "activation")  # kinds that a format may hide
@@ -32,9 +32,9 @@ def weight_violations(stored: Sequence[Layer], expected: Sequence[Layer]) -> lis
     Layers of one kind and shape are matched in their order. Between shapes the order is free, since
     a runtime may call the branches of a block in either order.
 
-    A file in which the normalisation cannot be told from other arithmetic leaves it to the outputs,
-    and so does one that hides the scales of its activations. One that holds batch norms as scales
-    and shifts is held against those.
+    A file in which the normalisation looks like other arithmetic leaves it to the outputs, and so
+    does one that hides the scales of its activations. One that holds batch norms as scales and
+    shifts is compared with those.
 
     Args:
         stored: as read from the file, float16 or float32.

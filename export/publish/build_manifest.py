@@ -20,10 +20,10 @@ from export.manifest.manifest import (
     RejectedEntry,
     ResizeEntry,
 )
-from export.parity.entries import AccuracyEntry, parity_entry
+from export.parity.entries import AccuracyEntry
 from export.publish.zipped_size import zipped_bytes
 from pipeline.file_hash import file_sha256
-from pipeline.json_files import JsonObject, plain, structure
+from pipeline.json_files import structure
 from pipeline.metrics.classification import Interval
 
 if TYPE_CHECKING:
@@ -98,11 +98,6 @@ def tool_versions() -> dict[str, str]:
     return versions
 
 
-def parity_document(parity: ParityResult) -> JsonObject:
-    """A verdict as it stands in manifest and reports."""
-    return plain(parity_entry(parity))
-
-
 def _model(spec: ModelSpec, checkpoint_sha256: str) -> ModelEntry:
     return ModelEntry(
         name=spec.name,
@@ -141,7 +136,7 @@ def _artifact(artifact: Published) -> ArtifactEntry:
         outputs=artifact.description.outputs,
         requires=artifact.description.requires,
         checkpoint_sha256=artifact.checkpoint_sha256,
-        parity=parity_entry(artifact.parity),
+        parity=artifact.parity.entry(),
         accuracy=None if artifact.promotion is None else _accuracy(artifact.promotion),
         latency_ms=artifact.latency,
         session=SESSIONS.get(artifact.format, {}),

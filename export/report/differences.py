@@ -1,16 +1,18 @@
 """How far the artifacts' answers are from PyTorch's: spread over the images, and where the most.
 
-In: probabilities float32 (N, K) of each artifact and of its twin. Out: documents for the report,
-whose size does not grow with the number of images, nor with that of classes.
+In: probabilities float32 (N, K) of each artifact and of its twin. Out: parts of the report, whose
+size does not grow with the number of images, nor with that of classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
+
+from export.report.disagreement import Answer, Bin, Differences, Percentiles, WorstImage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +33,7 @@ class Answered:
 
     Attributes:
         artifact: its name, such as ``onnx fp32``.
-        twin: what it was held against, a key of the references.
+        twin: what it was compared with, a key of the references.
         probs: float32 (N, K), its own.
         allowed: the largest difference that its tolerance allows.
     """
@@ -42,7 +44,7 @@ class Answered:
     allowed: float
 
 
-def differences(probs: Probs, reference: Probs) -> dict[str, Any] | None:
+def differences(probs: Probs, reference: Probs) -> Differences | None:
     """The largest |Δp| of each image, as percentiles and a histogram in powers of ten.
 
     An image counts into the bin low <= |Δp| < high, and 1 into the last; images with an answer that
@@ -56,19 +58,14 @@ def differences(probs: Probs, reference: Probs) -> dict[str, Any] | None:
     counts = np.bincount(np.searchsorted(upper, finite, side="right"), minlength=len(upper) + 1)
     filled = np.flatnonzero(counts).tolist()
     edges = [0.0, *upper, 1.0]
-    return {
-        "images": len(found),
-        "non_finite": len(found) - len(finite),
-        "percentiles": {
-            f"p{q}": float(np.percentile(finite, q)) if len(finite) else None for q in PERCENTILES
-        },
-        "histogram": [
-            {"low": edges[b], "high": edges[b + 1], "images": int(counts[b])}
-            for b in range(filled[0], filled[-1] + 1)
-        ]
-        if filled
-        else [],
-    }
+    p50, p90, p99 = (float(np.percentile(finite, q)) if len(finite) else None for q in PERCENTILES)
+    bins = range(filled[0], filled[-1] + 1) if filled else ()
+    return Differences(
+        images=len(found),
+        non_finite=len(found) - len(finite),
+        percentiles=Percentiles(p50, p90, p99),
+        histogram=tuple(Bin(edges[b], edges[b + 1], int(counts[b])) for b in bins),
+    )
 
 
 def worst_images(
@@ -76,10 +73,10 @@ def worst_images(
     references: Mapping[str, Probs],
     images: ParityImages,
     labels: Sequence[str],
-) -> list[dict[str, Any]]:
+) -> list[WorstImage]:
     """The images on which any artifact uses up the most of what is allowed to it, worst first.
 
-    Of more than `MOST_LABELS` classes those are told that PyTorch in fp32 finds most probable and
+    Of more than `MOST_LABELS` classes those are shown that PyTorch in fp32 finds most probable and
     those that differ most. Names and probabilities only: no pixels.
     """
     answered = [a for a in answered if a.probs.shape == references[a.twin].shape]
@@ -89,45 +86,30 @@ def worst_images(
     allowed = np.array([a.allowed for a in answered])[:, None]
     shares = np.where(np.isfinite(apart), apart / np.maximum(allowed, 1e-300), np.inf)
     order = np.argsort(-shares.max(axis=0), kind="stable")[:WORST].tolist()
-    return [
-        {
-            "image": images.names[i],
-            "set": images.groups[i],
-            "label": labels[images.truth[i]] if i < len(images.truth) else None,
-            "artifact": answered[int(np.argmax(shares[:, i]))].artifact,
-            "share_of_allowed": _number(shares[:, i].max()),
-            **_answers(i, answered, references, apart[:, i], labels),
-        }
-        for i in order
-    ]
-
-
-def _answers(
-    i: int,
-    answered: Sequence[Answered],
-    references: Mapping[str, Probs],
-    apart: NDArray[np.float64],
-    labels: Sequence[str],
-) -> dict[str, Any]:
-    """The probabilities of one image, of the labels that tell the most."""
     twins = dict.fromkeys(a.twin for a in answered)
-    told = _told(i, answered, references) if len(labels) > MOST_LABELS else range(len(labels))
-    return {
-        "labels": [labels[k] for k in told],
-        "reference": {twin: [_number(references[twin][i, k]) for k in told] for twin in twins},
-        "answers": [
-            {
-                "artifact": a.artifact,
-                "twin": a.twin,
-                "probs": [_number(a.probs[i, k]) for k in told],
-                "max_abs_diff": _number(apart[row]),
-            }
+    found = []
+    for i in order:
+        shown = _shown(i, answered, references) if len(labels) > MOST_LABELS else range(len(labels))
+        answers = [
+            Answer(a.artifact, a.twin, _numbers(a.probs[i, list(shown)]), _number(apart[row, i]))
             for row, a in enumerate(answered)
-        ],
-    }
+        ]
+        found.append(
+            WorstImage(
+                image=images.names[i],
+                set=images.groups[i],
+                label=labels[images.truth[i]] if i < len(images.truth) else None,
+                artifact=answered[int(np.argmax(shares[:, i]))].artifact,
+                share_of_allowed=_number(shares[:, i].max()),
+                labels=tuple(labels[k] for k in shown),
+                reference={twin: _numbers(references[twin][i, list(shown)]) for twin in twins},
+                answers=tuple(answers),
+            )
+        )
+    return found
 
 
-def _told(i: int, answered: Sequence[Answered], references: Mapping[str, Probs]) -> list[int]:
+def _shown(i: int, answered: Sequence[Answered], references: Mapping[str, Probs]) -> list[int]:
     likely = np.argsort(-next(iter(references.values()))[i], kind="stable")[: MOST_LABELS // 2]
     apart = np.max([np.abs(a.probs[i] - references[a.twin][i]) for a in answered], axis=0)
     moved = np.argsort(-np.nan_to_num(apart, nan=np.inf), kind="stable")
@@ -141,6 +123,10 @@ def _largest(probs: Probs, reference: Probs) -> NDArray[np.float64]:
     return np.asarray(np.where(np.isfinite(probs).all(axis=1), found, np.inf))
 
 
-def _number(value: Any) -> float | None:
+def _numbers(values: NDArray[np.floating]) -> tuple[float | None, ...]:
+    return tuple(map(_number, values))
+
+
+def _number(value: np.floating) -> float | None:
     """Nine digits are all that a float32 has."""
     return float(f"{float(value):.9g}") if np.isfinite(value) else None

@@ -1,34 +1,32 @@
-"""The verdict, for people (terminal table) and for programs (JSON, JUnit XML).
+"""The verdict, for people (terminal table) and for programs (a `Report`).
 
 In: one `Row` per artifact. Done, failed and not run are all shown, each with its reason.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-from xml.etree import ElementTree
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
-from export.publish.build_manifest import parity_document
-from pipeline.errors import BadInput
+from export.report.report import Artifact, Report, Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from export.latency.entry import LatencyEntry
     from export.parity.check import ParityResult
     from export.parity.quality_gate import Promotion
+    from export.report.disagreement import Differences
+    from export.report.figures import Figures
+    from export.report.report import PublishedFile
 
-SCHEMA: Final = 2
-READABLE: Final = (1, SCHEMA)
-SCHEMA_FILE: Final = Path(__file__).parent / "report.schema.json"
-# Of an artifact, beside its verdict; null where it is not known.
-DETAILS: Final = ("file", "differences", "classification")
-WORDS: Final = {"pass": "pass", "fail": "FAIL", "rejected": "rejected", "not_run": "not run"}
-MAKE_ONE: Final = "`python -m export all` writes build/export/report.json"
+WORDS: Final[Mapping[Verdict, str]] = {
+    "pass": "pass",
+    "fail": "FAIL",
+    "rejected": "rejected",
+    "not_run": "not run",
+}
 STYLES: Final = {"pass": "green", "fail": "bold red", "rejected": "magenta", "not_run": "yellow"}
 
 
@@ -41,8 +39,8 @@ class Row:
         parity: `fail` with a reason also where the conversion or the file's hash failed.
         promotion: what the gate found of a reduced precision; None: fp32, or not asked.
         size_bytes: whole artifact; None if there is none.
-        latency: see `latency_document`; None: not measured.
-        details: what else the document says of it, by the names of `DETAILS`.
+        latency: None: not measured.
+        file, differences, classification: see `export.report.report.Artifact`.
     """
 
     format: str
@@ -50,9 +48,11 @@ class Row:
     place: str
     parity: ParityResult
     size_bytes: int | None = None
-    latency: Mapping[str, Any] | None = None
+    latency: LatencyEntry | None = None
     promotion: Promotion | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)
+    file: PublishedFile | None = None
+    differences: Differences | None = None
+    classification: Figures | None = None
 
     @property
     def name(self) -> str:
@@ -60,7 +60,7 @@ class Row:
         return f"{self.format} {self.precision}"
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Verdict:
         """A key of `WORDS`: parity's, or ``rejected`` where the gate kept it back."""
         if self.parity.status == "pass" and self.promotion and self.promotion.broken:
             return "rejected"
@@ -173,121 +173,31 @@ def verdict_sentence(rows: Sequence[Row]) -> str:
     )
 
 
-def report_document(command: str, rows: Sequence[Row], images: str, **more: Any) -> dict[str, Any]:
-    """The same verdict as a document for programs, as report.schema.json lays it down."""
-    return {
-        "schema": SCHEMA,
-        "command": command,
-        "verdict": verdict_sentence(rows),
-        "failed": exit_code(rows, strict=False) == 1,
-        "images": images,
-        "artifacts": [
-            {
-                "format": row.format,
-                "precision": row.precision,
-                "place": row.place,
-                "size_bytes": row.size_bytes,
-                "verdict": row.verdict,
-                "parity": _finite(parity_document(row.parity)),
-                "accuracy": _finite(row.promotion.document()) if row.promotion else None,
-                "latency_ms": row.latency,
-                **{name: row.details.get(name) for name in DETAILS},
-            }
-            for row in rows
-        ],
-        **more,
-    }
-
-
-def read_report(path: Path) -> dict[str, Any]:
-    """Read what `report_document` made, and hold it against the schema.
-
-    One of schema 1, of an earlier release, is read as well: what schema 2 adds is null in it.
-
-    Raises:
-        BadInput: no such file, not JSON, of another schema, or damaged.
-    """
-    import jsonschema
-
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"no report at {path}: {error.strerror}; make one: {MAKE_ONE}") from error
-    except ValueError as error:
-        raise BadInput(f"{path} is not JSON: {error}") from error
-    found = document.get("schema") if isinstance(document, dict) else None
-    if isinstance(found, bool) or found not in READABLE:
-        known = " and ".join(map(str, READABLE))
-        raise BadInput(
-            f"{path} has schema {found!r}, this version reads {known}; make one: {MAKE_ONE}"
-        )
-    schema = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
-    current = document if found == SCHEMA else _as_current(document)
-    try:
-        jsonschema.Draft202012Validator(schema).validate(current)
-    except jsonschema.ValidationError as error:
-        raise BadInput(f"{path} is damaged at {error.json_path}: {error.message[:200]}") from error
-    return {**current, "schema": found}
-
-
-def _as_current(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A document of schema 1 with null for what schema 2 adds to each artifact."""
-    artifacts = document.get("artifacts")
-    if isinstance(artifacts, list):
-        empty = dict.fromkeys(DETAILS)
-        artifacts = [{**empty, **a} if isinstance(a, dict) else a for a in artifacts]
-    added = {} if "artifacts" not in document else {"artifacts": artifacts}
-    return {**document, **added, "schema": SCHEMA}
-
-
-def to_json(document: Mapping[str, Any]) -> str:
-    """Sorted, indented, newline at the end."""
-    return (
-        json.dumps(document, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+def report_of(command: str, rows: Sequence[Row], images: str) -> Report:
+    """The same verdict for programs."""
+    return Report(
+        command=command,
+        verdict=verdict_sentence(rows),
+        failed=exit_code(rows, strict=False) == 1,
+        images=images,
+        artifacts=tuple(map(_artifact, rows)),
     )
 
 
-def to_junit(document: Mapping[str, Any]) -> str:
-    """JUnit XML of a report document: a test case per artifact; not run is skipped."""
-    cases = document["artifacts"]
-    count = {s: sum(c["verdict"] == s for c in cases) for s in WORDS}
-    suite = ElementTree.Element(
-        "testsuite",
-        name=f"export {document['command']}",
-        tests=str(len(cases)),
-        failures=str(count["fail"]),
-        skipped=str(count["not_run"] + count["rejected"]),
+def _artifact(row: Row) -> Artifact:
+    return Artifact(
+        format=row.format,
+        precision=row.precision,
+        place=row.place,
+        size_bytes=row.size_bytes,
+        verdict=row.verdict,
+        parity=row.parity.entry(),
+        accuracy=row.promotion.entry() if row.promotion else None,
+        latency_ms=row.latency,
+        file=row.file,
+        differences=row.differences,
+        classification=row.classification,
     )
-    for case in cases:
-        element = ElementTree.SubElement(
-            suite,
-            "testcase",
-            classname=case["place"],
-            name=f"{case['format']} {case['precision']}",
-        )
-        parity = case["parity"]
-        if parity["status"] == "fail":
-            ElementTree.SubElement(element, "failure", message=_printable(parity["reason"]))
-        elif case["verdict"] == "rejected":
-            reason = "; ".join(case["accuracy"]["broken_limits"])
-            ElementTree.SubElement(element, "skipped", message=f"rejected: {reason}")
-        elif parity["status"] == "not_run":
-            ElementTree.SubElement(element, "skipped", message=_printable(parity["reason"]))
-        else:
-            output = ElementTree.SubElement(element, "system-out")
-            output.text = (
-                f"max |dp| {parity['max_abs_diff']:.1e} on {parity['images']} images, "
-                f"{parity['label_flips']} label flips"
-            )
-            if parity["evidence"] is not None:
-                output.text += f", evidence {parity['evidence']['max_rel_diff']:.1e}"
-    ElementTree.indent(suite)
-    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
-
-
-def _printable(text: str) -> str:
-    """XML has no place for control characters, which runtimes put into their messages."""
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _scientific(value: float | None) -> str:
@@ -295,19 +205,12 @@ def _scientific(value: float | None) -> str:
 
 
 def _against_fp32(promotion: Promotion | None) -> tuple[str, str]:
-    figures = promotion.figures if promotion else {}
-    if "auroc_drop" not in figures:
+    accuracy = promotion.entry() if promotion else None
+    if accuracy is None or accuracy.auroc_drop is None:
         return "", ""
-    return str(figures["label_flips"]), f"{figures['auroc_drop']['value']:+.4f}"
+    return str(accuracy.label_flips), f"{accuracy.auroc_drop.value:+.4f}"
 
 
-def _median(latency: Mapping[str, Any] | None) -> str:
-    one_thread = (latency or {}).get("threads", {}).get("1")
-    return "" if one_thread is None else f"{one_thread['median']:.2f}"
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN or infinity: null stands for them; `reason` says what happened."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _median(latency: LatencyEntry | None) -> str:
+    one_thread = latency and latency.threads.get("1")
+    return f"{one_thread.median:.2f}" if one_thread else ""

@@ -1,54 +1,50 @@
-"""What a run found beyond its verdicts, as documents for the report.
+"""What a run found beyond its verdicts, as parts of the report.
 
-In: the outcomes of a run and the references that they were held against. Out: parts of report.json.
+In: the outcomes of a run and the references that they were compared with. Out: parts of a `Report`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from export.formats import FORMATS
 from export.manifest.manifest import read_manifest
 from export.report.accuracy import classification
-from export.report.differences import Answered, differences, worst_images
-from pipeline.json_files import JsonObject, plain
+from export.report.differences import (
+    Answered,
+    differences,
+    worst_images,
+)
+from export.report.disagreement import Differences, WorstImage
+from export.report.figures import Figures, History, Training, Validation
+from export.report.report import ModelFacts, PublishedFile
+from pipeline.training.record import HISTORY_FILE, PREDICTIONS_FILE, read_history, read_predictions
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from export.parity.outcome import Outcome
     from export.parity.reference import References
-    from export.run.export_all import Outcome
     from pipeline.model_spec import ModelSpec
 
-# Of a manifest's entry, what stands in the report as well.
-FILE_FACTS: Final = (
-    "path",
-    "zipped_bytes",
-    "files",
-    "inputs",
-    "outputs",
-    "requires",
-    "session",
-)
+MOST_EPOCHS: Final = 500
 
 
-def details(outcome: Outcome, references: References) -> dict[str, Any]:
-    """What the answers of one artifact amount to; nothing of one that gave none."""
+def details(outcome: Outcome, references: References) -> tuple[Differences | None, Figures | None]:
+    """What the answers of one artifact amount to; None for one that gave none."""
     probs = outcome.parity.probs
     if probs is None:
-        return {}
+        return None, None
     reference = references.of(FORMATS[outcome.key[0]].TWINS[outcome.key[1]])
     truth = np.array(references.images.truth, dtype=np.int64)
-    return {
-        "differences": differences(probs, reference.probs),
-        "classification": classification(truth, probs, reference.spec) if len(truth) else None,
-    }
+    figures = classification(truth, probs, reference.spec) if len(truth) else None
+    return differences(probs, reference.probs), figures
 
 
-def worst_of_all(done: Sequence[Outcome], references: References) -> list[dict[str, Any]]:
+def worst_of_all(done: Sequence[Outcome], references: References) -> tuple[WorstImage, ...]:
     """The worst-agreeing images of all artifacts that were run."""
     answered = [
         Answered(
@@ -61,30 +57,61 @@ def worst_of_all(done: Sequence[Outcome], references: References) -> list[dict[s
         if outcome.parity.probs is not None
     ]
     held = {twin: references.of(twin).probs for twin in ("fp32", *(a.twin for a in answered))}
-    return worst_images(answered, held, references.images, references.of("fp32").spec.labels)
+    labels = references.of("fp32").spec.labels
+    return tuple(worst_images(answered, held, references.images, labels))
 
 
-def published_files(folders: Sequence[Path]) -> dict[tuple[str, str], JsonObject]:
+def training_of(checkpoint: Path, spec: ModelSpec) -> Training:
+    """Epochs and validation answers that training left next to the checkpoint; or why not.
+
+    Of more than `MOST_EPOCHS` epochs as many, evenly spaced.
+    """
+    found, no_history = read_history(checkpoint)
+    answers, no_answers = read_predictions(checkpoint, spec)
+    epochs = found or []
+    kept = np.unique(np.linspace(0, len(epochs) - 1, min(len(epochs), MOST_EPOCHS)).round())
+    history = History(
+        status="not_run" if found is None else "done",
+        reason=no_history,
+        source=HISTORY_FILE,
+        epochs=len(epochs),
+        rows=tuple(epochs[i] for i in kept.astype(int).tolist()) if epochs else (),
+    )
+    if answers is None:
+        return Training(history, Validation("not_run", no_answers, PREDICTIONS_FILE, None))
+    figures = classification(answers.truth, answers.probs, spec)
+    return Training(history, Validation("done", "", PREDICTIONS_FILE, figures))
+
+
+def published_files(folders: Sequence[Path]) -> dict[tuple[str, str], PublishedFile]:
     """(format, precision) -> what an app must know of the published file, as its manifest says."""
     return {
-        (entry.format, entry.precision): {name: plain(entry)[name] for name in FILE_FACTS}
+        (entry.format, entry.precision): PublishedFile(
+            path=entry.path,
+            zipped_bytes=entry.zipped_bytes,
+            files=entry.files,
+            inputs=entry.inputs,
+            outputs=entry.outputs,
+            requires=entry.requires,
+            session=entry.session,
+        )
         for folder in folders
         for entry in read_manifest(folder).artifacts
     }
 
 
-def model_document(spec: ModelSpec, identity: str) -> dict[str, Any]:
+def model_of(spec: ModelSpec, identity: str) -> ModelFacts:
     """What the artifacts are made from; `identity` is the checkpoint's hash."""
-    return {
-        "name": spec.name,
-        "version": spec.version,
-        "checkpoint_sha256": identity,
-        "architecture": spec.architecture,
-        "labels": list(spec.labels),
-        "positive": spec.positive,
-        "threshold": spec.threshold,
-        "side": spec.side,
-        "metrics": dict(spec.metrics),
-        "data": dict(spec.data),
-        "intended_use": spec.intended_use,
-    }
+    return ModelFacts(
+        name=spec.name,
+        version=spec.version,
+        checkpoint_sha256=identity,
+        architecture=spec.architecture,
+        labels=spec.labels,
+        positive=spec.positive,
+        threshold=spec.threshold,
+        side=spec.side,
+        metrics=spec.metrics,
+        data=spec.data,
+        intended_use=spec.intended_use,
+    )

@@ -33,7 +33,6 @@ from export.verify import FOLDERS_OF_BUILDS
 from pipeline.checkpoint import open_checkpoint
 from pipeline.errors import BadInput
 from pipeline.file_hash import file_sha256
-from pipeline.json_files import plain
 
 if TYPE_CHECKING:
     from export.parity.reference import References
@@ -133,7 +132,7 @@ def _check(
         platform,
         parity,
         size_bytes=artifact.size_bytes,
-        latency=None if artifact.latency_ms is None else plain(artifact.latency_ms),
+        latency=artifact.latency_ms,
         promotion=promotion,
     )
 

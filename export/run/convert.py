@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from queue import Empty, Queue
@@ -25,38 +25,16 @@ from typing import TYPE_CHECKING, Final
 
 from export.errors import CannotRunHere, ConversionFailed, Unreadable
 from export.formats import FORMATS
-from export.formats.base import Description
+from export.parity.outcome import Conversion
 from pipeline.atomic_files import make_folder
 
 if TYPE_CHECKING:
     from export.deploy.graph import DeployGraph
-    from export.parity.check import ParityResult
     from export.parity.reference import References
     from pipeline.checkpoint import Checkpoint
 
 Wanted = Mapping[str, Sequence[str]]  # format name -> precisions
 POLL_S: Final = 0.5
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """What became of one artifact.
-
-    Attributes:
-        format, precision, path: of the artifact.
-        seconds: that converting and reading back took.
-        description: read back; None if that failed.
-        error: None when it was written and read back.
-        parity: its check; None if there was none.
-    """
-
-    format: str
-    precision: str
-    path: Path
-    seconds: float
-    description: Description | None = None
-    error: str | None = None
-    parity: ParityResult | None = None
 
 
 def artifact_name(model: str, format_name: str, precision: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,22 +14,31 @@ from export.formats import FORMATS
 from export.latency.entry import LatencyEntry, ThreadLatency
 from export.manifest.manifest import Manifest
 from export.parity.check import ParityResult, check_artifact
-from export.parity.quality_gate import FULL, Promotion, promote
+from export.parity.outcome import Conversion, Outcome
+from export.parity.quality_gate import FULL, promote
 from export.publish.assets import FOLDERS, ExtraFiles, publish, refuse_foreign_assets
 from export.publish.build_manifest import Published, file_entries, tool_versions
-from export.report.accuracy import reference_classification, training_document
-from export.report.document import Row, exit_code, print_verdict, report_document, to_json
-from export.report.sections import details, model_document, published_files, worst_of_all
-from export.run.convert import Conversion, convert_all
-from pipeline.atomic_files import make_folder, write_text
+from export.report.accuracy import reference_classification
+from export.report.document import Row, exit_code, print_verdict, report_of
+from export.report.report import write_report
+from export.report.sections import (
+    details,
+    model_of,
+    published_files,
+    training_of,
+    worst_of_all,
+)
+from export.run.convert import convert_all
+from pipeline.atomic_files import make_folder
 from pipeline.checkpoint import Checkpoint, open_checkpoint
 from pipeline.errors import BadInput, MissingDependency, UserError, install_command, missing_modules
-from pipeline.json_files import JsonObject, plain
+from pipeline.json_files import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from export.parity.reference import References
+    from export.report.report import PublishedFile
     from export.run.robustness import Robustness
     from pipeline.model_spec import ModelSpec
 
@@ -86,7 +95,7 @@ def export_all(request: ExportRequest, console: Console) -> int:
     from export.images.parity_images import gather_images
     from export.packages import package_code
     from export.parity.reference import References
-    from export.run.robustness import print_robustness, robustness_document
+    from export.run.robustness import print_robustness, robustness_entry
 
     # What cannot be read is refused before the first converter starts.
     images = gather_images(spec, request.data, request.image_limit)
@@ -115,22 +124,20 @@ def export_all(request: ExportRequest, console: Console) -> int:
     robustness, why_not = _robustness(request, spec, done)
     print_robustness(console, robustness, why_not)
     seconds = time.perf_counter() - start
-    document = report_document(
-        "all",
-        rows,
-        images.source,
+    report = replace(
+        report_of("all", rows, images.source),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        model=model_document(spec, identity),
+        model=model_of(spec, identity),
         classification=reference_classification(references),
         worst_images=worst_of_all(done, references),
-        training=training_document(request.checkpoint, spec),
-        published=[folder.name for folder in folders],
+        training=training_of(request.checkpoint, spec),
+        published=tuple(folder.name for folder in folders),
         refused=refused,
-        robustness=robustness_document(robustness, why_not),
+        robustness=robustness_entry(robustness, why_not),
         seconds=round(seconds, 1),
         tools=tool_versions(),
     )
-    write_text(request.build / REPORT_FILE, to_json(document))
+    write_report(request.build / REPORT_FILE, report)
     console.print(
         f"published: {', '.join(str(f) for f in folders) or 'nothing'}; "
         f"report: {request.build / REPORT_FILE}; {seconds:.0f} s"
@@ -150,27 +157,6 @@ def _over_budget(folders: Sequence[Path], limit_bytes: int | None) -> list[str]:
     from export.consumer.budget import weigh
 
     return [f"{f.name}: {fault}" for f in folders for fault in weigh(f, limit_bytes).faults]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one artifact: made, proven, and let through the gate or not."""
-
-    conversion: Conversion
-    parity: ParityResult
-    promotion: Promotion | None
-    checkpoint_sha256: str
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Format and precision."""
-        return self.conversion.format, self.conversion.precision
-
-    @property
-    def fit(self) -> bool:
-        """Whether it may be published."""
-        rejected = self.promotion is not None and self.promotion.broken
-        return self.parity.status != "fail" and not rejected
 
 
 def plan(formats: Sequence[str], precisions: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
@@ -316,8 +302,8 @@ def _latencies(
     spec: ModelSpec,
     done: Sequence[Outcome],
     console: Console,
-) -> Mapping[tuple[str, str], LatencyEntry]:
-    """(format, precision) -> what the manifest says of its latency; only for what passed."""
+) -> dict[tuple[str, str], LatencyEntry]:
+    """(format, precision) -> its latency; only for what passed."""
     from export.latency.machine import machine
     from export.latency.measure import Target, measure
 
@@ -330,14 +316,14 @@ def _latencies(
     if not targets:
         return {}
     console.print(f"timing {len(targets)} artifacts, interleaved")
-    measurements = measure(targets, threads=(1, 2), rounds=4, round_s=0.15)
     times: dict[tuple[str, str], dict[str, ThreadLatency]] = {}
-    for m in measurements:
+    for m in measure(targets, threads=(1, 2), rounds=4, round_s=0.15):
         if m.status == "done":
             key = (m.target.format, m.target.precision)
             figures = ThreadLatency(_rounded(m.median_ms), _rounded(m.p90_ms))
             times.setdefault(key, {})[str(m.threads)] = figures
-    return {key: LatencyEntry(machine(), threads) for key, threads in times.items()}
+    where = plain(machine())
+    return {key: LatencyEntry(where, threads) for key, threads in times.items()}
 
 
 def _rounded(milliseconds: float | None) -> float | None:
@@ -347,22 +333,25 @@ def _rounded(milliseconds: float | None) -> float | None:
 def _row(
     outcome: Outcome,
     latencies: Mapping[tuple[str, str], LatencyEntry],
-    files: Mapping[tuple[str, str], JsonObject],
+    files: Mapping[tuple[str, str], PublishedFile],
     references: References,
 ) -> Row:
-    conversion, times = outcome.conversion, latencies.get(outcome.key)
+    conversion = outcome.conversion
     size = None
     if conversion.error is None:
         entries = file_entries(conversion.path.parent, conversion.path.name)
         size = sum(entry.size_bytes for entry in entries)
+    differences, classification = details(outcome, references)
     return Row(
         *outcome.key,
         place=" ".join(FORMATS[conversion.format].PLATFORMS) if outcome.fit else "",
         parity=outcome.parity,
         promotion=outcome.promotion,
         size_bytes=size,
-        latency=None if times is None else plain(times),
-        details={"file": files.get(outcome.key), **details(outcome, references)},
+        latency=latencies.get(outcome.key),
+        file=files.get(outcome.key),
+        differences=differences,
+        classification=classification,
     )
 
 

@@ -8,9 +8,9 @@ limit that there is: plain bilinear, which no app can be kept from using, flips 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from export.images.preprocessing_mistakes import (
 )
 from export.manifest.manifest import read_manifest
 from export.publish.assets import FOLDERS
+from export.report.robustness import MistakeEntry, RobustnessEntry
 from pipeline.checkpoint import open_checkpoint
 from pipeline.errors import BadInput
 from pipeline.images import decode
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from pipeline.data.dataset import Sample
     from pipeline.model_spec import ModelSpec
 
-SCHEMA: Final = 1
 # Mistake -> the largest share of labels that it may flip.
 LIMITS: Final = {"plain_bilinear": 0.01}
 NO_DATA: Final = "it needs labelled validation images: give them with --data"
@@ -252,17 +252,21 @@ def _row(
     )
 
 
-def robustness_document(found: Robustness | None, reason: str = "") -> dict[str, Any]:
+def robustness_entry(found: Robustness | None, reason: str = "") -> RobustnessEntry:
     """For programs; None: not run, for `reason`."""
     if found is None:
-        return {"schema": SCHEMA, "status": "not_run", "reason": reason}
-    return {
-        "schema": SCHEMA,
-        "status": "fail" if found.broken else "pass",
-        "reason": "; ".join(found.broken),
-        **asdict(found),
-        "rows": [{**asdict(row), "verdict": row.verdict} for row in found.rows],
-    }
+        return RobustnessEntry("not_run", reason)
+    return RobustnessEntry(
+        status="fail" if found.broken else "pass",
+        reason="; ".join(found.broken),
+        model=found.model,
+        artifact=found.artifact,
+        images=found.images,
+        source=found.source,
+        auroc=found.auroc,
+        threshold=found.threshold,
+        rows=tuple(MistakeEntry(**vars(row), verdict=row.verdict) for row in found.rows),
+    )
 
 
 def print_robustness(console: Console, found: Robustness | None, reason: str = "") -> None:

@@ -124,7 +124,11 @@ def reliability(
     events = np.bincount(bin_of, weights=happened, minlength=bins)
     return [
         ReliabilityBin(
-            b / bins, (b + 1) / bins, int(images[b]), sums[b] / images[b], events[b] / images[b]
+            low=b / bins,
+            high=(b + 1) / bins,
+            images=int(images[b]),
+            mean_prob=float(sums[b] / images[b]),
+            share=float(events[b] / images[b]),
         )
         for b in np.flatnonzero(images).tolist()
     ]

@@ -18,6 +18,10 @@ from benchmarks.drawn_network import drawn_network
 from benchmarks.process_tree import run_watched, tree_mib
 from export.deploy.graph import DeployGraph, reference_probs
 from export.images.stress_images import hard_images
+from export.parity.check import ParityResult
+from export.parity.evidence import EvidenceAgreement
+from export.report.document import Row, report_of
+from export.report.report import write_report
 from tests.conftest import make_spec, write_network
 from tests.export.conftest import tree
 
@@ -86,18 +90,14 @@ def test_a_bad_request_is_refused_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
-def write_report(command: Any) -> None:
+def leave_report(command: Any) -> None:
     """What `export all` would leave, of one artifact."""
-    artifact = {
-        "format": "onnx",
-        "precision": "fp32",
-        "verdict": "pass",
-        "parity": {"reason": "", "max_abs_diff": 1e-6, "evidence": {"max_rel_diff": 2e-6}},
-        "size_bytes": 5,
-    }
+    evidence = EvidenceAgreement(2e-6, (1, 2, 3, 3), "hard/red")
+    parity = ParityResult("pass", images=1, max_abs_diff=1e-6, evidence=evidence)
     build = Path(command[command.index("--build") + 1])
     build.mkdir()
-    (build / "report.json").write_text(json.dumps({"artifacts": [artifact]}))
+    rows = [Row("onnx", "fp32", "", parity, size_bytes=5)]
+    write_report(build / "report.json", report_of("all", rows, "1 image"))
 
 
 def test_an_export_without_a_report_is_a_failure_and_the_others_are_run(
@@ -108,7 +108,7 @@ def test_an_export_without_a_report_is_a_failure_and_the_others_are_run(
     def run(command: Any, log: Path, variables: Any) -> Any:
         ran.append(log.parent.name)
         if len(ran) > 1:
-            write_report(command)
+            leave_report(command)
         return SimpleNamespace(code=int(len(ran) == 1), seconds=1.0, cpu_seconds=1.0, peak_mib=9.0)
 
     monkeypatch.setattr(topologies, "run_watched", run)
@@ -120,6 +120,10 @@ def test_an_export_without_a_report_is_a_failure_and_the_others_are_run(
     rows = json.loads((tmp_path / "topologies.json").read_text())["rows"]
     assert [row["verdicts"] for row in rows] == [{}, {"pass": 1}]
     assert rows[1]["artifacts"][0]["size_bytes"] == 5
+    released = ROOT / "docs" / "results" / "topologies.json"
+    (row, *_) = json.loads(released.read_text(encoding="utf-8"))["rows"]
+    assert rows[1].keys() == row.keys()
+    assert rows[1]["artifacts"][0].keys() == row["artifacts"][0].keys()
 
 
 def test_trained_checkpoints_are_exported_as_they_are_with_their_own_images(
@@ -131,7 +135,7 @@ def test_trained_checkpoints_are_exported_as_they_are_with_their_own_images(
 
     def run(command: Any, log: Path, variables: Any) -> Any:
         asked.append(command)
-        write_report(command)
+        leave_report(command)
         return SimpleNamespace(code=0, seconds=1.0, cpu_seconds=1.0, peak_mib=9.0)
 
     monkeypatch.setattr(topologies, "run_watched", run)

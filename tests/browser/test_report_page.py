@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from export.report.page.sources import Source
 from export.report.page.write import page_of
 from tests.browser.conftest import Window
-from tests.export.report.page_documents import document, sources, timed, to_spec
+from tests.export.report.page_documents import benchmark, document, sources, timed, to_spec
 
 Open = Callable[..., Window]
 SIZES = ("phone", "desktop")
@@ -108,7 +107,7 @@ def test_no_word_of_a_chart_is_cut_off(size: str, open_window: Open, tmp_path: P
     for row, group in zip(made["rows"], ("ours", "peer", "recipe", "pytorch"), strict=True):
         row["group"] = group
     path = tmp_path / "report.html"
-    path.write_text(page_of(sources(peers=Source(made, "peers.json"))), encoding="utf-8")
+    path.write_text(page_of(sources(peers=benchmark(made, "peers.json"))), encoding="utf-8")
     window = opened(open_window, path, size)
     cut = window.page.evaluate(
         """() => Array.from(document.querySelectorAll('[data-chart] text')).filter(text => {

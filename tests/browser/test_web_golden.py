@@ -14,9 +14,8 @@ from playwright.sync_api import Browser
 
 from export.manifest.manifest import read_manifest
 from export.packages.resize_proofs import formula_image, resize_proofs
-from export.report.document import to_json
-from pipeline.atomic_files import write_text
 from pipeline.images import squish
+from pipeline.json_files import write_json
 from tests.browser.conftest import BUILD
 from tests.browser.web_app import App, OpenApp, golden
 
@@ -89,7 +88,7 @@ def figures(browser: Browser, site: Path) -> Iterator[dict[str, Any]]:
             "images": len(golden(site)["cases"]),
             "precisions": measured,
         }
-        write_text(FIGURES_FILE, to_json(document))
+        write_json(FIGURES_FILE, document)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

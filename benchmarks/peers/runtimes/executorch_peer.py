@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from benchmarks.peers.base import Group
 from export.latency.protocol import Session
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from benchmarks.peers.sources import Sources
 
 NAME: Final = "executorch"
@@ -77,8 +79,9 @@ def load(folder: Path, precision: str, threads: int) -> Session:
     program = Runtime.get().load_program(folder / MODEL_FILE)
     forward = program.load_method("forward")
 
-    def infer(images: Any) -> Any:
+    def infer(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32)
-        return forward.execute([torch.from_numpy(pixels)])[0].numpy()
+        probs: NDArray[np.float32] = forward.execute([torch.from_numpy(pixels)])[0].numpy()
+        return probs
 
     return Session(infer)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from benchmarks.peers.base import Group
 from export.latency.protocol import Session
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from benchmarks.peers.sources import Sources
 
 NAME: Final = "litert"
@@ -67,10 +69,11 @@ def load(folder: Path, precision: str, threads: int) -> Session:
     (given,) = interpreter.get_input_details()
     (gotten,) = interpreter.get_output_details()
 
-    def infer(images: Any) -> Any:
+    def infer(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32)
         interpreter.set_tensor(given["index"], pixels)
         interpreter.invoke()
-        return interpreter.get_tensor(gotten["index"])
+        probs: NDArray[np.float32] = interpreter.get_tensor(gotten["index"])
+        return probs
 
     return Session(infer)

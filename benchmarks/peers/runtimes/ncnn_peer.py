@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from benchmarks.peers.base import Group
 from export.latency.protocol import Session
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from benchmarks.peers.sources import Sources
 
 NAME: Final = "ncnn"
@@ -83,7 +85,7 @@ def load(folder: Path, precision: str, threads: int) -> Session:
         raise RuntimeError("ncnn cannot load what pnnx wrote")
     rgb = ncnn.Mat.PixelType.PIXEL_RGB
 
-    def infer(images: Any) -> Any:
+    def infer(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         height, width = images.shape[1:3]
         with net.create_extractor() as extractor:
             extractor.input("in0", ncnn.Mat.from_pixels(images[0], rgb, width, height))

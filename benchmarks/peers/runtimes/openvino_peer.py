@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from export.errors import CannotRunHere
 from export.latency.protocol import Session
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from benchmarks.peers.sources import Sources
 
 NAME: Final = "openvino"
@@ -45,7 +47,7 @@ def load(folder: Path, precision: str, threads: int) -> Session:
     """An inference request. Raises CannotRunHere if the default precision is fp32 itself."""
     import openvino
 
-    config: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+    config: dict[str, str | int] = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
     if precision == "fp32":
         config["INFERENCE_PRECISION_HINT"] = FULL
     core = openvino.Core()
@@ -58,7 +60,7 @@ def load(folder: Path, precision: str, threads: int) -> Session:
     request = compiled.create_infer_request()
     output = compiled.output(0)
 
-    def infer(image: Any) -> Any:
+    def infer(image: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.array(request.infer([image], share_inputs=True, share_outputs=True)[output])
 
     return Session(infer, detail=used)

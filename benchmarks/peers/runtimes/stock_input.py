@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +29,12 @@ def write_normalisation(checkpoint: Path, folder: Path) -> None:
     (folder / NORMALISATION_FILE).write_text(text, encoding="utf-8")
 
 
-def normaliser(folder: Path) -> Callable[[NDArray[np.uint8]], Any]:
+def normaliser(folder: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
     """A function: uint8 (1, H, W, 3) -> float32 (1, 3, H, W), normalised."""
     found = json.loads((folder / NORMALISATION_FILE).read_text(encoding="utf-8"))
     mean, std = (np.asarray(found[key], np.float32) for key in ("mean", "std"))
 
-    def normalise(images: NDArray[np.uint8]) -> Any:
+    def normalise(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         scaled = (images.astype(np.float32) / 255 - mean) / std
         return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2), np.float32)
 

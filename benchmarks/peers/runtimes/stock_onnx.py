@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from benchmarks.peers.base import Group
 from benchmarks.peers.runtimes import stock_input
 from export.latency.protocol import Session
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from benchmarks.peers.sources import Sources
 
 NAME: Final = "stock-onnx"
@@ -51,7 +54,8 @@ def load(folder: Path, precision: str, threads: int) -> Session:
     )
     name = session.get_inputs()[0].name
 
-    def infer(pixels: Any) -> Any:
-        return session.run(None, {name: pixels})[0]
+    def infer(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        probs: NDArray[np.float32] = session.run(None, {name: pixels})[0]
+        return probs
 
     return Session(infer, stock_input.normaliser(folder))

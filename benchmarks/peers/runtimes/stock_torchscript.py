@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from benchmarks.peers.base import Group
 from benchmarks.peers.runtimes import stock_input
 from export.latency.protocol import Session
 
 if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
     from benchmarks.peers.sources import Sources
 
 NAME: Final = "stock-torchscript"
@@ -52,8 +56,9 @@ def load(folder: Path, precision: str, threads: int) -> Session:
     module = _load_for_lite_interpreter(str(folder / MODEL_FILE))  # type: ignore[no-untyped-call]
     normalise = stock_input.normaliser(folder)
 
-    def infer(pixels: Any) -> Any:
+    def infer(pixels: torch.Tensor) -> NDArray[np.float32]:
         with torch.inference_mode():
-            return module(pixels).numpy()
+            probs: NDArray[np.float32] = module(pixels).numpy()
+        return probs
 
     return Session(infer, lambda images: torch.from_numpy(normalise(images)))

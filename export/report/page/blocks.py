@@ -5,9 +5,11 @@ A section builds them from documents; ``html`` is the only one that knows how th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
+
+from pipeline.json_files import JsonObject
 
 # A verdict is told by a word and a shape; colour comes on top.
 WORDS: Final = {
@@ -92,7 +94,7 @@ class Chart:
     name: str
     title: str
     description: str
-    spec: Mapping[str, Any]
+    spec: JsonObject
     tables: Sequence[Table]
 
     @property

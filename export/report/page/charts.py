@@ -1,4 +1,4 @@
-"""Charts: rows of figures in, Vega-Lite specs out, by Altair.
+"""Charts: points in (`export.report.page.points`), Vega-Lite specs out, by Altair.
 
 Colours are names of CSS variables: one picture serves light, dark and paper, and follows a change
 without being drawn again. Series differ by shape or dash as well as by colour.
@@ -6,13 +6,26 @@ without being drawn again. Series differ by shape or dash as well as by colour.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
+
+from pipeline.json_files import JsonObject, plain
 
 if TYPE_CHECKING:
     import altair as alt
 
-Rows = Sequence[Mapping[str, Any]]
+    from export.report.page.points import (
+        Bar,
+        Box,
+        EpochPoint,
+        FilePoint,
+        ImagePoint,
+        Limit,
+        ReliabilityPoint,
+        RocPoint,
+        Share,
+    )
 
 PRECISIONS: Final = ("fp32", "fp16", "int8", "w4", "w3")
 FORMATS: Final = ("onnx", "ort", "torchscript", "coreml")
@@ -22,7 +35,7 @@ FONT: Final = "system-ui, sans-serif"
 INK, FAINT, GRID = "var(--ink)", "var(--muted)", "var(--grid)"
 NOTHING: Final = 1e-10  # a log scale has no place for zero
 _TEXT: Final = {"labelFont": FONT, "titleFont": FONT, "labelFontSize": 12, "titleFontSize": 12}
-CONFIG: Final[Mapping[str, Any]] = {
+CONFIG: Final[JsonObject] = {
     "aria": False,  # the page says it once, and gives a table
     "background": None,
     "font": FONT,
@@ -57,16 +70,13 @@ CONFIG: Final[Mapping[str, Any]] = {
 }
 
 
-def agreement_chart(histogram: Rows, limits: Rows) -> dict[str, Any]:
-    """Images by |Δp|, a row of boxes per artifact, its largest, and what is allowed.
-
-    `histogram`: artifact, low, high, images. `limits`: artifact, largest, allowed.
-    """
+def agreement_chart(histogram: Sequence[Box], limits: Sequence[Limit]) -> JsonObject:
+    """Images by |Δp|, a row of boxes per artifact, its largest, and what is allowed."""
     import altair as alt
 
-    boxes = [{**row, "from": max(row["low"], NOTHING)} for row in histogram]
-    told = [{**row, "at": max(row["largest"], NOTHING)} for row in limits]
-    names = list(dict.fromkeys(row["artifact"] for row in limits))
+    boxes = [{**asdict(box), "from": max(box.low, NOTHING)} for box in histogram]
+    told = [{**asdict(limit), "at": max(limit.largest, NOTHING)} for limit in limits]
+    names = list(dict.fromkeys(limit.artifact for limit in limits))
     scale = alt.Scale(type="log", domain=[NOTHING, 1])
     x = alt.X("from:Q", scale=scale, title="largest |Δp| of an image", axis=_powers())
     y = alt.Y("artifact:N", sort=names, title=None)
@@ -94,11 +104,8 @@ def agreement_chart(histogram: Rows, limits: Rows) -> dict[str, Any]:
     return _spec(alt.layer(rects, points, ticks), 24 * len(names) + 20)
 
 
-def tradeoff_chart(rows: Rows, y: str, title: str, log: bool) -> dict[str, Any]:
-    """Size against `y`, a point per artifact: colour by precision, shape by format.
-
-    `rows`: artifact, format, precision, size_bytes and `y`.
-    """
+def tradeoff_chart(points: Sequence[FilePoint], y: str, title: str, log: bool) -> JsonObject:
+    """Size against the field `y`, a point per artifact: colour by precision, shape by format."""
     import altair as alt
 
     values = (
@@ -107,7 +114,7 @@ def tradeoff_chart(rows: Rows, y: str, title: str, log: bool) -> dict[str, Any]:
         else alt.Scale(zero=False, nice=False, padding=20)
     )
     chart = (
-        alt.Chart(_data(rows))
+        alt.Chart(_data(map(plain, points)))
         .mark_point()
         .encode(
             x=alt.X(
@@ -118,20 +125,22 @@ def tradeoff_chart(rows: Rows, y: str, title: str, log: bool) -> dict[str, Any]:
             ),
             y=alt.Y(f"{y}:Q", scale=values, title=title),
             tooltip=["artifact:N", alt.Tooltip("size_bytes:Q", format=","), f"{y}:Q"],
-            **_by_precision_and_format(rows),
+            **_by_precision_and_format(points),
         )
     )
     return _spec(chart, 280)
 
 
-def curves_chart(rows: Rows, title: str, unfrozen: float | None, zero: bool) -> dict[str, Any]:
-    """A line per series over the epochs. `rows`: epoch, series, value; `title`: of the values."""
+def curves_chart(
+    points: Sequence[EpochPoint], title: str, unfrozen: float | None, zero: bool
+) -> JsonObject:
+    """A line per series over the epochs; `title` is of the values."""
     import altair as alt
 
-    series = list(dict.fromkeys(row["series"] for row in rows))
+    series = list(dict.fromkeys(point.series for point in points))
     colours = [f"var(--c{i + 1})" for i in range(len(series))]
     lines = (
-        alt.Chart(_data(rows))
+        alt.Chart(_data(map(plain, points)))
         .mark_line()
         .encode(
             x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1)),
@@ -149,12 +158,12 @@ def curves_chart(rows: Rows, title: str, unfrozen: float | None, zero: bool) -> 
     return _spec(alt.layer(lines, rule.encode(x="at:Q")), 240)
 
 
-def roc_chart(rows: Rows) -> dict[str, Any]:
-    """ROC curves. `rows`: series, precision, false_positive_rate, true_positive_rate, order."""
+def roc_chart(points: Sequence[RocPoint]) -> JsonObject:
+    """ROC curves."""
     import altair as alt
 
     lines = (
-        alt.Chart(_data(rows))
+        alt.Chart(_data(map(plain, points)))
         .mark_line(interpolate="linear")
         .encode(
             x=alt.X("false_positive_rate:Q", title="false positive rate"),
@@ -162,32 +171,32 @@ def roc_chart(rows: Rows) -> dict[str, Any]:
             order="order:Q",
             detail="series:N",
             tooltip=["series:N", "false_positive_rate:Q", "true_positive_rate:Q"],
-            **_by_precision(rows),
+            **_by_precision(points),
         )
     )
     return _spec(alt.layer(_diagonal(), lines), 300)
 
 
-def reliability_chart(rows: Rows) -> dict[str, Any]:
-    """Reliability diagram. `rows`: series, precision, mean_prob, share, images."""
+def reliability_chart(points: Sequence[ReliabilityPoint]) -> JsonObject:
+    """Reliability diagram."""
     import altair as alt
 
-    base = alt.Chart(_data(rows)).encode(
+    base = alt.Chart(_data(map(plain, points))).encode(
         x=alt.X("mean_prob:Q", title="probability stated", scale=alt.Scale(domain=[0, 1])),
         y=alt.Y("share:Q", title="share that is right", scale=alt.Scale(domain=[0, 1])),
         detail="series:N",
         tooltip=["series:N", "mean_prob:Q", "share:Q", "images:Q"],
-        **_by_precision(rows),
+        **_by_precision(points),
     )
     return _spec(alt.layer(_diagonal(), base.mark_line(), base.mark_point(size=40)), 300)
 
 
-def worst_chart(rows: Rows) -> dict[str, Any]:
-    """|Δp| of every artifact on each image. `rows`: image, artifact, format, precision, diff."""
+def worst_chart(points: Sequence[ImagePoint]) -> JsonObject:
+    """|Δp| of every artifact on each image."""
     import altair as alt
 
-    names = list(dict.fromkeys(row["image"] for row in rows))
-    told = [{**row, "at": max(row["diff"], NOTHING)} for row in rows]
+    names = list(dict.fromkeys(point.image for point in points))
+    told = [{**asdict(point), "at": max(point.diff, NOTHING)} for point in points]
     chart = (
         alt.Chart(_data(told))
         .mark_point()
@@ -195,44 +204,42 @@ def worst_chart(rows: Rows) -> dict[str, Any]:
             x=alt.X("at:Q", scale=alt.Scale(type="log"), title="|Δp|", axis=_powers()),
             y=alt.Y("image:N", sort=names, title=None),
             tooltip=["image:N", "artifact:N", _exact("diff")],
-            **_by_precision_and_format(rows),
+            **_by_precision_and_format(points),
         )
     )
     return _spec(chart, 28 * len(names) + 20)
 
 
-def interval_chart(rows: Rows, title: str) -> dict[str, Any]:
-    """Shares with their intervals, and limits where there are any. `rows`: name, value, low, high,
-    limit.
-    """
+def interval_chart(shares: Sequence[Share], title: str) -> JsonObject:
+    """Shares with their intervals, and limits where there are any."""
     import altair as alt
 
-    names = [row["name"] for row in rows]
+    names = [share.name for share in shares]
     y = alt.Y("name:N", sort=names, title=None)
     percents = alt.Axis(format="~%")
     tooltip = [
         "name:N",
         *(alt.Tooltip(f"{n}:Q", format=".1%") for n in ("value", "low", "high")),
     ]
-    base = alt.Chart(_data(rows))
+    base = alt.Chart(_data(map(plain, shares)))
     rules = base.mark_rule(strokeWidth=2, color=FAINT).encode(
         x=alt.X("low:Q", title=title, axis=percents), x2="high:Q", y=y, tooltip=tooltip
     )
     points = base.mark_point(color="var(--c1)").encode(x="value:Q", y=y, tooltip=tooltip)
-    limits = alt.Chart(_data([row for row in rows if row["limit"] is not None]))
+    limits = alt.Chart(_data(plain(s) for s in shares if s.limit is not None))
     ticks = limits.mark_tick(color="var(--bad)", thickness=3).encode(x="limit:Q", y=y)
     return _spec(alt.layer(rules, points, ticks), 24 * len(names) + 20)
 
 
-def bars_chart(rows: Rows, title: str) -> dict[str, Any]:
-    """A bar per row. `rows`: name, group, value."""
+def bars_chart(bars: Sequence[Bar], title: str) -> JsonObject:
+    """A bar for each."""
     import altair as alt
 
-    names = [row["name"] for row in rows]
-    groups = list(dict.fromkeys(row["group"] for row in rows))
+    names = [bar.name for bar in bars]
+    groups = list(dict.fromkeys(bar.group for bar in bars))
     colours = [f"var(--c{i + 1})" for i in range(len(groups))]
     chart = (
-        alt.Chart(_data(rows))
+        alt.Chart(_data(map(plain, bars)))
         .mark_bar(stroke=INK)
         .encode(
             x=alt.X("value:Q", title=title),
@@ -249,11 +256,13 @@ def bars_chart(rows: Rows, title: str) -> dict[str, Any]:
     return _spec(chart, 22 * len(names) + 20)
 
 
-def _by_precision(rows: Rows) -> dict[str, Any]:
+def _by_precision(
+    points: Sequence[RocPoint | ReliabilityPoint],
+) -> dict[str, Any]:
     """Colour and dash."""
     import altair as alt
 
-    here = _in_order((row["precision"] for row in rows), PRECISIONS)
+    here = _in_order((point.precision for point in points), PRECISIONS)
     colours = [_colour(precision) for precision in here]
     dashes = [DASHES[i % len(DASHES)] for i in range(len(here))]
     return {
@@ -266,12 +275,14 @@ def _by_precision(rows: Rows) -> dict[str, Any]:
     }
 
 
-def _by_precision_and_format(rows: Rows) -> dict[str, Any]:
+def _by_precision_and_format(
+    points: Sequence[FilePoint | ImagePoint],
+) -> dict[str, Any]:
     """Colour and shape."""
     import altair as alt
 
-    precisions = _in_order((row["precision"] for row in rows), PRECISIONS)
-    formats = _in_order((row["format"] for row in rows), FORMATS)
+    precisions = _in_order((point.precision for point in points), PRECISIONS)
+    formats = _in_order((point.format for point in points), FORMATS)
     shapes = [SHAPES[i % len(SHAPES)] for i in range(len(formats))]
     colours = [_colour(precision) for precision in precisions]
     return {
@@ -284,7 +295,7 @@ def _by_precision_and_format(rows: Rows) -> dict[str, Any]:
     }
 
 
-def _in_order(found: Any, known: Sequence[str]) -> list[str]:
+def _in_order(found: Iterable[str], known: Sequence[str]) -> list[str]:
     there = dict.fromkeys(found)
     return [*(name for name in known if name in there), *(n for n in there if n not in known)]
 
@@ -315,17 +326,17 @@ def _exact(name: str) -> alt.Tooltip:
     return alt.Tooltip(f"{name}:Q", format=".3e")
 
 
-def _data(rows: Rows) -> alt.InlineData:
+def _data(rows: Iterable[JsonObject]) -> alt.InlineData:
     import altair as alt
 
-    return alt.InlineData(values=[dict(row) for row in rows])
+    return alt.InlineData(values=list(rows))
 
 
-def _spec(chart: Any, height: int) -> dict[str, Any]:
+def _spec(chart: alt.Chart | alt.LayerChart | alt.FacetChart, height: int) -> JsonObject:
     """As JSON holds it: as wide as its place, `height` in pixels without axes."""
     sized = chart.properties(width="container", height=height)
-    spec: dict[str, Any] = sized.to_dict()
-    spec["config"] = dict(CONFIG)
+    spec: JsonObject = sized.to_dict()
+    spec["config"] = CONFIG
     spec["padding"] = {"left": 5, "right": 15, "top": 5, "bottom": 5}  # half of a last tick's label
     spec["autosize"] = {"type": "fit-x", "contains": "padding"}
     return spec

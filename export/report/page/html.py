@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from export.report.page.blocks import Block, Chart, Figure, Fold, Section, Table, Verdict
 
@@ -22,8 +23,28 @@ BUNDLED: Final = "window.vegaEmbed = vegaEmbed;"
 SIGNIFICANT: Final = 6  # digits of figures in charts; tables and tooltips show fewer
 
 
-def render_page(values: Mapping[str, Any], sections: Sequence[Section]) -> str:
-    """The file's text. `values`: what the template says beside the sections."""
+@dataclass(frozen=True)
+class Opening:
+    """What stands above the sections.
+
+    Attributes:
+        status: of the whole report.
+        headline: the same in two or three words.
+        facts: (name, text).
+        source: the document that the page is made from.
+    """
+
+    title: str
+    status: Verdict
+    headline: str
+    opening: str
+    intended_use: str
+    facts: Sequence[tuple[str, str]]
+    source: str
+
+
+def render_page(opening: Opening, sections: Sequence[Section]) -> str:
+    """The file's text."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -45,7 +66,7 @@ def render_page(values: Mapping[str, Any], sections: Sequence[Section]) -> str:
         "base-uri 'none'; form-action 'none'"
     )
     return environment.get_template("page.html.j2").render(
-        **values,
+        **vars(opening),
         sections=sections,
         specs={chart.name: _rounded(chart.spec) for chart in _charts(sections)},
         policy=policy,
@@ -84,7 +105,7 @@ def _shown_tables(chart: Chart) -> list[Table]:
     return [table for table in chart.tables if table.rows]
 
 
-def _rounded(value: Any) -> Any:
+def _rounded(value: object) -> object:
     """Fewer digits than the document has: a picture shows no more, and the file stays small."""
     if isinstance(value, float):
         return float(f"{value:.{SIGNIFICANT}g}")

@@ -6,14 +6,14 @@ asked for it by name, the page says so in its place.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Generic, TypeVar
 
-from export.report.document import read_report
+from export.report.report import Report, read_report
 from pipeline.errors import BadInput
+from pipeline.json_files import read_json, structure
 
 RELEASED: Final = Path("docs/results/export.json")
 REPORTS: Final = (Path("build/export/report.json"), RELEASED)
@@ -30,55 +30,79 @@ MAKERS: Final = {
     "peers": "`make benchmark-peers`",
     "faults": "`python -m tests.export.fault_bench > docs/results/faults.json`",
 }
-_TEXT: Final = {"type": "string"}
-_NUMBER: Final = {"type": ["number", "null"]}
-_TIMES: Final = ("median_ms", "p90_ms", "load_ms", "first_ms", "peak_mb")
-_ROW: Final = {
-    "type": "object",
-    "required": ["name", "threads", "status", "reason", *_TIMES],
-    "properties": {
-        "name": _TEXT,
-        "threads": {"type": "integer"},
-        "status": _TEXT,
-        "reason": _TEXT,
-        "size_bytes": _NUMBER,
-        **dict.fromkeys(_TIMES, _NUMBER),
-    },
-}
-_TIMED: Final = {
-    "type": "object",
-    "required": ["machine", "rounds", "round_s", "rows"],
-    "properties": {
-        "machine": {"type": "object"},
-        "rounds": {"type": "integer"},
-        "round_s": {"type": "number"},
-        "rows": {"type": "array", "items": _ROW},
-    },
-}
-
-
-def _planted(name: str) -> dict[str, Any]:
-    properties = {name: _TEXT, "format": _TEXT, "caught_by": {"type": "array", "items": _TEXT}}
-    entry = {"type": "object", "required": list(properties), "properties": properties}
-    return {"type": "array", "items": entry}
-
-
-SCHEMAS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "benchmark": _TIMED,
-    "peers": _TIMED,
-    "faults": {
-        "type": "object",
-        "required": ["faults", "controls"],
-        "properties": {"faults": _planted("fault"), "controls": _planted("control")},
-    },
-}
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Source:
+class TimedRow:
+    """A row of a benchmark: times in ms, memory in MiB; None: not timed."""
+
+    name: str
+    threads: int
+    status: str
+    reason: str
+    median_ms: float | None
+    p90_ms: float | None
+    load_ms: float | None
+    first_ms: float | None
+    peak_mb: float | None
+    size_bytes: int | None = None
+    max_abs_diff: float | None = None
+    limit: float | None = None
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A benchmark: `rounds` of `round_s` seconds each."""
+
+    machine: Mapping[str, str | int]
+    rounds: int
+    round_s: float
+    rows: tuple[TimedRow, ...]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault planted in a file of a format, and the parts of the check that found it."""
+
+    fault: str
+    format: str
+    caught_by: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What was planted."""
+        return self.fault
+
+
+@dataclass(frozen=True)
+class Control:
+    """A change that changes nothing, and the parts of the check that raised a false alarm."""
+
+    control: str
+    format: str
+    caught_by: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What was changed."""
+        return self.control
+
+
+@dataclass(frozen=True)
+class Planted:
+    """Everything that was planted."""
+
+    faults: tuple[Fault, ...]
+    controls: tuple[Control, ...]
+
+
+@dataclass(frozen=True)
+class Source(Generic[T]):
     """A document, and where it was read; or none, and why."""
 
-    document: Mapping[str, Any] | None
+    document: T | None
     path: str
     reason: str = ""
 
@@ -87,11 +111,11 @@ class Source:
 class Sources:
     """All that a page is made from: the report, and the optional documents by `NAMES`."""
 
-    report: Mapping[str, Any]
+    report: Report
     report_path: str
-    benchmark: Source
-    peers: Source
-    faults: Source
+    benchmark: Source[Timed]
+    peers: Source[Timed]
+    faults: Source[Planted]
 
 
 def read_sources(report: Path | None, given: Mapping[str, Path | None] | None = None) -> Sources:
@@ -106,34 +130,29 @@ def read_sources(report: Path | None, given: Mapping[str, Path | None] | None = 
     """
     if report is None:
         report = next((path for path in REPORTS if path.is_file()), REPORTS[0])
-    document = read_report(report)
-    found = {name: _source(name, (given or {}).get(name)) for name in NAMES}
-    return Sources(document, report.as_posix(), **found)
+    files = given or {}
+    return Sources(
+        read_report(report),
+        report.as_posix(),
+        _source("benchmark", Timed, files.get("benchmark")),
+        _source("peers", Timed, files.get("peers")),
+        _source("faults", Planted, files.get("faults")),
+    )
 
 
-def _source(name: str, given: Path | None) -> Source:
+def _source(name: str, kind: type[T], given: Path | None) -> Source[T]:
     if given is not None:
-        return Source(_read(name, given), given.as_posix())
+        return Source(_read(name, kind, given), given.as_posix())
     for path in PLACES[name]:
         if path.is_file():
             try:
-                return Source(_read(name, path), path.as_posix())
+                return Source(_read(name, kind, path), path.as_posix())
             except BadInput as error:
                 return Source(None, path.as_posix(), str(error))
     where = " and no ".join(path.as_posix() for path in PLACES[name])
     return Source(None, "", f"there is no {where}; {MAKERS[name]} makes it")
 
 
-def _read(name: str, path: Path) -> Mapping[str, Any]:
-    import jsonschema
-
-    try:
-        document: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        jsonschema.Draft202012Validator(SCHEMAS[name]).validate(document)
-    except OSError as error:
-        raise BadInput(f"--{name} {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise BadInput(f"{path} is not JSON: {error}") from error
-    except jsonschema.ValidationError as error:
-        raise BadInput(f"{path} is damaged at {error.json_path}: {error.message[:200]}") from error
-    return document
+def _read(name: str, kind: type[T], path: Path) -> T:
+    way_out = f"{MAKERS[name]} makes it"
+    return structure(read_json(path, what=f"--{name}", way_out=way_out), kind, str(path), way_out)

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from export.report.page.blocks import Section, Verdict
-from export.report.page.html import render_page
-from export.report.page.integration_section import integration_section
-from export.report.page.not_run_section import not_run_section
-from export.report.page.parity_section import parity_section
-from export.report.page.sources import RELEASED, Sources, read_sources
-from export.report.page.tradeoff_section import tradeoff_section
-from export.report.page.training_section import training_section
-from export.report.page.trials_section import faults_section, mistakes_section
-from export.report.page.verdict_section import (
+from export.report.page.html import Opening, render_page
+from export.report.page.sections.integration import integration_section
+from export.report.page.sections.not_run import not_run_section
+from export.report.page.sections.parity import parity_section
+from export.report.page.sections.tradeoff import tradeoff_section
+from export.report.page.sections.training import training_section
+from export.report.page.sections.trials import faults_section, mistakes_section
+from export.report.page.sections.verdict import (
     intended_use,
     opening_sentence,
     verdict_section,
     worst_status,
 )
-from export.report.page.worst_section import worst_section
+from export.report.page.sections.worst import worst_section
+from export.report.page.sources import RELEASED, Sources, read_sources
 from pipeline.atomic_files import write_text
 from pipeline.errors import require
+
+if TYPE_CHECKING:
+    from export.report.report import ModelFacts
 
 PAGE_FILE: Final = "report.html"
 
@@ -53,18 +56,17 @@ def page_of(sources: Sources) -> str:
     report = sources.report
     status = worst_status(report)
     sections = all_sections(sources)
-    model = report.get("model", {})
-    title = f"{model.get('name', 'Model')} {model.get('version', '')}".strip()
+    title = f"{report.model.name} {report.model.version}" if report.model else "Model"
     return render_page(
-        {
-            "title": f"{title}: export report",
-            "status": Verdict(status),
-            "headline": _headline(status),
-            "opening": opening_sentence(report),
-            "intended_use": intended_use(report),
-            "facts": _facts(sources),
-            "source": _origin(sources),
-        },
+        Opening(
+            title=f"{title.strip()}: export report",
+            status=Verdict(status),
+            headline=_headline(status),
+            opening=opening_sentence(report),
+            intended_use=intended_use(report),
+            facts=_facts(sources),
+            source=_origin(sources),
+        ),
         sections,
     )
 
@@ -95,29 +97,34 @@ def all_sections(sources: Sources) -> list[Section]:
 
 def _facts(sources: Sources) -> list[tuple[str, str]]:
     report = sources.report
-    model: Mapping[str, Any] = report.get("model", {})
     facts = [
-        ("Checkpoint", str(model.get("checkpoint_sha256", ""))[:16]),
-        ("Architecture", str(model.get("architecture", ""))),
-        ("Labels", ", ".join(model.get("labels", ()))),
-        ("Decision", _decision(model)),
-        ("Images", report["images"]),
-        ("Took", f"{report['seconds']} s" if "seconds" in report else ""),
-        ("Folders", ", ".join(report.get("published", ()))),
+        *(_model_facts(report.model) if report.model else ()),
+        ("Images", report.images),
+        ("Took", "" if report.seconds is None else f"{report.seconds} s"),
+        ("Folders", ", ".join(report.published or ())),
         ("Report", _origin(sources)),
     ]
     return [(name, said) for name, said in facts if said]
 
 
+def _model_facts(model: ModelFacts) -> list[tuple[str, str]]:
+    return [
+        ("Checkpoint", model.checkpoint_sha256[:16]),
+        ("Architecture", model.architecture),
+        ("Labels", ", ".join(model.labels)),
+        ("Decision", _decision(model)),
+    ]
+
+
 def _origin(sources: Sources) -> str:
     """Which document the page is of."""
     released = ", the release's" if sources.report_path == RELEASED.as_posix() else ""
-    return f"{sources.report_path}{released} (schema {sources.report['schema']})"
+    return f"{sources.report_path}{released} (schema {sources.report.schema})"
 
 
-def _decision(model: Mapping[str, Any]) -> str:
-    if not model.get("labels"):
+def _decision(model: ModelFacts) -> str:
+    if not model.labels:
         return ""
-    if model.get("positive") is None or model.get("threshold") is None:
+    if model.positive is None or model.threshold is None:
         return "the most probable label"
-    return f"{model['positive']} from {model['threshold']} on"
+    return f"{model.positive} from {model.threshold} on"

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from export.parity.agreement import EvidenceAgreement
 from torch import nn
 
 from export.deploy.metadata import model_metadata
@@ -17,8 +16,8 @@ from export.formats import FORMATS
 from export.formats.base import Description, Port, Tolerance
 from export.images.parity_images import ParityImages
 from export.parity.check import ParityResult, check_artifact
-from export.parity.evidence import AVERAGE_TOLERANCE, compare_evidence
-from export.publish.build_manifest import parity_document
+from export.parity.evidence import AVERAGE_TOLERANCE, EvidenceAgreement, compare_evidence
+from pipeline.json_files import plain
 from tests.conftest import LABELS, SIDE, make_spec
 
 N = 5
@@ -183,7 +182,7 @@ def test_a_file_with_the_right_evidence_passes_in_a_part_of_its_own(
     assert (result.status, result.reason) == ("pass", "")
     assert result.parts["evidence"] == "pass"
     assert result.evidence == EvidenceAgreement(0.0, (1, 2, 4, 4), NAMES[0])
-    assert parity_document(result)["evidence"] == {
+    assert plain(result.entry())["evidence"] == {
         "max_rel_diff": 0.0,
         "shape": [1, 2, 4, 4],
         "worst_image": NAMES[0],
@@ -219,7 +218,7 @@ def test_a_file_of_before_there_was_evidence_is_held_to_its_probabilities(
     result = check(monkeypatch, Answers(REFERENCE.probs), ("probs",), needs_evidence=False)
     assert (result.status, result.evidence) == ("pass", None)
     assert "evidence" not in result.parts
-    assert parity_document(result)["evidence"] is None
+    assert plain(result.entry())["evidence"] is None
 
 
 def test_a_file_that_has_evidence_is_held_to_it_even_if_it_need_not(

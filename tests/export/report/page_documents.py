@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from export.formats.base import Tolerance
 from export.images.parity_images import ParityImages
+from export.latency.entry import LatencyEntry, ThreadLatency
 from export.parity.check import Agreement, ParityResult
 from export.parity.evidence import EvidenceAgreement
 from export.parity.quality_gate import Promotion
 from export.report.accuracy import classification
 from export.report.differences import Answered, differences, worst_images
-from export.report.document import Row, report_document
-from export.report.page.sources import Source, Sources
+from export.report.document import Row, report_of
+from export.report.page.sources import Planted, Source, Sources, Timed
+from export.report.report import PublishedFile, Report, report_json
+from pipeline.json_files import plain, structure
 from tests.conftest import LABELS, make_spec
 
+T = TypeVar("T")
 N = 40
 SPEC = make_spec()
 RNG = np.random.default_rng(5)
@@ -33,10 +36,10 @@ IMAGES = ParityImages(
     tuple(TRUTH.tolist()),
 )
 TOLERANCE = Tolerance(1e-3, 0.0, "why so much", 1e-2)
-LATENCY = {
-    "machine": {"processor": "a processor", "cores": 2, "system": "a system"},
-    "threads": {"1": {"median": 1.625, "p90": 2.25}, "2": {"median": 0.875, "p90": 1.5}},
-}
+LATENCY = LatencyEntry(
+    {"processor": "a processor", "cores": 2, "system": "a system"},
+    {"1": ThreadLatency(1.625, 2.25), "2": ThreadLatency(0.875, 1.5)},
+)
 FIGURES = {
     "images": 30,
     "auroc": 0.875,
@@ -89,19 +92,18 @@ def row(name: str, precision: str, status: str, noise: float, **changes: Any) ->
         probs,
         EvidenceAgreement(3.5e-3, (1, 2, 3, 3), "hard/9"),
     )
-    details = {
-        "file": None,
+    values = {
+        "size_bytes": 900_321,
+        "latency": LATENCY,
         "differences": differences(probs, REFERENCE),
         "classification": classification(TRUTH, probs, SPEC),
     }
-    values = {"size_bytes": 900_321, "latency": LATENCY, "details": details}
     return Row(name, precision, changes.pop("place", ""), parity, **{**values, **changes})
 
 
 def document() -> dict[str, Any]:
     """What `export all` writes: a pass, a fail, one rejected, one not run."""
-    passed = row("onnx", "fp32", "pass", 1e-6, place="android ios")
-    passed = Row(**{**vars(passed), "details": {**passed.details, "file": FILE}})
+    passed = row("onnx", "fp32", "pass", 1e-6, place="android ios", file=typed(FILE, PublishedFile))
     broken = ("AUROC drops by 0.0625, more than 0.005",)
     rows = [
         passed,
@@ -119,18 +121,16 @@ def document() -> dict[str, Any]:
     answered = [
         Answered(r.name, "fp32", r.parity.probs, 1e-3) for r in rows if r.parity.probs is not None
     ]
-    figures = classification(TRUTH, REFERENCE, SPEC)
+    figures = plain(classification(TRUTH, REFERENCE, SPEC))
     epochs = [
         {"epoch": i, "stage": stage, "train_loss": 1 / i, "valid_loss": 1.5 / i, "auroc": 1 - 1 / i}
         for i, stage in enumerate(("frozen", "frozen", "finetune", "finetune"), 1)
     ]
-    made = report_document(
-        "all",
-        rows,
-        IMAGES.source,
-        finished="2026-01-02T03:04:05+00:00",
-        seconds=12.5,
-        model={
+    return {
+        **report_json(report_of("all", rows, IMAGES.source)),
+        "finished": "2026-01-02T03:04:05+00:00",
+        "seconds": 12.5,
+        "model": {
             "name": SPEC.name,
             "version": SPEC.version,
             "checkpoint_sha256": "cd" * 32,
@@ -143,9 +143,11 @@ def document() -> dict[str, Any]:
             "data": {},
             "intended_use": SPEC.intended_use,
         },
-        classification={"status": "done", "reason": "", "figures": figures},
-        worst_images=worst_images(answered, {"fp32": REFERENCE}, IMAGES, LABELS),
-        training={
+        "classification": {"status": "done", "reason": "", "figures": figures},
+        "worst_images": [
+            plain(image) for image in worst_images(answered, {"fp32": REFERENCE}, IMAGES, LABELS)
+        ],
+        "training": {
             "history": {
                 "status": "done",
                 "reason": "",
@@ -160,9 +162,9 @@ def document() -> dict[str, Any]:
                 "figures": figures,
             },
         },
-        published=["android_assets", "ios_assets"],
-        refused={"ort": {"w4": "constants are folded"}},
-        robustness={
+        "published": ["android_assets", "ios_assets"],
+        "refused": {"ort": {"w4": "constants are folded"}},
+        "robustness": {
             "schema": 1,
             "status": "pass",
             "reason": "",
@@ -174,9 +176,8 @@ def document() -> dict[str, Any]:
                 mistake("divided_twice", 0.625, None),
             ],
         },
-        tools={"onnx": "1.2.3", "torch": "4.5.6"},
-    )
-    return json.loads(json.dumps(made))
+        "tools": {"onnx": "1.2.3", "torch": "4.5.6"},
+    }
 
 
 def mistake(name: str, rate: float, limit: float | None) -> dict[str, Any]:
@@ -234,15 +235,27 @@ FAULTS = {
 NONE = Source(None, "", "nobody made it")
 
 
-def sources(report: dict[str, Any] | None = None, **changes: Source) -> Sources:
+def sources(report: dict[str, Any] | None = None, **changes: Source[Any]) -> Sources:
     """All sources, those of `changes` instead of made-up ones."""
     values = {
-        "benchmark": Source(timed(["onnx fp32"]), "a/benchmark.json"),
-        "peers": Source(timed(["onnx fp32", "another fp32"]), "a/peers.json"),
-        "faults": Source(copy.deepcopy(FAULTS), "a/faults.json"),
+        "benchmark": benchmark(timed(["onnx fp32"]), "a/benchmark.json"),
+        "peers": benchmark(timed(["onnx fp32", "another fp32"]), "a/peers.json"),
+        "faults": planted(FAULTS, "a/faults.json"),
         **changes,
     }
-    return Sources(document() if report is None else report, "a/report.json", **values)
+    return Sources(typed(report or document(), Report), "a/report.json", **values)
+
+
+def benchmark(document: dict[str, Any], path: str) -> Source[Timed]:
+    return Source(typed(document, Timed), path)
+
+
+def planted(document: dict[str, Any], path: str) -> Source[Planted]:
+    return Source(typed(document, Planted), path)
+
+
+def typed(document: dict[str, Any], kind: type[T]) -> T:
+    return structure(document, kind, "a document of a test", "mend the test")
 
 
 def write(path: Path, content: Any) -> Path:
@@ -263,15 +276,17 @@ def large_document() -> dict[str, Any]:
     many = ParityImages(
         tuple(map(str, range(images))), ("validation",) * images, np.zeros(0), "", ()
     )
-    found = differences(probs, probs + np.float32(1e-6))
-    made = classification(truth[:2000], probs[:2000], spec)
+    found = plain(differences(probs, probs + np.float32(1e-6)))
+    made = plain(classification(truth[:2000], probs[:2000], spec))
     first = report["artifacts"][0]
     report["artifacts"] = [
         {**first, "precision": f"p{i}", "differences": found, "classification": made}
         for i in range(40)
     ]
     answered = [Answered(f"onnx p{i}", "fp32", probs + np.float32(1e-6), 1e-3) for i in range(4)]
-    report["worst_images"] = worst_images(answered, {"fp32": probs}, many, spec.labels)
+    report["worst_images"] = [
+        plain(image) for image in worst_images(answered, {"fp32": probs}, many, spec.labels)
+    ]
     report["training"]["history"]["rows"] *= 125
     return report
 

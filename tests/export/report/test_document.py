@@ -4,6 +4,7 @@ import io
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -11,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from export.formats.base import Tolerance
+from export.latency.entry import LatencyEntry, ThreadLatency
 from export.parity.check import Agreement, ParityResult
 from export.parity.evidence import EvidenceAgreement
 from export.parity.quality_gate import Promotion
@@ -18,18 +20,19 @@ from export.report.document import (
     Row,
     exit_code,
     print_verdict,
-    report_document,
-    to_json,
-    to_junit,
+    report_of,
     verdict_sentence,
 )
+from export.report.junit import to_junit
+from export.report.report import Report, read_report, report_json, write_report
+from pipeline.json_files import plain, to_json
 
 TOLERANCE = Tolerance(1e-4, 0.0, "why")
 SETS = {"hard": Agreement(13, 1.2e-7, 1e-8, 0)}
 PASS = ParityResult("pass", "", 13, 1.2e-7, 1e-8, 0, 0, "hard/red", SETS, TOLERANCE)
 FAIL = ParityResult("fail", "max |Δp| 3.1e-03 > 1e-04 on hard/red", 13, 3.1e-3, 1e-3, 2, 0)
 NOT_RUN = ParityResult("not_run", "Core ML runs on macOS only", tolerance=TOLERANCE)
-LATENCY = {"machine": {"cpu": "x"}, "threads": {"1": {"median": 1.234, "p90": 2.0}}}
+LATENCY = LatencyEntry({"cpu": "x"}, {"1": ThreadLatency(1.234, 2.0)})
 ROWS = {
     "pass": Row("onnx", "fp32", "android ios", PASS, 2_910_000, LATENCY),
     "fail": Row("torchscript", "fp32", "", FAIL, 2_920_000),
@@ -53,7 +56,11 @@ def printed(rows: list[Row]) -> str:
 
 
 def document(rows: list[Row] = ALL) -> dict[str, Any]:
-    return report_document("check", rows, "13 hard images")
+    return report_json(report(rows))
+
+
+def report(rows: list[Row] = ALL) -> Report:
+    return report_of("check", rows, "13 hard images")
 
 
 @pytest.mark.parametrize(
@@ -129,7 +136,7 @@ def test_a_figure_that_is_not_finite_is_null_in_the_accuracy_too() -> None:
 
 
 def test_junit_has_what_was_rejected_as_skipped_with_its_reasons() -> None:
-    suite = ElementTree.fromstring(to_junit(document([ROWS["pass"], REJECTED])))
+    suite = ElementTree.fromstring(to_junit(report([ROWS["pass"], REJECTED])))
     assert [suite.get(key) for key in ("tests", "failures", "skipped")] == ["2", "0", "1"]
     _, rejected = suite
     assert rejected.find("skipped").get("message") == f"rejected: {'; '.join(BROKEN)}"
@@ -172,7 +179,7 @@ def test_programs_see_the_evidence_too() -> None:
     (artifact, without) = document([row, ROWS["pass"]])["artifacts"]
     assert artifact["parity"]["evidence"] == wanted
     assert without["parity"]["evidence"] is None
-    suite = ElementTree.fromstring(to_junit(document([row])))
+    suite = ElementTree.fromstring(to_junit(report([row])))
     assert suite[0].find("system-out").text.endswith("0 label flips, evidence 4.3e-03")
 
 
@@ -194,7 +201,7 @@ def test_figures_that_are_not_finite_are_shown() -> None:
 
 def test_a_latency_without_one_thread_is_shown_as_none() -> None:
     """Timing at one thread can fail where two threads work; the verdict must not fall over it."""
-    latency = {"machine": {}, "threads": {"2": {"median": 1.0, "p90": 2.0}}}
+    latency = LatencyEntry({}, {"2": ThreadLatency(1.0, 2.0)})
     assert "onnx fp32" in printed([Row("onnx", "fp32", "android", PASS, 1, latency)])
 
 
@@ -208,13 +215,31 @@ def test_the_document_says_the_same_for_programs() -> None:
     first = found["artifacts"][0]
     assert (first["format"], first["precision"], first["place"]) == ("onnx", "fp32", "android ios")
     assert first["size_bytes"] == 2_910_000
-    assert first["latency_ms"] == LATENCY
+    assert first["latency_ms"] == plain(LATENCY)
     assert first["parity"]["sets"]["hard"]["images"] == 13
     assert first["parity"]["tolerance"]["max_abs_diff"] == 1e-4
 
 
-def test_more_fields_go_into_the_document() -> None:
-    assert report_document("all", ALL, "", seconds=3.5)["seconds"] == 3.5
+def test_what_only_an_export_writes_is_left_out_elsewhere() -> None:
+    assert "seconds" not in document()
+    assert report_json(replace(report(), seconds=3.5))["seconds"] == 3.5
+
+
+def test_a_report_read_and_written_again_is_the_same_file(tmp_path: Path) -> None:
+    released = Path(__file__).parents[3] / "docs" / "results" / "export.json"
+    write_report(tmp_path / "again.json", read_report(released))
+    assert (tmp_path / "again.json").read_bytes() == released.read_bytes()
+
+
+def test_a_report_with_everything_in_it_is_read_as_it_was_written(tmp_path: Path) -> None:
+    lost = Promotion("measured", {**FIGURES, "images": 5, "auroc": math.nan}, BROKEN)
+    seen = replace(PASS, evidence=replace(SEEN, max_rel_diff=math.inf))
+    rows = [*ALL, replace(REJECTED, promotion=lost), Row("ort", "fp32", "", seen)]
+    write_report(tmp_path / "report.json", report(rows))
+    read = read_report(tmp_path / "report.json")
+    assert report_json(read) == document(rows)
+    assert read.artifacts[3].accuracy.auroc is None
+    assert read.artifacts[4].parity.evidence.max_rel_diff is None
 
 
 def test_json_has_null_where_a_figure_is_not_finite() -> None:
@@ -240,7 +265,7 @@ def test_json_is_sorted_indented_and_ends_with_a_newline() -> None:
 
 
 def test_junit_has_a_case_for_each_artifact_and_its_counts() -> None:
-    suite = ElementTree.fromstring(to_junit(document()))
+    suite = ElementTree.fromstring(to_junit(report()))
     assert suite.tag == "testsuite"
     assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("3", "1", "1")
     names = [(case.get("classname"), case.get("name")) for case in suite]
@@ -259,6 +284,6 @@ def test_junit_has_a_case_for_each_artifact_and_its_counts() -> None:
     "reason", ["a < b & 'c' > \"d\"", "größer als |Δp|", "colour \x1b[31mred\x1b[0m", "nul \x00"]
 )
 def test_junit_parses_whatever_a_runtime_says(reason: str) -> None:
-    xml = to_junit(document([Row("onnx", "fp32", "", ParityResult("fail", reason))]))
+    xml = to_junit(report([Row("onnx", "fp32", "", ParityResult("fail", reason))]))
     message = ElementTree.fromstring(xml).find("testcase/failure").get("message")
     assert message.startswith(reason.split("\x1b")[0].split("\x00")[0])

@@ -12,10 +12,11 @@ import pytest
 from export.formats import FORMATS
 from export.formats.base import Tolerance
 from export.manifest.manifest import manifest_document, read_manifest
+from export.parity.outcome import Conversion
 from export.parity.quality_gate import Promotion, promote
 from export.publish.assets import FOLDERS
-from export.report.document import read_report
-from export.run.convert import Conversion, convert_all
+from export.report.report import read_report, report_json
+from export.run.convert import convert_all
 from export.run.export_all import plan, split_by_twin
 from pipeline.checkpoint import SPEC_FILE, open_checkpoint, write_checkpoint
 from pipeline.errors import BadInput, MissingDependency
@@ -179,7 +180,7 @@ def test_the_report_says_what_was_done_with_what(exported: Exported, model: Mode
 def test_the_report_is_what_its_schema_says_and_holds_what_the_page_shows(
     exported: Exported, model: Model
 ) -> None:
-    report = read_report(exported.build / "report.json")
+    report = report_json(read_report(exported.build / "report.json"))
     assert report == {**report_of(exported), "schema": 2}
     manifests = [
         json.loads((folder / "manifest.json").read_text(encoding="utf-8"))

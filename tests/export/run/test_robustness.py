@@ -14,13 +14,14 @@ from export.cli.main import main
 from export.deploy.outputs import Answers
 from export.errors import CannotRunHere
 from export.images.preprocessing_mistakes import MISTAKES
+from export.report.robustness import robustness_json
 from export.run.robustness import (
     LIMITS,
     Robustness,
     measure_if_run,
     measure_robustness,
     print_robustness,
-    robustness_document,
+    robustness_entry,
 )
 from pipeline.data.dataset import Sample
 from pipeline.errors import BadInput
@@ -159,7 +160,7 @@ def test_plain_bilinear_alone_has_a_limit_of_one_percent() -> None:
 @pytest.mark.parametrize(("flips", "verdict"), [(0, "pass"), (1, "pass"), (2, "fail")])
 def test_one_percent_of_the_labels_may_flip_and_no_more(flips: int, verdict: str) -> None:
     found = with_flips(flips, 150)
-    document = robustness_document(found)
+    document = robustness_json(robustness_entry(found))
     assert [row["verdict"] for row in document["rows"]] == [verdict, ""]
     assert document["status"] == verdict
     assert bool(found.broken) == (verdict == "fail")
@@ -176,7 +177,7 @@ def test_the_table_on_screen_says_what_breaks_the_limit() -> None:
 
 def test_what_cannot_be_run_is_not_run_with_its_reason() -> None:
     assert measure_if_run(SPEC, Nowhere(), Path("x"), [], "") == (None, "no such machine")
-    assert robustness_document(None, "no such machine") == {
+    assert robustness_json(robustness_entry(None, "no such machine")) == {
         "schema": 1,
         "status": "not_run",
         "reason": "no such machine",

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from export.packages.snippets import snippets
 from export.report.page.blocks import Block, Code, Fold, Notice, Section, Table, Text, count
 from export.report.page.sources import NOT_IN_REPORT, Sources
-from export.report.page.verdict_section import name_of, reason_of
+from export.report.report import Artifact, ModelFacts, PublishedFile
+from pipeline.json_files import plain
 
 
 def integration_section(sources: Sources) -> Section:
     """A fold per published file with its hashes and code; of the others, why there is none."""
     report = sources.report
     title = "Integrate"
-    published = [a for a in report["artifacts"] if a["file"] is not None]
+    published = [(a, a.file) for a in report.artifacts if a.file is not None]
     if not published:
-        old = all(a["file"] is None for a in report["artifacts"]) and any(
-            a["place"] for a in report["artifacts"]
-        )
+        old = any(a.place for a in report.artifacts)
         notice = (
             Notice("not_here", title, NOT_IN_REPORT)
             if old
@@ -35,27 +31,27 @@ def integration_section(sources: Sources) -> Section:
             "Swift parsed by a grammar; no phone has run these lines here."
         )
     ]
-    blocks += [_fold(artifact, report.get("model", {})) for artifact in published]
+    blocks += [_fold(artifact, file, report.model) for artifact, file in published]
     blocks += [
-        Notice("not_run", f"no snippet for {name_of(a)}", reason_of(a) or "it is not published")
-        for a in report["artifacts"]
-        if a["file"] is None
+        Notice("not_run", f"no snippet for {a.name}", a.reason or "it is not published")
+        for a in report.artifacts
+        if a.file is None
     ]
     return Section("integrate", title, blocks)
 
 
-def _fold(artifact: Mapping[str, Any], model: Mapping[str, Any]) -> Fold:
-    file = artifact["file"]
-    rows = [[entry["path"], count(entry["size_bytes"]), entry["sha256"]] for entry in file["files"]]
+def _fold(artifact: Artifact, file: PublishedFile, model: ModelFacts | None) -> Fold:
+    rows = [[entry.path, count(entry.size_bytes), entry.sha256] for entry in file.files]
+    facts = plain(model) if model else {}
     try:
-        made = snippets(artifact["format"], artifact["precision"], artifact["place"], file, model)
+        made = snippets(artifact.format, artifact.precision, artifact.place, plain(file), facts)
         code: list[Block] = [Code(s.title, s.language, s.text) for s in made]
     except (KeyError, ValueError, IndexError, StopIteration) as error:
         why = f"the report does not say of the file what the code needs: {error!r}"
         code = [Notice("not_run", "Code", why)]
     if not code:
-        code = [Notice("not_run", "Code", f"there is none for {artifact['format']}")]
+        code = [Notice("not_run", "Code", f"there is none for {artifact.format}")]
     return Fold(
-        f"{name_of(artifact)}: {file['path']}",
-        [Table(f"Files of {file['path']}", ("file", "bytes", "SHA-256"), rows), *code],
+        f"{artifact.name}: {file.path}",
+        [Table(f"Files of {file.path}", ("file", "bytes", "SHA-256"), rows), *code],
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from export.report.page.blocks import Block, Cell, Fold, Notice, Section, Table, Text, Verdict
+from export.report.page.sections.verdict import latency_of
 from export.report.page.sources import Sources
-from export.report.page.verdict_section import latency_of, name_of, reason_of
 
 TITLE = "Not run, and why"
 
@@ -15,13 +15,13 @@ def not_run_section(sources: Sources, others: Sequence[Section]) -> Section:
     """Artifacts, precisions that a format cannot take, and what `others` say they have not."""
     report = sources.report
     rows: list[list[Cell]] = [
-        [name_of(a), Verdict(a["verdict"]), reason_of(a)]
-        for a in report["artifacts"]
-        if a["verdict"] in ("not_run", "rejected")
+        [a.name, Verdict(a.verdict), a.reason]
+        for a in report.artifacts
+        if a.verdict in ("not_run", "rejected")
     ]
     rows += [
         [f"{name} {precision}", Verdict("not_run"), f"cannot be made: {why}"]
-        for name, reasons in report.get("refused", {}).items()
+        for name, reasons in (report.refused or {}).items()
         for precision, why in reasons.items()
     ]
     rows += [
@@ -30,17 +30,18 @@ def not_run_section(sources: Sources, others: Sequence[Section]) -> Section:
         if section.name not in ("verdict", "integrate")
         for notice in _notices(section.blocks)
     ]
-    timed = [a for a in report["artifacts"] if latency_of(a) is not None]
+    timed = [a for a in report.artifacts if latency_of(a) is not None]
     rows += [
-        [f"latency of {name_of(a)}", Verdict("not_run"), f"not timed here: {a['parity']['how']}"]
-        for a in report["artifacts"]
-        if timed and a not in timed and a["verdict"] == "pass"
+        [f"latency of {a.name}", Verdict("not_run"), f"not timed here: {a.parity.how}"]
+        for a in report.artifacts
+        if timed and a not in timed and a.verdict == "pass"
     ]
     for source in (sources.benchmark, sources.peers):
-        undone = [r for r in (source.document or {}).get("rows", ()) if r["status"] != "done"]
+        every = source.document.rows if source.document else ()
+        undone = {(r.name, r.reason): r for r in every if r.status != "done"}
         rows += [
-            [f"{row['name']} ({source.path})", Verdict(row["status"]), row["reason"]]
-            for row in {(r["name"], r["reason"]): r for r in undone}.values()
+            [f"{row.name} ({source.path})", Verdict(row.status), row.reason]
+            for row in undone.values()
         ]
     if not rows:
         return Section("not-run", TITLE, [Text("Nothing was left out.")])

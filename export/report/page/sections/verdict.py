@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
-from export.report.document import WORDS as VERDICTS
 from export.report.page.blocks import (
     Block,
     Cell,
@@ -20,34 +17,23 @@ from export.report.page.blocks import (
     scientific,
 )
 from export.report.page.sources import Sources
+from export.report.report import VERDICTS, Artifact, Report
 
 INTENDED_USE = "Research only. Not a medical device; never use it for diagnosis."
 
 
-def name_of(artifact: Mapping[str, Any]) -> str:
-    """Such as ``onnx fp32``."""
-    return f"{artifact['format']} {artifact['precision']}"
-
-
-def reason_of(artifact: Mapping[str, Any]) -> str:
-    """Why it is not published, or was not run; empty if it passed."""
-    if artifact["verdict"] == "rejected":
-        return "; ".join((artifact["accuracy"] or {}).get("broken_limits", ()))
-    return str(artifact["parity"]["reason"])
-
-
-def counts(report: Mapping[str, Any]) -> dict[str, int]:
+def counts(report: Report) -> dict[str, int]:
     """Verdict -> artifacts."""
-    found = [artifact["verdict"] for artifact in report["artifacts"]]
+    found = [artifact.verdict for artifact in report.artifacts]
     return {verdict: found.count(verdict) for verdict in VERDICTS}
 
 
-def opening_sentence(report: Mapping[str, Any]) -> str:
+def opening_sentence(report: Report) -> str:
     """What it comes to, on which images, by which versions, and when, as far as it is known."""
-    tools = ", ".join(f"{tool} {version}" for tool, version in report.get("tools", {}).items())
-    when = report.get("finished")
+    tools = ", ".join(f"{tool} {version}" for tool, version in (report.tools or {}).items())
+    when = report.finished
     return (
-        f"{report['verdict']}: compared with PyTorch on {report['images']}, by "
+        f"{report.verdict}: compared with PyTorch on {report.images}, by "
         f"{tools or 'versions that the report does not tell'}; "
         + (f"finished {_moment(when)}." if when else "when, the report does not tell.")
     )
@@ -61,19 +47,20 @@ def _moment(text: str) -> str:
         return text
 
 
-def intended_use(report: Mapping[str, Any]) -> str:
+def intended_use(report: Report) -> str:
     """What the model is not for, which stands where people look first."""
-    return str(report.get("model", {}).get("intended_use", INTENDED_USE))
+    said = report.model.intended_use if report.model else None
+    return INTENDED_USE if said is None else said
 
 
 def verdict_section(sources: Sources) -> Section:
     """Whatever did not pass first, with its reason; then all artifacts in a table."""
     report = sources.report
     blocks: list[Block] = [
-        Notice(status, name_of(artifact), reason_of(artifact) or "no reason given")
+        Notice(status, artifact.name, artifact.reason or "no reason given")
         for status in ("fail", "rejected", "not_run")
-        for artifact in report["artifacts"]
-        if artifact["verdict"] == status
+        for artifact in report.artifacts
+        if artifact.verdict == status
     ]
     head = (
         "artifact",
@@ -88,7 +75,7 @@ def verdict_section(sources: Sources) -> Section:
         "ms (1 thread)",
         "published for",
     )
-    rows = [_row(artifact) for artifact in report["artifacts"]]
+    rows = [_row(artifact) for artifact in report.artifacts]
     blocks.append(Table("Verdict per artifact", head, rows))
     blocks.append(
         Text(
@@ -100,42 +87,36 @@ def verdict_section(sources: Sources) -> Section:
     return Section("verdict", "Verdict", blocks)
 
 
-def _row(artifact: Mapping[str, Any]) -> list[Cell]:
-    parity, accuracy = artifact["parity"], artifact["accuracy"] or {}
+def _row(artifact: Artifact) -> list[Cell]:
+    parity, accuracy = artifact.parity, artifact.accuracy
     return [
-        name_of(artifact),
-        Verdict(artifact["verdict"]),
-        scientific(parity["max_abs_diff"]),
-        scientific((parity["tolerance"] or {}).get("max_abs_diff")),
-        count(parity["label_flips"]),
-        count(parity["images"]),
-        count(accuracy.get("label_flips")),
+        artifact.name,
+        Verdict(artifact.verdict),
+        scientific(parity.max_abs_diff),
+        scientific(artifact.allowed),
+        count(parity.label_flips),
+        count(parity.images),
+        count(accuracy.label_flips if accuracy else None),
         number(auroc_of(artifact), ".4f"),
-        count(artifact["size_bytes"]),
+        count(artifact.size_bytes),
         number(latency_of(artifact), ".2f"),
-        artifact["place"] or "nowhere",
+        artifact.place or "nowhere",
     ]
 
 
-def auroc_of(artifact: Mapping[str, Any]) -> float | None:
+def auroc_of(artifact: Artifact) -> float | None:
     """Measured on this run's images; else what the promotion gate has on record."""
-    measured = artifact["classification"]
-    if measured is not None:
-        return _optional(measured["auroc"])
-    return _optional((artifact["accuracy"] or {}).get("auroc"))
+    known = artifact.classification or artifact.accuracy
+    return known.auroc if known else None
 
 
-def latency_of(artifact: Mapping[str, Any], threads: str = "1") -> float | None:
+def latency_of(artifact: Artifact, threads: str = "1") -> float | None:
     """Median in ms; None: not measured."""
-    found = ((artifact["latency_ms"] or {}).get("threads") or {}).get(threads) or {}
-    return _optional(found.get("median"))
+    found = artifact.latency_ms and artifact.latency_ms.threads.get(threads)
+    return found.median if found else None
 
 
-def _optional(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def worst_status(report: Mapping[str, Any]) -> str:
+def worst_status(report: Report) -> str:
     """The verdict that the whole page is headed by: a key of `blocks.WORDS`."""
     found = counts(report)
     for status in ("fail", "rejected"):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from export.report.page.blocks import (
     Block,
@@ -18,15 +17,16 @@ from export.report.page.blocks import (
     scientific,
 )
 from export.report.page.charts import agreement_chart
+from export.report.page.points import Box, Limit
 from export.report.page.sources import NOT_IN_REPORT, Sources
-from export.report.page.verdict_section import name_of
+from export.report.report import Artifact
 
 
 def parity_section(sources: Sources) -> Section:
     """Chart and tables of all artifacts that were run."""
-    artifacts = sources.report["artifacts"]
-    run = [a for a in artifacts if a["parity"]["max_abs_diff"] is not None]
-    told = [a for a in run if a["differences"] is not None]
+    artifacts = sources.report.artifacts
+    run = [a for a in artifacts if a.parity.max_abs_diff is not None]
+    told = [a for a in run if a.differences is not None]
     blocks: list[Block] = [
         Text(
             "Each file was read back from disk and answered the same images as PyTorch holding the "
@@ -45,28 +45,26 @@ def parity_section(sources: Sources) -> Section:
     return Section("parity", "Parity with PyTorch", blocks)
 
 
-def _chart(artifacts: Sequence[Mapping[str, Any]]) -> Chart:
+def _chart(artifacts: Sequence[Artifact]) -> Chart:
     histogram = [
-        {"artifact": name_of(a), **entry}
+        Box(a.name, found.low, found.high, found.images)
         for a in artifacts
-        for entry in a["differences"]["histogram"]
+        if a.differences
+        for found in a.differences.histogram
     ]
     limits = [
-        {
-            "artifact": name_of(a),
-            "largest": a["parity"]["max_abs_diff"],
-            "allowed": (a["parity"]["tolerance"] or {}).get("max_abs_diff"),
-        }
+        Limit(a.name, a.parity.max_abs_diff, a.allowed)
         for a in artifacts
+        if a.parity.max_abs_diff is not None
     ]
-    over = [row for row in limits if row["allowed"] and row["largest"] > row["allowed"]]
+    over = [limit.artifact for limit in limits if limit.broken]
     return Chart(
         "agreement",
         "How the differences are spread",
         "A row of boxes for each artifact: the more images a box holds, the stronger its colour. "
         "The dot is the largest difference, the thick tick what is allowed. "
         + (
-            f"Beyond what is allowed: {', '.join(row['artifact'] for row in over)}."
+            f"Beyond what is allowed: {', '.join(over)}."
             if over
             else "Every dot is left of its tick."
         ),
@@ -75,48 +73,51 @@ def _chart(artifacts: Sequence[Mapping[str, Any]]) -> Chart:
     )
 
 
-def _percentiles(artifacts: Sequence[Mapping[str, Any]]) -> Table:
+def _percentiles(artifacts: Sequence[Artifact]) -> Table:
     rows: list[list[Cell]] = [
         [
-            name_of(a),
-            *(scientific(a["differences"]["percentiles"][p]) for p in ("p50", "p90", "p99")),
-            scientific(a["parity"]["max_abs_diff"]),
-            scientific((a["parity"]["tolerance"] or {}).get("max_abs_diff")),
-            a["parity"]["worst_image"] or "",
+            a.name,
+            *map(scientific, (found.p50, found.p90, found.p99)),
+            scientific(a.parity.max_abs_diff),
+            scientific(a.allowed),
+            a.parity.worst_image or "",
         ]
         for a in artifacts
+        if a.differences
+        for found in [a.differences.percentiles]
     ]
     head = ("artifact", "median", "90 %", "99 %", "largest", "allowed", "worst image")
     return Table("|Δp| over the images", head, rows)
 
 
-def _histogram(artifacts: Sequence[Mapping[str, Any]]) -> Table:
+def _histogram(artifacts: Sequence[Artifact]) -> Table:
     """Images in each power of ten; a column per bin that any artifact fills."""
     found = [
-        {(b["low"], b["high"]): b["images"] for b in a["differences"]["histogram"]}
+        (a.name, a.differences, {(b.low, b.high): b.images for b in a.differences.histogram})
         for a in artifacts
+        if a.differences
     ]
-    bins = sorted({edges for bins in found for edges in bins})
+    bins = sorted({edges for *_, of_bins in found for edges in of_bins})
     head = ("artifact", *(f"{low:.0e} to {high:.0e}" for low, high in bins), "not finite")
     rows: list[list[Cell]] = [
         [
-            name_of(a),
+            name,
             *(count(of_bins.get(edges, 0)) for edges in bins),
-            count(a["differences"]["non_finite"]),
+            count(differences.non_finite),
         ]
-        for a, of_bins in zip(artifacts, found, strict=True)
+        for name, differences, of_bins in found
     ]
     return Table("Images by |Δp|", head, rows)
 
 
-def _checked(artifacts: Sequence[Mapping[str, Any]]) -> Table:
-    parts = list(dict.fromkeys(part for a in artifacts for part in a["parity"].get("parts", {})))
+def _checked(artifacts: Sequence[Artifact]) -> Table:
+    parts = list(dict.fromkeys(part for a in artifacts for part in a.parity.parts))
     rows: list[list[Cell]] = [
         [
-            name_of(a),
-            a["parity"].get("how") or f"not run: {a['parity']['reason']}",
-            *(a["parity"].get("parts", {}).get(part, "") for part in parts),
-            scientific((a["parity"].get("evidence") or {}).get("max_rel_diff")),
+            a.name,
+            a.parity.how or f"not run: {a.parity.reason}",
+            *(a.parity.parts.get(part, "") for part in parts),
+            scientific(a.parity.evidence.max_rel_diff if a.parity.evidence else None),
         ]
         for a in artifacts
     ]
@@ -124,29 +125,29 @@ def _checked(artifacts: Sequence[Mapping[str, Any]]) -> Table:
     return Table("How it was checked, part by part", head, rows)
 
 
-def _sets(artifacts: Sequence[Mapping[str, Any]]) -> Table:
+def _sets(artifacts: Sequence[Artifact]) -> Table:
     rows: list[list[Cell]] = [
         [
-            name_of(a),
+            a.name,
             name,
-            count(found["images"]),
-            scientific(found["max_abs_diff"]),
-            scientific(found["mean_abs_diff"]),
-            count(found["label_flips"]),
+            count(found.images),
+            scientific(found.max_abs_diff),
+            scientific(found.mean_abs_diff),
+            count(found.label_flips),
         ]
         for a in artifacts
-        for name, found in a["parity"].get("sets", {}).items()
+        for name, found in a.parity.sets.items()
     ]
     head = ("artifact", "set", "images", "max |Δp|", "mean |Δp|", "label flips")
     return Table("Agreement by set of images", head, rows)
 
 
-def _allowed(artifacts: Sequence[Mapping[str, Any]]) -> Table:
+def _allowed(artifacts: Sequence[Artifact]) -> Table:
     rows: list[list[Cell]] = []
     for artifact in artifacts:
-        allowed = artifact["parity"]["tolerance"]
+        allowed = artifact.parity.tolerance
         if allowed:
-            largest = scientific(allowed["max_abs_diff"])
-            flips = f"{allowed['max_flip_rate']:.0%} of images"
-            rows.append([name_of(artifact), largest, flips, allowed["reason"]])
+            largest = scientific(allowed.max_abs_diff)
+            flips = f"{allowed.max_flip_rate:.0%} of images"
+            rows.append([artifact.name, largest, flips, allowed.reason])
     return Table("Tolerances", ("artifact", "max |Δp|", "label flips", "why"), rows)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from export.parity.entries import IntervalEntry
+from export.report.figures import Epoch, Figures, History, Training
 from export.report.page.blocks import (
     Block,
     Cell,
@@ -17,9 +18,11 @@ from export.report.page.blocks import (
     number,
 )
 from export.report.page.charts import curves_chart, reliability_chart, roc_chart
+from export.report.page.points import EpochPoint, ReliabilityPoint, RocPoint
 from export.report.page.sources import NOT_IN_REPORT, Sources
-from export.report.page.verdict_section import name_of
+from export.report.report import ModelFacts, Report
 
+Series = tuple[str, str, Figures]  # whose answers, in which precision
 LOSSES = {"train_loss": "train", "valid_loss": "valid"}
 REFERENCE = "PyTorch fp32"
 # As `pipeline.training.learner` records them.
@@ -32,24 +35,24 @@ AT_MOST_PROBABLE = (
 def training_section(sources: Sources) -> Section:
     """What there is of it, in this order; the rest is listed as not run."""
     report = sources.report
-    training = report.get("training")
+    training = report.training
     blocks: list[Block] = []
     if training is None:
         blocks.append(Notice("not_here", "Training curves", NOT_IN_REPORT))
-    elif not training["history"]["rows"]:
-        blocks.append(Notice("not_run", "Training curves", training["history"]["reason"]))
+    elif not training.history.rows:
+        blocks.append(Notice("not_run", "Training curves", training.history.reason))
     else:
-        blocks += _curves(training["history"])
-    blocks += _metrics(report.get("model", {}))
+        blocks += _curves(training.history)
+    blocks += _metrics(report.model)
     blocks += _classification(report, training)
     return Section("training", "Training, ROC, reliability", blocks)
 
 
-def _curves(history: Mapping[str, Any]) -> list[Block]:
-    rows = history["rows"]
-    names = [name for name in rows[0] if name not in ("epoch", "stage")]
-    frozen = [row["epoch"] for row in rows if row["stage"] == "frozen"]
-    unfrozen = frozen[-1] + 0.5 if frozen and len(frozen) < len(rows) else None
+def _curves(history: History) -> list[Block]:
+    epochs = history.shown()
+    names = list(epochs[0].figures)
+    frozen = [epoch.number for epoch in epochs if epoch.stage == "frozen"]
+    unfrozen = frozen[-1] + 0.5 if frozen and len(frozen) < len(epochs) else None
     dashed = (
         "" if unfrozen is None else f" Dashed: epoch {frozen[-1]}, after which all layers learn."
     )
@@ -69,10 +72,10 @@ def _curves(history: Mapping[str, Any]) -> list[Block]:
         ),
     ):
         points = [
-            {"epoch": row["epoch"], "series": label, "value": row[key]}
+            EpochPoint(epoch.number, label, value)
             for key, label in wanted.items()
-            for row in rows
-            if row.get(key) is not None
+            for epoch in epochs
+            if (value := epoch.figures.get(key)) is not None
         ]
         said = AT_MOST_PROBABLE if "recall" in wanted else ""
         if points:
@@ -80,46 +83,53 @@ def _curves(history: Mapping[str, Any]) -> list[Block]:
                 Chart(
                     f"training-{name}",
                     title,
-                    f"{_ends(rows, wanted)}{dashed} Source: {history['source']} beside the "
+                    f"{_ends(epochs[-1], wanted)}{dashed} Source: {history.source} beside the "
                     "checkpoint"
                     + (
-                        f", {len(rows)} of {history['epochs']} epochs."
-                        if len(rows) < history["epochs"]
-                        else f", {history['epochs']} epochs."
+                        f", {len(epochs)} of {history.epochs} epochs."
+                        if len(epochs) < history.epochs
+                        else f", {history.epochs} epochs."
                     )
                     + said,
                     curves_chart(points, axis, unfrozen, zero=name == "losses"),
-                    [_epochs(rows, wanted, title)],
+                    [_epochs(epochs, wanted, title)],
                 )
             )
     return blocks
 
 
-def _ends(rows: Sequence[Mapping[str, Any]], wanted: Mapping[str, str]) -> str:
+def _ends(last: Epoch, wanted: Mapping[str, str]) -> str:
     """In words: where each line ends."""
-    last = rows[-1]
-    ends = [f"{said} {last[key]:.3f}" for key, said in wanted.items() if last.get(key) is not None]
-    return f"After epoch {last['epoch']}: {', '.join(ends)}." if ends else ""
+    ends = [
+        f"{said} {value:.3f}"
+        for key, said in wanted.items()
+        if (value := last.figures.get(key)) is not None
+    ]
+    return f"After epoch {last.number}: {', '.join(ends)}." if ends else ""
 
 
-def _epochs(rows: Sequence[Mapping[str, Any]], wanted: Mapping[str, str], title: str) -> Table:
+def _epochs(epochs: Sequence[Epoch], wanted: Mapping[str, str], title: str) -> Table:
     cells: list[list[Cell]] = [
-        [str(row["epoch"]), row["stage"], *(number(row.get(key), ".4f") for key in wanted)]
-        for row in rows
+        [
+            str(epoch.number),
+            epoch.stage,
+            *(number(epoch.figures.get(key), ".4f") for key in wanted),
+        ]
+        for epoch in epochs
     ]
     return Table(title, ("epoch", "stage", *wanted.values()), cells)
 
 
-def _metrics(model: Mapping[str, Any]) -> list[Block]:
+def _metrics(model: ModelFacts | None) -> list[Block]:
     rows: list[list[Cell]] = []
-    for name, found in model.get("metrics", {}).items():
-        figure = found if isinstance(found, Mapping) else {"value": found}
+    for name, found in (model.metrics if model else {}).items():
+        figure = found if isinstance(found, IntervalEntry) else IntervalEntry(found, None, None)
         rows.append(
             [
                 name.replace("_", " "),
-                number(figure.get("value"), ".4f"),
-                number(figure.get("low"), ".4f"),
-                number(figure.get("high"), ".4f"),
+                number(figure.value, ".4f"),
+                number(figure.low, ".4f"),
+                number(figure.high, ".4f"),
             ]
         )
     if not rows:
@@ -128,55 +138,48 @@ def _metrics(model: Mapping[str, Any]) -> list[Block]:
     return [Table("What the checkpoint says of itself, on its validation images", head, rows)]
 
 
-def _classification(report: Mapping[str, Any], training: Mapping[str, Any] | None) -> list[Block]:
+def _classification(report: Report, training: Training | None) -> list[Block]:
     """ROC and reliability of this run, else of the answers that training left behind."""
-    measured = report.get("classification")
+    measured = report.classification
     if measured is None:
         return [Notice("not_here", "ROC and reliability", NOT_IN_REPORT)]
     blocks: list[Block] = []
-    if measured["figures"] is not None:
-        series = [(REFERENCE, "fp32", measured["figures"])]
+    if measured.figures is not None:
+        series = [(REFERENCE, "fp32", measured.figures)]
         series += [
-            (name_of(a), a["precision"], a["classification"])
-            for a in report["artifacts"]
-            if a["classification"] is not None
+            (a.name, a.precision, a.classification)
+            for a in report.artifacts
+            if a.classification is not None
         ]
         source = "the labelled validation images of this run"
     else:
-        blocks.append(Notice("not_run", "ROC and reliability of the artifacts", measured["reason"]))
-        validation = (training or {}).get("validation") or {}
-        if not validation.get("figures"):
-            reason = validation.get("reason") or "the checkpoint has no validation answers"
+        blocks.append(Notice("not_run", "ROC and reliability of the artifacts", measured.reason))
+        validation = training.validation if training else None
+        if validation is None or validation.figures is None:
+            reason = validation.reason if validation else ""
+            reason = reason or "the checkpoint has no validation answers"
             return [*blocks, Notice("not_run", "ROC and reliability of the checkpoint", reason)]
-        series = [("checkpoint, when it was trained", "fp32", validation["figures"])]
-        source = f"{validation['source']} beside the checkpoint"
-    return [*blocks, *_curves_of(series, source, report.get("model", {}))]
+        series = [("checkpoint, when it was trained", "fp32", validation.figures)]
+        source = f"{validation.source} beside the checkpoint"
+    return [*blocks, *_curves_of(series, source, report.model)]
 
 
-def _curves_of(
-    series: Sequence[tuple[str, str, Mapping[str, Any]]], source: str, model: Mapping[str, Any]
-) -> list[Block]:
-    positive = model.get("positive")
+def _curves_of(series: Sequence[Series], source: str, model: ModelFacts | None) -> list[Block]:
+    positive = model and model.positive
     of = f"of {positive}" if positive else "mean of each label against the rest"
     first, _, figures = series[0]
     blocks: list[Block] = []
     points = [
-        {
-            "series": name,
-            "precision": precision,
-            "false_positive_rate": x,
-            "true_positive_rate": y,
-            "order": i,
-        }
+        RocPoint(name, precision, x, y, i)
         for name, precision, found in series
-        for i, (x, y) in enumerate(found["roc"])
+        for i, (x, y) in enumerate(found.roc)
     ]
     if points:
         blocks.append(
             Chart(
                 "roc",
                 f"ROC, {of}",
-                f"{first}: AUROC {_said(figures['auroc'])} on {figures['images']} images. The "
+                f"{first}: AUROC {_said(figures.auroc)} on {figures.images} images. The "
                 f"dashed line is guessing. Source: {source}.",
                 roc_chart(points),
                 [_figures(series), _roc_points(series[0])],
@@ -185,17 +188,17 @@ def _curves_of(
     else:
         blocks.append(Notice("not_run", "ROC", "the images are all of one label"))
     bins = [
-        {"series": name, "precision": precision, **found_bin}
+        ReliabilityPoint(name, precision, **vars(found_bin))
         for name, precision, found in series
-        for found_bin in found["reliability"]
+        for found_bin in found.reliability
     ]
     if bins:
         blocks.append(
             Chart(
                 "reliability",
                 "Reliability of the most probable label",
-                f"{first}: expected calibration error {_said(figures['calibration_error'])} on "
-                f"{figures['images']} images. On the dashed line, what is stated is what happens. "
+                f"{first}: expected calibration error {_said(figures.calibration_error)} on "
+                f"{figures.images} images. On the dashed line, what is stated is what happens. "
                 f"Source: {source}.",
                 reliability_chart(bins),
                 [_bins(series)],
@@ -214,36 +217,51 @@ def _said(value: float | None) -> str:
     return "not known" if value is None else f"{value:.4f}"
 
 
-def _figures(series: Sequence[tuple[str, str, Mapping[str, Any]]]) -> Table:
-    names = ("auroc", "accuracy", "recall", "specificity", "calibration_error")
+def _figures(series: Sequence[Series]) -> Table:
     rows: list[list[Cell]] = [
-        [name, count(found["images"]), *(number(found[n], ".4f") for n in names)]
+        [
+            name,
+            count(found.images),
+            number(found.auroc, ".4f"),
+            number(found.accuracy, ".4f"),
+            number(found.recall, ".4f"),
+            number(found.specificity, ".4f"),
+            number(found.calibration_error, ".4f"),
+        ]
         for name, _, found in series
     ]
-    head = ("answers of", "images", *(n.replace("_", " ").replace("auroc", "AUROC") for n in names))
+    head = (
+        "answers of",
+        "images",
+        "AUROC",
+        "accuracy",
+        "recall",
+        "specificity",
+        "calibration error",
+    )
     return Table("Figures on the labelled images", head, rows)
 
 
-def _roc_points(first: tuple[str, str, Mapping[str, Any]]) -> Table:
+def _roc_points(first: Series) -> Table:
     name, _, found = first
     rows: list[list[Cell]] = [
-        [str(i), number(x, ".4f"), number(y, ".4f")] for i, (x, y) in enumerate(found["roc"], 1)
+        [str(i), number(x, ".4f"), number(y, ".4f")] for i, (x, y) in enumerate(found.roc, 1)
     ]
     head = ("point", "false positive rate", "true positive rate")
     return Table(f"ROC of {name}", head, rows)
 
 
-def _bins(series: Sequence[tuple[str, str, Mapping[str, Any]]]) -> Table:
+def _bins(series: Sequence[Series]) -> Table:
     rows: list[list[Cell]] = [
         [
             name,
-            f"{b['low']:.1f} to {b['high']:.1f}",
-            count(b["images"]),
-            number(b["mean_prob"], ".4f"),
-            number(b["share"], ".4f"),
+            f"{b.low:.1f} to {b.high:.1f}",
+            count(b.images),
+            number(b.mean_prob, ".4f"),
+            number(b.share, ".4f"),
         ]
         for name, _, found in series
-        for b in found["reliability"]
+        for b in found.reliability
     ]
     head = ("answers of", "probability", "images", "mean probability", "share that is right")
     return Table("Reliability, bin by bin", head, rows)

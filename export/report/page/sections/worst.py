@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Final
 
+from export.report.disagreement import WorstImage
 from export.report.page.blocks import (
     Block,
     Cell,
@@ -19,6 +19,7 @@ from export.report.page.blocks import (
     scientific,
 )
 from export.report.page.charts import worst_chart
+from export.report.page.points import ImagePoint
 from export.report.page.sources import NOT_IN_REPORT, Sources
 
 SHORT: Final = 20  # characters
@@ -26,7 +27,7 @@ SHORT: Final = 20  # characters
 
 def worst_section(sources: Sources) -> Section:
     """A chart of all of them, and a table of each: names and probabilities, never pixels."""
-    images = sources.report.get("worst_images")
+    images = sources.report.worst_images
     title = "Worst-agreeing images"
     if not images:
         notice = (
@@ -36,16 +37,16 @@ def worst_section(sources: Sources) -> Section:
         )
         return Section("worst", title, [notice])
     points = [
-        {
-            "image": f"{place}. {_short(image['image'])}",
-            "artifact": answer["artifact"],
-            "format": answer["artifact"].split(" ")[0],
-            "precision": answer["artifact"].split(" ")[-1],
-            "diff": answer["max_abs_diff"],
-        }
+        ImagePoint(
+            image=f"{place}. {_short(image.image)}",
+            artifact=answer.artifact,
+            format=answer.artifact.split(" ")[0],
+            precision=answer.artifact.split(" ")[-1],
+            diff=answer.max_abs_diff,
+        )
         for place, image in enumerate(images, 1)
-        for answer in image["answers"]
-        if answer["max_abs_diff"] is not None
+        for answer in image.answers
+        if answer.max_abs_diff is not None
     ]
     blocks: list[Block] = [
         Text(
@@ -65,7 +66,7 @@ def worst_section(sources: Sources) -> Section:
             )
         )
     blocks += [
-        Fold(f"{place}. {image['image']}: {_worst(image)}", [_table(image)])
+        Fold(f"{place}. {image.image}: {_worst(image)}", [_table(image)])
         for place, image in enumerate(images, 1)
     ]
     return Section("worst", title, blocks)
@@ -76,15 +77,15 @@ def _short(name: str) -> str:
     return name if len(name) <= SHORT else PurePosixPath(name).name
 
 
-def _worst(image: Mapping[str, Any]) -> str:
-    share = image["share_of_allowed"]
+def _worst(image: WorstImage) -> str:
+    share = image.share_of_allowed
     if share is None:
-        return f"{image['artifact']} gives an answer that is not finite"
-    return f"{image['artifact']} uses {share:.0%} of what is allowed"
+        return f"{image.artifact} gives an answer that is not finite"
+    return f"{image.artifact} uses {share:.0%} of what is allowed"
 
 
-def _table(image: Mapping[str, Any]) -> Table:
-    labels = image["labels"]
+def _table(image: WorstImage) -> Table:
+    labels = image.labels
     head = (
         "artifact",
         "held against",
@@ -94,13 +95,13 @@ def _table(image: Mapping[str, Any]) -> Table:
     )
     rows: list[list[Cell]] = [
         [
-            answer["artifact"],
-            f"PyTorch {answer['twin']}",
-            scientific(answer["max_abs_diff"]),
-            *(number(p, ".6f") if p is not None else "not finite" for p in answer["probs"]),
-            *(number(p, ".6f") for p in image["reference"][answer["twin"]]),
+            answer.artifact,
+            f"PyTorch {answer.twin}",
+            scientific(answer.max_abs_diff),
+            *(number(p, ".6f") if p is not None else "not finite" for p in answer.probs),
+            *(number(p, ".6f") for p in image.reference[answer.twin]),
         ]
-        for answer in image["answers"]
+        for answer in image.answers
     ]
-    own = f"; its label is {image['label']}" if image["label"] is not None else ""
-    return Table(f"{image['image']} ({image['set']}){own}", head, rows)
+    own = f"; its label is {image.label}" if image.label is not None else ""
+    return Table(f"{image.image} ({image.set}){own}", head, rows)

@@ -1,0 +1,58 @@
+"""Results of one artifact: how its conversion went, its parity, and what the quality gate says.
+
+The process that converts makes a `Conversion`; an export makes an `Outcome` of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from export.formats.base import Description
+    from export.parity.check import ParityResult
+    from export.parity.quality_gate import Promotion
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How the conversion of one artifact went.
+
+    Attributes:
+        format, precision, path: of the artifact.
+        seconds: time to convert and read back.
+        description: read back from the file; None if that failed.
+        error: None when it was written and read back.
+        parity: its check; None if there was none.
+    """
+
+    format: str
+    precision: str
+    path: Path
+    seconds: float
+    description: Description | None = None
+    error: str | None = None
+    parity: ParityResult | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One artifact, converted, checked, and let through the gate or not."""
+
+    conversion: Conversion
+    parity: ParityResult
+    promotion: Promotion | None
+    checkpoint_sha256: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Format and precision."""
+        return self.conversion.format, self.conversion.precision
+
+    @property
+    def fit(self) -> bool:
+        """Whether it may be published."""
+        rejected = self.promotion is not None and self.promotion.broken
+        return self.parity.status != "fail" and not rejected

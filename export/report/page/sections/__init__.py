@@ -1,0 +1,1 @@
+"""The sections of the page: sources in, blocks out, a file for each."""

@@ -1,0 +1,187 @@
+"""The report of an export or a check as an object, and report.json, read and written by one
+function each.
+
+report.schema.json describes the fields. What an earlier release's report does not have is None.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+from export.formats.base import Port
+from export.latency.entry import LatencyEntry
+from export.manifest.manifest import FileEntry
+from export.parity.entries import AccuracyEntry, IntervalEntry, ParityEntry, accuracy_json
+from export.report.disagreement import Differences, WorstImage
+from export.report.figures import Classification, Figures, Training
+from export.report.robustness import RobustnessEntry, robustness_json
+from pipeline.json_files import JsonObject, plain, read_json, structure, validate, write_json
+
+SCHEMA: Final = 2
+READABLE: Final = (1, SCHEMA)
+SCHEMA_FILE: Final = Path(__file__).parent / "report.schema.json"
+MAKE_ONE: Final = "make one: `python -m export all` writes build/export/report.json"
+ADDED: Final = ("file", "differences", "classification")  # to each artifact, by schema 2
+
+
+Verdict = Literal["pass", "fail", "rejected", "not_run"]
+VERDICTS: Final[tuple[Verdict, ...]] = ("pass", "fail", "rejected", "not_run")
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """The model that all artifacts are made from; `data` says what it was trained on."""
+
+    name: str
+    version: str
+    checkpoint_sha256: str
+    architecture: str = ""
+    labels: tuple[str, ...] = ()
+    positive: str | None = None
+    threshold: float | None = None
+    side: int | None = None
+    metrics: Mapping[str, float | IntervalEntry | None] = field(default_factory=dict)
+    data: Mapping[str, object] = field(default_factory=dict)
+    intended_use: str | None = None
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """What an app must know of a published file, as in the manifest."""
+
+    path: str
+    zipped_bytes: int | None
+    files: tuple[FileEntry, ...]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    requires: Mapping[str, str | int]
+    session: Mapping[str, str | int]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One artifact in the report.
+
+    Attributes:
+        place: the platforms whose asset folder it is in; empty if in none.
+        verdict: parity's, or ``rejected`` where the quality gate kept it back.
+        accuracy: None for fp32, or not checked.
+        file: None: not published, or not known.
+        differences, classification: None: not run, or not known.
+    """
+
+    format: str
+    precision: str
+    place: str
+    size_bytes: int | None
+    verdict: Verdict
+    parity: ParityEntry
+    accuracy: AccuracyEntry | None
+    latency_ms: LatencyEntry | None
+    file: PublishedFile | None
+    differences: Differences | None
+    classification: Figures | None
+
+    @property
+    def name(self) -> str:
+        """Such as ``onnx fp32``."""
+        return f"{self.format} {self.precision}"
+
+    @property
+    def allowed(self) -> float | None:
+        """The largest |Δp| that its tolerance allows; None: it has none."""
+        return self.parity.tolerance.max_abs_diff if self.parity.tolerance else None
+
+    @property
+    def reason(self) -> str:
+        """Why it is not published, or was not run; empty if it passed."""
+        if self.verdict == "rejected":
+            return "; ".join(self.accuracy.broken_limits) if self.accuracy else ""
+        return self.parity.reason
+
+
+@dataclass(frozen=True)
+class Report:
+    """All of a report; what only an export writes is None in that of a check.
+
+    Attributes:
+        failed: whether any artifact failed.
+        images: what was compared on.
+        finished: time in UTC, ISO 8601.
+        seconds: the whole run took.
+        classification: of PyTorch.
+        published: folders written.
+        refused: format -> precision that it cannot take -> why.
+        tools: versions.
+        schema: of the file that it was read from.
+    """
+
+    command: str
+    verdict: str
+    failed: bool
+    images: str
+    artifacts: tuple[Artifact, ...]
+    finished: str | None = None
+    seconds: float | None = None
+    model: ModelFacts | None = None
+    classification: Classification | None = None
+    worst_images: tuple[WorstImage, ...] | None = None
+    training: Training | None = None
+    published: tuple[str, ...] | None = None
+    refused: Mapping[str, Mapping[str, str]] | None = None
+    robustness: RobustnessEntry | None = None
+    tools: Mapping[str, str] | None = None
+    schema: int = SCHEMA
+
+
+def read_report(path: Path) -> Report:
+    """Read a report, of this release or of an earlier one.
+
+    Raises:
+        BadInput: no such file, not JSON, of another schema, or damaged.
+    """
+    document = read_json(path, what="report", way_out=MAKE_ONE, versions=READABLE)
+    found = document["schema"]
+    current = document if found == SCHEMA else _as_current(document)
+    validate(current, SCHEMA_FILE, str(path), MAKE_ONE)
+    return structure({**current, "schema": found}, Report, str(path), MAKE_ONE)
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write report.json. Raises BadInput if the place cannot be written."""
+    write_json(path, report_json(report))
+
+
+def report_json(report: Report) -> JsonObject:
+    """As JSON holds it: what is not known is left out, figures that are not finite are null."""
+    document = {key: value for key, value in plain(report).items() if value is not None}
+    document["artifacts"] = [
+        {**plain(a), "accuracy": None if a.accuracy is None else accuracy_json(a.accuracy)}
+        for a in report.artifacts
+    ]
+    if report.robustness is not None:
+        document["robustness"] = robustness_json(report.robustness)
+    return {key: _finite(value) for key, value in document.items()}
+
+
+def _as_current(document: JsonObject) -> JsonObject:
+    """A document of schema 1 with null for what schema 2 adds to each artifact."""
+    artifacts = document.get("artifacts")
+    if isinstance(artifacts, list):
+        empty = dict.fromkeys(ADDED)
+        artifacts = [{**empty, **a} if isinstance(a, dict) else a for a in artifacts]
+    added = {} if "artifacts" not in document else {"artifacts": artifacts}
+    return {**document, **added, "schema": SCHEMA}
+
+
+def _finite(value: object) -> object:
+    """JSON has no NaN and no infinity: null stands for them."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
