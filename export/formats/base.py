@@ -6,9 +6,12 @@ All of a format's decisions (precisions, opset, target OS, tolerances) live in i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from export.formats.description import Description as Description
+from export.formats.description import Port as Port
+from export.formats.description import Tolerance as Tolerance
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,52 +26,6 @@ if TYPE_CHECKING:
 # Classes or places taken for each other are 1 and more.
 HALF_EVIDENCE: Final = 3e-2  # weights or arithmetic in fp16
 INTEGER_EVIDENCE: Final = 0.25  # one code of a late layer, rounded the other way, moves one place
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """How far an artifact may be from PyTorch.
-
-    Attributes:
-        max_abs_diff: largest allowed difference of any probability on any image.
-        max_flip_rate: largest allowed share of images whose decided label differs.
-        reason: why these numbers.
-        max_evidence_diff: largest allowed difference of evidence at any place, as a share of the
-            largest evidence of the image (`export.deploy.outputs.evidence_diff`). A place has no
-            others to average with: rounding does many times more there than to probabilities.
-    """
-
-    max_abs_diff: float
-    max_flip_rate: float
-    reason: str
-    max_evidence_diff: float = 1e-4
-
-
-@dataclass(frozen=True)
-class Port:
-    """One input or output as the file declares it; `shape` is () where the format hides it."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Description:
-    """What a file says of itself, read back from the file and not from what was asked for.
-
-    Attributes:
-        inputs, outputs: in file order.
-        metadata: the key-value pairs of `model_metadata`, as found in the file.
-        labels: class names where the format has a place of its own for them, else from metadata.
-        requires: the least runtime or OS that loads it, and the versions it is written in.
-    """
-
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
-    metadata: Mapping[str, str]
-    labels: tuple[str, ...]
-    requires: Mapping[str, str | int]
 
 
 class Runner(Protocol):

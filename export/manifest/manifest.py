@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from export.formats.base import Port
+from export.formats.description import Port
 from export.latency.entry import LatencyEntry
 from export.parity.entries import AccuracyEntry, ParityEntry
 from pipeline.atomic_files import write_text

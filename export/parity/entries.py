@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from export.formats.base import Tolerance
+from export.formats.description import Tolerance
 from pipeline.json_files import JsonObject, plain
 
 

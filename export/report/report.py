@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from export.formats.base import Port
+from export.formats.description import Port
 from export.latency.entry import LatencyEntry
 from export.manifest.manifest import FileEntry
 from export.parity.entries import AccuracyEntry, IntervalEntry, ParityEntry, accuracy_json
