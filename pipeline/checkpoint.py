@@ -46,7 +46,7 @@ RELEASED: Final = Path(__file__).parent / "released" / "squeezenet_cxr"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint folder whose JSON was read and checked. Equal to another by its identity.
+    """A checkpoint folder whose JSON was read and checked; equal by folder and identity.
 
     Attributes:
         folder: where it lies.

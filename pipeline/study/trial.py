@@ -16,7 +16,7 @@ import csv
 import io
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic, perf_counter
@@ -121,7 +121,7 @@ def run_trial(trial: Trial) -> Failure | None:
 def request_of(trial: Trial) -> JsonObject:
     """All that decides the trial's weights, as JSON; equal requests are the same trial."""
     return {
-        "config": _listed(asdict(trial.config)),
+        "config": plain(trial.config),
         "protocol": trial.protocol,
         "data": trial.fingerprint,
         "labels": list(trial.dataset.labels),
@@ -131,11 +131,6 @@ def request_of(trial: Trial) -> JsonObject:
         "tools": {tool: version(tool) for tool in DECIDING_TOOLS},
         "recipe_version": RECIPE_VERSION,
     }
-
-
-def _listed(config: Mapping[str, object]) -> dict[str, object]:
-    """As JSON has it, which knows no tuples."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in config.items()}
 
 
 def why_again(trial: Trial) -> str:
