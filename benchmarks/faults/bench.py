@@ -22,11 +22,13 @@ from export.images.parity_images import ParityImages
 from export.images.stress_images import hard_images
 from export.parity.reading import Reading
 from export.parity.reference import Reference, References
-from pipeline.checkpoint import ModelSpec, read_spec
+from pipeline.checkpoint import open_checkpoint
 from pipeline.errors import install_command, missing_modules
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pipeline.model_spec import ModelSpec
 
 Artifact = tuple[str, str]  # format, precision
 Edit = Callable[[Reference], Reference]
@@ -124,8 +126,8 @@ def open_bench(
     checkpoint: Path, folder: Path, made: Mapping[Artifact, Path] | None = None
 ) -> Bench:
     """The bench of a checkpoint folder. Raises BadInput for one that is not whole."""
-    references = References(checkpoint, few_images(read_spec(checkpoint).side))
-    return Bench(references, folder, made)
+    opened = open_checkpoint(checkpoint)
+    return Bench(References(opened, few_images(opened.spec.side)), folder, made)
 
 
 def few_images(side: int) -> ParityImages:

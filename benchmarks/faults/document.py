@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from benchmarks.faults.fault import Fault
     from benchmarks.faults.planted.folders import FolderFault
-    from pipeline.checkpoint import ModelSpec
+    from pipeline.model_spec import ModelSpec
 
 
 @dataclass(frozen=True)

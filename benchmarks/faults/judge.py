@@ -18,9 +18,9 @@ from benchmarks.faults.planted.folders import (
     plant_in,
     write_another_checkpoint,
 )
+from export.manifest.manifest import read_manifest
 from export.parity.check import ParityResult, check_artifact
 from export.publish.assets import FOLDERS
-from export.publish.manifest import read_manifest
 from export.run.check_published import check_published, damaged_files
 
 
@@ -86,7 +86,7 @@ def _in_folders(
 ) -> Iterator[Cell]:
     root = folder / "assets"
     excused = plant_in(fault, bench, root, artifacts, folder / "spare")
-    checkpoint = bench.references.checkpoint
+    checkpoint = bench.references.checkpoint.folder
     if fault.older:
         checkpoint = write_another_checkpoint(bench, folder / "checkpoint")
     rows, _ = check_published(root, checkpoint, _labelled_images(bench, folder / "data"), 0)
@@ -113,8 +113,8 @@ def _caught_in_folder(result: ParityResult, folder: Path, artifact: Artifact) ->
     parts = caught_by(result)
     if parts != ("reading",) or result.parts:
         return parts
-    entries = read_manifest(folder)["artifacts"]
-    (entry,) = [e for e in entries if (e["format"], e["precision"]) == artifact]
+    entries = read_manifest(folder).artifacts
+    (entry,) = [entry for entry in entries if (entry.format, entry.precision) == artifact]
     if damaged_files(folder, entry):
         return ("files",)
     return ("manifest",) if result.reason.startswith("made from another checkpoint") else parts

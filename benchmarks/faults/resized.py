@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from export.deploy.variants import TWINS
-from pipeline.checkpoint import SPEC_FILE, checkpoint_sha256, read_spec
+from pipeline.checkpoint import SPEC_FILE, open_checkpoint
 from pipeline.json_files import to_json
 
 
@@ -17,10 +17,10 @@ def resized(checkpoint: Path, side: int, folder: Path) -> Path:
     Raises:
         BadInput: no checkpoint there, or a damaged one.
     """
-    read_spec(checkpoint)
+    open_checkpoint(checkpoint)
     shutil.copytree(checkpoint, folder)
     _rewrite(folder, side)
-    identity = checkpoint_sha256(folder)
+    identity = open_checkpoint(folder).sha256
     for name in sorted({twin.folder for twin in TWINS.values()} - {""}):
         if (folder / name / SPEC_FILE).is_file():
             _rewrite(folder / name, side, identity)

@@ -11,7 +11,7 @@ from benchmarks.faults.fault import DoesNotApply, Fault
 from benchmarks.faults.planted.weights import ANOTHER, mismatched
 from export.deploy.graph import DeployGraph
 from export.parity.reference import Reference
-from pipeline.checkpoint import ModelSpec
+from pipeline.model_spec import ModelSpec
 
 LARGER_BY: Final = 32  # pixels
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,10 +17,11 @@ from benchmarks.faults.fault import FULL, DoesNotApply, Pair, Plant, Where, anyw
 from benchmarks.faults.planted import files
 from benchmarks.faults.planted.weights import another_checkpoint
 from export.formats import FORMATS
+from export.manifest.manifest import MANIFEST_FILE, read_manifest, write_manifest
 from export.parity.check import ParityResult
 from export.parity.quality_gate import Promotion
 from export.publish.assets import FOLDERS, publish
-from export.publish.manifest import MANIFEST_FILE, Published, file_entries, read_manifest
+from export.publish.build_manifest import Published, file_entries
 from pipeline.checkpoint import write_checkpoint
 
 PASSED: Final = ParityResult("pass", "", 13, 0.0, 0.0, 0, 0, "hard/red")
@@ -111,18 +112,20 @@ def _empty(spare: Path, artifact: Artifact) -> Path:
 def rehash(folder: Path, name: str) -> None:
     """Make the manifest say what lies there now."""
     manifest = read_manifest(folder)
-    (entry,) = [a for a in manifest["artifacts"] if a["path"] == name]
-    found = [vars(file) for file in file_entries(folder, name)]
-    entry.update(files=found, size_bytes=sum(file["size_bytes"] for file in found))
-    _write(folder, manifest)
+    files = tuple(file_entries(folder, name))
+    size = sum(file.size_bytes for file in files)
+    artifacts = tuple(
+        replace(entry, files=files, size_bytes=size) if entry.path == name else entry
+        for entry in manifest.artifacts
+    )
+    write_manifest(folder, replace(manifest, artifacts=artifacts))
 
 
 def reorder(folder: Path) -> None:
-    _write(folder, dict(reversed(read_manifest(folder).items())))
-
-
-def _write(folder: Path, manifest: Mapping[str, object]) -> None:
-    (folder / MANIFEST_FILE).write_text(json.dumps(manifest), encoding="utf-8")
+    """Put the manifest's fields in another order than we write."""
+    path = folder / MANIFEST_FILE
+    document = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(dict(reversed(document.items()))), encoding="utf-8")
 
 
 def write_another_checkpoint(bench: Bench, folder: Path) -> Path:

@@ -21,7 +21,7 @@ from export.deploy.graph import Outputs, PixelGraph, to_outputs
 from export.formats import FORMATS
 from export.formats.coreml import format as coreml_format
 from export.parity.reference import Reference
-from pipeline.checkpoint import ModelSpec
+from pipeline.model_spec import ModelSpec
 
 Compute = Callable[[PixelGraph, Tensor], Outputs]
 

@@ -14,7 +14,8 @@ from benchmarks.drawn_network import calibrate
 from benchmarks.faults.bench import Bench, few_images, open_bench
 from export.deploy.graph import DeployGraph, reference_answers
 from export.parity.reference import Reference, References
-from pipeline.checkpoint import Head, write_checkpoint
+from pipeline.checkpoint import open_checkpoint, write_checkpoint
+from pipeline.model_spec import Head
 from pipeline.models.networks import PooledNetwork, build_network
 from tests.conftest import make_spec, write_network
 from tests.export.conftest import (  # fixtures
@@ -54,7 +55,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     # Of no architecture that a checkpoint can name: the folder holds another, and is not read.
     torch.manual_seed(0)
     write_network(folder / "checkpoint", make_spec())
-    references = References(folder / "checkpoint", few_images(spec.side))
+    references = References(open_checkpoint(folder / "checkpoint"), few_images(spec.side))
     graph = DeployGraph(network, spec).eval()
     answers = reference_answers(graph, references.images.pixels)
     references.made["fp32"] = Reference(spec, "ab" * 32, graph, references.images, answers)
