@@ -37,6 +37,11 @@ Export every topology whole, one after the other, with drawn weights or with tho
 wall time, peak memory of all processes, verdict and size of every artifact. Linux only, where the
 memory can be read.
 """
+FAULTS_DESCRIPTION = """\
+Plant every known fault in real artifacts of a checkpoint, one at a time, and check each as a
+release is checked: prints what caught what. Controls change bytes and nothing else, and must pass.
+0: every fault caught, no control flagged.
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -151,6 +156,28 @@ def make_parser() -> argparse.ArgumentParser:
         help="for topologies.json and what was converted (default: build/benchmarks)",
     )
     topologies.set_defaults(command=_run_topologies)
+    faults = commands.add_parser(
+        "faults",
+        help="plant every known fault in real artifacts: what catches what",
+        description=FAULTS_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    faults.add_argument(
+        "--checkpoint",
+        type=Path,
+        default=argparse.SUPPRESS,
+        metavar="DIR",
+        help="to plant them in, compressed or not (default: the released one)",
+    )
+    faults.add_argument(
+        "--side",
+        type=int,
+        default=96,
+        metavar="N",
+        help="of the images; weights and operations stay (default: 96 px)",
+    )
+    faults.add_argument("--json", type=Path, metavar="FILE", help="write the verdicts there")
+    faults.set_defaults(command=_run_faults)
     return parser
 
 
@@ -316,3 +343,30 @@ def _run_topologies(options: argparse.Namespace) -> int:
             console.print(summary(row), markup=False, soft_wrap=True)
     console.print(options.out / "topologies.json")
     return int(failed)
+
+
+def _run_faults(options: argparse.Namespace) -> int:
+    from tempfile import TemporaryDirectory
+
+    import torch
+
+    from benchmarks.faults.bench import open_bench
+    from benchmarks.faults.document import print_verdicts, run_table
+    from benchmarks.faults.resized import resized
+    from pipeline.checkpoint import RELEASED
+    from pipeline.json_files import write_json
+    from pipeline.terminal import open_console
+
+    if options.side < 32:
+        raise BadInput("--side needs at least 32")
+    torch.set_num_threads(1)
+    console = open_console()
+    with TemporaryDirectory() as folder, console.status("starting") as status:
+        source = options.checkpoint or RELEASED
+        checkpoint = resized(source, options.side, Path(folder) / "checkpoint")
+        bench = open_bench(checkpoint, Path(folder) / "bench")
+        verdicts = run_table(bench, status.update)
+    if options.json:
+        write_json(options.json, verdicts.document(bench.spec))
+    print_verdicts(console, verdicts)
+    return int(bool(verdicts.missed or verdicts.alarms))

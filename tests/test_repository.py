@@ -91,3 +91,12 @@ def test_the_research_only_notice_stands_where_people_look() -> None:
         assert "diagnosis" in (ROOT / place).read_text().lower()
     for place in ("android_assets", "ios_assets", "web_assets"):
         assert "never use it for diagnosis" in (ROOT / place / "README.md").read_text()
+
+
+def test_no_test_module_imports_another() -> None:
+    """What two of them need is in a module that is none, or a fixture."""
+    imported = re.compile(r"^\s*(from|import) tests\.(\S+\.)?test_", re.MULTILINE)
+    for path in tracked():
+        if path.is_relative_to(ROOT / "tests") and path.suffix == ".py":
+            found = imported.search(path.read_text(encoding="utf-8"))
+            assert found is None, f"{path}: {found and found[0].strip()}..."

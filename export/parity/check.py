@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from export.formats import FORMATS
 from export.parity.declared_interface import contract_violations
 from export.parity.entries import ParityEntry, SetEntry
 from export.parity.evidence import EvidenceAgreement, compare_evidence
+from export.parity.reading import Reading
 from export.parity.rounding_amplification import own_difference
 from export.parity.weights import weight_violations
 from pipeline.errors import install_command, missing_modules
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from export.deploy.graph import DeployGraph
     from export.deploy.outputs import Answers
-    from export.formats.base import Format, Runner, Tolerance
+    from export.formats.base import Runner, Tolerance
     from export.parity.reference import Reference
     from pipeline.model_spec import ModelSpec
 
@@ -119,7 +120,7 @@ class StructureRunner(Protocol):
     """A runner that can also compare a file with PyTorch holding the file's own weights."""
 
     def structure_diff(
-        self, path: Path, graph: DeployGraph, images: NDArray[np.uint8]
+        self, session: Any, graph: DeployGraph, images: NDArray[np.uint8]
     ) -> tuple[float, float]:
         """Largest |Δp|, and largest difference of evidence as a share of it."""
 
@@ -130,6 +131,7 @@ def check_artifact(
     path: Path,
     reference: Reference,
     needs_evidence: bool = True,
+    reading: Reading | None = None,
 ) -> ParityResult:
     """Read an artifact back and compare it with the checkpoint, part by part.
 
@@ -145,6 +147,7 @@ def check_artifact(
         path: the artifact on disk.
         reference: the checkpoint, run.
         needs_evidence: whether a file without evidence fails where the network has it.
+        reading: of the same file, if it was compared before and is unchanged.
     """
     module = FORMATS[format_name]
     tolerance = module.TOLERANCES[precision]
@@ -152,8 +155,9 @@ def check_artifact(
     if missing:
         reason = f"{', '.join(missing)} is not installed; {install_command(missing)}"
         return ParityResult("not_run", reason, tolerance=tolerance)
+    reading = reading or Reading(module, path)
     try:
-        description = module.describe(path)
+        description = reading.description
     except CannotRunHere as error:
         return ParityResult("not_run", str(error), tolerance=tolerance)
     except Exception as error:  # a reader of a damaged file may raise anything
@@ -168,15 +172,15 @@ def check_artifact(
                 needs_evidence,
             )
         ),
-        "weights": _weights(module, path, reference),
-        **_structure(module, path, reference),
+        "weights": _weights(reading, reference),
+        **_structure(reading, reference),
     }
     runners = (module, *module.ALSO)
-    outputs = check_outputs(runners, path, reference, tolerance, needs_evidence)
+    outputs = check_outputs(runners, reading, reference, tolerance, needs_evidence)
     all_parts = {**parts, **outputs.parts}
     faults = [f"{part}: {verdict}" for part, verdict in parts.items() if verdict != "pass"]
     if not faults:
-        reason = outputs.reason + _if_the_network_itself(outputs, module, path, reference)
+        reason = outputs.reason + _if_the_network_itself(outputs, reading, reference)
         return replace(outputs, reason=reason, parts=all_parts)
     if outputs.status == "fail":
         faults.append(outputs.reason)
@@ -195,22 +199,22 @@ def _part(violations: Sequence[str]) -> str:
     return "; ".join(violations[:3]) + more if violations else "pass"
 
 
-def _weights(module: Format, path: Path, reference: Reference) -> str:
+def _weights(reading: Reading, reference: Reference) -> str:
     try:
-        layers = module.stored_layers(path)
+        layers = reading.layers
     except Exception as error:  # a reader of a damaged file may raise anything
         return _told(error, "reading weights")
     return _part(weight_violations(layers, reference.layers))
 
 
-def _structure(module: Format, path: Path, reference: Reference) -> dict[str, str]:
+def _structure(reading: Reading, reference: Reference) -> dict[str, str]:
     """For formats with an evaluator; elsewhere equal weights make the outputs tell."""
     parts = {}
-    for runner in module.ALSO:
+    for runner in reading.module.ALSO:
         if isinstance(runner, StructureRunner):
             few = reference.images.pixels[-STRUCTURE_IMAGES:]
             try:
-                diffs = runner.structure_diff(path, reference.graph, few)
+                diffs = runner.structure_diff(reading.session(runner), reference.graph, few)
             except Exception as error:  # as above
                 parts["structure"] = _told(error, "comparing the structure")
                 continue
@@ -228,9 +232,7 @@ def _structure(module: Format, path: Path, reference: Reference) -> dict[str, st
     return parts
 
 
-def _if_the_network_itself(
-    outputs: ParityResult, module: Format, path: Path, reference: Reference
-) -> str:
+def _if_the_network_itself(outputs: ParityResult, reading: Reading, reference: Reference) -> str:
     """Put behind the reason of outputs that fail though all else is right; empty: it does not."""
     if outputs.status != "fail" or outputs.max_abs_diff is None or outputs.worst_image is None:
         return ""
@@ -238,7 +240,7 @@ def _if_the_network_itself(
     assert tolerance is not None
     names = [outputs.worst_image, *([evidence.worst_image] if evidence else [])]
     try:
-        own = own_difference(module.stored_layers(path), reference, names)
+        own = own_difference(reading.layers, reference, names)
     except Unreadable:
         return ""  # layers that fit no module: the verdict stands without it
     explained = []  # each part that fails: is it too far off, and PyTorch itself most of the way?
@@ -254,7 +256,7 @@ def _if_the_network_itself(
 
 def check_outputs(
     runners: Sequence[Runner],
-    path: Path,
+    reading: Reading,
     reference: Reference,
     tolerance: Tolerance,
     needs_evidence: bool = True,
@@ -268,7 +270,7 @@ def check_outputs(
     excuses: list[str] = []
     for runner in runners:
         try:
-            answers = runner.run(runner.load(path, threads=1), reference.images.pixels)
+            answers = reading.answers(runner, reference.images.pixels)
         except CannotRunHere as error:
             excuses.append(str(error))
             continue

@@ -26,6 +26,7 @@ from export.manifest.manifest import (
 )
 from export.parity.check import ParityResult, check_artifact, check_outputs
 from export.parity.quality_gate import promote
+from export.parity.reading import Reading
 from export.publish.assets import FOLDERS, LABELS_FILE, README_FILE
 from export.report.document import Row
 from export.runtimes.runners import foreign_runner
@@ -116,10 +117,10 @@ def _check(
     if target is None:
         parity = check_artifact(*key, path, reference, needs_evidence)
     else:
-        runner = foreign_runner(target, key[0])
+        runner, file = foreign_runner(target, key[0]), Reading(FORMATS[key[0]], path)
         reason = f"there is no {target} build of its runtime to run it by"
         parity = (
-            check_outputs([runner], path, reference, tolerance, needs_evidence)
+            check_outputs([runner], file, reference, tolerance, needs_evidence)
             if runner
             else ParityResult("not_run", reason, tolerance=tolerance)
         )

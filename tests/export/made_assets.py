@@ -17,6 +17,7 @@ from export.parity.quality_gate import Promotion
 from export.publish.assets import FOLDERS, ExtraFiles, publish
 from export.publish.build_manifest import Published
 from tests.conftest import make_spec
+from tests.export.conftest import tree
 
 PASSED = ParityResult(
     "pass", "", 13, 1e-7, 1e-8, 0, 0, "hard/red", {"hard": Agreement(13, 1e-7, 1e-8, 0)}
@@ -33,6 +34,7 @@ ANDROID = (("onnx", "fp32"), ("onnx", "w4"), ("ort", "fp32"), ("torchscript", "i
 IOS = (("onnx", "fp32"), ("coreml", "fp16"), ("coreml", "w4"))
 WEB = (("onnx", "fp32"), ("onnx", "w4"))
 PACKAGE = ("Data/com.apple.CoreML/model.mlmodel", "Data/com.apple.CoreML/weights/weight.bin")
+FLIPPED = {"start": lambda size: 0, "middle": lambda size: size // 2, "end": lambda size: size - 1}
 BESIDE = {"golden/golden.json": b'{"cases": []}\n', "src/main/Classifier.kt": b"class Classifier\n"}
 
 
@@ -115,3 +117,21 @@ def write_assets(
     by_platform = {platform: [made[key] for key in keys] for platform, keys in platforms.items()}
     publish(root, spec, "cd" * 32, by_platform, extras=[beside] if extras is None else extras)
     return {platform: root / folder for platform, folder in FOLDERS.items()}
+
+
+def flip(path: Path, place: str) -> None:
+    content = bytearray(path.read_bytes())
+    content[FLIPPED[place](len(content))] ^= 1
+    path.write_bytes(content)
+
+
+def keep(folder: Path, *names: str) -> None:
+    """What an app copied: the manifest and these."""
+    for path in tree(folder):
+        if path != "manifest.json" and not any(
+            path == name or path.startswith(f"{name}/") for name in names
+        ):
+            (folder / path).unlink()
+    for place in sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True):
+        if not any(place.iterdir()):
+            place.rmdir()

@@ -24,15 +24,14 @@ from export.publish.assets import FOLDERS
 from export.publish.build_manifest import file_entries
 from export.verify import CannotCheck, Difference, main
 from tests.export.conftest import tree
-from tests.export.made_assets import ANDROID, age, edit_manifest, write_assets
+from tests.export.made_assets import ANDROID, FLIPPED, age, edit_manifest, flip, keep, write_assets
 
 HERE = Path(__file__).resolve().parents[2]
 FILE = HERE / "export" / "verify.py"
-PLACES = {"start": lambda size: 0, "middle": lambda size: size // 2, "end": lambda size: size - 1}
 OLDEST_PYTHON = (3, 9)
 
 each_platform = pytest.mark.parametrize("platform", FOLDERS)
-each_place = pytest.mark.parametrize("place", PLACES)
+each_place = pytest.mark.parametrize("place", FLIPPED)
 
 
 @pytest.fixture(scope="session")
@@ -69,12 +68,6 @@ def only(folder: Path) -> Difference:
     return difference
 
 
-def flip(path: Path, place: str) -> None:
-    content = bytearray(path.read_bytes())
-    content[PLACES[place](len(content))] ^= 1
-    path.write_bytes(content)
-
-
 def covered(folder: Path) -> list[str]:
     """All files but the manifest itself, and what schema 2 had no place for."""
     document = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
@@ -107,7 +100,7 @@ def test_a_changed_byte_in_any_file_that_this_repository_publishes_is_found(
     platform: str, tmp_path: Path
 ) -> None:
     """All files at once: the verdict names each of them, whatever the others have."""
-    for place in PLACES:
+    for place in FLIPPED:
         folder = Path(shutil.copytree(HERE / FOLDERS[platform], tmp_path / place))
         for path in covered(folder):
             flip(folder / path, place)
@@ -399,18 +392,6 @@ def test_it_takes_less_than_a_third_of_a_second_and_the_hashing(android: Path) -
 
 
 # --- an app that ships a part -------------------------------------------------------------------
-
-
-def keep(folder: Path, *names: str) -> None:
-    """What an app copied: the manifest and these."""
-    for path in tree(folder):
-        if path != "manifest.json" and not any(
-            path == name or path.startswith(f"{name}/") for name in names
-        ):
-            (folder / path).unlink()
-    for place in sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True):
-        if not any(place.iterdir()):
-            place.rmdir()
 
 
 def test_what_an_app_does_not_ship_is_left_out_and_not_missing(ios: Path) -> None:

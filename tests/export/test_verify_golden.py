@@ -24,9 +24,9 @@ from PIL import Image
 from export import verify
 from export.publish.build_manifest import file_entries
 from export.verify import Replay, main, png_pixels, replay
-from tests.export.made_assets import edit_manifest, write_assets
-from tests.export.test_verify import FILE, flip, keep
+from tests.export.made_assets import edit_manifest, flip, keep, write_assets
 
+FILE = Path(__file__).resolve().parents[2] / "export" / "verify.py"
 SIDE = 8
 FORMATS = {"onnx": "tiny_fp32.onnx", "w4": "tiny_w4.onnx", "ort": "tiny_fp32.ort"}
 OTHER = "tiny_int8.ptl"

@@ -28,7 +28,7 @@ PLACES: Final = {
 MAKERS: Final = {
     "benchmark": "`make benchmark`",
     "peers": "`make benchmark-peers`",
-    "faults": "`python -m tests.export.fault_bench > docs/results/faults.json`",
+    "faults": "`python -m benchmarks faults --json docs/results/faults.json`",
 }
 T = TypeVar("T")
 

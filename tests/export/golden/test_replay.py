@@ -18,7 +18,7 @@ from export.publish.build_manifest import file_entries
 from export.run.check_published import check_published
 from pipeline.errors import BadInput
 from tests.export.conftest import Exported, Model
-from tests.export.run.test_check_published import edit_manifest
+from tests.export.made_assets import edit_manifest
 
 pytestmark = pytest.mark.slow  # a whole export first
 

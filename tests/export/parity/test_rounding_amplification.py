@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks import drawn_network
+from benchmarks.faults.bench import convert
+from benchmarks.faults.planted.graph import computing, moved, seen
 from export.deploy.graph import DeployGraph, reference_answers
 from export.deploy.layer_order import network_layers
 from export.formats import FORMATS
@@ -20,7 +22,6 @@ from export.parity.reference import Reference
 from export.parity.rounding_amplification import OwnDifference, own_difference
 from tests.conftest import make_spec
 from tests.export.conftest import ARTIFACTS, Artifacts, Model
-from tests.export.test_parity_faults import EVIDENCES, convert, faulty_graph
 
 TIGHT = Tolerance(1e-9, 0.0, "tighter than rounding, so that the clean file fails", 1e-9)
 NOTHING = Tolerance(-1.0, 0.0, "nothing is as close as that", -1.0)
@@ -66,8 +67,8 @@ def test_a_clean_file_that_fails_by_its_rounding_is_told_from_a_faulty_one(
     clean = check_artifact(name, "fp16", artifacts[name, "fp16"], model.held)
     assert clean.status == "fail"
     assert SENTENCE in clean.reason
-    graph = faulty_graph(model, EVIDENCES["of swapped classes"])
-    path = convert(model, name, tmp_path, graph=graph, precision="fp16")
+    swapped = computing(seen(lambda evidence: evidence.flip(1)))(model.held)
+    path = convert((name, "fp16"), swapped, tmp_path)
     faulty = check_artifact(name, "fp16", path, model.held)
     assert faulty.parts["weights"] == "pass"
     assert faulty.status == "fail"
@@ -134,8 +135,7 @@ def test_evidence_that_does_not_average_to_the_logits_is_no_rounding(
 ) -> None:
     """However far PyTorch itself would be."""
     monkeypatch.setattr("export.parity.check.own_difference", lambda *_: OwnDifference(0.9, 0.9))
-    graph = faulty_graph(model, EVIDENCES["not averaging to the logits"])
-    path = convert(model, "onnx", tmp_path, graph=graph, precision="fp16")
+    path = convert(("onnx", "fp16"), computing(seen(moved))(model.held), tmp_path)
     found = check_artifact("onnx", "fp16", path, model.held)
     assert "does not average to the logits" in found.reason
     assert SENTENCE not in found.reason

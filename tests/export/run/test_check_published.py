@@ -35,7 +35,7 @@ from tests.export.conftest import (
     write_sensitive_network,
     write_twins,
 )
-from tests.export.made_assets import age
+from tests.export.made_assets import age, edit_manifest
 
 ANDROID, IOS = FOLDERS["android"], FOLDERS["ios"]
 PACKAGE = f"{IOS}/tiny_fp32.mlpackage"
@@ -99,13 +99,6 @@ def change_one_byte(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0x01
     path.write_bytes(content)
-
-
-def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    path = folder / "manifest.json"
-    document = json.loads(path.read_text(encoding="utf-8"))
-    change(document)
-    path.write_text(json.dumps(document), encoding="utf-8")
 
 
 def test_clean_assets_have_a_row_for_each_artifact_and_nothing_fails(

@@ -26,7 +26,7 @@ from pipeline.training.distributed import (
     share_of,
 )
 from tests.conftest import LABELS, write_images
-from tests.pipeline.training.test_train import FILES, rows
+from tests.pipeline.training.trained_folder import FILES, rows
 
 ROOT = Path(__file__).parents[3]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

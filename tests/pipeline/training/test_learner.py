@@ -8,33 +8,17 @@ import pytest
 import torch
 
 from pipeline import mixed_precision
-from pipeline.config import TrainConfig
 from pipeline.data.dataset import Dataset, read_dataset
 from pipeline.data.loaders import build_loaders
-from pipeline.models.networks import build_network
 from pipeline.training.frozen_features import HeadAlone, feature_loaders
-from pipeline.training.learner import Fit, fit
+from pipeline.training.learner import fit
 from pipeline.training.weight_averaging import moving_average
-from tests.conftest import SIDE
-
-RECIPE = TrainConfig(
-    side=SIDE, batch_size=8, frozen_epochs=0, finetune_epochs=1, threads=1, arithmetic="fp32"
-)
+from tests.pipeline.training.short_fit import RECIPE, fitted, network
 
 
 @pytest.fixture
 def dataset(image_folder: Path) -> Dataset:
     return read_dataset(image_folder)
-
-
-def network(architecture: str = "squeezenet1_1") -> torch.nn.Module:
-    torch.manual_seed(0)
-    return build_network(architecture, 2)
-
-
-def fitted(dataset: Dataset, **changes: object) -> tuple[torch.nn.Module, Fit]:
-    trained = network()
-    return trained, fit(trained, dataset, 0, replace(RECIPE, **changes))
 
 
 def plain_logits(trained: torch.nn.Module, dataset: Dataset) -> torch.Tensor:

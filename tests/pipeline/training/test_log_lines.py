@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from pipeline.data.dataset import read_dataset
-from tests.pipeline.training.test_learner import fitted
+from tests.pipeline.training.short_fit import fitted
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -23,14 +22,13 @@ from pipeline.models.networks import build_network, load_network
 from pipeline.training.learner import Epoch, Fit
 from pipeline.training.train import train
 from tests.conftest import LABELS, SIDE, write_images
+from tests.pipeline.training.trained_folder import FILES, OWN_FILES, rows
 
 pytestmark = pytest.mark.slow
 
 RECIPE = TrainConfig(
     side=SIDE, batch_size=8, frozen_epochs=1, finetune_epochs=1, weights="none", threads=1
 )
-OWN_FILES = ["checkpoint.json", "curves.png", "history.csv", "model.safetensors", "predictions.csv"]
-FILES = sorted([*OWN_FILES, "evidence.png", "shortcuts.json", "shortcuts.md"])
 
 
 @pytest.fixture(autouse=True)
@@ -71,11 +69,6 @@ def quick_fit(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[TrainConfig]]:
     monkeypatch.setattr("pipeline.training.learner.fit", fit)
     monkeypatch.setattr("pipeline.training.train._add_shortcuts", lambda *_: None)
     return asked
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as lines:
-        return list(csv.DictReader(lines))
 
 
 def body(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

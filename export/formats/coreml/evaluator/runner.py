@@ -38,7 +38,7 @@ def run(session: Program, images: NDArray[np.uint8]) -> Answers:
 
 
 def structure_diff(
-    path: Path, graph: DeployGraph, images: NDArray[np.uint8]
+    program: Program, graph: DeployGraph, images: NDArray[np.uint8]
 ) -> tuple[float, float]:
     """How far the program, unrounded, is from PyTorch holding the program's own weights.
 
@@ -46,15 +46,13 @@ def structure_diff(
     (`export.deploy.outputs.evidence_diff`), 0 where it gives none.
 
     Raises:
-        Unreadable: damaged, unknown, or not the layers of this network.
+        Unreadable: unknown operations, or not the layers of this network.
     """
     import torch
 
     from export.deploy.graph import listed
-    from export.formats.coreml.evaluator.evaluate import load_program
     from export.formats.coreml.evaluator.reference_network import build_twin
 
-    program = load_program(path)
     twin = build_twin(program, graph.pixels)
     probs_diff, map_diff = 0.0, 0.0
     for start in range(0, len(images), BATCH):

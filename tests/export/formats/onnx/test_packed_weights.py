@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
 from export.deploy.metadata import model_metadata
 from export.errors import ConversionFailed
@@ -20,6 +18,7 @@ from export.formats.onnx.graph_editor import Editor, constant_values
 from export.formats.onnx.packed_weights import digits_for, pack, store_grids, store_halves, unpack
 from pipeline.quantization_grid import Grid
 from tests.export.conftest import Artifacts, Model, convert
+from tests.export.formats.onnx.made_networks import network_of, operations, optimised
 
 SMALL = ("w4", "w3")
 UNPACKED_AT_LOAD = ("fp16", *SMALL)
@@ -32,26 +31,6 @@ def random_grid(levels: int, shape: tuple[int, ...]) -> Grid:
     return Grid(codes, scale, levels)
 
 
-def network_of(*weights: np.ndarray, bias: np.ndarray | None = None) -> Any:
-    """A chain of 1x1 convolutions with these weights, the first with a bias."""
-    nodes, tensors, value = [], [], "image"
-    for i, weight in enumerate(weights):
-        inputs = [value, f"layer{i}.weight"]
-        tensors.append(numpy_helper.from_array(weight, f"layer{i}.weight"))
-        if i == 0 and bias is not None:
-            inputs.append("layer0.bias")
-            tensors.append(numpy_helper.from_array(bias, "layer0.bias"))
-        value = "probs" if i == len(weights) - 1 else f"value{i}"
-        nodes.append(helper.make_node("Conv", inputs, [value], f"layer{i}"))
-    ports = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, 2, 2])
-        for name, channels in (("image", weights[0].shape[1]), ("probs", weights[-1].shape[0]))
-    ]
-    graph = helper.make_graph(nodes, "chain", ports[:1], ports[1:], tensors)
-    opsets = [helper.make_opsetid("", onnx_format.OPSET)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
-
-
 def unpacked(grids: list[Grid]) -> list[np.ndarray]:
     """What onnxruntime makes of the packed weights."""
     model = network_of(*(grid.weights() for grid in grids))
@@ -62,10 +41,6 @@ def unpacked(grids: list[Grid]) -> list[np.ndarray]:
 
 def convolutions(model: Any) -> list[Any]:
     return [node for node in model.graph.node if node.op_type == "Conv"]
-
-
-def operations(model: Any) -> Counter[str]:
-    return Counter(node.op_type for node in model.graph.node)
 
 
 # --- packing -----------------------------------------------------------------------------------
@@ -244,15 +219,6 @@ def test_a_file_is_little_more_than_its_codes_scales_and_biases(
     halves = sum(2 * 2 * len(grid.scale) for grid in grids)  # a scale and a bias a channel
     size = artifacts["onnx", precision].stat().st_size
     assert bits / 8 + halves < size < bits / 8 + halves + 12_000
-
-
-def optimised(path: Path, folder: Path) -> Any:
-    """The graph that onnxruntime runs, by default options."""
-    options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(folder / "optimised.onnx")
-    options.log_severity_level = 3
-    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return onnx.load(folder / "optimised.onnx")
 
 
 @pytest.mark.parametrize("precision", UNPACKED_AT_LOAD)

@@ -20,7 +20,7 @@ from export.formats.ort import format as ort_format
 from export.parity.check import ParityResult, check_artifact
 from pipeline.quantization_grid import Grid
 from tests.export.conftest import Artifacts, Model
-from tests.export.formats.onnx.test_packed_weights import network_of, operations, optimised
+from tests.export.formats.onnx.made_networks import network_of, operations, optimised
 
 LAYERS = 26  # the convolutions of SqueezeNet
 

@@ -1,0 +1,156 @@
+"""The bench: a checkpoint's artifacts, converted once each, and what they are compared with."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.faults.fault import FULL
+from export.deploy.batch_norm_folding import with_network
+from export.deploy.graph import DeployGraph, reference_answers
+from export.deploy.metadata import model_metadata
+from export.deploy.variants import missing_twin
+from export.formats import FORMATS
+from export.images.parity_images import ParityImages
+from export.images.stress_images import hard_images
+from export.parity.reading import Reading
+from export.parity.reference import Reference, References
+from pipeline.checkpoint import open_checkpoint
+from pipeline.errors import install_command, missing_modules
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.model_spec import ModelSpec
+
+Artifact = tuple[str, str]  # format, precision
+Edit = Callable[[Reference], Reference]
+
+COLUMNS: Final[tuple[Artifact, ...]] = tuple(
+    (name, precision) for name in FORMATS for precision in FORMATS[name].TOLERANCES
+)
+# Few that tell most: a colour, noise, both directions, padding.
+IMAGES: Final = (
+    "hard/red",
+    "hard/noise_colour",
+    "hard/gradient_left_right",
+    "hard/gradient_colour",
+    "hard/checkerboard_1px",
+)
+REMEMBERED: Final = (
+    8  # edited networks; each serves all formats of a fault, which follow each other
+)
+
+
+class Bench:
+    """A checkpoint under test.
+
+    Attributes:
+        references: it and all that it is compressed to, on a few images.
+        folder: for what is converted.
+        made: clean artifacts that exist already.
+    """
+
+    def __init__(
+        self, references: References, folder: Path, made: Mapping[Artifact, Path] | None = None
+    ) -> None:
+        self.references, self.folder = references, folder
+        self.made = {} if made is None else made
+        self.converted: dict[Artifact, Path] = {}
+        self.readings: dict[Artifact, Reading] = {}
+        self.edited = lru_cache(maxsize=REMEMBERED)(self._edited)
+
+    def absent(self, artifact: Artifact) -> str:
+        """Why this checkpoint has no such artifact here; empty: it has."""
+        module = FORMATS[artifact[0]]
+        if missing := missing_modules(module.REQUIRES):
+            return f"{', '.join(missing)} is not installed; {install_command(missing)}"
+        return missing_twin(self.references.checkpoint, module.TWINS[artifact[1]])
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the checkpoint says of itself."""
+        return self.references.of(FULL).spec
+
+    def reference(self, artifact: Artifact) -> Reference:
+        """What the artifact is compared with."""
+        return self.references.of(FORMATS[artifact[0]].TWINS[artifact[1]])
+
+    def wrong(self, edit: Edit, artifact: Artifact) -> Reference:
+        """The same with one thing other than it should be. Raises DoesNotApply."""
+        return self.edited(edit, FORMATS[artifact[0]].TWINS[artifact[1]])
+
+    def _edited(self, edit: Edit, twin: str) -> Reference:
+        return edit(self.references.of(twin))
+
+    def clean(self, artifact: Artifact) -> Path:
+        """The artifact as it should be. Not to be changed: take a copy."""
+        if artifact in self.made:
+            return self.made[artifact]
+        if artifact not in self.converted:
+            folder = self.folder / "clean"
+            folder.mkdir(parents=True, exist_ok=True)
+            self.converted[artifact] = convert(artifact, self.reference(artifact), folder)
+        return self.converted[artifact]
+
+    def reading(self, artifact: Artifact, path: Path) -> Reading | None:
+        """Of the clean artifact one for all that it is compared with; of other files none."""
+        if path != self.clean(artifact):
+            return None
+        return self.readings.setdefault(artifact, Reading(FORMATS[artifact[0]], path))
+
+
+def convert(
+    artifact: Artifact,
+    reference: Reference,
+    folder: Path,
+    metadata: Mapping[str, str] | None = None,
+) -> Path:
+    """The artifact of a graph and a spec, by the real converter."""
+    name, precision = artifact
+    spec = reference.spec
+    path = folder / f"{spec.name}_{precision}{FORMATS[name].SUFFIX}"
+    said = metadata or model_metadata(spec, reference.checkpoint_sha256)
+    FORMATS[name].convert(reference.graph, spec, said, precision, path)
+    return path
+
+
+def open_bench(
+    checkpoint: Path, folder: Path, made: Mapping[Artifact, Path] | None = None
+) -> Bench:
+    """The bench of a checkpoint folder. Raises BadInput for one that is not whole."""
+    opened = open_checkpoint(checkpoint)
+    return Bench(References(opened, few_images(opened.spec.side)), folder, made)
+
+
+def few_images(side: int) -> ParityImages:
+    """The images of the bench at this side."""
+    hard = hard_images(side)
+    pixels = np.stack([hard[name] for name in IMAGES])
+    return ParityImages(IMAGES, ("hard",) * len(IMAGES), pixels, f"{len(IMAGES)} hard images")
+
+
+def with_graph(reference: Reference, graph: DeployGraph) -> Reference:
+    """The reference that another graph would be, answers included."""
+    graph = graph.eval()
+    answers = reference_answers(graph, reference.images.pixels)
+    return replace(reference, graph=graph, answers=answers)
+
+
+def replaced_network(change: Callable[[nn.Module], nn.Module]) -> Edit:
+    """Put another network in the place of the checkpoint's."""
+
+    def edit(reference: Reference) -> Reference:
+        network = copy.deepcopy(reference.graph.pixels.network)
+        with torch.no_grad():
+            made = change(network)
+        return with_graph(reference, with_network(reference.graph, made))
+
+    return edit

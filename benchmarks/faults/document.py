@@ -1,0 +1,143 @@
+"""The whole table run: a row for each fault and artifact, as JSON and on the screen."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmarks.faults.bench import COLUMNS, Artifact, Bench
+from benchmarks.faults.judge import Cell, judge
+from benchmarks.faults.table import CONTROLS, FAULTS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from benchmarks.faults.fault import Fault
+    from benchmarks.faults.planted.folders import FolderFault
+    from pipeline.model_spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Every cell of the table.
+
+    Attributes:
+        faults: must be caught.
+        controls: must pass.
+    """
+
+    faults: tuple[Cell, ...]
+    controls: tuple[Cell, ...]
+
+    @property
+    def missed(self) -> list[Cell]:
+        """Faults that passed."""
+        return [cell for cell in self.faults if cell.planted and not cell.caught_by]
+
+    @property
+    def alarms(self) -> list[Cell]:
+        """Controls that did not."""
+        return [cell for cell in self.controls if cell.caught_by]
+
+    def document(self, spec: ModelSpec) -> dict[str, object]:
+        """As ``docs/results/faults.json`` holds it; `spec` is of the model that had them."""
+        return {
+            "model": {
+                "name": spec.name,
+                "version": spec.version,
+                "architecture": spec.architecture,
+                "side": spec.side,
+            },
+            "faults": _rows("fault", self.faults),
+            "controls": _rows("control", self.controls),
+            "not_planted": _not_planted([*self.faults, *self.controls]),
+        }
+
+
+def run_table(
+    bench: Bench, report: Callable[[str], None], artifacts: Sequence[Artifact] = COLUMNS
+) -> Verdicts:
+    """Plant every fault and every control in each of the artifacts; `report` gets their names."""
+
+    def cells(table: Mapping[str, tuple[Fault | FolderFault, ...]]) -> Iterator[Cell]:
+        for faults in table.values():
+            for fault in faults:
+                report(fault.name)
+                with silence():
+                    found = judge(fault, bench, artifacts)
+                yield from found
+
+    return Verdicts(tuple(cells(FAULTS)), tuple(cells(CONTROLS)))
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Converters print, some of them from C: neither output gets any of it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2)]
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a descriptor
+        for descriptor in (1, 2):
+            os.dup2(nowhere.fileno(), descriptor)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for descriptor, before in enumerate(kept, start=1):
+            os.dup2(before, descriptor)
+            os.close(before)
+
+
+def print_verdicts(console: Console, verdicts: Verdicts) -> None:
+    """A line for each fault, then what must not be."""
+    from rich.table import Table
+
+    table = Table("planted", "in", "caught", "by", box=None)
+    for name in dict.fromkeys(cell.fault for cell in verdicts.faults):
+        planted = [cell for cell in verdicts.faults if cell.fault == name and cell.planted]
+        caught = [cell for cell in planted if cell.caught_by]
+        parts = sorted({part for cell in caught for part in cell.caught_by})
+        table.add_row(name, str(len(planted)), str(len(caught)), ", ".join(parts))
+    console.print(table)
+    for cell in verdicts.missed:
+        console.print(f"NOT CAUGHT: {cell.fault}, {' '.join(cell.artifact)}", markup=False)
+    for cell in verdicts.alarms:
+        said = f"{cell.fault}, {' '.join(cell.artifact)}: {cell.reason}"
+        console.print(f"FALSE ALARM: {said}", markup=False)
+    console.print(summary(verdicts))
+
+
+def summary(verdicts: Verdicts) -> str:
+    """In one line."""
+    planted = [cell for cell in verdicts.faults if cell.planted]
+    controls = [cell for cell in verdicts.controls if cell.planted]
+    return (
+        f"{len(planted) - len(verdicts.missed)} of {len(planted)} planted faults caught, "
+        f"{len(verdicts.alarms)} of {len(controls)} controls flagged"
+    )
+
+
+def _rows(kind: str, cells: Sequence[Cell]) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = [
+        {kind: cell.fault, "format": " ".join(cell.artifact), "caught_by": list(cell.caught_by)}
+        for cell in cells
+        if cell.planted
+    ]
+    return sorted(rows, key=lambda row: (str(row[kind]), str(row["format"])))
+
+
+def _not_planted(cells: Sequence[Cell]) -> list[dict[str, object]]:
+    """Each fault with each reason once, and the formats that it holds for."""
+    excused: dict[tuple[str, str], list[str]] = {}
+    for cell in cells:
+        if not cell.planted:
+            excused.setdefault((cell.fault, cell.excuse), []).append(" ".join(cell.artifact))
+    return [
+        {"fault": fault, "reason": reason, "formats": formats}
+        for (fault, reason), formats in sorted(excused.items())
+    ]

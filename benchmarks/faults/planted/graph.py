@@ -1,0 +1,188 @@
+"""Faults around the network: what becomes of the pixels before it and of its outputs after it.
+
+In fp32 the file is converted from the wrong graph. In the other precisions the file is clean and
+the graph that it is compared with is wrong, as in `weights`; so is evidence in Core ML, whose
+converter takes it from the program and not from the graph.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from benchmarks.faults.bench import Artifact, Bench, Edit, convert, with_graph
+from benchmarks.faults.fault import FULL, DoesNotApply, Fault, Pair, Plant, Where, anywhere
+from export.deploy.graph import Outputs, PixelGraph, to_outputs
+from export.formats import FORMATS
+from export.formats.coreml import format as coreml_format
+from export.parity.reference import Reference
+from pipeline.model_spec import ModelSpec
+
+Compute = Callable[[PixelGraph, Tensor], Outputs]
+
+
+class WrongGraph(PixelGraph):
+    """A pixel graph that computes something else."""
+
+    def __init__(self, right: PixelGraph, spec: ModelSpec, compute: Compute) -> None:
+        super().__init__(right.network, spec)
+        self.compute = compute
+
+    def forward(self, pixels: Tensor) -> Outputs:
+        """float32 (N, 3, H, W), 0..255 RGB -> as the graph should, by shape at least."""
+        return self.compute(self, pixels)
+
+
+def computing(compute: Compute) -> Edit:
+    """The same network in a graph that computes something else."""
+
+    def edit(reference: Reference) -> Reference:
+        graph = copy.copy(reference.graph)
+        graph._modules = dict(graph._modules)
+        graph.pixels = WrongGraph(graph.pixels, reference.spec, compute)
+        return with_graph(reference, graph)
+
+    return edit
+
+
+def converted(edit: Edit, evidence: bool = False) -> Plant:
+    """Wrong in the file where it is of fp32, else in what the file is compared with."""
+
+    def plant(bench: Bench, artifact: Artifact, folder: Path) -> Pair:
+        wrong = bench.wrong(edit, artifact)
+        if artifact[1] != FULL or (evidence and artifact[0] == coreml_format.NAME):
+            return Pair(bench.clean(artifact), wrong)
+        return Pair(convert(artifact, wrong, folder), bench.reference(artifact))
+
+    return plant
+
+
+def normalised(graph: PixelGraph, pixels: Tensor) -> Tensor:
+    return (pixels - graph.mean) / graph.std
+
+
+def after(change: Callable[[Tensor], Tensor]) -> Compute:
+    """Something else than softmax behind the network; evidence as it is."""
+
+    def compute(graph: PixelGraph, pixels: Tensor) -> Outputs:
+        given = graph.network(normalised(graph, pixels))
+        if not isinstance(given, tuple):
+            return change(given)
+        logits, evidence = given
+        return change(logits), evidence.contiguous()
+
+    return compute
+
+
+def seen(change: Callable[[Tensor], Tensor]) -> Compute:
+    """The right probabilities, and evidence in another way."""
+
+    def compute(graph: PixelGraph, pixels: Tensor) -> Outputs:
+        outputs = graph.answer(normalised(graph, pixels))
+        if not isinstance(outputs, tuple):
+            raise DoesNotApply("the network gives no evidence")
+        return outputs[0], change(outputs[1]).contiguous()
+
+    return compute
+
+
+def moved(evidence: Tensor) -> Tensor:
+    """For the first class, so that it does not average to the logits."""
+    first = torch.arange(evidence.shape[1]).reshape(1, -1, 1, 1) == 0
+    return evidence + 0.01 * first
+
+
+def unseen(graph: PixelGraph, pixels: Tensor) -> Outputs:
+    """No evidence where the network has it."""
+    probs, _ = seen(lambda evidence: evidence)(graph, pixels)
+    return probs
+
+
+def both_swapped(graph: PixelGraph, pixels: Tensor) -> Outputs:
+    """Probabilities and evidence of the classes in another order."""
+    given = graph.network(normalised(graph, pixels))
+    if isinstance(given, tuple):
+        return to_outputs((given[0].flip(1), given[1].flip(1)))
+    return to_outputs(given.flip(1))
+
+
+COMPUTES: Final[Mapping[str, Compute]] = {
+    "channels read as BGR": lambda g, x: g.answer(normalised(g, x.flip(1))),
+    "normalisation dropped": lambda g, x: g.answer(x),
+    "normalisation doubled": lambda g, x: g.answer(
+        (normalised(g, x) - g.mean / 255) / (g.std / 255)
+    ),
+    "pixels divided by 255 and no more": lambda g, x: g.answer(x / 255),
+    "means in the order BGR": lambda g, x: g.answer((x - g.mean.flip(1)) / g.std),
+    "means of pixels / 255 taken from pixels": lambda g, x: g.answer((x - g.mean / 255) / g.std),
+    "softmax missing": after(lambda logits: logits),
+    "softmax doubled": after(lambda logits: logits.softmax(1).softmax(1)),
+    "softmax over the batch": after(lambda logits: logits.softmax(0)),
+    "sigmoid for softmax": after(torch.sigmoid),
+    "probabilities swapped": after(lambda logits: logits.softmax(1).flip(1)),
+    "outputs swapped": both_swapped,
+    "image mirrored": lambda g, x: g.answer(normalised(g, x.flip(3))),
+    "image transposed": lambda g, x: g.answer(normalised(g, x.transpose(2, 3))),
+}
+EVIDENCES: Final[Mapping[str, Compute]] = {
+    "evidence of swapped classes": seen(lambda found: found.flip(1)),
+    "evidence transposed": seen(lambda found: found.transpose(2, 3)),
+    "evidence mirrored": seen(lambda found: found.flip(3)),
+    "evidence upside down": seen(lambda found: found.flip(2)),
+    "evidence in another layout": seen(lambda found: found.permute(0, 2, 3, 1)),
+    "evidence without what is negative": seen(torch.relu),
+    "evidence as shares of the classes": seen(lambda found: found.softmax(1)),
+    "evidence moved to an average of zero": seen(lambda f: f - f.mean(dim=(2, 3), keepdim=True)),
+    "evidence at half the resolution": seen(lambda found: found[:, :, ::2, ::2]),
+    "evidence missing": unseen,
+}
+# Means and deviations of one recipe are close to each other: what this moves, rounding may move.
+SLIGHT: Final[Mapping[str, Compute]] = {
+    "standard deviations in the order BGR": lambda g, x: g.answer((x - g.mean) / g.std.flip(1)),
+}
+SLIGHT_EVIDENCE: Final[Mapping[str, Compute]] = {
+    "evidence a thousandth larger": seen(lambda found: found * 1.001),
+    "evidence moved by a hundredth of a logit": seen(moved),
+}
+ROUNDED: Final = 5e-4  # files whose arithmetic rounds no more are compared more closely than this
+
+
+def unrounded(artifact: Artifact) -> str:
+    """Where a slight difference is none of rounding."""
+    allowed = FORMATS[artifact[0]].TOLERANCES[artifact[1]]
+    if max(allowed.max_abs_diff, allowed.max_evidence_diff) <= ROUNDED:
+        return ""
+    return (
+        f"rounding may change probabilities by {allowed.max_abs_diff:g} and evidence by "
+        f"{allowed.max_evidence_diff:g}"
+    )
+
+
+SAYS: Final = {
+    # Core ML's evaluator may refuse what no network of ours has.
+    "outputs": r"max \|Δp\| \S+ > |operation \w+ is not known here",
+    "evidence": r"evidence: (differs by|shape|the file gives none|it gives evidence)",
+}
+
+
+def _faults(
+    computes: Mapping[str, Compute], part: str, where: Where = anywhere
+) -> tuple[Fault, ...]:
+    evidence = part == "evidence"
+    return tuple(
+        Fault(name, converted(computing(compute), evidence), (part,), where, SAYS[part])
+        for name, compute in computes.items()
+    )
+
+
+FAULTS: Final = (
+    *_faults(COMPUTES, "outputs"),
+    *_faults(EVIDENCES, "evidence"),
+    *_faults(SLIGHT, "outputs", unrounded),
+    *_faults(SLIGHT_EVIDENCE, "evidence", unrounded),
+)

@@ -1,0 +1,119 @@
+"""Faults of structure: one operation of the network other than it should be, every weight right.
+
+Compared as in `weights`: the checkpoint's network has the fault, the clean file has not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import fx, nn
+
+from benchmarks.faults.bench import replaced_network
+from benchmarks.faults.fault import DoesNotApply, Fault
+from benchmarks.faults.planted.weights import mismatched
+
+Change = Callable[[fx.GraphModule], None]
+RELUS: Final = (F.relu, torch.relu, "relu", "relu_")
+CONCATENATIONS: Final = (torch.cat, torch.concat)
+
+
+def traced(network: nn.Module) -> fx.GraphModule:
+    """The network as a graph of operations, in which single calls can be changed."""
+    return network if isinstance(network, fx.GraphModule) else fx.symbolic_trace(network)
+
+
+def in_structure(change: Change) -> Callable[[nn.Module], nn.Module]:
+    """Change the operations of a network."""
+
+    def changed(network: nn.Module) -> nn.Module:
+        made = traced(network)
+        change(made)
+        made.recompile()
+        return made.eval()
+
+    return changed
+
+
+def called(network: fx.GraphModule, kind: type[nn.Module]) -> Iterator[tuple[fx.Node, nn.Module]]:
+    """The calls of modules of one kind, in their order; fused with a ReLU or not."""
+    for node in network.graph.nodes:
+        if node.op == "call_module":
+            module = network.get_submodule(str(node.target))
+            module = module[0] if isinstance(module, nn.Sequential) else module
+            if isinstance(module, kind):
+                yield node, module
+
+
+def padded_convolution(network: fx.GraphModule) -> tuple[fx.Node, nn.Conv2d]:
+    """The last call of a 3x3 convolution that keeps the size."""
+    found = [
+        (node, module)
+        for node, module in called(network, nn.Conv2d)
+        if isinstance(module, nn.Conv2d)
+        and (module.kernel_size, module.padding, module.stride) == ((3, 3), (1, 1), (1, 1))
+    ]
+    if not found:
+        raise DoesNotApply("no call of a 3x3 convolution that keeps the size")
+    return found[-1]
+
+
+def pad_one_side(network: fx.GraphModule) -> None:
+    """1,1,1,1 -> 0,2,0,2: the same shape, moved by a pixel."""
+    node, convolution = padded_convolution(network)
+    convolution.padding = (0, 0)
+    with network.graph.inserting_before(node):
+        pad = network.graph.call_function(F.pad, (node.args[0], (0, 2, 0, 2)))
+    node.args = (pad, *node.args[1:])
+
+
+def dilate(network: fx.GraphModule) -> None:
+    _, convolution = padded_convolution(network)
+    convolution.dilation, convolution.padding = (2, 2), (2, 2)
+
+
+def drop_relu(network: fx.GraphModule) -> None:
+    """The third, or the last of fewer."""
+    modules = {node for node, _ in called(network, nn.ReLU)}
+    relus = [n for n in network.graph.nodes if n in modules or n.target in RELUS]
+    if not relus:
+        raise DoesNotApply("every ReLU is part of the layer before it")
+    relu = relus[:3][-1]
+    relu.replace_all_uses_with(relu.args[0])
+    network.graph.erase_node(relu)
+
+
+def swap_branches(network: fx.GraphModule) -> None:
+    for node in network.graph.nodes:
+        if node.target in CONCATENATIONS:
+            branches = node.args[0] if node.args else node.kwargs["tensors"]
+            if len(branches) > 1:
+                node.args = ([branches[1], branches[0], *branches[2:]], *node.args[1:])
+                return
+    raise DoesNotApply("the network concatenates nothing")
+
+
+def average_for_maximum(network: fx.GraphModule) -> None:
+    for node, pool in called(network, nn.MaxPool2d):
+        assert isinstance(pool, nn.MaxPool2d)
+        average = nn.AvgPool2d(pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode)
+        network.add_submodule("averaging", average)
+        node.target = "averaging"
+        return
+    raise DoesNotApply("the network has no maximum pool")
+
+
+CHANGES: Final[Mapping[str, Change]] = {
+    "padding 1,1,1,1 made 0,2,0,2 in one 3x3 convolution": pad_one_side,
+    "dilation 2 in one 3x3 convolution": dilate,
+    "one ReLU removed": drop_relu,
+    "branches of one concat swapped": swap_branches,
+    "one pool averages": average_for_maximum,
+}
+FAULTS: Final = tuple(
+    Fault(name, mismatched(replaced_network(in_structure(change))), ("outputs",))
+    for name, change in CHANGES.items()
+)

@@ -1,0 +1,59 @@
+"""An artifact read back from disk: each part of it once, however often it is compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from export.deploy.layers import Layer
+    from export.deploy.outputs import Answers
+    from export.formats.base import Description, Format, Runner
+
+
+@dataclass
+class Reading:
+    """What a file says, holds and answers, for as long as the file stays as it is.
+
+    Attributes:
+        module: its format.
+        path: the artifact on disk.
+    """
+
+    module: Format
+    path: Path
+    _sessions: dict[str, object] = field(default_factory=dict, repr=False)
+    _answered: list[tuple[str, NDArray[np.uint8], Answers]] = field(
+        default_factory=list, repr=False
+    )
+
+    @cached_property
+    def description(self) -> Description:
+        """What the file says of itself. Raises what the format's reader raises."""
+        return self.module.describe(self.path)
+
+    @cached_property
+    def layers(self) -> list[Layer]:
+        """The weighted layers as the file holds them. Raises what the format's reader raises."""
+        return self.module.stored_layers(self.path)
+
+    def session(self, runner: Runner) -> object:
+        """The file loaded by one of the format's runners. Raises CannotRunHere, Unreadable."""
+        if runner.RUN_BY not in self._sessions:
+            self._sessions[runner.RUN_BY] = runner.load(self.path, threads=1)
+        return self._sessions[runner.RUN_BY]
+
+    def answers(self, runner: Runner, images: NDArray[np.uint8]) -> Answers:
+        """The file's answers to uint8 (N, H, W, 3), the same array as before or another."""
+        for run_by, before, answers in self._answered:
+            if run_by == runner.RUN_BY and before is images:
+                return answers
+        found = runner.run(self.session(runner), images)
+        self._answered.append((runner.RUN_BY, images, found))
+        return found

@@ -1,0 +1,243 @@
+"""Every fault of the table is caught, by the part that is there for it; every control passes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.cli import main
+from benchmarks.faults import document
+from benchmarks.faults.bench import COLUMNS, Artifact, Bench, convert, replaced_network
+from benchmarks.faults.fault import Fault, Pair
+from benchmarks.faults.judge import Cell, judge
+from benchmarks.faults.planted import declarations, graph, structure, weights
+from benchmarks.faults.planted.folders import FolderFault
+from benchmarks.faults.planted.limits import at_a_side_of_partial_windows, floored, same_answers
+from benchmarks.faults.planted.structure import in_structure
+from benchmarks.faults.planted.weights import in_weights, mismatched
+from benchmarks.faults.table import CONTROLS, FAULTS
+from export.formats import FORMATS
+from export.parity.check import check_artifact
+from tests.export.conftest import ARTIFACTS, Artifacts, Model
+
+RESULTS = Path(__file__).parents[3] / "docs" / "results" / "faults.json"
+# One of them can have any fault, and most the first: to convert is what takes time.
+FEW: tuple[Artifact, ...] = (("onnx", "fp32"), ("coreml", "fp16"), ("onnx", "int8"))
+HALVES: tuple[Artifact, ...] = (("onnx", "fp16"), ("coreml", "fp16"))
+OF_NETWORKS = ("graph", "structure", "limits", "weights", "declarations")
+
+
+def rows(table: Mapping[str, tuple[Fault | FolderFault, ...]]) -> Iterator[object]:
+    for faults in table.values():
+        for fault in faults:
+            yield pytest.param(fault, id=fault.name)
+
+
+def assert_caught(cell: Cell, fault: Fault | FolderFault) -> None:
+    assert cell.caught_by, f"{cell.fault} in {' '.join(cell.artifact)} passed every check"
+    assert set(fault.by) <= set(cell.caught_by), f"{cell.artifact}: {cell.reason}"
+    says = fault.says if isinstance(fault, Fault) else ""
+    assert re.search(says, cell.reason), f"{cell.artifact}: {cell.reason}"
+    assert cell.reason
+
+
+@pytest.mark.parametrize("fault", rows(FAULTS))
+def test_a_planted_fault_is_caught(
+    fault: Fault | FolderFault, squeezenet: Bench, small: Bench
+) -> None:
+    for artifact in FEW:
+        (cell,) = judge(fault, squeezenet, [artifact])
+        if cell.planted:
+            break
+    else:  # it has no batch norm and no dense layer
+        (cell,) = judge(fault, small, [FEW[0]])
+    assert cell.planted, cell.excuse
+    assert_caught(cell, fault)
+    if "reading" in cell.caught_by:
+        assert squeezenet.clean(cell.artifact).name in cell.reason
+
+
+@pytest.mark.slow("several hundred files are read, a hundred of them converted")
+@pytest.mark.parametrize("fault", rows(FAULTS))
+def test_a_planted_fault_is_caught_in_every_artifact(
+    fault: Fault | FolderFault, squeezenet: Bench
+) -> None:
+    for cell in judge(fault, squeezenet, COLUMNS):
+        if cell.planted:
+            assert_caught(cell, fault)
+
+
+@pytest.mark.slow("two large files are converted, and read fifty times")
+@pytest.mark.parametrize("fault", rows({name: FAULTS[name] for name in OF_NETWORKS}))
+def test_a_fault_is_caught_in_a_network_with_batch_norms_and_dense_layers(
+    fault: Fault, resnet: Bench
+) -> None:
+    for cell in judge(fault, resnet, HALVES):
+        if cell.planted:
+            assert_caught(cell, fault)
+
+
+@pytest.mark.parametrize("control", rows(CONTROLS))
+def test_a_change_without_consequence_passes(
+    control: Fault | FolderFault, squeezenet: Bench
+) -> None:
+    for artifact in FEW:
+        (cell,) = judge(control, squeezenet, [artifact])
+        if cell.planted:
+            break
+    assert cell.planted
+    assert cell.caught_by == (), cell.reason
+
+
+@pytest.mark.slow("converts every format four times")
+@pytest.mark.parametrize("control", rows(CONTROLS))
+def test_a_change_without_consequence_passes_in_every_artifact(
+    control: Fault | FolderFault, squeezenet: Bench
+) -> None:
+    cells = judge(control, squeezenet, COLUMNS)
+    assert [cell.reason for cell in cells if cell.caught_by] == []
+
+
+@pytest.mark.slow("converts every format and precision")
+@pytest.mark.parametrize(("name", "precision"), ARTIFACTS)
+def test_the_clean_artifact_passes_in_every_part(
+    name: str, precision: str, model: Model, artifacts: Artifacts
+) -> None:
+    held = model.held_for(name, precision)
+    result = check_artifact(name, precision, artifacts[name, precision], held)
+    assert set(result.parts) >= {"contract", "weights", "outputs", "evidence"}
+    assert set(result.parts.values()) == {"pass"}
+    assert (result.status, result.reason) == ("pass", "")
+    assert result.images == len(model.images.names)
+    assert result.label_flips == 0
+    rounded = precision in ("fp16", "int8") or (name == "coreml" and precision != "fp32")
+    assert result.max_abs_diff <= (5e-3 if rounded else 1e-5)
+
+
+# --- how they are planted ---------------------------------------------------------------------
+
+EDITS = {
+    "a layer times 1.01": (in_weights(weights.scale_layer), "weights"),
+    "two layers swapped": (in_weights(weights.swap_layers), "weights"),
+    "outputs swapped": (in_weights(weights.swap_output_rows), "weights"),
+    "padding": (replaced_network(in_structure(structure.pad_one_side)), "outputs"),
+    "a ReLU": (replaced_network(in_structure(structure.drop_relu)), "outputs"),
+    "a concat": (replaced_network(in_structure(structure.swap_branches)), "outputs"),
+    "labels": (declarations.DECLARATIONS["labels swapped"], "contract"),
+    "normalisation": (declarations.RECIPES["normalisation of another recipe"], "outputs"),
+}
+
+
+@pytest.mark.slow("converts every format a few times")
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_fault_in_the_file_is_caught_as_the_same_in_the_checkpoint_is(
+    edit: str, name: str, squeezenet: Bench, tmp_path: Path
+) -> None:
+    change, part = EDITS[edit]
+    artifact = (name, "fp32")
+    (cell,) = judge(Fault(edit, mismatched(change)), squeezenet, [artifact])
+    path = convert(artifact, squeezenet.wrong(change, artifact), tmp_path)
+    found = check_artifact(*artifact, path, squeezenet.reference(artifact))
+    assert found.parts[part] != "pass"
+    assert part in cell.caught_by
+
+
+@pytest.mark.slow("converts every format")
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_missing_softmax_and_missing_evidence_are_named(name: str, squeezenet: Bench) -> None:
+    by_name = {fault.name: fault for fault in graph.FAULTS}
+    (softmax,) = judge(by_name["softmax missing"], squeezenet, [(name, "fp32")])
+    assert "probabilities sum to 1 only within" in softmax.reason
+    (evidence,) = judge(by_name["evidence missing"], squeezenet, [(name, "fp32")])
+    assert set(evidence.caught_by) == {"contract", "evidence"}
+
+
+def test_pools_without_ceil_mode_are_a_fault_only_where_a_window_is_partial(
+    squeezenet: Bench,
+) -> None:
+    reference = squeezenet.references.of("fp32")
+    assert same_answers(reference, floored(reference))
+    resized = at_a_side_of_partial_windows(reference)
+    assert resized.spec.side > reference.spec.side
+    assert not same_answers(resized, floored(resized))
+
+
+# --- where they are planted -------------------------------------------------------------------
+
+
+def test_what_a_network_or_a_file_lacks_is_said(squeezenet: Bench, small: Bench) -> None:
+    by_name = {fault.name: fault for faults in FAULTS.values() for fault in faults}
+
+    def excuse(fault: str, bench: Bench, artifact: Artifact) -> str:
+        (cell,) = judge(by_name[fault], bench, [artifact])
+        assert not cell.planted
+        return cell.excuse
+
+    full, coded = ("onnx", "fp32"), ("onnx", "w4")
+    assert excuse("variance of a batch norm a tenth larger", squeezenet, full) == (
+        "the network has no batch norm"
+    )
+    assert excuse("evidence mirrored", small, full) == "the network gives no evidence"
+    assert "is not compressed to w4" in excuse("one code off by one", small, coded)
+    assert excuse("one code off by one", squeezenet, full) == "its weights lie on no grid"
+    assert excuse("one bit of a weight flipped", squeezenet, coded).startswith("the file packs")
+    assert excuse("ReLU bypassed in the specification", squeezenet, full)
+
+
+def test_every_fault_and_every_control_has_a_name_of_its_own() -> None:
+    for table in (FAULTS, CONTROLS):
+        names = [fault.name for faults in table.values() for fault in faults]
+        assert len(set(names)) == len(names)
+
+
+def test_the_results_in_the_docs_are_of_this_table() -> None:
+    """`python -m benchmarks faults --json docs/results/faults.json` writes them again."""
+    found = json.loads(RESULTS.read_text(encoding="utf-8"))
+    excused = {(row["fault"], name) for row in found["not_planted"] for name in row["formats"]}
+    planted = {(row["fault"], row["format"]) for row in found["faults"]}
+    controls = {(row["control"], row["format"]) for row in found["controls"]}
+    columns = [" ".join(artifact) for artifact in COLUMNS]
+    expected = {
+        (fault.name, column)
+        for table in (FAULTS, CONTROLS)
+        for faults in table.values()
+        for fault in faults
+        for column in columns
+    }
+    assert planted | controls | excused == expected
+    assert all(row["caught_by"] for row in found["faults"])
+    assert not any(row["caught_by"] for row in found["controls"])
+
+
+# --- the command ------------------------------------------------------------------------------
+
+
+def test_the_command_prints_and_writes_what_caught_what(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (one,) = (fault for fault in weights.FAULTS if fault.name == "one layer times 1.01")
+    harmless = replace(
+        one, name="nothing", plant=lambda bench, a, _: Pair(bench.clean(a), bench.reference(a))
+    )
+    monkeypatch.setattr(document, "FAULTS", {"weights": (one, harmless)})
+    monkeypatch.setattr(document, "CONTROLS", {"weights": (harmless,)})
+    monkeypatch.setattr(document.run_table, "__defaults__", (FEW[:1],))
+    written = tmp_path / "faults.json"
+    arguments = ["faults", "--checkpoint", str(model.folder), "--side", "48"]
+    assert main([*arguments, "--json", str(written)]) == 1
+    said = capfd.readouterr().out
+    assert "NOT CAUGHT: nothing, onnx fp32" in said
+    assert "1 of 2 planted faults caught, 0 of 1 controls flagged" in said
+    found = json.loads(written.read_text())
+    assert found["model"]["side"] == 48
+    assert found["faults"][1] == {
+        "fault": "one layer times 1.01",
+        "format": "onnx fp32",
+        "caught_by": ["evidence", "outputs", "weights"],
+    }
