@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.faults.fault import FULL
 from export.deploy.batch_norm_folding import with_network
 from export.deploy.graph import DeployGraph, reference_answers
 from export.deploy.metadata import model_metadata
@@ -20,6 +19,7 @@ from export.deploy.variants import missing_twin
 from export.formats import FORMATS
 from export.images.parity_images import ParityImages
 from export.images.stress_images import hard_images
+from export.parity.quality_gate import FULL
 from export.parity.reading import Reading
 from export.parity.reference import Reference, References
 from pipeline.checkpoint import open_checkpoint

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from benchmarks.faults.bench import Artifact, Bench
     from export.parity.reference import Reference
 
-FULL: Final = "fp32"
 PLAIN: Final = ("fp32", "fp16")  # precisions made of the checkpoint itself
 
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.faults.bench import Artifact, Bench, convert
-from benchmarks.faults.fault import FULL, DoesNotApply, Pair, Plant, Where, anywhere, precisions
+from benchmarks.faults.fault import DoesNotApply, Pair, Plant, Where, anywhere, precisions
 from benchmarks.faults.planted import files
 from benchmarks.faults.planted.weights import another_checkpoint
 from export.formats import FORMATS
 from export.manifest.manifest import MANIFEST_FILE, read_manifest, write_manifest
 from export.parity.check import ParityResult
-from export.parity.quality_gate import Promotion
+from export.parity.quality_gate import FULL, Promotion
 from export.publish.assets import FOLDERS, publish
 from export.publish.build_manifest import Published, file_entries
 from pipeline.checkpoint import write_checkpoint

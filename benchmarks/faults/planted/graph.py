@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.faults.bench import Artifact, Bench, Edit, convert, with_graph
-from benchmarks.faults.fault import FULL, DoesNotApply, Fault, Pair, Plant, Where, anywhere
+from benchmarks.faults.fault import DoesNotApply, Fault, Pair, Plant, Where, anywhere
 from export.deploy.graph import Outputs, PixelGraph, to_outputs
 from export.formats import FORMATS
 from export.formats.coreml import format as coreml_format
+from export.parity.quality_gate import FULL
 from export.parity.reference import Reference
 from pipeline.model_spec import ModelSpec
 

@@ -20,10 +20,11 @@ from benchmarks.faults.bench import (
     replaced_network,
     with_graph,
 )
-from benchmarks.faults.fault import FULL, PLAIN, DoesNotApply, Fault, Pair, precisions
+from benchmarks.faults.fault import PLAIN, DoesNotApply, Fault, Pair, precisions
 from benchmarks.faults.planted.places import all_of
 from benchmarks.faults.planted.structure import traced
 from export.formats.coreml import format as coreml_format
+from export.parity.quality_gate import FULL
 from export.parity.reference import Reference
 
 LARGEST_HALF: Final = 65504

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.faults.bench import Artifact, Bench, Edit, replaced_network, with_graph
-from benchmarks.faults.fault import FULL, DoesNotApply, Fault, Pair, Plant, precisions
+from benchmarks.faults.fault import DoesNotApply, Fault, Pair, Plant, precisions
 from benchmarks.faults.planted import places
+from export.parity.quality_gate import FULL
 from export.parity.reference import Reference
 from pipeline.quantization_grid import Grid, short_scale
 
