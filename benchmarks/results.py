@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from benchmarks.ratio import Ratio, ratio
+from export.formats.register import FORMATS
 from export.latency.machine import Machine, machine
 from export.latency.measurement import Status
 from export.publish.build_manifest import tool_versions
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from export.latency.measurement import Measurement
 
 SCHEMA: Final = 2
-BASELINE: Final = "onnx fp32"
 FULL: Final = "fp32"  # the precision that others of a format are compared with
+BASELINE: Final = f"{next(iter(FORMATS))} {FULL}"
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def print_table(console: Console, results: Results[R]) -> None:
         )
     console.print(table)
     console.print(
-        "load, first, median, p90 in ms; ratio to onnx fp32, and of fp32 of the same format: "
+        f"load, first, median, p90 in ms; ratio to {BASELINE}, and of fp32 of the same format: "
         "median of the rounds (10th to 90th percentile); MiB: peak of the process"
     )
     print_undone(console, results)

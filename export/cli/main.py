@@ -19,10 +19,11 @@ from export.cli import (
     robustness,
     web,
 )
+from export.formats.register import FORMATS
 from pipeline.terminal import serve
 
 DESCRIPTION = """\
-Turn a trained checkpoint into mobile models (ONNX, ORT format, TorchScript-lite, Core ML), prove
+Turn a trained checkpoint into mobile models ({formats}), prove
 that each gives the same answers as PyTorch, and publish android_assets/, ios_assets/ and
 web_assets/.
 Research use only: nothing made with this program is a medical device.
@@ -64,7 +65,10 @@ def make_parser() -> argparse.ArgumentParser:
     """The parser with every command; each sets ``command``, a function of the options."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        prog="python -m export", description=DESCRIPTION, epilog=EPILOG, formatter_class=raw
+        prog="python -m export",
+        description=DESCRIPTION.format(formats=", ".join(f.title for f in FORMATS.values())),
+        epilog=EPILOG,
+        formatter_class=raw,
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in COMMANDS:

@@ -8,8 +8,6 @@ from typing import Final
 
 BUILD: Final = Path("build/export")
 IMAGES: Final = 1000  # at most so many validation images
-FORMAT_NAMES: Final = ("onnx", "ort", "torchscript", "coreml")  # a test holds both to the register
-PRECISION_NAMES: Final = ("fp32", "fp16", "int8", "w4", "w3")
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from export.cli.options import FORMAT_NAMES, IMAGES, add_common, refuse_below_one
+from export.cli.options import IMAGES, add_common, refuse_below_one
+from export.formats.register import FORMATS
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -25,7 +26,10 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="where android_assets/ and the others are (default: here)",
     )
     parser.add_argument(
-        "--format", default="onnx", choices=FORMAT_NAMES, help="of the file (default: onnx)"
+        "--format",
+        default=next(iter(FORMATS)),
+        choices=tuple(FORMATS),
+        help="of the file (default: %(default)s)",
     )
     parser.add_argument("--precision", default="fp32", metavar="P", help="(default: fp32)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the table as JSON")

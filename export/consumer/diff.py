@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
+from export.formats.register import FORMATS
 from export.verify import (
     MANIFEST_FILE,
     ArtifactDocument,
@@ -61,8 +62,6 @@ LAYOUT_ACTIONS: Final = {
 TUPLE_ACTION: Final = (
     "Take the first of the tuple that the file now returns; it returned one tensor."
 )
-# Formats that return one tensor as it is and several as a tuple; elsewhere outputs have names.
-RETURN_TUPLES: Final = ("torchscript",)
 FOR_PEOPLE: Final = ("README.md", "golden")  # no app stops working without them
 T = TypeVar("T")
 
@@ -154,7 +153,8 @@ def _output(old: ManifestDocument, new: ManifestDocument) -> Iterator[Change]:
 
     def outputs(artifact: ArtifactDocument) -> tuple[bool, list[PortDocument]]:
         ports = artifact["outputs"]
-        return artifact["format"] in RETURN_TUPLES and len(ports) > 1, ports
+        facts = FORMATS.get(artifact["format"])
+        return facts is not None and facts.returns_tuple and len(ports) > 1, ports
 
     for names, (was_tuple, was), (is_tuple, now) in _by_artifact(old, new, outputs):
         if now[: len(was)] != was:

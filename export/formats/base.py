@@ -1,17 +1,17 @@
-"""What a format is: one module with these facts and verbs. The module itself is the implementation.
+"""What a format does, and the records that it gives and takes. `export.formats.facts` has the rest.
 
-All of a format's decisions (precisions, opset, target OS, tolerances) live in its own file.
+The module ``format.py`` in a format's folder is the implementation of `Verbs`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from export.formats.description import Description as Description
 from export.formats.description import Port as Port
-from export.formats.description import Tolerance as Tolerance
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,11 +21,6 @@ if TYPE_CHECKING:
     from export.deploy.layers import Layer, LayerTrace
     from export.deploy.outputs import Answers
     from pipeline.model_spec import ModelSpec
-
-# Of evidence, by what is rounded; measured on 150 X-rays and the hard images as 1.3e-2 and 1e-1.
-# Classes or places taken for each other are 1 and more.
-HALF_EVIDENCE: Final = 3e-2  # weights or arithmetic in fp16
-INTEGER_EVIDENCE: Final = 0.25  # one code of a late layer, rounded the other way, moves one place
 
 
 class Runner(Protocol):
@@ -45,37 +40,13 @@ class Runner(Protocol):
         """Answers to uint8 (N, H, W, 3), image by image as an app does."""
 
 
-class Format(Runner, Protocol):
-    """The facts and verbs of a format module.
+class Verbs(Runner, Protocol):
+    """What a format does. A module has these as functions; it is imported at first use.
 
     Facts:
-        NAME: identifier, as in the manifest.
-        SUFFIX: of the artifact's file or folder name.
-        PLATFORMS: which asset folders take it: ``android``, ``ios``, ``web``.
-        TOLERANCES: precision -> tolerance; its keys are the precisions that there are.
-        TWINS: precision -> twin of the checkpoint it is made from (`export.deploy.variants`).
-        REFUSED: precision that the format cannot take -> why.
-        REQUIRES: modules that converting needs; asked with `find_spec`, nothing is imported.
-        RUNTIME: module that runs the artifact here.
-        ALSO: other ways to run it, whose answers are held against PyTorch as well.
+        ALSO: other ways to run it, whose answers are compared with PyTorch's as well.
     """
 
-    @property
-    def NAME(self) -> str: ...  # noqa: N802 - facts are constants of a module
-    @property
-    def SUFFIX(self) -> str: ...  # noqa: N802
-    @property
-    def PLATFORMS(self) -> tuple[str, ...]: ...  # noqa: N802
-    @property
-    def TOLERANCES(self) -> Mapping[str, Tolerance]: ...  # noqa: N802
-    @property
-    def TWINS(self) -> Mapping[str, str]: ...  # noqa: N802
-    @property
-    def REFUSED(self) -> Mapping[str, str]: ...  # noqa: N802
-    @property
-    def REQUIRES(self) -> tuple[str, ...]: ...  # noqa: N802
-    @property
-    def RUNTIME(self) -> str: ...  # noqa: N802
     @property
     def ALSO(self) -> tuple[Runner, ...]: ...  # noqa: N802
 
@@ -100,3 +71,15 @@ class Format(Runner, Protocol):
 
         In call order; None where the format hides it. Raises CannotRunHere or Unreadable.
         """
+
+    def why_not_convert(self) -> str:
+        """Why this machine cannot convert, though the required modules are here; empty: it can."""
+
+    def why_not_run(self) -> str:
+        """Why this machine cannot run what it converts, as far as one knows without trying."""
+
+
+def verbs_of(name: str) -> Verbs:
+    """The verbs of a format in the register; the module behind them is imported now."""
+    verbs: Verbs = import_module(f"export.formats.{name}").load_verbs()
+    return verbs

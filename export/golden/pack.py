@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from PIL import Image
 
-from export.formats import FORMATS
+from export.formats.register import FORMATS
 from export.golden.document import (
     PACK_FILE,
     CaseEntry,
@@ -116,7 +116,7 @@ def golden_files(manifest: Manifest, references: References) -> dict[str, bytes]
     """
     side, labels = manifest.model.input.width, manifest.model.labels
     artifacts = {
-        artifact.path: (FORMATS[artifact.format], artifact.precision)
+        artifact.path: FORMATS[artifact.format].precisions[artifact.precision]
         for artifact in manifest.artifacts
     }
     files: dict[str, bytes] = {}
@@ -126,8 +126,8 @@ def golden_files(manifest: Manifest, references: References) -> dict[str, bytes]
         paths = (f"{GROUP}/images/{image.name}{image.suffix}", f"{GROUP}/tensors/{image.name}.png")
         files.update(zip(paths, (image.content, _png(image.pixels)), strict=True))
         probs = {
-            path: _told(references, module.TWINS[precision], image.name)
-            for path, (module, precision) in artifacts.items()
+            path: _told(references, precision.variant, image.name)
+            for path, precision in artifacts.items()
         }
         sha256 = pixels_sha256(image.pixels)
         cases.append(CaseEntry(image.name, *paths, sha256, image.why, image.tolerance, probs))
@@ -137,8 +137,7 @@ def golden_files(manifest: Manifest, references: References) -> dict[str, bytes]
         labels=labels,
         cases=tuple(cases),
         tolerances={
-            path: module.TOLERANCES[precision].max_abs_diff
-            for path, (module, precision) in artifacts.items()
+            path: precision.tolerance.max_abs_diff for path, precision in artifacts.items()
         },
         pixel_tolerance=LoosestTolerance(
             max(image.tolerance.max_abs for image in images),

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from export.errors import CannotRunHere, Unreadable
-from export.formats import FORMATS
+from export.formats.base import verbs_of
+from export.formats.register import FORMATS
 from export.golden.document import PACK_FILE
 from export.golden.pack import Case, Pack, read_pack, refuse_other_model
 from export.images.golden_images import GROUP, PixelTolerance
@@ -198,10 +199,10 @@ def run_here(
         CannotRunHere: there is none; with their reasons.
         Unreadable: the file cannot be run: damaged, or not of its format.
     """
-    module = FORMATS[format_name]
+    verbs = verbs_of(format_name)
     answers: dict[str, NDArray[np.float32]] = {}
     excuses = []
-    for runner in (module, *module.ALSO):
+    for runner in (verbs, *verbs.ALSO):
         try:
             answers[runner.RUN_BY] = _run(runner, path, images)
         except CannotRunHere as error:

@@ -10,7 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from export.formats import FORMATS
+from export.formats.base import verbs_of
+from export.formats.register import FORMATS
 from export.latency.protocol import Session, serve
 
 EAGER: Final = "eager"
@@ -21,16 +22,16 @@ def main() -> None:
     format_name, _, path, side, threads = sys.argv[1:]
     load = _eager if format_name == EAGER else _artifact
     serve(
-        lambda: import_module("torch" if format_name == EAGER else FORMATS[format_name].RUNTIME),
+        lambda: import_module("torch" if format_name == EAGER else FORMATS[format_name].runtime),
         lambda: load(format_name, Path(path), int(threads)),
         int(side),
     )
 
 
 def _artifact(format_name: str, path: Path, threads: int) -> Session:
-    module = FORMATS[format_name]
-    session = module.load(path, threads)
-    return Session(lambda images: module.run(session, images).probs)
+    verbs = verbs_of(format_name)
+    session = verbs.load(path, threads)
+    return Session(lambda images: verbs.run(session, images).probs)
 
 
 def _eager(format_name: str, path: Path, threads: int) -> Session:

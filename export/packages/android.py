@@ -1,8 +1,8 @@
 """The Android asset folder as a Gradle library module: its files, from the manifest alone.
 
 In: the manifest document. Out: relative POSIX path -> text, from the templates in
-``templates/android/``. Nothing is read from disk but these, so the same manifest gives the same
-files.
+``templates/android/`` and those of the runtimes, in the folders of the formats. Nothing is read
+from disk but these, so the same manifest gives the same files.
 """
 
 from __future__ import annotations
@@ -13,23 +13,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from export.formats.facts import AndroidRuntime
+from export.formats.register import FORMATS, android_runtimes
+from export.formats.source_text import comment, kotlin
 from export.packages.render import render
 from export.packages.resize_proofs import ResizeProof, resize_proofs
 
 GROUP: Final = "mobilemodels"  # the Kotlin package of a model is GROUP.name
-RUNS_ON: Final = ("onnx", "ort", "torchscript")
-# The first of these that is published goes into an app that does not choose.
-DEFAULT_FILES: Final = (("onnx", "w4"),)
-# Newest release whose libraries were seen reported to fit pages of 16 KB, which Google Play wants
-# (https://github.com/microsoft/onnxruntime-extensions/issues/1093). Never below what is promised.
-ONNXRUNTIME_ANDROID: Final = "1.27.0"
-OPTIMISATION: Final = {
-    "ORT_ENABLE_ALL": "ALL_OPT",
-    "ORT_ENABLE_EXTENDED": "EXTENDED_OPT",
-    "ORT_ENABLE_BASIC": "BASIC_OPT",
-    "ORT_DISABLE_ALL": "NO_OPT",
-}
-THREADS: Final = ("intra_op_num_threads", "num_threads")
 KEYWORDS: Final = frozenset(
     """abstract as assert boolean break byte case catch char class const continue default do double
     else enum extends false final finally float for fun goto if implements import in instanceof int
@@ -45,7 +35,7 @@ def package_files(manifest: Mapping[str, Any]) -> dict[str, str]:
     Nothing, where no artifact in the manifest runs on Android: a module would be empty.
 
     Raises:
-        ValueError: an ONNX file asks for an optimisation that ONNX Runtime does not have.
+        ValueError: an artifact asks for a session option that its runtime does not have.
     """
     model = manifest["model"]
     artifacts = android_artifacts(manifest)
@@ -62,19 +52,44 @@ def package_files(manifest: Mapping[str, Any]) -> dict[str, str]:
         "threshold": _threshold(model),
         "files": [_file(artifact) for artifact in artifacts],
         "default_file": default_file(artifacts),
-        "onnxruntime": _onnxruntime(artifacts),
-        "pytorch_lite": _least(artifacts, "pytorch_lite"),
-        "optimisation": _optimisation(artifacts),
+        "runtimes": [_runtime(runtime, artifacts) for runtime in android_runtimes()],
+        "brings": ", ".join(runtime_texts("{}")),
         "proofs": [_proof(proof) for proof in resize_proofs(model["input"]["height"])],
         "kotlin": kotlin,
         "comment": comment,
     }
-    return render("android", values)
+    files = render("android", values)
+    for runtime in android_runtimes():
+        more = runtime.template_values(_run_by(runtime, artifacts))
+        templates = runtime.templates
+        files |= render(templates.name, {**values, **more}, templates.parent)
+    return dict(sorted(files.items()))
 
 
 def android_artifacts(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Those that a runtime on Android loads, in the order of the manifest."""
-    return [artifact for artifact in manifest["artifacts"] if artifact["format"] in RUNS_ON]
+    return [artifact for artifact in manifest["artifacts"] if _android(artifact) is not None]
+
+
+def classifier_name(name: str, runtime: AndroidRuntime) -> str:
+    """The class that runs a model's files by `runtime`."""
+    return f"{class_name(name)}{runtime.class_suffix}Classifier"
+
+
+def runtime_texts(quoted: str) -> list[str]:
+    """Which files need which runtime, a part of a sentence each: ``an .onnx file brings X along``.
+
+    `quoted`: how a suffix is written, with ``{}`` for it.
+    """
+    texts: list[str] = []
+    for runtime in android_runtimes():
+        suffixes = _suffixes(runtime)
+        article = "an" if suffixes[0][1] in "aeiou" else "a"
+        files = f"{article} {' or '.join(quoted.format(suffix) for suffix in suffixes)} file"
+        texts.append(
+            f"{files} {runtime.title}" if texts else f"{files} brings {runtime.title} along"
+        )
+    return texts
 
 
 def package_name(name: str) -> str:
@@ -93,37 +108,15 @@ def class_name(name: str) -> str:
 def default_file(artifacts: Sequence[Mapping[str, Any]]) -> str:
     """The model file of an app that chooses none.
 
-    It is w4 in ONNX, else the smallest in ONNX, else in ORT, else the smallest of all.
+    It is of the first format in the register that is there: the precision that the format names
+    for this, else the smallest.
     """
-    for wanted in DEFAULT_FILES:
-        for artifact in artifacts:
-            if (artifact["format"], artifact["precision"]) == wanted:
-                return str(artifact["path"])
-    for formats in (("onnx",), ("ort",), RUNS_ON):
-        fitting = [a for a in artifacts if a["format"] in formats]
-        if fitting:
-            return str(min(fitting, key=lambda a: a["size_bytes"])["path"])
+    for name, facts in FORMATS.items():
+        found = [artifact for artifact in artifacts if artifact["format"] == name]
+        chosen = [artifact for artifact in found if artifact["precision"] == facts.app_precision]
+        if found:
+            return str(min(chosen or found, key=lambda artifact: artifact["size_bytes"])["path"])
     raise ValueError("no artifact for Android")
-
-
-def kotlin(text: str) -> str:
-    """`text` as a Kotlin string literal, quotes included; what is not ASCII is escaped."""
-    escaped = []
-    for letter in text:
-        if letter in '\\"$':
-            escaped.append(f"\\{letter}")
-        elif " " <= letter <= "~":
-            escaped.append(letter)
-        else:
-            units = letter.encode("utf-16-be")
-            escaped += [f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2)]
-    return f'"{"".join(escaped)}"'
-
-
-def comment(text: str) -> str:
-    """`text` for the inside of a comment: one line that can neither end it nor open another."""
-    one_line = " ".join(text.split())
-    return one_line.replace("*/", "* /").replace("/*", "/ *")
 
 
 def _positive(model: Mapping[str, Any]) -> int | None:
@@ -137,35 +130,50 @@ def _threshold(model: Mapping[str, Any]) -> str | None:
 
 def _file(artifact: Mapping[str, Any]) -> dict[str, Any]:
     (file,) = artifact["files"]
-    session = artifact["session"]
-    return {**file, "threads": next(int(session[key]) for key in THREADS if key in session)}
+    runtime = _android(artifact)
+    assert runtime is not None
+    return {**file, "threads": int(artifact["session"][runtime.threads])}
 
 
-def _least(artifacts: Sequence[Mapping[str, Any]], runtime: str) -> str | None:
-    """The newest of the versions of `runtime` that the artifacts promise as their least."""
-    promised = [a["requires"][runtime] for a in artifacts if runtime in a["requires"]]
-    return max(promised, key=_version) if promised else None
+def _android(artifact: Mapping[str, Any]) -> AndroidRuntime | None:
+    """What runs it in the Gradle module."""
+    facts = FORMATS.get(artifact["format"])
+    return None if facts is None else facts.android
 
 
-def _onnxruntime(artifacts: Sequence[Mapping[str, Any]]) -> dict[str, str] | None:
-    promised = _least(artifacts, "onnxruntime")
-    if promised is None:
-        return None
-    whole = promised + ".0" * (2 - promised.count("."))
-    return {"promised": promised, "version": max(whole, ONNXRUNTIME_ANDROID, key=_version)}
+def _run_by(
+    runtime: AndroidRuntime, artifacts: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    return [artifact for artifact in artifacts if _android(artifact) == runtime]
+
+
+def _suffixes(runtime: AndroidRuntime) -> list[str]:
+    return [facts.suffix for facts in FORMATS.values() if facts.android == runtime]
+
+
+def _runtime(runtime: AndroidRuntime, artifacts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What build.gradle.kts says of a runtime; its dependency is None if no artifact needs it."""
+    promised = [a["requires"][runtime.key] for a in artifacts if runtime.key in a["requires"]]
+    dependency, note = None, []
+    if promised:
+        least = max(promised, key=_version)
+        whole = least + ".0" * (2 - least.count("."))
+        version = max(whole, runtime.newest, key=_version) if runtime.newest else least
+        dependency = f"{runtime.artifact}:{version}"
+        note = runtime.note.format(promised=least).splitlines()
+    return {
+        "switch": runtime.switch,
+        "suffixes": _suffixes(runtime),
+        "source_set": runtime.source_set,
+        "test_source_set": runtime.test_source_set,
+        "kept_classes": runtime.kept_classes,
+        "dependency": dependency,
+        "note": note,
+    }
 
 
 def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split("."))
-
-
-def _optimisation(artifacts: Sequence[Mapping[str, Any]]) -> str | None:
-    """The optimisation level of the ONNX files, as ONNX Runtime's Java API calls it."""
-    sessions = [a["session"] for a in artifacts if a["format"] == "onnx"]
-    levels = {s["graph_optimization_level"] for s in sessions if "graph_optimization_level" in s}
-    if levels - OPTIMISATION.keys() or len(levels) > 1:
-        raise ValueError(f"optimisation {sorted(levels)} is not one of {', '.join(OPTIMISATION)}")
-    return OPTIMISATION[levels.pop()] if levels else None
 
 
 def _proof(proof: ResizeProof) -> dict[str, Any]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from textwrap import indent
+from collections.abc import Mapping, Sequence
+from textwrap import fill, indent
 from typing import Any, Final
 
 from export.deploy.outputs import EVIDENCE
+from export.formats.register import FORMATS, android_runtimes
+from export.formats.source_text import kotlin
 from export.packages.android import (
     GROUP,
     android_artifacts,
     class_name,
     default_file,
-    kotlin,
     package_name,
+    runtime_texts,
 )
 
 SECTION: Final = """\
@@ -48,8 +50,7 @@ tests that prove both on your device. {intended_use}
    the model answers otherwise on the exact pixels.
 
 `{default}` goes into the app. `{name}.models=...` in the app's `gradle.properties` chooses others,
-with commas between: an `.onnx` or `.ort` file brings ONNX Runtime along, a `.ptl` file PyTorch
-lite{lite}. The build stops at a file whose SHA-256 is not the one in the code, and so does loading.
+{files}. The build stops at a file whose SHA-256 is not the one in the code, and so does loading.
 Errors are subclasses of `ClassifierError`.
 
 What was tried, and where:
@@ -97,7 +98,6 @@ def gradle_module_section(manifest: Mapping[str, Any], folder: str) -> str:
         return ""
     name = manifest["model"]["name"]
     first = class_name(name)
-    lite = any(artifact["format"] == "torchscript" for artifact in artifacts)
     outputs = {port["name"] for artifact in artifacts for port in artifact["outputs"]}
     mapped = EVIDENCE in outputs
     return SECTION.format(
@@ -109,5 +109,16 @@ def gradle_module_section(manifest: Mapping[str, Any], folder: str) -> str:
         ),
         default=default_file(artifacts),
         and_map=" and every heat map" if mapped else "",
-        lite=f", to be used by `{first}LiteClassifier`" if lite else "",
+        files=_files(artifacts, first),
     )
+
+
+def _files(artifacts: Sequence[Mapping[str, Any]], first: str) -> str:
+    """Which files bring which runtime, and the class to use if it is not the one above."""
+    here = {FORMATS[artifact["format"]].android for artifact in artifacts}
+    parts = []
+    for runtime, text in zip(android_runtimes(), runtime_texts("`{}`"), strict=True):
+        other = runtime.class_suffix and runtime in here
+        use = f", to be used by `{first}{runtime.class_suffix}Classifier`" if other else ""
+        parts.append(text + use)
+    return fill(f"with commas between: {', '.join(parts)}", 99, break_long_words=False)

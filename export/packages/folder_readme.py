@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from export.deploy.outputs import EVIDENCE
+from export.formats.facts import Integration
+from export.formats.register import FORMATS
 from export.packages.android_readme import gradle_module_section
 from export.packages.ios_readme import swift_package_section
 from export.packages.web_readme import web_page_section
@@ -15,38 +17,6 @@ PACKAGE_SECTIONS: Final = {
     "android": gradle_module_section,
     "ios": swift_package_section,
     "web": web_page_section,
-}
-FORMAT_TITLES: Final = {
-    "onnx": "ONNX",
-    "ort": "ORT format",
-    "torchscript": "TorchScript-lite",
-    "coreml": "Core ML",
-}
-INTEGRATION: Final = {
-    "onnx": """\
-{packages} {onnxruntime} or newer. Input `image`: uint8
-`(1, {height}, {width}, 3)`. Output `probs`: float32 `(1, {classes})`{evidence}. Session options:
-leave the graph optimisation level at its default (all), which unpacks fp16, w4 and w3 once, at
-load; set `intra_op_num_threads` to {intra_op_num_threads}. An output that is not asked for by name
-is not copied out.
-""",
-    "ort": """\
-The same network with its graph optimised ahead, for onnxruntime {onnxruntime} or newer, reduced
-builds included. Input, outputs and options as for ONNX. There is no w4 or w3: an ORT file holds its
-weights unpacked.
-""",
-    "torchscript": """\
-`pytorch_android_lite` {pytorch_lite} (`LiteModuleLoader`). That runtime is no longer developed:
-prefer ONNX in a new app. Input: a uint8 tensor `(1, {height}, {width}, 3)`; {lite_output}.
-Set one thread: `LitePyTorchAndroid.setNumThreads({num_threads})`. int8 needs the engine
-`qnnpack`, which is the one that Android has.
-""",
-    "coreml": """\
-The least iOS stands in the table. Takes the image itself (Vision: `imageCropAndScaleOption =
-.scaleFill`), gives `label`, `probs`, a probability by label{coreml_evidence}.
-int8, w4 and w3 are precisions of the weights; arithmetic is in fp16.
-Compute units: {compute_units}.
-""",
 }
 PRECISIONS: Final = {
     "fp32": "as trained",
@@ -85,12 +55,6 @@ BUILD_TARGETS: Final = {
   --apple_deploy_target 15.1 --build_apple_framework""",
     "web": "--build_wasm --enable_wasm_simd --enable_wasm_threads",
 }
-ONNX_PACKAGES: Final = {
-    "android": "`onnxruntime-android`",
-    "ios": "`onnxruntime-objc`",
-    "web": "`onnxruntime-web` as `package.json` pins it, or another onnxruntime,",
-}
-LEAST_RUNTIME: Final = {"onnxruntime": "onnxruntime", "pytorch_lite": "pytorch_lite", "ios": "iOS"}
 
 
 def asset_readme(platform: str, manifest: Mapping[str, Any], beside: Collection[str] = ()) -> str:
@@ -135,17 +99,18 @@ def asset_readme(platform: str, manifest: Mapping[str, Any], beside: Collection[
         *_precisions(manifest),
         *_rejected(manifest),
     ]
-    values = {
-        **model["input"],
-        "packages": ONNX_PACKAGES[platform],
-        "classes": len(model["labels"]),
-        **_said_of(shape, model["labels"]),
-    }
-    for name, title in FORMAT_TITLES.items():
+    for name, facts in FORMATS.items():
         of_format = [a for a in manifest["artifacts"] if a["format"] == name]
         if of_format:
-            facts = {**values, **of_format[0]["requires"], **of_format[0]["session"]}
-            lines += [f"### {title}", INTEGRATION[name].format(**facts)]
+            values = {
+                **model["input"],
+                "classes": len(model["labels"]),
+                "outputs": _outputs(facts.integration, shape, len(model["labels"])),
+                **of_format[0]["requires"],
+                **of_format[0]["session"],
+            }
+            text = facts.integration.texts[platform].format(**values)
+            lines += [f"### {facts.title}", text]
     if OPERATORS_FILE in beside:
         note = REDUCED_BUILD.format(
             operators=OPERATORS_FILE,
@@ -168,18 +133,13 @@ def _evidence_shape(manifest: Mapping[str, Any]) -> list[int] | None:
     return shapes[0] if shapes else None
 
 
-def _said_of(shape: list[int] | None, labels: Sequence[str]) -> dict[str, str]:
-    """What stands in `INTEGRATION` of the second output."""
-    probs = f"float32 `(1, {len(labels)})`"
+def _outputs(integration: Integration, shape: Sequence[int] | None, classes: int) -> str:
+    """What stands in a format's text of its outputs."""
+    probs = f"float32 `(1, {classes})`"
     if shape is None:
-        return {"evidence": "", "coreml_evidence": "", "lite_output": f"output: {probs}"}
+        return integration.outputs.format(probs=probs)
     array = f"float32 `({', '.join(map(str, shape))})`"
-    return {
-        "evidence": f"; `{EVIDENCE}`: {array}",
-        "coreml_evidence": f", and `{EVIDENCE}`, a multi-array, {array}",
-        "lite_output": f"output: a tuple (`IValue.toTuple()`) of probs, {probs}, and {EVIDENCE}, "
-        f"{array}",
-    }
+    return integration.outputs_with_evidence.format(probs=probs, evidence=array)
 
 
 def _evidence(shape: list[int] | None, labels: Sequence[str]) -> list[str]:
@@ -216,11 +176,8 @@ def _row(artifact: Mapping[str, Any]) -> str:
             verdict += f", evidence {parity['evidence']['max_rel_diff']:.1e}"
     else:
         verdict = f"not run: {parity['reason']}"
-    least = next(
-        f"{said} {artifact['requires'][key]}"
-        for key, said in LEAST_RUNTIME.items()
-        if key in artifact["requires"]
-    )
+    runtime = FORMATS[artifact["format"]].least_runtime
+    least = f"{runtime.title} {artifact['requires'][runtime.key]}"
     return (
         f"| `{artifact['path']}` | {artifact['precision']} | {artifact['size_bytes']:,} | {least} "
         f"| {verdict} | {_accuracy(artifact['accuracy'])} |"

@@ -12,19 +12,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from export.deploy.outputs import EVIDENCE
+from export.formats.coreml.compute_units import COMPUTE_UNITS
+from export.formats.register import FORMATS
+from export.formats.source_text import swift_comment, swift_string
 from export.packages.render import render
 
 TEMPLATES: Final = "ios"
-FORMAT: Final = "coreml"
 # `async` loading, and the oldest that coremltools' ML Programs of this project are written for.
 LEAST_IOS: Final = (16, 0)
-COMPUTE_UNITS: Final = {
-    "all": ".all",
-    "cpu_only": ".cpuOnly",
-    "cpu_and_gpu": ".cpuAndGPU",
-    "cpu_and_ne": ".cpuAndNeuralEngine",
-}
-ESCAPES: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0"}
 
 
 def package_files(manifest: Mapping[str, Any]) -> dict[str, str]:
@@ -35,7 +30,7 @@ def package_files(manifest: Mapping[str, Any]) -> dict[str, str]:
     Raises:
         ValueError: the manifest asks for compute units that Core ML does not have.
     """
-    found = [artifact for artifact in manifest["artifacts"] if artifact["format"] == FORMAT]
+    found = _artifacts(manifest)
     if not found:
         return {}
     model = manifest["model"]
@@ -69,7 +64,7 @@ def package_files(manifest: Mapping[str, Any]) -> dict[str, str]:
 
 def default_model(manifest: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The artifact that the package puts into an app; None without a Core ML artifact."""
-    found = [artifact for artifact in manifest["artifacts"] if artifact["format"] == FORMAT]
+    found = _artifacts(manifest)
     return min(found, key=_choice, default=None)
 
 
@@ -80,20 +75,10 @@ def module_name(name: str) -> str:
     return joined if joined[:1].isalpha() else f"Model{joined}"
 
 
-def swift_string(text: str) -> str:
-    r"""A Swift string literal: quotes, backslashes (so ``\(`` as well) and controls escaped."""
-    return '"' + "".join(_escaped(character) for character in text) + '"'
-
-
-def swift_comment(text: str) -> str:
-    """A text that stays within one line of a comment."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
-def _escaped(character: str) -> str:
-    if character in ESCAPES:
-        return ESCAPES[character]
-    return character if character.isprintable() else f"\\u{{{ord(character):x}}}"
+def _artifacts(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Those that the package runs."""
+    runnable = {name for name, facts in FORMATS.items() if facts.swift_package}
+    return [artifact for artifact in manifest["artifacts"] if artifact["format"] in runnable]
 
 
 def _choice(artifact: Mapping[str, Any]) -> tuple[tuple[int, ...], int, str]:

@@ -10,12 +10,11 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
+from export.formats.register import FORMATS
 from export.packages.android import default_file
 from export.packages.render import render
-
-FORMAT: Final = "onnx"
 
 
 def package_files(manifest: Mapping[str, Any]) -> dict[str, str]:
@@ -38,11 +37,15 @@ def package_files(manifest: Mapping[str, Any]) -> dict[str, str]:
     return render("web", values)
 
 
+def page_artifacts(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Those that the page can run."""
+    runnable = {name for name, facts in FORMATS.items() if facts.web_page}
+    return [artifact for artifact in manifest["artifacts"] if artifact["format"] in runnable]
+
+
 def default_model(manifest: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The artifact that the page starts with: w4, else the smallest; None without an ONNX file."""
-    found: list[Mapping[str, Any]] = [
-        artifact for artifact in manifest["artifacts"] if artifact["format"] == FORMAT
-    ]
+    found = page_artifacts(manifest)
     if not found:
         return None
     path = default_file(found)

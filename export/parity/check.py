@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from export.errors import CannotRunHere, Unreadable
-from export.formats import FORMATS
+from export.formats.base import verbs_of
+from export.formats.register import FORMATS
 from export.parity.declared_interface import contract_violations
 from export.parity.entries import ParityEntry, SetEntry
 from export.parity.evidence import EvidenceAgreement, compare_evidence
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
     from export.deploy.graph import DeployGraph
     from export.deploy.outputs import Answers
-    from export.formats.base import Runner, Tolerance
+    from export.formats.base import Runner
+    from export.formats.description import Tolerance
     from export.parity.reference import Reference
     from pipeline.model_spec import ModelSpec
 
@@ -149,13 +151,15 @@ def check_artifact(
         needs_evidence: whether a file without evidence fails where the network has it.
         reading: of the same file, if it was compared before and is unchanged.
     """
-    module = FORMATS[format_name]
-    tolerance = module.TOLERANCES[precision]
-    missing = missing_modules(module.REQUIRES)
+    facts = FORMATS[format_name]
+    tolerance = facts.precisions[precision].tolerance
+    missing = missing_modules(facts.requires)
     if missing:
-        reason = f"{', '.join(missing)} is not installed; {install_command(missing)}"
+        mend = install_command(missing, facts.extras_of(missing))
+        reason = f"{', '.join(missing)} is not installed; {mend}"
         return ParityResult("not_run", reason, tolerance=tolerance)
-    reading = reading or Reading(module, path)
+    verbs = verbs_of(format_name)
+    reading = reading or Reading(verbs, path)
     try:
         description = reading.description
     except CannotRunHere as error:
@@ -175,7 +179,7 @@ def check_artifact(
         "weights": _weights(reading, reference),
         **_structure(reading, reference),
     }
-    runners = (module, *module.ALSO)
+    runners = (verbs, *verbs.ALSO)
     outputs = check_outputs(runners, reading, reference, tolerance, needs_evidence)
     all_parts = {**parts, **outputs.parts}
     faults = [f"{part}: {verdict}" for part, verdict in parts.items() if verdict != "pass"]
@@ -210,7 +214,7 @@ def _weights(reading: Reading, reference: Reference) -> str:
 def _structure(reading: Reading, reference: Reference) -> dict[str, str]:
     """For formats with an evaluator; elsewhere equal weights make the outputs tell."""
     parts = {}
-    for runner in reading.module.ALSO:
+    for runner in reading.verbs.ALSO:
         if isinstance(runner, StructureRunner):
             few = reference.images.pixels[-STRUCTURE_IMAGES:]
             try:

@@ -20,7 +20,7 @@ import torch
 
 from export.deploy.batch_norm_folding import folded_network
 from export.deploy.layer_order import network_holding, trace_layers
-from export.formats import FORMATS
+from export.formats.base import verbs_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,12 +79,12 @@ def explain(
     graph = reference.graph.pixels
     normalised = (pixels - graph.mean) / graph.std
     expected = trace_layers(folded_network(graph.network), normalised)
-    module = FORMATS[format_name]
-    found = module.trace_layers(path, image)
+    verbs = verbs_of(format_name)
+    found = verbs.trace_layers(path, image)
     how = "watched inside the file"
     hidden = found is None
     if found is None:
-        layers = module.stored_layers(path)
+        layers = verbs.stored_layers(path)
         twin = network_holding(graph.network, layers, reference.spec.side)
         found = trace_layers(twin, normalised)
         how = "PyTorch with the weights that the file holds; its own steps cannot be watched"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from export.deploy.layers import Layer
     from export.deploy.outputs import Answers
-    from export.formats.base import Description, Format, Runner
+    from export.formats.base import Description, Runner, Verbs
 
 
 @dataclass
@@ -22,11 +22,11 @@ class Reading:
     """What a file says, holds and answers, for as long as the file stays as it is.
 
     Attributes:
-        module: its format.
+        verbs: of its format.
         path: the artifact on disk.
     """
 
-    module: Format
+    verbs: Verbs
     path: Path
     _sessions: dict[str, object] = field(default_factory=dict, repr=False)
     _answered: list[tuple[str, NDArray[np.uint8], Answers]] = field(
@@ -36,12 +36,12 @@ class Reading:
     @cached_property
     def description(self) -> Description:
         """What the file says of itself. Raises what the format's reader raises."""
-        return self.module.describe(self.path)
+        return self.verbs.describe(self.path)
 
     @cached_property
     def layers(self) -> list[Layer]:
         """The weighted layers as the file holds them. Raises what the format's reader raises."""
-        return self.module.stored_layers(self.path)
+        return self.verbs.stored_layers(self.path)
 
     def session(self, runner: Runner) -> object:
         """The file loaded by one of the format's runners. Raises CannotRunHere, Unreadable."""

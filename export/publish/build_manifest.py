@@ -5,12 +5,13 @@ In: the spec, and a `Published` record per artifact. Out: a `Manifest`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from export.formats.register import FORMATS
 from export.manifest.manifest import (
     ArtifactEntry,
     FileEntry,
@@ -33,15 +34,8 @@ if TYPE_CHECKING:
     from export.parity.quality_gate import Promotion
     from pipeline.model_spec import ModelSpec
 
-TOOLS: Final = ("coremltools", "numpy", "onnx", "onnxruntime", "onnxsim", "torch", "torchvision")
+BASE_TOOLS: Final = ("numpy", "torch", "torchvision")  # besides the formats' own
 WAY_OUT: Final = "train again"
-# What the app should set in its runtime; everything else at its default.
-SESSIONS: Final[Mapping[str, Mapping[str, str | int]]] = {
-    "onnx": {"intra_op_num_threads": 2, "graph_optimization_level": "ORT_ENABLE_ALL"},
-    "ort": {"intra_op_num_threads": 2},
-    "torchscript": {"num_threads": 1},
-    "coreml": {"compute_units": "all"},
-}
 
 
 @dataclass(frozen=True)
@@ -90,7 +84,7 @@ def file_entries(folder: Path, artifact: str) -> list[FileEntry]:
 def tool_versions() -> dict[str, str]:
     """Versions of the packages that made the artifacts, those that are installed."""
     versions = {}
-    for tool in TOOLS:
+    for tool in sorted({*BASE_TOOLS, *(m for facts in FORMATS.values() for m in facts.requires)}):
         try:
             versions[tool] = version(tool)
         except PackageNotFoundError:
@@ -139,7 +133,7 @@ def _artifact(artifact: Published) -> ArtifactEntry:
         parity=artifact.parity.entry(),
         accuracy=None if artifact.promotion is None else _accuracy(artifact.promotion),
         latency_ms=artifact.latency,
-        session=SESSIONS.get(artifact.format, {}),
+        session=FORMATS[artifact.format].session,
     )
 
 

@@ -19,7 +19,7 @@ from typing import Final
 from export.packages.folder_readme import OPERATORS_FILE, TYPES_FILE
 from export.publish.build_manifest import tool_versions
 
-FORMATS: Final = ("onnx", "ort")  # what onnxruntime runs
+RUNTIME: Final = "onnxruntime"  # whose files these are
 LEVELS: Final = ("ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL")
 BLOCKED_LAYOUT: Final = "NchwcTransformer"  # for x86: emulators
 
@@ -35,7 +35,7 @@ def operator_configs(models: Sequence[Path]) -> dict[str, bytes]:
 
     head = (
         f"# Operators of {', '.join(sorted(model.name for model in models))},\n"
-        f"# as they are and as onnxruntime {tool_versions()['onnxruntime']} optimises them.\n"
+        f"# as they are and as onnxruntime {tool_versions()[RUNTIME]} optimises them.\n"
     )
     configs = {}
     with tempfile.TemporaryDirectory() as place:

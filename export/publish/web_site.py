@@ -23,6 +23,7 @@ from socket import socket
 from socketserver import BaseServer
 from typing import Final
 
+from export.formats.register import FORMATS
 from export.manifest.manifest import (
     MANIFEST_FILE,
     SUM_FILE,
@@ -31,7 +32,7 @@ from export.manifest.manifest import (
     manifest_document,
     read_manifest,
 )
-from export.packages.web import FORMAT, default_model
+from export.packages.web import default_model
 from export.publish.web_runtime import LOCK_FILE, NPM_FILES, PACKAGE, RUNTIME_FILES, runtime_files
 from export.runtimes.cache import cache_folder
 from export.verify import LABELS_FILE, README_FILE, CannotCheck, verify
@@ -252,7 +253,7 @@ def _listed(manifest: Manifest) -> list[str]:
 
 
 def _models(manifest: Manifest) -> list[ArtifactEntry]:
-    return [artifact for artifact in manifest.artifacts if artifact.format == FORMAT]
+    return [artifact for artifact in manifest.artifacts if FORMATS[artifact.format].web_page]
 
 
 def _default_model(manifest: Manifest) -> ArtifactEntry | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from export.formats import FORMATS
+from export.formats.register import FORMATS
 from export.manifest.manifest import read_manifest
 from export.report.accuracy import classification
 from export.report.differences import (
@@ -38,7 +38,7 @@ def details(outcome: Outcome, references: References) -> tuple[Differences | Non
     probs = outcome.parity.probs
     if probs is None:
         return None, None
-    reference = references.of(FORMATS[outcome.key[0]].TWINS[outcome.key[1]])
+    reference = references.of(FORMATS[outcome.key[0]].precisions[outcome.key[1]].variant)
     truth = np.array(references.images.truth, dtype=np.int64)
     figures = classification(truth, probs, reference.spec) if len(truth) else None
     return differences(probs, reference.probs), figures
@@ -49,9 +49,9 @@ def worst_of_all(done: Sequence[Outcome], references: References) -> tuple[Worst
     answered = [
         Answered(
             " ".join(outcome.key),
-            FORMATS[outcome.key[0]].TWINS[outcome.key[1]],
+            FORMATS[outcome.key[0]].precisions[outcome.key[1]].variant,
             outcome.parity.probs,
-            FORMATS[outcome.key[0]].TOLERANCES[outcome.key[1]].max_abs_diff,
+            FORMATS[outcome.key[0]].precisions[outcome.key[1]].tolerance.max_abs_diff,
         )
         for outcome in done
         if outcome.parity.probs is not None

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.deploy.outputs import EVIDENCE
-from export.formats import FORMATS
+from export.formats.base import verbs_of
+from export.formats.register import FORMATS
 from export.golden.replay import published_faults
 from export.manifest.manifest import (
     MANIFEST_FILE,
@@ -96,14 +97,14 @@ def _check(
     artifact: ArtifactEntry,
 ) -> Row:
     key = (artifact.format, artifact.precision)
-    if key[0] not in FORMATS or key[1] not in FORMATS[key[0]].TOLERANCES:
+    if key[0] not in FORMATS or key[1] not in FORMATS[key[0]].precisions:
         raise BadInput(f"{folder / MANIFEST_FILE} lists {key[0]} {key[1]}, unknown to this version")
     damage = stale or damaged_files(folder, artifact)
-    tolerance = FORMATS[key[0]].TOLERANCES[key[1]]
+    tolerance = FORMATS[key[0]].precisions[key[1]].tolerance
     path = folder / artifact.path
     from export.deploy.variants import missing_twin
 
-    twin = FORMATS[key[0]].TWINS[key[1]]
+    twin = FORMATS[key[0]].precisions[key[1]].variant
     absent = missing_twin(references.checkpoint, twin)
     if damage:
         parity = ParityResult("fail", damage, tolerance=tolerance)
@@ -117,7 +118,7 @@ def _check(
     if target is None:
         parity = check_artifact(*key, path, reference, needs_evidence)
     else:
-        runner, file = foreign_runner(target, key[0]), Reading(FORMATS[key[0]], path)
+        runner, file = foreign_runner(target, key[0]), Reading(verbs_of(key[0]), path)
         reason = f"there is no {target} build of its runtime to run it by"
         parity = (
             check_outputs([runner], file, reference, tolerance, needs_evidence)

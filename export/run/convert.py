@@ -24,7 +24,8 @@ from queue import Empty, Queue
 from typing import TYPE_CHECKING, Final
 
 from export.errors import CannotRunHere, ConversionFailed, Unreadable
-from export.formats import FORMATS
+from export.formats.base import verbs_of
+from export.formats.register import FORMATS
 from export.parity.outcome import Conversion
 from pipeline.atomic_files import make_folder
 
@@ -39,7 +40,7 @@ POLL_S: Final = 0.5
 
 def artifact_name(model: str, format_name: str, precision: str) -> str:
     """File or folder name of an artifact, such as ``squeezenet_cxr_fp32.onnx``."""
-    return f"{model}_{precision}{FORMATS[format_name].SUFFIX}"
+    return f"{model}_{precision}{FORMATS[format_name].suffix}"
 
 
 def convert_all(
@@ -62,9 +63,9 @@ def convert_all(
     families: dict[tuple[str, ...], list[tuple[str, str]]] = {}
     for name, precisions in wanted.items():
         _log(folder, name).unlink(missing_ok=True)
-        families.setdefault(FORMATS[name].REQUIRES, []).extend((name, p) for p in precisions)
-    # The slowest first: Core ML's converter takes longest to import.
-    order = sorted(families.values(), key=lambda family: family[0][0] != "coreml")
+        families.setdefault(FORMATS[name].requires, []).extend((name, p) for p in precisions)
+    # The slowest converter to start comes first.
+    order = sorted(families.values(), key=lambda family: -FORMATS[family[0][0]].converter_start_s)
     finished: Queue[Conversion] = Queue()
     pool = ThreadPoolExecutor(min(jobs, len(order)))
     try:
@@ -134,8 +135,7 @@ def convert_artifact(checkpoint: Checkpoint, name: str, precision: str, folder: 
     from export.deploy.metadata import model_metadata
     from export.deploy.variants import twin_checkpoint
 
-    converter = FORMATS[name]
-    twin = converter.TWINS[precision]
+    twin = FORMATS[name].precisions[precision].variant
     held, graph = twin_checkpoint(checkpoint, twin), _graph(checkpoint, twin)
     metadata = model_metadata(held.spec, held.sha256)
     path = folder / artifact_name(held.spec.name, name, precision)
@@ -143,8 +143,9 @@ def convert_artifact(checkpoint: Checkpoint, name: str, precision: str, folder: 
     start = time.perf_counter()
     description, error = None, None
     try:
-        converter.convert(graph, held.spec, metadata, precision, path)
-        description = converter.describe(path)
+        verbs = verbs_of(name)
+        verbs.convert(graph, held.spec, metadata, precision, path)
+        description = verbs.describe(path)
     except (ConversionFailed, Unreadable, CannotRunHere) as failure:
         error = str(failure)
     except Exception as failure:  # whatever a converter raises is a failed conversion
@@ -160,7 +161,7 @@ def check_conversion(checkpoint: Checkpoint, conversion: Conversion, saved: Path
     from export.parity.check import check_artifact
 
     name, precision = conversion.format, conversion.precision
-    reference = _references(checkpoint, saved).of(FORMATS[name].TWINS[precision])
+    reference = _references(checkpoint, saved).of(FORMATS[name].precisions[precision].variant)
     return replace(conversion, parity=check_artifact(name, precision, conversion.path, reference))
 
 

@@ -7,7 +7,6 @@ In: the installed packages. Out: one `Finding` per format, from version ranges a
 from __future__ import annotations
 
 import re
-import sys
 import tempfile
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -15,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from export.errors import CannotRunHere
-from export.formats import FORMATS
+from export.formats.base import verbs_of
+from export.formats.register import FORMATS
 from pipeline.errors import install_command, missing_modules
 
 PROJECT: Final = "mobile-model-export"
@@ -64,21 +64,18 @@ def out_of_range() -> list[str]:
 
 
 def _examine(name: str, try_it: bool) -> Finding:
-    module = FORMATS[name]
-    missing = missing_modules(module.REQUIRES)
+    facts = FORMATS[name]
+    missing = missing_modules(facts.requires)
     if missing:
         reason = f"no: {', '.join(missing)} not installed"
-        return Finding(name, reason, reason, install_command(missing))
-    if name == "torchscript":
-        from export.formats.torchscript.format import has_xnnpack
-
-        if not has_xnnpack():
-            return Finding(name, "no: this torch has no XNNPACK", "plain files only", EXACT)
-    if try_it:
-        return _try(name)
-    if name == "coreml" and sys.platform != "darwin":
-        return Finding(name, "yes", "no: Core ML runs on macOS only")
-    return Finding(name, "yes", "yes")
+        return Finding(name, reason, reason, install_command(missing, facts.extras_of(missing)))
+    verbs = verbs_of(name)
+    convert, run = (
+        f"no: {why}" if why else "yes" for why in (verbs.why_not_convert(), verbs.why_not_run())
+    )
+    if convert != "yes":
+        return Finding(name, convert, run, EXACT)
+    return _try(name) if try_it else Finding(name, convert, run)
 
 
 def _try(name: str) -> Finding:
@@ -106,14 +103,14 @@ def _try(name: str) -> Finding:
         place = Path(folder)
         weights = build_network(spec.architecture, 2).state_dict()
         checkpoint = write_checkpoint(place, spec, weights)
-        precision = next(iter(FORMATS[name].TOLERANCES))
+        precision = next(iter(FORMATS[name].precisions))
         wanted = {name: (precision,)}
         conversion = next(convert_all(checkpoint, wanted, place / "build", jobs=1))
         if conversion.error:
             return Finding(name, f"no: {re.sub(r' .see .*', '', conversion.error)}", "no", EXACT)
         try:
-            session = FORMATS[name].load(conversion.path, threads=1)
-            FORMATS[name].run(session, np.zeros((1, spec.side, spec.side, 3), np.uint8))
+            session = verbs_of(name).load(conversion.path, threads=1)
+            verbs_of(name).run(session, np.zeros((1, spec.side, spec.side, 3), np.uint8))
         except CannotRunHere as reason:
             return Finding(name, "yes, tried", f"no: {reason}")
     return Finding(name, "yes, tried", "yes, tried")

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from export.formats import FORMATS
+from export.formats.base import verbs_of
+from export.formats.register import FORMATS
 from export.latency.entry import LatencyEntry, ThreadLatency
 from export.manifest.manifest import Manifest
 from export.parity.check import ParityResult, check_artifact
@@ -84,7 +85,7 @@ def export_all(request: ExportRequest, console: Console) -> int:
     """
     start = time.perf_counter()
     wanted = plan(request.formats, request.precisions)
-    refuse_foreign_assets(request.root, {p for name in wanted for p in FORMATS[name].PLATFORMS})
+    refuse_foreign_assets(request.root, {p for name in wanted for p in FORMATS[name].platforms})
     checkpoint = open_checkpoint(request.checkpoint)
     spec, identity = checkpoint.spec, checkpoint.sha256
     console.print(f"{spec.name} {spec.version} ({identity[:12]}): {spec.intended_use}")
@@ -118,7 +119,7 @@ def export_all(request: ExportRequest, console: Console) -> int:
         Row(name, precision, "", ParityResult("not_run", why)) for name, precision, why in absent
     ]
     rows += [_left_out(name) for name in FORMATS if name not in wanted]
-    refused = {name: dict(FORMATS[name].REFUSED) for name in wanted if FORMATS[name].REFUSED}
+    refused = {name: dict(FORMATS[name].refused) for name in wanted if FORMATS[name].refused}
     print_verdict(console, rows, images.source, refused)
     _point_to_explain(console, rows)
     robustness, why_not = _robustness(request, spec, done)
@@ -169,26 +170,26 @@ def plan(formats: Sequence[str], precisions: Sequence[str] = ()) -> dict[str, tu
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise BadInput(f"unknown format {unknown[0]!r}; there are: {', '.join(FORMATS)}")
-    known = list(dict.fromkeys(p for name in formats for p in FORMATS[name].TOLERANCES))
+    known = list(dict.fromkeys(p for name in formats for p in FORMATS[name].precisions))
     unknown = [precision for precision in precisions if precision not in known]
     if unknown:
         raise BadInput(
             f"{', '.join(formats)}: no precision {unknown[0]!r}; there are: {', '.join(known)}"
         )
     wanted = {
-        name: tuple(p for p in FORMATS[name].TOLERANCES if not precisions or p in precisions)
+        name: tuple(p for p in FORMATS[name].precisions if not precisions or p in precisions)
         for name in FORMATS
         if name in formats
     }
     wanted = {name: chosen for name, chosen in wanted.items() if chosen}
     for name in wanted:
-        missing = missing_modules(FORMATS[name].REQUIRES)
+        missing = missing_modules(FORMATS[name].requires)
         if missing:
-            others = ",".join(f for f in wanted if not missing_modules(FORMATS[f].REQUIRES))
+            others = ",".join(f for f in wanted if not missing_modules(FORMATS[f].requires))
             way_round = f", or leave it out with --formats {others}" if others else ""
             raise MissingDependency(
                 f"{name} needs {', '.join(missing)}, not installed here; "
-                f"{install_command(missing)}{way_round}"
+                f"{install_command(missing, FORMATS[name].extras_of(missing))}{way_round}"
             )
     return wanted
 
@@ -202,14 +203,20 @@ def split_by_twin(
     possible: dict[str, tuple[str, ...]] = {}
     absent = []
     for name, precisions in wanted.items():
-        reasons = {p: missing_twin(checkpoint, FORMATS[name].TWINS[p]) for p in precisions}
+        reasons = {
+            p: missing_twin(checkpoint, FORMATS[name].precisions[p].variant) for p in precisions
+        }
         possible[name] = tuple(p for p in precisions if not reasons[p])
         absent += [(name, p, reason) for p, reason in reasons.items() if reason]
     return {name: chosen for name, chosen in possible.items() if chosen}, absent
 
 
 def _twins(wanted: Mapping[str, tuple[str, ...]]) -> set[str]:
-    return {FORMATS[name].TWINS[p] for name, precisions in wanted.items() for p in precisions}
+    return {
+        FORMATS[name].precisions[p].variant
+        for name, precisions in wanted.items()
+        for p in precisions
+    }
 
 
 def _convert_and_prove(
@@ -242,16 +249,18 @@ def _convert_and_prove(
             outcome = _judge(done, references)
             outcomes.append(outcome)
             _tell(console, outcome, f"{len(outcomes)} of {count}")
-    order = [(name, p) for name in FORMATS for p in FORMATS[name].TOLERANCES]
+    order = [(name, p) for name in FORMATS for p in FORMATS[name].precisions]
     return sorted(outcomes, key=lambda outcome: order.index(outcome.key))
 
 
 def _judge(conversion: Conversion, references: References) -> Outcome:
     name, precision = conversion.format, conversion.precision
-    reference = references.of(FORMATS[name].TWINS[precision])
+    reference = references.of(FORMATS[name].precisions[precision].variant)
     if conversion.error is not None:
         reason = f"conversion failed: {conversion.error}"
-        parity = ParityResult("fail", reason, tolerance=FORMATS[name].TOLERANCES[precision])
+        parity = ParityResult(
+            "fail", reason, tolerance=FORMATS[name].precisions[precision].tolerance
+        )
     else:
         parity = conversion.parity or check_artifact(name, precision, conversion.path, reference)
     promotion = None
@@ -292,8 +301,8 @@ def _robustness(
     for outcome in done:
         if outcome.key[1] == FULL and outcome.parity.status == "pass":
             samples, source = validation_samples(spec, request.data, request.image_limit)
-            module, path = FORMATS[outcome.key[0]], outcome.conversion.path
-            return measure_if_run(spec, module, path, samples, source)
+            verbs, path = verbs_of(outcome.key[0]), outcome.conversion.path
+            return measure_if_run(spec, verbs, path, samples, source)
     return None, f"no {FULL} file passed"
 
 
@@ -311,7 +320,7 @@ def _latencies(
         Target(*outcome.key, outcome.conversion.path, spec.side)
         for outcome in done
         if outcome.parity.status == "pass"
-        and FORMATS[outcome.key[0]].RUN_BY in outcome.parity.how  # not what stood in for it
+        and verbs_of(outcome.key[0]).RUN_BY in outcome.parity.how  # not what stood in for it
     ]
     if not targets:
         return {}
@@ -344,7 +353,7 @@ def _row(
     differences, classification = details(outcome, references)
     return Row(
         *outcome.key,
-        place=" ".join(FORMATS[conversion.format].PLATFORMS) if outcome.fit else "",
+        place=" ".join(FORMATS[conversion.format].platforms) if outcome.fit else "",
         parity=outcome.parity,
         promotion=outcome.promotion,
         size_bytes=size,
@@ -376,10 +385,10 @@ def _operator_configs(fit: Mapping[str, Sequence[Published]]) -> ExtraFiles:
     """For a build of onnxruntime with the published files' operators alone."""
 
     def made(platform: str, manifest: Manifest) -> Mapping[str, bytes]:
-        from export.publish.reduced_build import FORMATS as RUN_BY_ONNXRUNTIME
-        from export.publish.reduced_build import operator_configs
+        from export.publish.reduced_build import RUNTIME, operator_configs
 
-        return operator_configs([a.path for a in fit[platform] if a.format in RUN_BY_ONNXRUNTIME])
+        run_by_it = [a.path for a in fit[platform] if FORMATS[a.format].runtime == RUNTIME]
+        return operator_configs(run_by_it)
 
     return made
 
@@ -403,6 +412,6 @@ def _by_platform(
             outcome.promotion,
             latencies.get(outcome.key),
         )
-        for platform in FORMATS[conversion.format].PLATFORMS:
+        for platform in FORMATS[conversion.format].platforms:
             (fit if outcome.fit else rejected)[platform].append(artifact)
     return fit, rejected

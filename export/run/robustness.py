@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from export.errors import CannotRunHere
-from export.formats import FORMATS
+from export.formats.base import verbs_of
+from export.formats.register import FORMATS
 from export.images.parity_images import validation_samples
 from export.images.preprocessing_mistakes import (
     MISTAKES,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import Console
 
-    from export.formats.base import Format, Runner
+    from export.formats.base import Runner, Verbs
     from pipeline.data.dataset import Sample
     from pipeline.model_spec import ModelSpec
 
@@ -133,8 +134,7 @@ def published_robustness(
     held = open_checkpoint(checkpoint)
     samples, source = validation_samples(held.spec, data, image_limit)
     format_name, precision = artifact
-    module = FORMATS[format_name]
-    folder = root / FOLDERS[module.PLATFORMS[0]]
+    folder = root / FOLDERS[FORMATS[format_name].platforms[0]]
     manifest = read_manifest(folder)
     if manifest.model.checkpoint_sha256 != held.sha256:
         raise BadInput(
@@ -150,15 +150,15 @@ def published_robustness(
     if damage:
         raise BadInput(f"{folder}: {damage}")
     path = folder / entry.path
-    return measure_if_run(held.spec, module, path, samples, source)
+    return measure_if_run(held.spec, verbs_of(format_name), path, samples, source)
 
 
 def measure_if_run(
-    spec: ModelSpec, module: Format, path: Path, samples: Sequence[Sample], source: str
+    spec: ModelSpec, verbs: Verbs, path: Path, samples: Sequence[Sample], source: str
 ) -> tuple[Robustness | None, str]:
     """`measure_robustness` by the first runner that exists here; or None, and why there is none."""
     excuses = []
-    for runner in (module, *module.ALSO):
+    for runner in (verbs, *verbs.ALSO):
         try:
             return measure_robustness(spec, runner, path, samples, source), ""
         except CannotRunHere as error:

@@ -16,6 +16,7 @@ import numpy as np
 
 from export.deploy.outputs import EVIDENCE, PROBS, Answers
 from export.errors import CannotRunHere, Unreadable
+from export.formats.register import FORMATS
 from export.runtimes import cache, standalone_runner
 from export.runtimes.emulator import is_emulated
 from export.runtimes.environments import Environment
@@ -85,7 +86,7 @@ def run_foreign(
 def _run(environment: Environment, format_name: str, files: list[Path], count: int) -> Any:
     """The runner's report."""
     command, variables = python_command(environment, cache.entry(environment.name))
-    arguments = [format_name, str(environment.threads), *map(str, files)]
+    arguments = [FORMATS[format_name].runtime, str(environment.threads), *map(str, files)]
     limit = SECONDS_TO_START + count * SECONDS_PER_IMAGE
     title = f"{environment.packages[0]} of {environment.name}"
     try:

@@ -1,6 +1,6 @@
 """Load one model file with the runtime at hand, run images through it, write its answers.
 
-    python -S -s -P runner.py FORMAT THREADS MODEL IMAGES.npy ANSWERS.npz
+    python -S -s -P runner.py RUNTIME THREADS MODEL IMAGES.npy ANSWERS.npz
 
 Run in a foreign environment, so it stands alone: the standard library, numpy and one runtime; no
 module of the project. In: uint8 (N, H, W, 3). Out: arrays ``probs``, float32 (N, K), and where the
@@ -26,10 +26,10 @@ EVIDENCE = "evidence"
 Runner = Callable[[Any], list[Any]]
 
 
-def main(format_name: str, threads: str, model: str, images_file: str, answers_file: str) -> int:
+def main(module: str, threads: str, model: str, images_file: str, answers_file: str) -> int:
     """Do what the module says; return the exit code."""
     images = np.load(images_file)
-    runtime, version, load = RUNTIMES[format_name]()
+    runtime, version, load = RUNTIMES[module]()
     start = time.perf_counter()
     try:
         run = load(model, int(threads))
@@ -93,7 +93,7 @@ def _torch() -> tuple[str, str, Callable[[str, int], Runner]]:
     return "torch", torch.__version__, load
 
 
-RUNTIMES = {"onnx": _onnxruntime, "ort": _onnxruntime, "torchscript": _torch}
+RUNTIMES = {"onnxruntime": _onnxruntime, "torch": _torch}  # module -> how it loads a file
 
 
 def _last_line(message: str) -> str:

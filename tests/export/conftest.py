@@ -24,7 +24,8 @@ from torch import nn
 from export.deploy.graph import DeployGraph, PixelGraph, build_graph, reference_answers
 from export.deploy.metadata import model_metadata
 from export.deploy.outputs import Answers
-from export.formats import FORMATS
+from export.formats.base import verbs_of
+from export.formats.register import FORMATS
 from export.images.parity_images import ParityImages
 from export.images.stress_images import hard_images
 from export.parity.check import ParityResult, check_artifact
@@ -39,9 +40,9 @@ from pipeline.models.networks import build_network, load_network
 from pipeline.quantization_grid import Grid, short_scale
 from tests.conftest import LABELS, make_spec, write_images
 
-ARTIFACTS = [(name, precision) for name in FORMATS for precision in FORMATS[name].TOLERANCES]
+ARTIFACTS = [(name, precision) for name in FORMATS for precision in FORMATS[name].precisions]
 # Made of the checkpoint itself, and of its compressed twins.
-PLAIN = [(name, p) for name, p in ARTIFACTS if FORMATS[name].TWINS[p] == "fp32"]
+PLAIN = [(name, p) for name, p in ARTIFACTS if FORMATS[name].precisions[p].variant == "fp32"]
 COMPRESSED = [artifact for artifact in ARTIFACTS if artifact not in PLAIN]
 # What a compressed checkpoint says of itself; of use where there are no validation images.
 RECORD = {
@@ -126,7 +127,7 @@ class Model:
 
     def held_for(self, name: str, precision: str) -> Reference:
         """What an artifact of this format and precision is held against."""
-        return self.references.of(FORMATS[name].TWINS[precision])
+        return self.references.of(FORMATS[name].precisions[precision].variant)
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -159,7 +160,7 @@ class StandIn:
         references.result()
         for name, precision in reversed(now):  # as they are finished, not as they are registered
             path = self.artifacts[name, precision]
-            done = Conversion(name, precision, path, 0.1, FORMATS[name].describe(path))
+            done = Conversion(name, precision, path, 0.1, verbs_of(name).describe(path))
             if name in self.errors:
                 done = replace(done, description=None, error=self.errors[name])
             yield done
@@ -282,7 +283,7 @@ def convert(model: Model, name: str, precision: str, folder: Path) -> Path:
     held = model.held_for(name, precision)
     path = folder / artifact_name(model.spec.name, name, precision)
     metadata = model_metadata(held.spec, held.checkpoint_sha256)
-    FORMATS[name].convert(held.graph, held.spec, metadata, precision, path)
+    verbs_of(name).convert(held.graph, held.spec, metadata, precision, path)
     return path
 
 
@@ -336,7 +337,7 @@ def remembered() -> Callable[..., ParityResult]:
         files = tree(path) if path.is_dir() else {path.name: path.read_bytes()}
         digests = [(file, hashlib.sha256(content).digest()) for file, content in files.items()]
         held = (reference.checkpoint_sha256, reference.images.pixels.tobytes())
-        allowed = (FORMATS[name].TOLERANCES[precision], FORMATS[name].REQUIRES)
+        allowed = (FORMATS[name].precisions[precision].tolerance, FORMATS[name].requires)
         key = (name, precision, tuple(digests), held, allowed, needs_evidence)
         if key not in answers:
             answers[key] = check_artifact(name, precision, path, reference, needs_evidence)

@@ -24,9 +24,10 @@ from benchmarks.drawn_network import calibrate, drawn_network
 from export.deploy.graph import DeployGraph, reference_answers
 from export.deploy.layer_order import network_layers
 from export.deploy.metadata import model_metadata
-from export.formats import FORMATS
+from export.formats.base import verbs_of
 from export.formats.coreml.evaluator.evaluate import load_program
-from export.formats.torchscript.safe_unpickler import read_pickle
+from export.formats.register import FORMATS
+from export.formats.torchscript.lite_file.safe_unpickler import read_pickle
 from export.images.parity_images import ParityImages
 from export.images.stress_images import hard_images
 from export.parity.check import check_artifact
@@ -81,9 +82,9 @@ def reference(architecture: str) -> Reference:
 
 
 def convert(held: Reference, name: str, precision: str, folder: Path) -> Path:
-    path = folder / f"{held.spec.name}_{precision}{FORMATS[name].SUFFIX}"
+    path = folder / f"{held.spec.name}_{precision}{FORMATS[name].suffix}"
     metadata = model_metadata(held.spec, IDENTITY)
-    FORMATS[name].convert(held.graph, held.spec, metadata, precision, path)
+    verbs_of(name).convert(held.graph, held.spec, metadata, precision, path)
     return path
 
 
@@ -161,7 +162,7 @@ def test_pytorch_can_hold_what_a_lite_file_has_in_place_of_batch_norms(tmp_path:
     """Scales and shifts, of a dense network."""
     held = reference("dense")
     path = convert(held, "torchscript", "fp32", tmp_path)
-    layers = FORMATS["torchscript"].stored_layers(path)
+    layers = verbs_of("torchscript").stored_layers(path)
     assert Counter(layer.kind for layer in layers)["scale"] == 6
     own = own_difference(layers, held, held.images.names)
     assert own.max_abs_diff <= 1e-5
@@ -179,7 +180,7 @@ def test_no_file_has_a_batch_norm_that_could_be_folded(small: str, tmp_path: Pat
     assert Counter(step.operation for step in program.steps)["batch_norm"] == left
     for precision in ("fp32", "fp16"):
         path = convert(held, "torchscript", precision, tmp_path)
-        assert "batch_norm" not in str(FORMATS["torchscript"].describe(path).requires)
+        assert "batch_norm" not in str(verbs_of("torchscript").describe(path).requires)
         assert read_pickle(torch._C.PyTorchFileReader(str(path)), "bytecode.pkl", "x")
 
 
@@ -199,7 +200,9 @@ def test_a_topology_is_proven_in_every_format_and_faults_in_it_are_found(
         path = convert(held, name, precision, tmp_path)
         found = check_artifact(name, precision, path, held)
         assert found.status == "pass", f"{name} {precision}: {found.reason}"
-        stored = [layer for layer in FORMATS[name].stored_layers(path) if layer.kind != "normalise"]
+        stored = [
+            layer for layer in verbs_of(name).stored_layers(path) if layer.kind != "normalise"
+        ]
         for fault, layers in planted.items():
             assert weight_violations(stored, layers), f"{name} {precision} {fault.__name__}"
     reference.cache_clear()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from export.packages.snippets import KOTLIN, snippets
+from export.formats.snippet import KOTLIN
+from export.packages.snippets import snippets
 from tests.kotlin.toolchain import MissingToolchain, Toolchain, find_toolchain
 
 ROOT = Path(__file__).parents[2]

@@ -17,13 +17,13 @@ def test_what_is_installed_is_not_missed():
 
 def test_what_is_missing_is_named_with_the_command_that_installs_it(monkeypatch):
     monkeypatch.setattr(
-        errors, "find_spec", lambda name: None if name in ("fastai", "onnx") else object()
+        errors, "find_spec", lambda name: None if name in ("fastai", "altair") else object()
     )
     with pytest.raises(MissingDependency) as caught:
-        require("fastai", "sklearn", "onnx", what="training")
+        require("fastai", "sklearn", "altair", what="training")
     message = str(caught.value)
-    assert message.startswith("training needs fastai, onnx, not installed here")
-    assert ".[onnx,train]" in message
+    assert message.startswith("training needs fastai, altair, not installed here")
+    assert ".[report,train]" in message
 
 
 def test_every_extra_that_a_message_may_name_exists():

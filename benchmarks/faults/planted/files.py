@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from benchmarks.faults.bench import Artifact, Bench
 from benchmarks.faults.fault import DoesNotApply, Fault, Pair, Plant
-from export.formats import FORMATS
 from export.formats.coreml.evaluator.package import RECORD_BYTES
+from export.formats.register import FORMATS
 from export.parity.reference import Reference
 
 LEAST_WEIGHTS: Final = 400  # of the layer in which bytes are changed
@@ -183,7 +183,7 @@ def of_another_format(bench: Bench, artifact: Artifact, folder: Path) -> Pair:
     path = folder / bench.clean(artifact).name
     others = [(name, artifact[1]) for name in FORMATS if name != artifact[0]]
     for other in others:
-        if other[1] in FORMATS[other[0]].TOLERANCES and not bench.absent(other):
+        if other[1] in FORMATS[other[0]].precisions and not bench.absent(other):
             found = bench.clean(other)
             if found.is_file() and bench.clean(artifact).is_file():
                 shutil.copy(found, path)
@@ -194,7 +194,7 @@ def of_another_format(bench: Bench, artifact: Artifact, folder: Path) -> Pair:
 def of_another_precision(bench: Bench, artifact: Artifact, folder: Path) -> Pair:
     """Of the same format, and of other weights."""
     name, precision = artifact
-    twins = FORMATS[name].TWINS
+    twins = {other: facts.variant for other, facts in FORMATS[name].precisions.items()}
     for other in twins:
         if twins[other] != twins[precision] and not bench.absent((name, other)):
             path = copied(bench.clean((name, other)), folder)

@@ -16,7 +16,8 @@ from benchmarks.faults.bench import Artifact, Bench, convert
 from benchmarks.faults.fault import DoesNotApply, Pair, Plant, Where, anywhere, precisions
 from benchmarks.faults.planted import files
 from benchmarks.faults.planted.weights import another_checkpoint
-from export.formats import FORMATS
+from export.formats.base import verbs_of
+from export.formats.register import FORMATS
 from export.manifest.manifest import MANIFEST_FILE, read_manifest, write_manifest
 from export.parity.check import ParityResult
 from export.parity.quality_gate import FULL, Promotion
@@ -25,7 +26,7 @@ from export.publish.build_manifest import Published, file_entries
 from pipeline.checkpoint import write_checkpoint
 
 PASSED: Final = ParityResult("pass", "", 13, 0.0, 0.0, 0, 0, "hard/red")
-BASE: Final[Artifact] = ("onnx", FULL)  # for platforms whose folder would be empty
+BASE: Final[Artifact] = (next(iter(FORMATS)), FULL)  # for platforms whose folder would be empty
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class FolderFault:
 
 def place_of(artifact: Artifact) -> str:
     """The platform in whose folder the bench has the artifact."""
-    return FORMATS[artifact[0]].PLATFORMS[0]
+    return FORMATS[artifact[0]].platforms[0]
 
 
 def publish_clean(bench: Bench, root: Path, artifacts: Sequence[Artifact]) -> None:
@@ -72,7 +73,7 @@ def publish_clean(bench: Bench, root: Path, artifacts: Sequence[Artifact]) -> No
 
 def _published(bench: Bench, artifact: Artifact) -> Published:
     path = bench.clean(artifact)
-    described = FORMATS[artifact[0]].describe(path)
+    described = verbs_of(artifact[0]).describe(path)
     promotion = None if artifact[1] == FULL else Promotion("parity", {})
     identity = bench.reference(artifact).checkpoint_sha256
     return Published(*artifact, path, described, PASSED, identity, promotion)

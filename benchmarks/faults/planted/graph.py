@@ -18,8 +18,8 @@ from torch import Tensor
 from benchmarks.faults.bench import Artifact, Bench, Edit, convert, with_graph
 from benchmarks.faults.fault import DoesNotApply, Fault, Pair, Plant, Where, anywhere
 from export.deploy.graph import Outputs, PixelGraph, to_outputs
-from export.formats import FORMATS
-from export.formats.coreml import format as coreml_format
+from export.formats.coreml.facts import FACTS as CORE_ML
+from export.formats.register import FORMATS
 from export.parity.quality_gate import FULL
 from export.parity.reference import Reference
 from pipeline.model_spec import ModelSpec
@@ -56,7 +56,7 @@ def converted(edit: Edit, evidence: bool = False) -> Plant:
 
     def plant(bench: Bench, artifact: Artifact, folder: Path) -> Pair:
         wrong = bench.wrong(edit, artifact)
-        if artifact[1] != FULL or (evidence and artifact[0] == coreml_format.NAME):
+        if artifact[1] != FULL or (evidence and artifact[0] == CORE_ML.name):
             return Pair(bench.clean(artifact), wrong)
         return Pair(convert(artifact, wrong, folder), bench.reference(artifact))
 
@@ -155,7 +155,7 @@ ROUNDED: Final = 5e-4  # files whose arithmetic rounds no more are compared more
 
 def unrounded(artifact: Artifact) -> str:
     """Where a slight difference is none of rounding."""
-    allowed = FORMATS[artifact[0]].TOLERANCES[artifact[1]]
+    allowed = FORMATS[artifact[0]].precisions[artifact[1]].tolerance
     if max(allowed.max_abs_diff, allowed.max_evidence_diff) <= ROUNDED:
         return ""
     return (

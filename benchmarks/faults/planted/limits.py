@@ -23,7 +23,7 @@ from benchmarks.faults.bench import (
 from benchmarks.faults.fault import PLAIN, DoesNotApply, Fault, Pair, precisions
 from benchmarks.faults.planted.places import all_of
 from benchmarks.faults.planted.structure import traced
-from export.formats.coreml import format as coreml_format
+from export.formats.coreml.facts import FACTS as CORE_ML
 from export.parity.quality_gate import FULL
 from export.parity.reference import Reference
 
@@ -37,7 +37,7 @@ PASSING: Final = (nn.ReLU, nn.MaxPool2d, nn.Dropout)  # twice the input, twice t
 
 def computes_in_half(artifact: Artifact) -> str:
     """In files of the checkpoint itself; those of its twins would have to be compressed again."""
-    half = artifact[0] == coreml_format.NAME and artifact[1] in PLAIN and artifact[1] != FULL
+    half = artifact[0] == CORE_ML.name and artifact[1] in PLAIN and artifact[1] != FULL
     return "" if half else "it computes in fp32 or integers, or is of a compressed twin"
 
 

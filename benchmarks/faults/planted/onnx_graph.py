@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.faults.bench import Artifact, Bench
 from benchmarks.faults.fault import DoesNotApply, Fault, Pair, Plant, formats
-from export.formats.onnx import format as onnx_format
+from export.formats.onnx.facts import FACTS
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-ONNX: Final = formats("no ONNX graph lies in it", onnx_format.NAME)
+ONNX: Final = formats("no ONNX graph lies in it", FACTS.name)
 
 
 def edited(change: Callable[[ModelProto], None]) -> Plant:

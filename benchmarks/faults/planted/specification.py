@@ -14,9 +14,9 @@ from benchmarks.faults.bench import Artifact, Bench
 from benchmarks.faults.fault import DoesNotApply, Fault, Pair, Plant, formats
 from benchmarks.faults.planted.files import copied
 from export.deploy.outputs import EVIDENCE, PROBS
-from export.formats.coreml import format as coreml_format
 from export.formats.coreml.evaluator.package import read_specification, specification_path
 from export.formats.coreml.evidence_output import FLOAT32
+from export.formats.coreml.facts import FACTS as CORE_ML
 from export.formats.coreml.weight_blobs import replace_operations, typed_value
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from coremltools.proto.Model_pb2 import Model
 
 Change = Callable[["Model"], None]
-PACKAGE: Final = formats("no specification lies in it", coreml_format.NAME)
+PACKAGE: Final = formats("no specification lies in it", CORE_ML.name)
 FLOAT16: Final = 65552  # coremltools: ArrayFeatureType.ArrayDataType
 BGR: Final = 30  # coremltools: ImageFeatureType.ColorSpace
 

@@ -21,14 +21,18 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from itertools import chain, count
 from string import ascii_letters
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from export.formats.coreml.weight_blobs import replace_operations
+
+if TYPE_CHECKING:
+    from coremltools.proto.MIL_pb2 import Argument, Block
+    from coremltools.proto.Model_pb2 import Model
 
 TOOL_PREFIX: Final = "com.github.apple.coremltools."
 
 
-def compact_program(document: Any) -> None:
+def compact_program(document: Model) -> None:
     """Rewrite the program of a `Model_pb2.Model` in place."""
     (function,) = document.mlProgram.functions.values()
     block = function.block_specializations[function.opset]
@@ -42,7 +46,7 @@ def compact_program(document: Any) -> None:
         del about[key]
 
 
-def _place_constants(block: Any) -> None:
+def _place_constants(block: Block) -> None:
     """A constant used once into its argument; of equal ones that are used more often, the first."""
     constants = {op.outputs[0].name: op for op in block.operations if op.type == "const"}
     content = {
@@ -66,7 +70,7 @@ def _place_constants(block: Any) -> None:
     )
 
 
-def _rename_values(block: Any, known_outside: Collection[str]) -> None:
+def _rename_values(block: Block, known_outside: Collection[str]) -> None:
     """The shortest names to the values that are named most often."""
     named = Counter(
         name
@@ -91,7 +95,7 @@ def _short_names() -> Iterator[str]:
     yield from (f"{letter}{number}" for number in count() for letter in ascii_letters)
 
 
-def _bindings(block: Any) -> Iterator[Any]:
+def _bindings(block: Block) -> Iterator[Argument.Binding]:
     """Each argument of each operation."""
     for operation in block.operations:
         for argument in operation.inputs.values():

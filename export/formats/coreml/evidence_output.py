@@ -11,16 +11,20 @@ classifier's own two outputs among those it was told of (converters/mil/backend/
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from export.deploy.outputs import EVIDENCE
 from export.errors import ConversionFailed
 from export.formats.coreml.evaluator.values import tensor_shape, type_name
 
+if TYPE_CHECKING:
+    from coremltools.proto.MIL_pb2 import Block
+    from coremltools.proto.Model_pb2 import Model
+
 FLOAT32: Final = 65568  # FeatureTypes.proto, ArrayFeatureType.ArrayDataType
 
 
-def give_out_evidence(document: Any, shape: tuple[int, ...]) -> None:
+def give_out_evidence(document: Model, shape: tuple[int, ...]) -> None:
     """Rewrite a `Model_pb2.Model` in place.
 
     Args:
@@ -47,7 +51,7 @@ def give_out_evidence(document: Any, shape: tuple[int, ...]) -> None:
     port.type.multiArrayType.shape.extend(shape)
 
 
-def _averaged(block: Any, shape: tuple[int, ...]) -> Any:
+def _averaged(block: Block, shape: tuple[int, ...]) -> Any:
     """The one value of this shape, in float32, that a mean is taken of."""
     made = {value.name: value for operation in block.operations for value in operation.outputs}
     averaged = {

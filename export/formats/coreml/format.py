@@ -20,7 +20,7 @@ import numpy as np
 
 from export.deploy.outputs import EVIDENCE, PROBS, gathered
 from export.errors import CannotRunHere, ConversionFailed, Unreadable
-from export.formats.base import HALF_EVIDENCE, Description, Port, Runner, Tolerance
+from export.formats.base import Description, Port, Runner
 from export.formats.coreml.compact_program import compact_program
 from export.formats.coreml.evaluator import runner as coreml_evaluator
 from export.formats.coreml.evaluator.package import (
@@ -31,10 +31,12 @@ from export.formats.coreml.evaluator.package import (
     specification_path,
 )
 from export.formats.coreml.evidence_output import FLOAT32, give_out_evidence
+from export.formats.coreml.facts import FACTS
 from export.formats.coreml.weight_blobs import WeightFile
 from export.formats.coreml.weight_encoding import affine_weight, blockwise_weight, encode_weights
 
 if TYPE_CHECKING:
+    from coremltools.proto.Model_pb2 import FeatureDescription, Model
     from numpy.typing import NDArray
 
     from export.deploy.graph import DeployGraph
@@ -42,38 +44,10 @@ if TYPE_CHECKING:
     from export.deploy.outputs import Answers
     from pipeline.model_spec import ModelSpec
 
-NAME: Final = "coreml"
-SUFFIX: Final = ".mlpackage"
-PLATFORMS: Final = ("ios",)
-REQUIRES: Final = ("coremltools",)
-RUNTIME: Final = "coremltools"
 RUN_BY: Final = "run by Core ML"
 ALSO: Final[tuple[Runner, ...]] = (coreml_evaluator,)
-TOLERANCES: Final[Mapping[str, Tolerance]] = {
-    "fp32": Tolerance(1e-4, 0.0, "the same arithmetic in another order"),
-    "fp16": Tolerance(
-        5e-3,
-        0.01,
-        "11 significant bits a layer: logits near 20 move in steps of 1/64",
-        HALF_EVIDENCE,
-    ),
-    # Against the twin that has the same weights: what is left is fp16 arithmetic (measured on 150
-    # X-rays: 2.3e-3, 2.2e-3 and 1.3e-3, no flips).
-    "int8": Tolerance(5e-3, 0.01, "the twin's weights of 8 bits, computed in fp16", HALF_EVIDENCE),
-    "w4": Tolerance(5e-3, 0.01, "the twin's weights of 4 bits, computed in fp16", HALF_EVIDENCE),
-    "w3": Tolerance(5e-3, 0.01, "the twin's weights of 3 bits, computed in fp16", HALF_EVIDENCE),
-}
-TWINS: Final[Mapping[str, str]] = {
-    "fp32": "fp32",
-    "fp16": "fp32",
-    "int8": "w8",  # iOS 16 knows no quantised activations
-    "w4": "w4",
-    "w3": "w3",
-}
-REFUSED: Final[Mapping[str, str]] = {}
 GRIDS: Final = ("int8", "w4", "w3")  # weights as codes and scales
 TARGETS: Final = {"fp32": "iOS16", "fp16": "iOS16", "int8": "iOS16", "w4": "iOS18", "w3": "iOS18"}
-OLDEST_IOS: Final = {7: "16.0", 9: "18.0"}  # specification version -> iOS; coremltools' own table
 # Constants of at most so many bytes stay in a compact program: scales and biases of 512 channels.
 IMMEDIATE_BYTES: Final = 1024
 # Kept in fp32 also in the fp16 file: averaging and softmax of large logits cost half the accuracy
@@ -132,7 +106,7 @@ def convert(
     if EVIDENCE in shapes:
         give_out_evidence(document, shapes[EVIDENCE])
     _describe_model(document, spec, metadata)
-    written = OLDEST_IOS.get(document.specificationVersion)
+    written = FACTS.least_runtime.versions.get(document.specificationVersion)
     if written is None or ct.target[TARGETS[precision]].value != document.specificationVersion:
         raise ConversionFailed(
             f"coremltools wrote specification version {document.specificationVersion} "
@@ -146,8 +120,8 @@ def convert(
 
 def load(path: Path, threads: int = 1) -> Any:
     """An `MLModel` on the CPU of a Mac. Raises CannotRunHere or Unreadable."""
-    if sys.platform != "darwin":
-        raise CannotRunHere("Core ML runs on macOS only")
+    if reason := why_not_run():
+        raise CannotRunHere(reason)
     quiet()
     import coremltools as ct
 
@@ -185,12 +159,12 @@ def describe(path: Path) -> Description:
     arrays = [port for port in description.output if port.type.WhichOneof("Type") == ARRAY]
     outputs = (probs, *(_array_port(port) for port in arrays))
     version = document.specificationVersion
-    if version not in OLDEST_IOS:
+    if version not in FACTS.least_runtime.versions:
         raise Unreadable(
             f"{path.name} has specification version {version}; the iOS promised reads "
-            f"{', '.join(str(known) for known in OLDEST_IOS)}"
+            f"{', '.join(str(known) for known in FACTS.least_runtime.versions)}"
         )
-    requires = {"specification_version": version, "ios": OLDEST_IOS[version]}
+    requires = {"specification_version": version, "ios": FACTS.least_runtime.versions[version]}
     return Description(inputs, outputs, dict(description.metadata.userDefined), labels, requires)
 
 
@@ -210,13 +184,23 @@ def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | Non
     return trace_program(load_program(path), image)
 
 
-def _array_port(port: Any) -> Port:
+def why_not_convert() -> str:
+    """Empty: coremltools converts wherever it can be installed."""
+    return ""
+
+
+def why_not_run() -> str:
+    """Core ML is a part of macOS."""
+    return "" if sys.platform == "darwin" else "Core ML runs on macOS only"
+
+
+def _array_port(port: FeatureDescription) -> Port:
     """An output that is an array, as the description declares it."""
     array = port.type.multiArrayType
     return Port(port.name, ARRAY_DTYPES.get(array.dataType, "unknown"), tuple(array.shape))
 
 
-def _labels(document: Any) -> tuple[str, ...]:
+def _labels(document: Model) -> tuple[str, ...]:
     """The class names in the program's `classify` operation: the order of its probabilities."""
     for function in document.mlProgram.functions.values():
         for block in function.block_specializations.values():
@@ -228,7 +212,7 @@ def _labels(document: Any) -> tuple[str, ...]:
     return ()
 
 
-def _compress(document: Any, weights: Path, graph: DeployGraph, precision: str) -> None:
+def _compress(document: Model, weights: Path, graph: DeployGraph, precision: str) -> None:
     """The codes of the graph's grids in place of weights, in the program and in its weight.bin."""
     package = Package("the converted program", document, weights.read_bytes())
     if TARGETS[precision] == "iOS16":
@@ -241,7 +225,7 @@ def _compress(document: Any, weights: Path, graph: DeployGraph, precision: str) 
     weights.write_bytes(file.content())
 
 
-def _describe_model(document: Any, spec: ModelSpec, metadata: Mapping[str, str]) -> None:
+def _describe_model(document: Model, spec: ModelSpec, metadata: Mapping[str, str]) -> None:
     description = document.description
     about = description.metadata
     about.shortDescription = f"{spec.name} ({spec.architecture}). {spec.intended_use}"

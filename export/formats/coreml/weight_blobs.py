@@ -16,6 +16,7 @@ from export.formats.coreml.evaluator.package import BLOB_TYPES, RECORD_BYTES, SE
 from export.formats.coreml.evaluator.values import DTYPES, PACKED
 
 if TYPE_CHECKING:
+    from coremltools.proto.MIL_pb2 import Block, Operation, Value
     from numpy.typing import NDArray
 
 WEIGHT_FILE: Final = "@model_path/weights/weight.bin"
@@ -44,7 +45,7 @@ class WeightFile:
         HEADER.pack_into(self._content, 0, len(self._offsets), VERSION)
         return bytes(self._content)
 
-    def store(self, array: NDArray[Any], data_type: str) -> Any:
+    def store(self, array: NDArray[Any], data_type: str) -> Value:
         """A `MIL_pb2.Value` that holds `array`, or says where it is.
 
         Args:
@@ -61,7 +62,7 @@ class WeightFile:
         value.immediateValue.tensor.bytes.values = content
         return value
 
-    def record(self, array: NDArray[Any], data_type: str) -> Any:
+    def record(self, array: NDArray[Any], data_type: str) -> Value:
         """The same, never in the specification; equal constants share a record."""
         content = pack(array, data_type)
         key = data_type, content
@@ -79,7 +80,7 @@ class WeightFile:
         return value
 
 
-def typed_value(shape: tuple[int, ...], data_type: str) -> Any:
+def typed_value(shape: tuple[int, ...], data_type: str) -> Value:
     """A `MIL_pb2.Value` of that type, its content to be filled in."""
     from coremltools.proto import MIL_pb2
 
@@ -91,7 +92,7 @@ def typed_value(shape: tuple[int, ...], data_type: str) -> Any:
     return value
 
 
-def replace_operations(block: Any, operations: Sequence[Any]) -> None:
+def replace_operations(block: Block, operations: Sequence[Operation]) -> None:
     """Give a `MIL_pb2.Block` other operations, its own among them."""
     copies = type(block)(operations=operations).operations
     del block.operations[:]

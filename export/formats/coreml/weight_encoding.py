@@ -18,6 +18,7 @@ from export.formats.coreml.evaluator.values import read_value, type_name
 from export.formats.coreml.weight_blobs import WeightFile, replace_operations, typed_value
 
 if TYPE_CHECKING:
+    from coremltools.proto.MIL_pb2 import NamedValueType, Operation, Value
     from numpy.typing import NDArray
 
     from export.formats.coreml.evaluator.package import Package
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 WEIGHTED: Final = ("conv", "linear")
 TABLE_BITS: Final = (2, 3)  # there is no int2 or int3 to scale: indices into a table of integers
-Encoder = Callable[["Grid", Any, WeightFile], list[Any]]
+Encoder = Callable[["Grid", "NamedValueType", WeightFile], "list[Operation]"]
 
 
 def encode_weights(
@@ -50,7 +51,7 @@ def encode_weights(
         if operation.type in WEIGHTED
     }
     used: set[str] = set()
-    made: list[Any] = []
+    made: list[Operation] = []
     for operation in block.operations:
         name = operation.outputs[0].name
         if operation.type == "const" and name in weights:
@@ -66,7 +67,7 @@ def encode_weights(
     replace_operations(block, made)
 
 
-def affine_weight(grid: Grid, output: Any, file: WeightFile) -> list[Any]:
+def affine_weight(grid: Grid, output: NamedValueType, file: WeightFile) -> list[Operation]:
     """IOS 16: int8 codes and a scale per channel, which are attributes there."""
     axis = typed_value((), "INT32")
     axis.immediateValue.tensor.ints.values.append(0)
@@ -79,7 +80,7 @@ def affine_weight(grid: Grid, output: Any, file: WeightFile) -> list[Any]:
     return [_operation("constexpr_affine_dequantize", output, attributes=attributes)]
 
 
-def blockwise_weight(grid: Grid, output: Any, file: WeightFile) -> list[Any]:
+def blockwise_weight(grid: Grid, output: NamedValueType, file: WeightFile) -> list[Operation]:
     """IOS 18: int4 or int8 codes times a scale per channel; codes of fewer bits from a table."""
     scale = grid.scale_like(grid.codes).astype(np.float16)
     by_scale = {"scale": {"value": file.store(scale, "FLOAT16")}}
@@ -117,7 +118,7 @@ def _grids_of(name: str, stored: NDArray[Any], grids: Mapping[str, Grid]) -> lis
     return found
 
 
-def _move_constant(operation: Any, package: Package, file: WeightFile) -> None:
+def _move_constant(operation: Operation, package: Package, file: WeightFile) -> None:
     """Store what an operation keeps in weight.bin anew."""
     for value in operation.attributes.values():
         if value.WhichOneof("value") == "blobFileValue":
@@ -127,10 +128,10 @@ def _move_constant(operation: Any, package: Package, file: WeightFile) -> None:
 
 def _operation(
     kind: str,
-    output: Any,
+    output: NamedValueType,
     inputs: Mapping[str, Mapping[str, Any]] | None = None,
-    attributes: Mapping[str, Any] | None = None,
-) -> Any:
+    attributes: Mapping[str, Value] | None = None,
+) -> Operation:
     """A `MIL_pb2.Operation` of one output, named by it; each input by one name or one value."""
     from coremltools.proto import MIL_pb2
 

@@ -10,12 +10,13 @@ still those of the checkpoint, and the normalisation can be read back and checke
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from onnx import ModelProto, NodeProto
 
 NAMES: Final = ("normalised_weight", "normalised_shift", "normalised_sum", "normalised_bias")
 SUM_AXES: Final = "normalised_axes"
@@ -36,7 +37,7 @@ class Normalisation:
     std: NDArray[np.float32]
 
 
-def take_in_normalisation(model: Any) -> None:
+def take_in_normalisation(model: ModelProto) -> None:
     """Rewrite the graph in place; one that is not of this form stays as it is.
 
     With padding it is not: the zeros around an image are zeros after the normalisation.
@@ -49,13 +50,15 @@ def take_in_normalisation(model: Any) -> None:
     layer = next((node for node in graph.node if node.op_type == "Conv"), None)
     if layer is None or len(layer.input) < 3 or _is_padded(layer):
         return
-    divide: Any = made_by.get(layer.input[0])
-    subtract: Any = made_by.get(divide.input[0]) if divide is not None else None
+    divide = made_by.get(layer.input[0])
+    subtract = made_by.get(divide.input[0]) if divide is not None else None
     for node, operation in ((divide, "Div"), (subtract, "Sub")):
         if node is None or node.op_type != operation or node.input[1] not in stored:
             return
         if sum(node.output[0] in other.input for other in graph.node) > 1:
             return
+    assert divide is not None
+    assert subtract is not None
     weight, shift, total, bias = NAMES
     mean, std = subtract.input[1], divide.input[1]
     added = [
@@ -66,7 +69,7 @@ def take_in_normalisation(model: Any) -> None:
     ]
     layer.input[0], layer.input[1], layer.input[2] = subtract.input[0], weight, bias
     graph.initializer.append(numpy_helper.from_array(np.array([1, 2, 3]), SUM_AXES))
-    nodes: list[Any] = []
+    nodes: list[NodeProto] = []
     for node in graph.node:
         if node is layer:
             nodes += added
@@ -76,7 +79,7 @@ def take_in_normalisation(model: Any) -> None:
     graph.node.extend(nodes)
 
 
-def read_normalisation(model: Any) -> Normalisation | None:
+def read_normalisation(model: ModelProto) -> Normalisation | None:
     """What `take_in_normalisation` put into a graph; None if there is none."""
     from onnx import numpy_helper
 
@@ -92,7 +95,7 @@ def read_normalisation(model: Any) -> Normalisation | None:
     return Normalisation(made_by[weight].input[0], made_by[bias].input[0], mean, std)
 
 
-def _is_padded(layer: Any) -> bool:
+def _is_padded(layer: NodeProto) -> bool:
     for attribute in layer.attribute:
         if attribute.name == "pads" and any(attribute.ints):
             return True

@@ -22,7 +22,8 @@ from export.deploy.layers import Layer, LayerTrace
 from export.deploy.metadata import labels_in
 from export.deploy.outputs import EVIDENCE, evidence_diff
 from export.errors import ConversionFailed, Unreadable
-from export.formats.base import HALF_EVIDENCE, INTEGER_EVIDENCE, Description, Runner, Tolerance
+from export.formats.base import Description, Runner
+from export.formats.onnx.facts import FACTS
 from export.formats.onnx.fold_normalisation import (
     NAMES,
     Normalisation,
@@ -36,45 +37,16 @@ from export.formats.onnx.session import load_session, run_session, session_ports
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from onnx import ModelProto
+    from onnxruntime import InferenceSession
 
     from export.deploy.graph import DeployGraph
     from export.deploy.outputs import Answers
     from pipeline.model_spec import ModelSpec
 
-NAME: Final = "onnx"
-SUFFIX: Final = ".onnx"
-PLATFORMS: Final = ("android", "ios", "web")
-REQUIRES: Final = ("onnx", "onnxruntime", "onnxsim")
-RUNTIME: Final = "onnxruntime"
 RUN_BY: Final = "run by onnxruntime"
 ALSO: Final[tuple[Runner, ...]] = ()
-TOLERANCES: Final[Mapping[str, Tolerance]] = {
-    "fp32": Tolerance(
-        1e-4, 0.0, "the same arithmetic in another order: 1e-6 on X-rays, 1e-5 on pure noise"
-    ),
-    "fp16": Tolerance(
-        5e-3, 0.01, "weights rounded to 11 significant bits, arithmetic in fp32", HALF_EVIDENCE
-    ),
-    "int8": Tolerance(
-        3e-2,
-        0.01,
-        "a sum that falls between two codes is rounded either way, once in a thousand",
-        INTEGER_EVIDENCE,
-    ),
-    "w4": Tolerance(1e-4, 0.0, "the twin's very weights, unpacked exactly; arithmetic in fp32"),
-    "w3": Tolerance(1e-4, 0.0, "the twin's very weights, unpacked exactly; arithmetic in fp32"),
-}
-TWINS: Final[Mapping[str, str]] = {
-    "fp32": "fp32",
-    "fp16": "fp32",
-    "int8": "int8",
-    "w4": "w4",
-    "w3": "w3",
-}
-REFUSED: Final[Mapping[str, str]] = {}
 OPSET: Final = 17
-# The oldest that Python 3.11 can prove it with (export/runtimes); 1.12 introduced opset 17.
-OLDEST_ONNXRUNTIME: Final = {17: "1.15"}
 TENSORS: Final = ("weight", "bias", "mean", "variance")  # inputs of a layer, after the first
 INSIDE: Final = (NAMES[0], NAMES[-1])  # weight and bias of a layer that normalises as well
 SIMPLIFIER_CHECKS: Final = 3  # onnxsim's own default is none, and its "ok" then says nothing
@@ -97,7 +69,7 @@ def convert(
     write_model(model, spec, metadata, path)
 
 
-def build_model(graph: DeployGraph, spec: ModelSpec, precision: str) -> Any:
+def build_model(graph: DeployGraph, spec: ModelSpec, precision: str) -> ModelProto:
     """The graph in ONNX, its weights stored as the precision has them."""
     import onnx
 
@@ -111,7 +83,9 @@ def build_model(graph: DeployGraph, spec: ModelSpec, precision: str) -> Any:
     return model
 
 
-def write_model(model: Any, spec: ModelSpec, metadata: Mapping[str, str], path: Path) -> None:
+def write_model(
+    model: ModelProto, spec: ModelSpec, metadata: Mapping[str, str], path: Path
+) -> None:
     """Add what the model says of itself, check and write it."""
     import onnx
 
@@ -121,12 +95,12 @@ def write_model(model: Any, spec: ModelSpec, metadata: Mapping[str, str], path: 
     onnx.save(model, path)
 
 
-def load(path: Path, threads: int = 1) -> Any:
+def load(path: Path, threads: int = 1) -> InferenceSession:
     """An onnxruntime session. Raises CannotRunHere or Unreadable."""
     return load_session(path, threads)
 
 
-def run(session: Any, images: NDArray[np.uint8]) -> Answers:
+def run(session: InferenceSession, images: NDArray[np.uint8]) -> Answers:
     """Answers to uint8 (N, H, W, 3), image by image."""
     return run_session(session, images)
 
@@ -143,8 +117,9 @@ def describe(path: Path) -> Description:
     metadata = {pair.key: pair.value for pair in model.metadata_props}
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     requires: dict[str, str | int] = {"ir_version": model.ir_version, "opset": opset}
-    if opset in OLDEST_ONNXRUNTIME:
-        requires["onnxruntime"] = OLDEST_ONNXRUNTIME[opset]
+    least = FACTS.least_runtime
+    if opset in least.versions:
+        requires[least.key] = least.versions[opset]
     return Description(inputs, outputs, metadata, labels_in(metadata), requires)
 
 
@@ -194,7 +169,7 @@ def _normalisation(taken_in: Normalisation | None) -> list[Layer]:
     return [Layer("normalise", "normalisation", tensors)]
 
 
-def _activations(model: Any) -> list[Layer]:
+def _activations(model: ModelProto) -> list[Layer]:
     """Scales and zero points of what is rounded while it runs, on either side of the rounding."""
     from onnx import numpy_helper
 
@@ -243,6 +218,16 @@ def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | Non
     return [
         LayerTrace(KINDS[n.op_type], n.name, values[n.input[0]], values[n.output[0]]) for n in nodes
     ]
+
+
+def why_not_convert() -> str:
+    """Empty: with its packages, every machine can."""
+    return ""
+
+
+def why_not_run() -> str:
+    """Empty: likewise."""
+    return ""
 
 
 def _simplified(graph: DeployGraph, spec: ModelSpec) -> bytes:

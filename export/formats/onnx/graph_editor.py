@@ -14,6 +14,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from onnx import GraphProto, ModelProto, NodeProto
 
 LAYER_KINDS: Final = {"Conv": "conv", "Gemm": "linear"}  # whose weights can be stored small
 # A batch norm stays in fp32: its variance may be more than a half holds, or far less.
@@ -30,8 +31,8 @@ class Editor:
         model: an onnx.ModelProto, changed in place by `finish`.
     """
 
-    model: Any
-    added: list[Any] = field(default_factory=list)
+    model: ModelProto
+    added: list[NodeProto] = field(default_factory=list)
     constants: dict[bytes, str] = field(default_factory=dict)
     replaced: dict[str, str] = field(default_factory=dict)
     placed: dict[tuple[str, int], str] = field(default_factory=dict)
@@ -39,11 +40,11 @@ class Editor:
     def __post_init__(self) -> None:
         self.stored = {tensor.name: tensor for tensor in self.model.graph.initializer}
 
-    def layers(self) -> list[Any]:
+    def layers(self) -> list[NodeProto]:
         """The nodes of convolutions and matrix products, in graph order."""
         return [node for node in self.model.graph.node if node.op_type in LAYER_KINDS]
 
-    def producer(self, name: str) -> Any:
+    def producer(self, name: str) -> NodeProto | None:
         """The node that gives the value `name`; None for inputs and initializers."""
         return next((node for node in self.model.graph.node if name in node.output), None)
 
@@ -89,11 +90,11 @@ class Editor:
         """Let `by` be used wherever the initializer `name` was, and drop that."""
         self.replaced[name] = by
 
-    def place(self, node: Any, argument: int, by: str) -> None:
+    def place(self, node: NodeProto, argument: int, by: str) -> None:
         """Let `by` be used as one input of one node; others may share what was there before."""
         self.placed[node.output[0], argument] = by
 
-    def insert(self, before: Any, operation: str, *more: str) -> None:
+    def insert(self, before: NodeProto, operation: str, *more: str) -> None:
         """Put a node between the node `before` and its first input; `more` are its other inputs."""
         from onnx import helper
 
@@ -121,7 +122,7 @@ class Editor:
         _shorten(graph)
 
 
-def epsilon_of(node: Any) -> dict[str, NDArray[np.float32]]:
+def epsilon_of(node: NodeProto) -> dict[str, NDArray[np.float32]]:
     """The tensor of a `Layer` that a batch norm has as an attribute; of other nodes none."""
     if node.op_type not in KINDS or KINDS[node.op_type] != "batch_norm":
         return {}
@@ -129,14 +130,14 @@ def epsilon_of(node: Any) -> dict[str, NDArray[np.float32]]:
     return {"epsilon": np.array([*given, EPSILON][0], np.float32)}
 
 
-def _name_layers(layers: list[Any]) -> None:
+def _name_layers(layers: list[NodeProto]) -> None:
     """Each layer is called as in the network, by its weight's name; no two may be alike."""
     names = [layer.input[1].removeprefix(PREFIX).removesuffix(".weight") for layer in layers]
     for i, (layer, name) in enumerate(zip(layers, names, strict=True)):
         layer.name = name if names.count(name) == 1 else f"{name}.{i}"
 
 
-def _shorten(graph: Any) -> None:
+def _shorten(graph: GraphProto) -> None:
     """Values get numbers for names; of the nodes only layers keep one, for people."""
     kept = {port.name: port.name for port in (*graph.input, *graph.output)}
     names: dict[str, str] = {"": "", **kept}
@@ -158,7 +159,7 @@ def _rename(places: Any, short: Any) -> None:
         places[i] = short(name)
 
 
-def constant_values(model: Any, wanted: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+def constant_values(model: ModelProto, wanted: Mapping[str, str]) -> dict[str, NDArray[Any]]:
     """Values that hang on constants alone, computed by onnxruntime as it does at load.
 
     Args:

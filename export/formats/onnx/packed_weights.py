@@ -21,6 +21,7 @@ from export.formats.onnx.graph_editor import Editor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from onnx import ModelProto
 
     from pipeline.quantization_grid import Grid
 
@@ -67,7 +68,7 @@ def pack(codes: NDArray[np.int8], levels: int) -> NDArray[Any]:
     return (padded.reshape(-1, digits.count) @ powers).astype(digits.dtype).reshape(-1, 1)
 
 
-def store_grids(model: Any, grids: Mapping[str, Grid]) -> None:
+def store_grids(model: ModelProto, grids: Mapping[str, Grid]) -> None:
     """Replace the weights on `grids` by codes and scales, the biases by fp16, in place.
 
     Raises:
@@ -89,7 +90,7 @@ def store_grids(model: Any, grids: Mapping[str, Grid]) -> None:
     editor.finish()
 
 
-def store_halves(model: Any) -> None:
+def store_halves(model: ModelProto) -> None:
     """Replace weights and biases by their rounding to fp16, in place."""
     editor = Editor(model)
     for layer in editor.layers():

@@ -18,11 +18,12 @@ from export.formats.onnx.packed_weights import take_grid, unpack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from onnx import ModelProto
 
     from pipeline.quantization_grid import Grid
 
 
-def store_integers(model: Any, grids: Mapping[str, Grid]) -> None:
+def store_integers(model: ModelProto, grids: Mapping[str, Grid]) -> None:
     """Replace fp32 weights and biases by integers, in place.
 
     A layer whose output is not quantised again stays in fp32, with weights that fold at load.
@@ -36,7 +37,8 @@ def store_integers(model: Any, grids: Mapping[str, Grid]) -> None:
     for layer in editor.layers():
         grid = take_grid(waiting, editor.value(layer.input[1]), layer.name)
         source = editor.producer(layer.input[0])
-        if layer.output[0] not in quantised or source.op_type != "DequantizeLinear":
+        rounded = source is not None and source.op_type == "DequantizeLinear"
+        if source is None or not rounded or layer.output[0] not in quantised:
             unpack(editor, {layer.input[1]: grid}, grid.levels)
             continue
         editor.place(layer, 1, _dequantised(editor, grid.codes, grid.scale))

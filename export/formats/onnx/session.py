@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from export.deploy.outputs import Answers, gathered, named
 from export.errors import CannotRunHere, Unreadable
 from export.formats.base import Port
+from export.formats.onnx.facts import FACTS
 from pipeline.errors import install_command, missing_modules
 
 if TYPE_CHECKING:
@@ -14,18 +15,20 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+    from onnxruntime import InferenceSession, NodeArg
 
 
-def load_session(path: Path, threads: int) -> Any:
+def load_session(path: Path, threads: int) -> InferenceSession:
     """An `onnxruntime.InferenceSession` on the CPU with default options but the thread count.
 
     Raises:
         CannotRunHere: onnxruntime is not installed.
         Unreadable: onnxruntime refuses the file.
     """
-    missing = missing_modules(("onnxruntime",))
+    missing = missing_modules((FACTS.runtime,))
     if missing:
-        raise CannotRunHere(f"onnxruntime is not installed; {install_command(missing)}")
+        mend = install_command(missing, FACTS.extras_of(missing))
+        raise CannotRunHere(f"{FACTS.runtime} is not installed; {mend}")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -37,19 +40,19 @@ def load_session(path: Path, threads: int) -> Any:
         raise Unreadable(f"onnxruntime cannot load {path.name}: {error}") from error
 
 
-def run_session(session: Any, images: NDArray[np.uint8]) -> Answers:
+def run_session(session: InferenceSession, images: NDArray[np.uint8]) -> Answers:
     """Answers to uint8 (N, H, W, 3), one call an image."""
     name = session.get_inputs()[0].name
     outputs = [output.name for output in session.get_outputs()]
     return gathered(named(outputs, session.run(None, {name: image[None]})) for image in images)
 
 
-def session_ports(session: Any) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+def session_ports(session: InferenceSession) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
     """Inputs and outputs as onnxruntime read them from the file."""
     return _ports(session.get_inputs()), _ports(session.get_outputs())
 
 
-def _ports(arguments: list[Any]) -> tuple[Port, ...]:
+def _ports(arguments: list[NodeArg]) -> tuple[Port, ...]:
     dtypes = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(float16)": "float16"}
     return tuple(
         Port(a.name, dtypes.get(a.type, a.type), tuple(int(n) for n in a.shape)) for a in arguments

@@ -18,21 +18,20 @@ import numpy as np
 from export.deploy.layers import Layer, LayerTrace
 from export.deploy.metadata import labels_in
 from export.errors import ConversionFailed, Unreadable
-from export.formats.base import Description, Runner, Tolerance
+from export.formats.base import Description, Runner
 from export.formats.onnx import format as onnx_format
 from export.formats.onnx.session import load_session, run_session, session_ports
+from export.formats.ort.facts import FACTS
 from export.formats.ort.node_order import in_call_order
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from onnxruntime import InferenceSession
 
     from export.deploy.graph import DeployGraph
     from export.deploy.outputs import Answers
     from pipeline.model_spec import ModelSpec
 
-NAME: Final = "ort"
-SUFFIX: Final = ".ort"
-PLATFORMS: Final = ("android",)
 METADATA_KEY: Final = "metadata"
 LAYER_KINDS: Final = {
     "Conv": "conv",
@@ -54,21 +53,8 @@ INTEGER_KINDS: Final = {"QLinearConv": "conv", "QGemm": "linear"}
 INTEGER_BIAS: Final = {"QLinearConv": 8, "QGemm": 6}  # its place among the inputs
 # onnx.TensorProto.DataType
 DTYPES: Final = {1: np.float32, 2: np.uint8, 3: np.int8, 6: np.int32, 10: np.float16}
-OLDEST_ONNXRUNTIME: Final = {6: "1.16"}  # 1.15.1 refuses version 6
 RUN_BY: Final = "run by onnxruntime"
 ALSO: Final[tuple[Runner, ...]] = ()
-REQUIRES: Final = onnx_format.REQUIRES
-RUNTIME: Final = "onnxruntime"
-TOLERANCES: Final[Mapping[str, Tolerance]] = {
-    "fp32": Tolerance(1e-4, 0.0, "as ONNX: the same kernels, fused ahead instead of at load"),
-    "int8": onnx_format.TOLERANCES["int8"],
-}
-TWINS: Final[Mapping[str, str]] = {"fp32": "fp32", "int8": "int8"}
-FOLDED: Final = (
-    "constants are folded when an ORT file is written, so that packed weights would be stored "
-    "unpacked; the ONNX file is as small as it should be"
-)
-REFUSED: Final[Mapping[str, str]] = {"fp16": FOLDED, "w4": FOLDED, "w3": FOLDED}
 
 
 def convert(
@@ -95,18 +81,18 @@ def convert(
         convert_onnx_models_to_ort(
             source, optimization_styles=[OptimizationStyle.Fixed], target_platform="arm"
         )
-        written = source.with_suffix(SUFFIX)
+        written = source.with_suffix(FACTS.suffix)
         if not written.is_file():
             raise ConversionFailed("onnxruntime's converter wrote no .ort file")
         shutil.move(written, path)
 
 
-def load(path: Path, threads: int = 1) -> Any:
+def load(path: Path, threads: int = 1) -> InferenceSession:
     """An onnxruntime session. Raises CannotRunHere or Unreadable."""
     return load_session(path, threads)
 
 
-def run(session: Any, images: NDArray[np.uint8]) -> Answers:
+def run(session: InferenceSession, images: NDArray[np.uint8]) -> Answers:
     """Answers to uint8 (N, H, W, 3), image by image."""
     return run_session(session, images)
 
@@ -119,8 +105,9 @@ def describe(path: Path) -> Description:
     metadata = json.loads(pairs.get(METADATA_KEY, "{}"))
     version = _format_version(path)
     requires: dict[str, str | int] = {"ort_format": version}
-    if version in OLDEST_ONNXRUNTIME:
-        requires["onnxruntime"] = OLDEST_ONNXRUNTIME[version]
+    least = FACTS.least_runtime
+    if version in least.versions:
+        requires[least.key] = least.versions[version]
     return Description(inputs, outputs, metadata, labels_in(metadata), requires)
 
 
@@ -197,6 +184,16 @@ def _epsilon(node: Any) -> dict[str, NDArray[np.float32]]:
 def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | None:
     """The graph of an ORT file is fused and cannot be given more outputs."""
     return None
+
+
+def why_not_convert() -> str:
+    """Empty: with its packages, every machine can."""
+    return ""
+
+
+def why_not_run() -> str:
+    """Empty: likewise."""
+    return ""
 
 
 def _format_version(path: Path) -> int:

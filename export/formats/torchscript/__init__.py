@@ -1,1 +1,25 @@
-"""TorchScript-lite: what PyTorch's mobile interpreter loads."""
+"""TorchScript-lite, for apps on the PyTorch lite interpreter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from export.formats.base import Verbs
+    from export.formats.snippet import SnippetMaker
+
+
+def load_verbs() -> Verbs:
+    """What it does."""
+    from export.formats.torchscript import format
+
+    return format
+
+
+def load_snippets() -> Sequence[SnippetMaker]:
+    """Code that loads a file by the runtime alone."""
+    from export.formats.torchscript.snippets import SNIPPETS
+
+    return SNIPPETS

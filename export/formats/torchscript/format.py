@@ -20,15 +20,9 @@ from typing import TYPE_CHECKING, Any, Final
 from export.deploy.metadata import labels_in
 from export.deploy.outputs import gathered
 from export.errors import ConversionFailed, Unreadable
-from export.formats.base import (
-    HALF_EVIDENCE,
-    INTEGER_EVIDENCE,
-    Description,
-    Port,
-    Runner,
-    Tolerance,
-)
-from export.formats.torchscript.archive import compact
+from export.formats.base import Description, Port, Runner
+from export.formats.torchscript.facts import FACTS
+from export.formats.torchscript.lite_file.archive import compact
 from export.formats.torchscript.stored_layers import packed_layers, prepacked_layers
 
 if TYPE_CHECKING:
@@ -40,43 +34,10 @@ if TYPE_CHECKING:
     from export.deploy.outputs import Answers
     from pipeline.model_spec import ModelSpec
 
-NAME: Final = "torchscript"
-SUFFIX: Final = ".ptl"
-PLATFORMS: Final = ("android",)
-REQUIRES: Final = ("torch",)
-RUNTIME: Final = "torch"
 RUN_BY: Final = "run by the lite interpreter"
 ALSO: Final[tuple[Runner, ...]] = ()
-TOLERANCES: Final[Mapping[str, Tolerance]] = {
-    "fp32": Tolerance(
-        1e-4, 0.0, "XNNPACK sums in another order: 1e-6 on X-rays, 1e-5 on pure noise"
-    ),
-    "fp16": Tolerance(
-        5e-3, 0.01, "weights rounded to 11 significant bits, arithmetic in fp32", HALF_EVIDENCE
-    ),
-    "int8": Tolerance(
-        3e-2,
-        0.01,
-        "a sum that falls between two codes is rounded either way, once in a hundred "
-        "thousand; all layers after it take that up",
-        INTEGER_EVIDENCE,
-    ),
-    "w4": Tolerance(1e-4, 0.0, "the twin's very weights, unpacked exactly; arithmetic in fp32"),
-    "w3": Tolerance(1e-4, 0.0, "the twin's very weights, unpacked exactly; arithmetic in fp32"),
-}
-TWINS: Final[Mapping[str, str]] = {
-    "fp32": "fp32",
-    "fp16": "fp32",
-    "int8": "int8",
-    "w4": "w4",
-    "w3": "w3",
-}
-REFUSED: Final[Mapping[str, str]] = {}
 METADATA_FILE: Final = "metadata.json"
 PORTS_FILE: Final = "ports.json"
-# Read by torch 2.1.2, the version line of the last pytorch_android_lite and LibTorch-Lite.
-OLDEST_RUNTIME: Final = "2.1.0"
-MAX_BYTECODE: Final = 8
 
 
 def convert(
@@ -166,8 +127,10 @@ def describe(path: Path) -> Description:
         for side in ("inputs", "outputs")
     )
     requires: dict[str, str | int] = {"bytecode": bytecode, "operators": operators}
-    if bytecode <= MAX_BYTECODE:
-        requires["pytorch_lite"] = OLDEST_RUNTIME
+    least = FACTS.least_runtime
+    known = [version for version in least.versions if bytecode <= version]
+    if known:
+        requires[least.key] = least.versions[min(known)]
     return Description(inputs, outputs, metadata, labels_in(metadata), requires)
 
 
@@ -185,6 +148,16 @@ def stored_layers(path: Path) -> list[Layer]:
 def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | None:
     """The lite interpreter keeps what it computes to itself."""
     return None
+
+
+def why_not_convert() -> str:
+    """A torch without XNNPACK can prepack nothing."""
+    return "" if has_xnnpack() else "this torch has no XNNPACK"
+
+
+def why_not_run() -> str:
+    """Such a torch does not run prepacked layers either."""
+    return "" if has_xnnpack() else "prepacked layers need XNNPACK; other files run"
 
 
 def has_xnnpack() -> bool:

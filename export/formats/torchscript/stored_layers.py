@@ -7,13 +7,16 @@ saved module (`bit_packing`).
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from export.deploy.layers import Layer
 from export.errors import Unreadable
 from export.formats.torchscript.bit_packing import Packed, told_apart, unpack_layers
-from export.formats.torchscript.bytecode_calls import called_records
-from export.formats.torchscript.safe_unpickler import Record, read_pickle
+from export.formats.torchscript.lite_file.bytecode_calls import called_records
+from export.formats.torchscript.lite_file.safe_unpickler import Record, read_pickle
+
+if TYPE_CHECKING:
+    from torch._C import PyTorchFileReader
 
 CONV: Final = "conv"
 LINEAR: Final = "linear"
@@ -21,7 +24,7 @@ GROUPS: Final = 5  # weight, bias, stride, padding, dilation, groups, minimum, m
 PACKED_LAYERS: Final = ".PackedLayers"
 
 
-def prepacked_layers(reader: Any, name: str) -> list[Layer]:
+def prepacked_layers(reader: PyTorchFileReader, name: str) -> list[Layer]:
     """Layers prepacked for XNNPACK or QNNPACK, in call order; quantised weights as float32.
 
     Args:
@@ -43,7 +46,7 @@ def prepacked_layers(reader: Any, name: str) -> list[Layer]:
     return layers
 
 
-def packed_layers(reader: Any, name: str) -> list[Layer]:
+def packed_layers(reader: PyTorchFileReader, name: str) -> list[Layer]:
     """Layers in packed arrays, in call order, the normalisation if one of them takes it in.
 
     Empty if the file has no such arrays.

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
+from export.formats.register import FORMATS, all_precisions
 from pipeline.json_files import JsonObject, plain
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
         Share,
     )
 
-PRECISIONS: Final = ("fp32", "fp16", "int8", "w4", "w3")
-FORMATS: Final = ("onnx", "ort", "torchscript", "coreml")
 SHAPES: Final = ("circle", "square", "triangle-up", "diamond")
 DASHES: Final = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2])
 FONT: Final = "system-ui, sans-serif"
@@ -262,7 +261,7 @@ def _by_precision(
     """Colour and dash."""
     import altair as alt
 
-    here = _in_order((point.precision for point in points), PRECISIONS)
+    here = _in_order((point.precision for point in points), all_precisions())
     colours = [_colour(precision) for precision in here]
     dashes = [DASHES[i % len(DASHES)] for i in range(len(here))]
     return {
@@ -281,8 +280,8 @@ def _by_precision_and_format(
     """Colour and shape."""
     import altair as alt
 
-    precisions = _in_order((point.precision for point in points), PRECISIONS)
-    formats = _in_order((point.format for point in points), FORMATS)
+    precisions = _in_order((point.precision for point in points), all_precisions())
+    formats = _in_order((point.format for point in points), tuple(FORMATS))
     shapes = [SHAPES[i % len(SHAPES)] for i in range(len(formats))]
     colours = [_colour(precision) for precision in precisions]
     return {
@@ -301,7 +300,8 @@ def _in_order(found: Iterable[str], known: Sequence[str]) -> list[str]:
 
 
 def _colour(precision: str) -> str:
-    place = PRECISIONS.index(precision) if precision in PRECISIONS else len(PRECISIONS)
+    known = all_precisions()
+    place = known.index(precision) if precision in known else len(known)
     return f"var(--c{place + 1})"
 
 

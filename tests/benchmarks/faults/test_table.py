@@ -21,7 +21,7 @@ from benchmarks.faults.planted.limits import at_a_side_of_partial_windows, floor
 from benchmarks.faults.planted.structure import in_structure
 from benchmarks.faults.planted.weights import in_weights, mismatched
 from benchmarks.faults.table import CONTROLS, FAULTS
-from export.formats import FORMATS
+from export.formats.register import FORMATS
 from export.parity.check import check_artifact
 from tests.export.conftest import ARTIFACTS, Artifacts, Model
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from export.cli.main import main
-from export.cli.options import FORMAT_NAMES, PRECISION_NAMES
-from export.formats import FORMATS
+from export.formats.register import FORMATS, all_precisions
 from export.publish.assets import FOLDERS
 from export.run.convert import Conversion
 from tests.conftest import write_images
@@ -72,9 +71,13 @@ def test_help_imports_nothing_heavy(command: list[str]) -> None:
     assert done.stdout.splitlines()[-1] == "HEAVY []"
 
 
-def test_the_names_in_the_help_are_the_registers() -> None:
-    assert tuple(FORMATS) == FORMAT_NAMES
-    assert {precision for _, precision in ARTIFACTS} == set(PRECISION_NAMES)
+def test_the_names_in_the_help_are_the_registers(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["all", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"some of {', '.join(FORMATS)} " in shown
+    assert f"some of {', '.join(all_precisions())} " in shown
+    assert {precision for _, precision in ARTIFACTS} == set(all_precisions())
 
 
 def test_no_command_is_a_wrong_request() -> None:

@@ -15,7 +15,7 @@ from export.deploy.graph import DeployGraph
 from export.deploy.layer_order import called_modules, network_layers
 from export.deploy.layers import Layer
 from export.deploy.variants import TWINS, missing_twin, twin_checkpoint, twin_graph
-from export.formats import FORMATS
+from export.formats.register import FORMATS
 from pipeline.checkpoint import SPEC_FILE, open_checkpoint, write_checkpoint
 from pipeline.errors import BadInput
 from pipeline.models.networks import load_network
@@ -55,9 +55,8 @@ def layers_by_name(model: Model, graph: DeployGraph) -> dict[str, Layer]:
 
 
 def test_every_twin_that_a_format_is_made_from_is_known() -> None:
-    for name, module in FORMATS.items():
-        assert set(module.TWINS) == set(module.TOLERANCES), name
-        assert set(module.TWINS.values()) <= TWINS.keys(), name
+    for name, facts in FORMATS.items():
+        assert {p.variant for p in facts.precisions.values()} <= TWINS.keys(), name
 
 
 def test_a_checkpoint_that_was_compressed_has_every_twin(checkpoint: Path) -> None:

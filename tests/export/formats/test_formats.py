@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,14 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from export.cli.options import PRECISION_NAMES
 from export.deploy.metadata import model_metadata
 from export.deploy.outputs import Answers
 from export.deploy.variants import TWINS
 from export.errors import CannotRunHere, ConversionFailed, Unreadable
-from export.formats import FORMATS
-from export.formats.base import Format, Port, Runner
+from export.formats.base import Port, Runner, Verbs, verbs_of
 from export.formats.onnx import format as onnx_format
+from export.formats.register import FORMATS, all_precisions
 from export.parity.check import ParityResult
 from export.publish.assets import FOLDERS
 from export.run.convert import convert_all
@@ -39,11 +39,10 @@ from tests.export.conftest import (
 )
 
 HERE = Path(__file__).resolve().parents[3]
-FACTS = (
-    *("NAME", "SUFFIX", "PLATFORMS", "TOLERANCES", "TWINS", "REFUSED"),
-    *("REQUIRES", "RUNTIME", "RUN_BY", "ALSO"),
+VERBS = (
+    *("RUN_BY", "ALSO", "why_not_convert", "why_not_run"),
+    *("convert", "load", "run", "describe", "stored_layers", "trace_layers"),
 )
-VERBS = ("convert", "load", "run", "describe", "stored_layers", "trace_layers")
 every_format = pytest.mark.parametrize("name", FORMATS)
 every_artifact = pytest.mark.parametrize(("name", "precision"), ARTIFACTS)
 runs_here = pytest.mark.parametrize(
@@ -58,38 +57,38 @@ BITS = {"fp32": 32, "fp16": 16, "int8": 8, "w4": 4, "w3": 3}
 # --- the register -----------------------------------------------------------------------------
 
 
-def test_the_facts_and_verbs_tested_here_are_those_of_the_protocol() -> None:
-    declared = {n for n in {**vars(Format), **vars(Runner)} if not n.startswith("_")}
-    assert declared == {*FACTS, *VERBS}
+def test_the_verbs_tested_here_are_those_of_the_protocol() -> None:
+    declared = {n for n in {**vars(Verbs), **vars(Runner)} if not n.startswith("_")}
+    assert declared == {*VERBS}
 
 
 @every_format
-def test_a_module_of_the_register_has_every_fact_and_verb(name: str) -> None:
-    module = FORMATS[name]
-    assert [fact for fact in FACTS if not hasattr(module, fact)] == []
-    assert [verb for verb in VERBS if not callable(getattr(module, verb, None))] == []
+def test_a_format_has_every_verb(name: str) -> None:
+    module = verbs_of(name)
+    assert [verb for verb in VERBS if not hasattr(module, verb)] == []
 
 
 @every_format
 def test_a_format_is_registered_under_its_own_name(name: str) -> None:
-    assert name == FORMATS[name].NAME
+    assert name == FORMATS[name].name
 
 
 def test_suffixes_tell_formats_apart() -> None:
-    suffixes = [module.SUFFIX for module in FORMATS.values()]
+    suffixes = [facts.suffix for facts in FORMATS.values()]
     assert len(set(suffixes)) == len(suffixes)
     assert all(suffix.startswith(".") for suffix in suffixes)
 
 
 @every_format
 def test_a_format_goes_to_platforms_that_have_a_folder(name: str) -> None:
-    assert FORMATS[name].PLATFORMS
-    assert set(FORMATS[name].PLATFORMS) <= FOLDERS.keys()
+    assert FORMATS[name].platforms
+    assert set(FORMATS[name].platforms) <= FOLDERS.keys()
 
 
 @every_format
 def test_a_tolerance_is_small_and_has_a_reason(name: str) -> None:
-    for precision, tolerance in FORMATS[name].TOLERANCES.items():
+    for precision, facts in FORMATS[name].precisions.items():
+        tolerance = facts.tolerance
         assert 0 < tolerance.max_abs_diff <= ALLOWED[precision]
         assert 0 <= tolerance.max_flip_rate <= (0 if precision == "fp32" else 0.01)
         assert tolerance.reason
@@ -98,8 +97,8 @@ def test_a_tolerance_is_small_and_has_a_reason(name: str) -> None:
 @every_format
 def test_where_arithmetic_is_fp32_weights_of_few_bits_are_as_close_as_fp32(name: str) -> None:
     """Unpacked they are the twin's very weights; only Core ML computes with them in fp16."""
-    tolerances = FORMATS[name].TOLERANCES
-    few = [tolerances[p] for p in ("w4", "w3") if p in tolerances]
+    precisions = FORMATS[name].precisions
+    few = [precisions[p].tolerance for p in ("w4", "w3") if p in precisions]
     if name != "coreml":
         for tolerance in few:
             assert (tolerance.max_abs_diff, tolerance.max_flip_rate) == (1e-4, 0)
@@ -107,36 +106,42 @@ def test_where_arithmetic_is_fp32_weights_of_few_bits_are_as_close_as_fp32(name:
 
 @every_format
 def test_every_precision_is_offered_or_refused_with_a_reason(name: str) -> None:
-    module = FORMATS[name]
-    assert module.TWINS.keys() == module.TOLERANCES.keys()
-    assert module.REFUSED.keys().isdisjoint(module.TOLERANCES)
-    assert module.REFUSED.keys() | module.TOLERANCES.keys() == set(PRECISION_NAMES)
-    assert all(len(reason.split()) > 5 for reason in module.REFUSED.values())
+    facts = FORMATS[name]
+    assert facts.refused.keys().isdisjoint(facts.precisions)
+    assert facts.refused.keys() | facts.precisions.keys() == set(all_precisions())
+    assert all(len(reason.split()) > 5 for reason in facts.refused.values())
 
 
 def test_ort_refuses_what_it_would_store_unpacked() -> None:
-    refused = FORMATS["ort"].REFUSED
+    refused = FORMATS["ort"].refused
     assert refused.keys() == {"fp16", "w4", "w3"}
     assert all("stored unpacked" in reason for reason in refused.values())
 
 
 @every_artifact
 def test_an_artifact_is_made_from_the_twin_of_its_own_bits(name: str, precision: str) -> None:
-    twin = TWINS[FORMATS[name].TWINS[precision]]
+    twin = TWINS[FORMATS[name].precisions[precision].variant]
     assert twin.folder == ("" if precision in ("fp32", "fp16") else precision)
     assert twin.activations == (precision == "int8" and name != "coreml")
 
 
 @every_format
 def test_whatever_a_format_requires_has_a_command_that_installs_it(name: str) -> None:
-    for module in FORMATS[name].REQUIRES:
-        assert install_command([module]).startswith("python -m pip install")
+    declared = tomllib.loads((HERE / "pyproject.toml").read_text())["project"]
+    for requirement in FORMATS[name].requirements:
+        listed = declared["optional-dependencies"].get(requirement.extra, declared["dependencies"])
+        assert any(line.startswith(requirement.module) for line in listed)
+        command = install_command(
+            [requirement.module], FORMATS[name].extras_of(FORMATS[name].requires)
+        )
+        assert command.startswith("python -m pip install")
+        assert f"[{requirement.extra}]" in command or not requirement.extra
 
 
 def test_importing_the_register_imports_no_converter() -> None:
     code = (
-        "import sys, export.formats; heavy = {'torch', 'onnx', 'onnxruntime', 'onnxsim', "
-        "'coremltools', 'torchvision'}; print(sorted(heavy & sys.modules.keys()))"
+        "import sys, export.formats.register; heavy = {'numpy', 'torch', 'onnx', 'onnxruntime', "
+        "'onnxsim', 'coremltools', 'torchvision'}; print(sorted(heavy & sys.modules.keys()))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, check=True
@@ -149,7 +154,7 @@ def test_importing_the_register_imports_no_converter() -> None:
 
 @every_artifact
 def test_the_input_reads_back(name: str, precision: str, artifacts: Artifacts) -> None:
-    described = FORMATS[name].describe(artifacts[name, precision])
+    described = verbs_of(name).describe(artifacts[name, precision])
     expected = (
         Port("image", "image RGB", (SIDE, SIDE))
         if name == "coreml"
@@ -160,7 +165,7 @@ def test_the_input_reads_back(name: str, precision: str, artifacts: Artifacts) -
 
 @every_artifact
 def test_the_outputs_read_back(name: str, precision: str, artifacts: Artifacts) -> None:
-    described = FORMATS[name].describe(artifacts[name, precision])
+    described = verbs_of(name).describe(artifacts[name, precision])
     expected = (
         Port("probs", "label -> float64", (2,))
         if name == "coreml"
@@ -171,7 +176,7 @@ def test_the_outputs_read_back(name: str, precision: str, artifacts: Artifacts) 
 
 @every_artifact
 def test_the_labels_read_back_in_order(name: str, precision: str, artifacts: Artifacts) -> None:
-    assert FORMATS[name].describe(artifacts[name, precision]).labels == LABELS
+    assert verbs_of(name).describe(artifacts[name, precision]).labels == LABELS
 
 
 @every_artifact
@@ -179,14 +184,14 @@ def test_the_metadata_read_back(
     name: str, precision: str, model: Model, artifacts: Artifacts
 ) -> None:
     held = model.held_for(name, precision)
-    found = FORMATS[name].describe(artifacts[name, precision]).metadata
+    found = verbs_of(name).describe(artifacts[name, precision]).metadata
     expected = model_metadata(held.spec, held.checkpoint_sha256)
     assert expected.items() <= dict(found).items()
 
 
 @every_artifact
 def test_the_oldest_runtime_reads_back(name: str, precision: str, artifacts: Artifacts) -> None:
-    requires = FORMATS[name].describe(artifacts[name, precision]).requires
+    requires = verbs_of(name).describe(artifacts[name, precision]).requires
     runtime = {"onnx": "onnxruntime", "ort": "onnxruntime", "torchscript": "pytorch_lite"}
     assert requires[runtime.get(name, "ios")]
     assert all(isinstance(value, str | int) for value in requires.values())
@@ -241,7 +246,7 @@ def test_a_model_of_three_labels_and_another_side_is_described_by_its_file(
     if precision in ("fp16", "w3"):
         pytest.skip("the same converter as fp32, as w4")
     path = convert(three, name, precision, tmp_path)
-    described = FORMATS[name].describe(path)
+    described = verbs_of(name).describe(path)
     assert described.labels == ("zebra", "ape", "ox")
     assert 96 in described.inputs[0].shape
     assert described.outputs[0].shape[-1] == 3
@@ -253,7 +258,7 @@ def test_the_evidence_of_another_size_and_number_of_classes_reads_back(
 ) -> None:
     if precision != "fp32":
         pytest.skip("the same converter as fp32")
-    described = FORMATS[name].describe(convert(three, name, precision, tmp_path))
+    described = verbs_of(name).describe(convert(three, name, precision, tmp_path))
     shape = (1, *three.answers.evidence.shape[1:])
     assert described.outputs[1:] == (Port("evidence", "float32", shape),)
     assert shape[:2] == (1, 3)
@@ -267,8 +272,8 @@ def answers(name: str, path: Path, model: Model, threads: int) -> Answers:
     import torch
 
     try:
-        session = FORMATS[name].load(path, threads=threads)
-        return FORMATS[name].run(session, model.images.pixels)
+        session = verbs_of(name).load(path, threads=threads)
+        return verbs_of(name).run(session, model.images.pixels)
     finally:
         torch.set_num_threads(1)
 
@@ -297,8 +302,8 @@ def test_the_lite_interpreter_gives_evidence_in_the_order_of_its_axes_in_memory(
     model: Model, artifacts: Artifacts
 ) -> None:
     """Android's `getDataAsFloatArray` gives a channels-last tensor as it lies there."""
-    for precision in FORMATS["torchscript"].TOLERANCES:
-        session = FORMATS["torchscript"].load(artifacts["torchscript", precision])
+    for precision in FORMATS["torchscript"].precisions:
+        session = verbs_of("torchscript").load(artifacts["torchscript", precision])
         found = session(torch.from_numpy(model.images.pixels[:1].copy()))
         assert isinstance(found, tuple)
         assert found[1].stride() == (2 * 3 * 3, 3 * 3, 3, 1)
@@ -326,7 +331,7 @@ def test_an_artifact_answers_as_its_twin_does_within_its_tolerance(
     result = remembered(name, precision, artifacts[name, precision], held)
     assert (result.status, result.reason) == ("pass", "")
     assert result.label_flips == 0
-    assert result.max_abs_diff <= FORMATS[name].TOLERANCES[precision].max_abs_diff
+    assert result.max_abs_diff <= FORMATS[name].precisions[precision].tolerance.max_abs_diff
     assert result.max_abs_diff <= (5e-3 if name == "coreml" or precision == "fp16" else 2e-5) or (
         precision == "int8"  # a sum that falls between two codes
     )
@@ -350,7 +355,7 @@ def test_a_compressed_file_is_nearer_to_its_twin_than_to_the_checkpoint(
 @pytest.mark.skipif(sys.platform == "darwin", reason="Core ML runs here")
 def test_core_ml_says_that_it_cannot_run_off_a_mac(artifacts: Artifacts) -> None:
     with pytest.raises(CannotRunHere, match="macOS only"):
-        FORMATS["coreml"].load(artifacts["coreml", "fp32"], threads=1)
+        verbs_of("coreml").load(artifacts["coreml", "fp32"], threads=1)
 
 
 @pytest.mark.parametrize("name", ["onnx", "ort"])
@@ -359,7 +364,7 @@ def test_a_missing_onnxruntime_is_said_with_the_way_out(
 ) -> None:
     monkeypatch.setattr("pipeline.errors.find_spec", lambda module: None)
     with pytest.raises(CannotRunHere, match=r"pip install .*\[onnx\]"):
-        FORMATS[name].load(artifacts[name, "fp32"], threads=1)
+        verbs_of(name).load(artifacts[name, "fp32"], threads=1)
 
 
 @every_format
@@ -367,17 +372,17 @@ def test_a_missing_onnxruntime_is_said_with_the_way_out(
 def test_describing_what_is_no_artifact_is_unreadable(
     name: str, content: bytes | None, tmp_path: Path
 ) -> None:
-    path = tmp_path / f"x{FORMATS[name].SUFFIX}"
+    path = tmp_path / f"x{FORMATS[name].suffix}"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(Unreadable, match=path.name):
-        FORMATS[name].describe(path)
+        verbs_of(name).describe(path)
 
 
 # --- ONNX ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("precision", FORMATS["onnx"].TOLERANCES)
+@pytest.mark.parametrize("precision", FORMATS["onnx"].precisions)
 def test_onnx_is_of_an_opset_and_ir_that_old_runtimes_load(
     precision: str, artifacts: Artifacts
 ) -> None:
@@ -387,11 +392,11 @@ def test_onnx_is_of_an_opset_and_ir_that_old_runtimes_load(
     written = onnx.load(path)
     assert {entry.domain: entry.version for entry in written.opset_import} == {"": 17}
     assert written.ir_version <= 9
-    requires = FORMATS["onnx"].describe(path).requires
+    requires = verbs_of("onnx").describe(path).requires
     assert (requires["opset"], requires["ir_version"]) == (17, written.ir_version)
 
 
-@pytest.mark.parametrize("precision", FORMATS["onnx"].TOLERANCES)
+@pytest.mark.parametrize("precision", FORMATS["onnx"].precisions)
 def test_onnx_keeps_its_weights_in_the_one_file(precision: str, artifacts: Artifacts) -> None:
     import onnx
 
@@ -456,24 +461,24 @@ def test_onnxsim_is_asked_to_check_its_own_work(
 # --- ORT format, TorchScript-lite, Core ML -----------------------------------------------------
 
 
-@pytest.mark.parametrize("precision", FORMATS["ort"].TOLERANCES)
+@pytest.mark.parametrize("precision", FORMATS["ort"].precisions)
 def test_ort_is_of_a_format_version_with_a_known_runtime(
     precision: str, artifacts: Artifacts
 ) -> None:
-    requires = FORMATS["ort"].describe(artifacts["ort", precision]).requires
+    requires = verbs_of("ort").describe(artifacts["ort", precision]).requires
     assert requires == {"ort_format": 6, "onnxruntime": "1.16"}
 
 
-@pytest.mark.parametrize("precision", FORMATS["torchscript"].TOLERANCES)
+@pytest.mark.parametrize("precision", FORMATS["torchscript"].precisions)
 def test_torchscript_is_of_a_bytecode_that_the_last_mobile_runtime_reads(
     precision: str, artifacts: Artifacts
 ) -> None:
-    requires = FORMATS["torchscript"].describe(artifacts["torchscript", precision]).requires
+    requires = verbs_of("torchscript").describe(artifacts["torchscript", precision]).requires
     assert requires["bytecode"] <= 8
     assert requires["pytorch_lite"] == "2.1.0"
 
 
-@pytest.mark.parametrize("precision", FORMATS["torchscript"].TOLERANCES)
+@pytest.mark.parametrize("precision", FORMATS["torchscript"].precisions)
 def test_torchscript_has_no_debug_records(precision: str, artifacts: Artifacts) -> None:
     import torch
 
@@ -489,7 +494,7 @@ def test_torchscript_does_not_depend_on_the_name_of_the_file(
     renamed = tmp_path / "another_name.ptl"
     shutil.copy(artifacts["torchscript", "fp32"], renamed)
     assert b"another_name" not in renamed.read_bytes()
-    assert FORMATS["torchscript"].describe(renamed).labels == LABELS
+    assert verbs_of("torchscript").describe(renamed).labels == LABELS
 
 
 def test_torchscript_needs_xnnpack_and_says_so(
@@ -498,7 +503,7 @@ def test_torchscript_needs_xnnpack_and_says_so(
     monkeypatch.setattr("export.formats.torchscript.format.has_xnnpack", lambda: False)
     path = tmp_path / "x.ptl"
     with pytest.raises(ConversionFailed, match=r"without XNNPACK.*install torch"):
-        FORMATS["torchscript"].convert(model.graph, model.spec, model.metadata, "fp32", path)
+        verbs_of("torchscript").convert(model.graph, model.spec, model.metadata, "fp32", path)
     assert not path.exists()
 
 
@@ -519,7 +524,7 @@ def read_core_ml(package: Path) -> object:
     return document
 
 
-@pytest.mark.parametrize("precision", FORMATS["coreml"].TOLERANCES)
+@pytest.mark.parametrize("precision", FORMATS["coreml"].precisions)
 def test_core_ml_is_a_classifier_of_rgb_images(precision: str, artifacts: Artifacts) -> None:
     document = read_core_ml(artifacts["coreml", precision])
     assert document.specificationVersion == IOS[precision][0]
@@ -534,7 +539,7 @@ def test_core_ml_is_a_classifier_of_rgb_images(precision: str, artifacts: Artifa
     assert document.description.metadata.versionString == "1.2.3"
 
 
-@pytest.mark.parametrize("precision", FORMATS["coreml"].TOLERANCES)
+@pytest.mark.parametrize("precision", FORMATS["coreml"].precisions)
 def test_core_ml_gives_out_what_its_mean_takes_and_computes_nothing_more(
     precision: str, artifacts: Artifacts
 ) -> None:
@@ -560,9 +565,9 @@ def test_core_ml_gives_out_what_its_mean_takes_and_computes_nothing_more(
     assert list(array.shape) == [1, 2, 3, 3]
 
 
-@pytest.mark.parametrize("precision", FORMATS["coreml"].TOLERANCES)
+@pytest.mark.parametrize("precision", FORMATS["coreml"].precisions)
 def test_core_ml_says_what_it_requires(precision: str, artifacts: Artifacts) -> None:
-    requires = FORMATS["coreml"].describe(artifacts["coreml", precision]).requires
+    requires = verbs_of("coreml").describe(artifacts["coreml", precision]).requires
     version, system = IOS[precision]
     assert requires == {"specification_version": version, "ios": system}
 
@@ -587,7 +592,7 @@ def converted_again(
 ) -> Path:
     """The export's artifacts a second time, in fresh processes and another folder."""
     folder = tmp_path_factory.mktemp("again")
-    wanted = {name: tuple(FORMATS[name].TOLERANCES) for name in FORMATS}
+    wanted = {name: tuple(FORMATS[name].precisions) for name in FORMATS}
     errors = [c.error for c in convert_all(model.checkpoint, wanted, folder, jobs=2) if c.error]
     assert errors == []
     return folder
@@ -598,7 +603,7 @@ def converted_again(
 def test_the_same_checkpoint_gives_the_same_bytes_in_another_process(
     name: str, precision: str, exported: Exported, converted_again: Path
 ) -> None:
-    artifact = f"tiny_{precision}{FORMATS[name].SUFFIX}"
+    artifact = f"tiny_{precision}{FORMATS[name].suffix}"
     first, second = exported.build / artifact, converted_again / artifact
     if name == "ort":  # onnxruntime writes one lookup table in the order of its hashes
         assert first.stat().st_size == second.stat().st_size
@@ -616,6 +621,6 @@ def test_the_lite_interpreter_is_given_the_strides_that_a_bitmap_has() -> None:
         seen.append(image.stride())
         return torch.zeros(1, 2)
 
-    answered = FORMATS["torchscript"].run(session, np.zeros((2, 8, 8, 3), np.uint8))
+    answered = verbs_of("torchscript").run(session, np.zeros((2, 8, 8, 3), np.uint8))
     assert answered.evidence is None
     assert seen == [(8 * 8 * 3, 8 * 3, 3, 1)] * 2

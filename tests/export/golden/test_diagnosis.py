@@ -11,6 +11,7 @@ from PIL import Image
 
 from export.cli.main import main
 from export.errors import CannotRunHere
+from export.formats.base import verbs_of
 from export.golden.diagnosis import (
     ARRAY_MISTAKES,
     AppPixels,
@@ -234,10 +235,9 @@ def test_a_png_of_another_mode_is_refused(tmp_path: Path) -> None:
 
 
 def answered(pack: Pack, pixels: np.ndarray, path: str = FP32) -> np.ndarray:
-    from export.formats import FORMATS
 
-    module = FORMATS["onnx"]
-    found = module.run(module.load(pack.folder / path, 1), pixels[None])
+    verbs = verbs_of("onnx")
+    found = verbs.run(verbs.load(pack.folder / path, 1), pixels[None])
     return found.probs[0].astype(np.float64)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.formats import FORMATS
+from export.formats.register import FORMATS
 from export.golden.document import PACK_FILE, document_text, read_document
 from export.golden.pack import pixels_sha256, read_pack
 from export.golden.replay import within
@@ -150,14 +150,15 @@ def test_it_answers_for_every_artifact_with_its_twins_probabilities(
         assert pack.model.checkpoint_sha256 == model.identity
         assert pack.labels == model.spec.labels
         for artifact in manifest.artifacts:
-            module, precision = FORMATS[artifact.format], artifact.precision
-            graph = model.held_for(artifact.format, precision).graph
+            name, precision = artifact.format, artifact.precision
+            graph = model.held_for(name, precision).graph
             for case in pack.cases:
                 with torch.inference_mode():
                     answer = graph(torch.from_numpy(case.pixels.copy())[None])
                 probs = listed(answer)[0].numpy()[0]
                 np.testing.assert_allclose(case.probs[artifact.path], probs, atol=1e-6)
-            assert pack.tolerances[artifact.path] == module.TOLERANCES[precision].max_abs_diff
+            tolerance = FORMATS[name].precisions[precision].tolerance
+            assert pack.tolerances[artifact.path] == tolerance.max_abs_diff
         assert pack.tolerances.keys() == {a.path for a in manifest.artifacts}
 
 

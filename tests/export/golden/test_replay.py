@@ -9,7 +9,7 @@ import pytest
 
 from export.cli.main import main
 from export.errors import CannotRunHere
-from export.formats import FORMATS
+from export.formats.register import FORMATS
 from export.golden.document import PACK_FILE
 from export.golden.pack import read_pack
 from export.golden.replay import replay, replay_pixels
@@ -34,7 +34,7 @@ def test_every_published_artifact_passes(platform: str, exported: Exported) -> N
     found = replay(exported.root / FOLDERS[platform])
     assert {result.status for result in found.pixels} == {"pass"}
     assert {result.status for result in found.answers} == {"pass"}
-    wanted = sum(len(m.TOLERANCES) for m in FORMATS.values() if platform in m.PLATFORMS)
+    wanted = sum(len(f.precisions) for f in FORMATS.values() if platform in f.platforms)
     assert len(found.answers) == wanted
     assert not found.failed
     assert not found.not_run

@@ -14,11 +14,10 @@ import pytest
 import tree_sitter
 import tree_sitter_kotlin
 
+from export.formats.source_text import comment, kotlin
 from export.packages.android import (
     class_name,
-    comment,
     default_file,
-    kotlin,
     package_files,
     package_name,
 )

@@ -12,12 +12,11 @@ import pytest
 import tree_sitter_swift
 from tree_sitter import Language, Node, Parser
 
+from export.formats.source_text import swift_comment, swift_string
 from export.packages.ios import (
     default_model,
     module_name,
     package_files,
-    swift_comment,
-    swift_string,
 )
 from tests.export.made_assets import write_assets
 

@@ -21,10 +21,11 @@ import tree_sitter_kotlin
 import tree_sitter_swift
 from PIL import Image
 
+from export.formats.snippet import HTML, KOTLIN, PYTHON, SWIFT, Snippet
 from export.packages.android_readme import kotlin_usage
 from export.packages.folder_readme import asset_readme
 from export.packages.ios_readme import swift_usage
-from export.packages.snippets import HTML, KOTLIN, PYTHON, SWIFT, Snippet, snippets
+from export.packages.snippets import snippets
 from export.packages.web_readme import html_usage
 
 ROOT = Path(__file__).parents[3]

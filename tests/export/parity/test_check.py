@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,8 +12,9 @@ from torch import nn
 from export.deploy.metadata import model_metadata
 from export.deploy.outputs import Answers
 from export.errors import CannotRunHere, Unreadable
-from export.formats import FORMATS
-from export.formats.base import Description, Port, Tolerance
+from export.formats.base import Description, Port
+from export.formats.facts import Precision, Requirement, Tolerance
+from export.formats.register import FORMATS
 from export.images.parity_images import ParityImages
 from export.parity.check import ParityResult, check_artifact, compare
 from tests.conftest import LABELS, SIDE, make_spec
@@ -183,8 +186,6 @@ class FakeFormat(SimpleNamespace):
             {},
         )
         super().__init__(
-            TOLERANCES={"fp32": TOLERANCE},
-            REQUIRES=(),
             RUN_BY="run by a fake",
             ALSO=(),
             stored_layers=lambda path: [],
@@ -194,8 +195,19 @@ class FakeFormat(SimpleNamespace):
         )
 
 
-def check(monkeypatch: pytest.MonkeyPatch, fake: FakeFormat) -> ParityResult:
-    monkeypatch.setitem(FORMATS, "fake", fake)
+def check(
+    monkeypatch: pytest.MonkeyPatch,
+    fake: FakeFormat,
+    requirements: tuple[Requirement, ...] = (),
+) -> ParityResult:
+    facts = replace(
+        FORMATS["onnx"],
+        requirements=requirements,
+        precisions={"fp32": Precision("fp32", TOLERANCE)},
+    )
+    monkeypatch.setitem(FORMATS, "fake", facts)
+    folder = SimpleNamespace(load_verbs=lambda: fake)
+    monkeypatch.setitem(sys.modules, "export.formats.fake", folder)
     images = ParityImages(NAMES, GROUPS, np.zeros((N, SIDE, SIDE, 3), np.uint8), "")
     reference = SimpleNamespace(
         spec=SPEC,
@@ -234,9 +246,8 @@ def test_a_converter_that_is_not_installed_is_not_run_with_the_way_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fake = FakeFormat(lambda session, images: Answers(REFERENCE))
-    fake.REQUIRES = ("coremltools",)
     monkeypatch.setattr("pipeline.errors.find_spec", lambda module: None)
-    result = check(monkeypatch, fake)
+    result = check(monkeypatch, fake, (Requirement("coremltools", "coreml"),))
     assert result.status == "not_run"
     assert "coremltools is not installed" in result.reason
     assert "[coreml]" in result.reason

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,8 +14,9 @@ from torch import nn
 
 from export.deploy.metadata import model_metadata
 from export.deploy.outputs import Answers
-from export.formats import FORMATS
-from export.formats.base import Description, Port, Tolerance
+from export.formats.base import Description, Port
+from export.formats.facts import Precision, Tolerance
+from export.formats.register import FORMATS
 from export.images.parity_images import ParityImages
 from export.parity.check import ParityResult, check_artifact
 from export.parity.evidence import AVERAGE_TOLERANCE, EvidenceAgreement, compare_evidence
@@ -64,7 +67,10 @@ def test_a_difference_within_the_tolerance_passes_and_is_reported() -> None:
 # As wide as any format's own: int8's.
 @pytest.mark.parametrize(
     "allowed",
-    [1e-4, max(t.max_evidence_diff for f in FORMATS.values() for t in f.TOLERANCES.values())],
+    [
+        1e-4,
+        max(p.tolerance.max_evidence_diff for f in FORMATS.values() for p in f.precisions.values()),
+    ],
 )
 @pytest.mark.parametrize(
     "change",
@@ -140,8 +146,6 @@ class FakeFormat(SimpleNamespace):
             {},
         )
         super().__init__(
-            TOLERANCES={"fp32": Tolerance(1e-4, 0.0, "")},
-            REQUIRES=(),
             RUN_BY="run by a fake",
             ALSO=(),
             stored_layers=lambda path: [],
@@ -161,7 +165,14 @@ def check(
     needs_evidence: bool = True,
     held: Answers = REFERENCE,
 ) -> ParityResult:
-    monkeypatch.setitem(FORMATS, "fake", FakeFormat(found, names))
+    facts = replace(
+        FORMATS["onnx"],
+        requirements=(),
+        precisions={"fp32": Precision("fp32", Tolerance(1e-4, 0.0, ""))},
+    )
+    monkeypatch.setitem(FORMATS, "fake", facts)
+    folder = SimpleNamespace(load_verbs=lambda: FakeFormat(found, names))
+    monkeypatch.setitem(sys.modules, "export.formats.fake", folder)
     images = ParityImages(NAMES, ("hard",) * N, np.zeros((N, SIDE, SIDE, 3), np.uint8), "")
     reference = SimpleNamespace(
         spec=SPEC,

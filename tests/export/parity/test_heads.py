@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from export.deploy.graph import DeployGraph, reference_answers
 from export.deploy.metadata import model_metadata
-from export.formats import FORMATS
-from export.formats.base import Tolerance
+from export.formats.base import verbs_of
+from export.formats.facts import Precision, Tolerance
+from export.formats.register import FORMATS
 from export.images.parity_images import ParityImages
 from export.images.stress_images import hard_images
 from export.parity.check import ParityResult, check_artifact
@@ -90,7 +91,7 @@ def check(
     name: str, precision: str, made: DeployGraph, held: DeployGraph, path: Path
 ) -> ParityResult:
     """A file made of one graph, held against another."""
-    FORMATS[name].convert(made, SPEC, model_metadata(SPEC, IDENTITY), precision, path)
+    verbs_of(name).convert(made, SPEC, model_metadata(SPEC, IDENTITY), precision, path)
     pixels = images()
     answers = reference_answers(held, pixels.pixels)
     assert answers.probs[:, 0].std() > 0.1
@@ -104,13 +105,13 @@ def check(
 def test_a_head_of_global_pools_and_linear_layers_converts_and_is_proven(
     name: str, precision: str, pools: Callable[[], nn.Module], tmp_path: Path
 ) -> None:
-    path = tmp_path / f"x{FORMATS[name].SUFFIX}"
+    path = tmp_path / f"x{FORMATS[name].suffix}"
     found = check(name, precision, build(pools), build(pools), path)
     assert found.status == "pass", found.reason
     assert set(found.parts) >= {"contract", "weights", "outputs"}
     assert "evidence" not in found.parts
     assert found.evidence is None
-    assert [port.name for port in FORMATS[name].describe(path).outputs] == ["probs"]
+    assert [port.name for port in verbs_of(name).describe(path).outputs] == ["probs"]
 
 
 @pytest.mark.parametrize(("name", "precision"), PLAIN)
@@ -120,14 +121,15 @@ def test_a_wrong_weight_in_a_linear_layer_is_found(
     wrong = build(Functions)
     with torch.no_grad():
         wrong.pixels.network.dense[1].weight[3, 4] *= 1.01
-    found = check(name, precision, wrong, build(Functions), tmp_path / f"x{FORMATS[name].SUFFIX}")
+    found = check(name, precision, wrong, build(Functions), tmp_path / f"x{FORMATS[name].suffix}")
     assert "dense.1.weight: 1 of 384 values" in found.parts["weights"]
 
 
 def test_rounding_that_fails_is_told_without_evidence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(FORMATS["onnx"].TOLERANCES, "fp16", Tolerance(1e-9, 0.0, "tight"))
+    tight = Precision("fp32", Tolerance(1e-9, 0.0, "tight"))
+    monkeypatch.setitem(FORMATS["onnx"].precisions, "fp16", tight)
     found = check("onnx", "fp16", build(Functions), build(Functions), tmp_path / "x.onnx")
     assert found.status == "fail"
     assert "PyTorch itself, holding the weights as this file does" in found.reason

@@ -14,7 +14,8 @@ from torch import nn
 
 from export.cli.main import main
 from export.deploy.graph import DeployGraph
-from export.formats import FORMATS
+from export.formats.base import verbs_of
+from export.formats.register import FORMATS
 from export.parity.layer_diff import explain, print_explanation
 from tests.export.conftest import PLAIN, Artifacts, Model
 
@@ -44,8 +45,8 @@ def no_normalisation(graph: DeployGraph) -> None:
 def faulty(model: Model, name: str, fault: Callable[[DeployGraph], None], folder: Path) -> Path:
     graph = copy.deepcopy(model.graph)
     fault(graph)
-    path = folder / f"faulty{FORMATS[name].SUFFIX}"
-    FORMATS[name].convert(graph, model.spec, model.metadata, "fp32", path)
+    path = folder / f"faulty{FORMATS[name].suffix}"
+    verbs_of(name).convert(graph, model.spec, model.metadata, "fp32", path)
     return path
 
 

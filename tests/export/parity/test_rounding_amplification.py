@@ -13,8 +13,9 @@ from benchmarks.faults.bench import convert
 from benchmarks.faults.planted.graph import computing, moved, seen
 from export.deploy.graph import DeployGraph, reference_answers
 from export.deploy.layer_order import network_layers
-from export.formats import FORMATS
-from export.formats.base import Tolerance
+from export.formats.base import verbs_of
+from export.formats.facts import Precision, Tolerance
+from export.formats.register import FORMATS
 from export.images.parity_images import ParityImages
 from export.images.stress_images import hard_images
 from export.parity.check import check_artifact
@@ -32,14 +33,14 @@ SENTENCE = "the network enlarges rounding, the file does not"
 @pytest.fixture
 def tight(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in HALVES:
-        monkeypatch.setitem(FORMATS[name].TOLERANCES, "fp16", TIGHT)
+        monkeypatch.setitem(FORMATS[name].precisions, "fp16", Precision("fp32", TIGHT))
 
 
 @pytest.mark.parametrize("name", HALVES)
 def test_weights_of_an_fp32_file_move_pytorch_by_nothing(
     name: str, model: Model, artifacts: Artifacts
 ) -> None:
-    layers = FORMATS[name].stored_layers(artifacts[name, "fp32"])
+    layers = verbs_of(name).stored_layers(artifacts[name, "fp32"])
     few = (model.images.names[7], model.images.names[3])
     for names in (model.images.names, few):
         assert own_difference(layers, model.held, names) == OwnDifference(0.0, 0.0)
@@ -50,7 +51,7 @@ def test_weights_of_an_fp16_file_move_pytorch_as_far_as_the_file_is_off(
     name: str, model: Model, artifacts: Artifacts
 ) -> None:
     path = artifacts[name, "fp16"]
-    own = own_difference(FORMATS[name].stored_layers(path), model.held, model.images.names)
+    own = own_difference(verbs_of(name).stored_layers(path), model.held, model.images.names)
     found = check_artifact(name, "fp16", path, model.held)
     assert found.max_abs_diff is not None
     assert found.evidence is not None
@@ -85,7 +86,8 @@ def test_a_failing_file_of_any_format_and_precision_gets_a_verdict(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """int8 and Core ML too, whose twins have more in them than layers."""
-    monkeypatch.setitem(FORMATS[name].TOLERANCES, precision, NOTHING)
+    facts = FORMATS[name].precisions[precision]
+    monkeypatch.setitem(FORMATS[name].precisions, precision, replace(facts, tolerance=NOTHING))
     found = check_artifact(
         name, precision, artifacts[name, precision], model.held_for(name, precision)
     )
@@ -123,7 +125,8 @@ def test_where_evidence_alone_fails_it_alone_has_to_be_explained(
     model: Model, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evidence_alone = Tolerance(1.0, 1.0, "any probability", 1e-9)
-    monkeypatch.setitem(FORMATS["onnx"].TOLERANCES, "fp16", evidence_alone)
+    facts = Precision("fp32", evidence_alone)
+    monkeypatch.setitem(FORMATS["onnx"].precisions, "fp16", facts)
     monkeypatch.setattr("export.parity.check.own_difference", lambda *_: OwnDifference(0.0, 0.9))
     found = check_artifact("onnx", "fp16", artifacts["onnx", "fp16"], model.held)
     assert found.parts["outputs"] == "pass"

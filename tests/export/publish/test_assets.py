@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from export.formats import FORMATS
+from export.formats.base import verbs_of
+from export.formats.register import FORMATS
 from export.manifest.manifest import FileEntry, Manifest, manifest_document, read_manifest
-from export.packages.folder_readme import INTEGRATION, asset_readme
+from export.packages.folder_readme import asset_readme
 from export.parity.check import Agreement, ParityResult
 from export.parity.quality_gate import Promotion
 from export.publish.assets import FOLDERS, LABELS_FILE, publish
@@ -39,9 +40,9 @@ def promotion_of(precision: str) -> Promotion | None:
 def named(platform: str) -> list[str]:
     """The artifacts of a platform as they are called in its folder."""
     return [
-        f"tiny_{precision}{FORMATS[name].SUFFIX}"
+        f"tiny_{precision}{FORMATS[name].suffix}"
         for name, precision in ARTIFACTS
-        if platform in FORMATS[name].PLATFORMS
+        if platform in FORMATS[name].platforms
     ]
 
 
@@ -49,9 +50,9 @@ def named(platform: str) -> list[str]:
 def by_platform(artifacts: Artifacts) -> dict[str, list[Published]]:
     ready: dict[str, list[Published]] = {platform: [] for platform in FOLDERS}
     for (name, precision), path in artifacts.items():
-        described, promotion = FORMATS[name].describe(path), promotion_of(precision)
+        described, promotion = verbs_of(name).describe(path), promotion_of(precision)
         artifact = Published(name, precision, path, described, PASSED, "ab" * 32, promotion)
-        for platform in FORMATS[name].PLATFORMS:
+        for platform in FORMATS[name].platforms:
             ready[platform].append(artifact)
     return ready
 
@@ -100,7 +101,7 @@ def test_published_artifacts_are_the_proven_ones(
 ) -> None:
     publish_tiny(tmp_path, model, by_platform)
     for (name, precision), path in artifacts.items():
-        for platform in FORMATS[name].PLATFORMS:
+        for platform in FORMATS[name].platforms:
             copy = tmp_path / FOLDERS[platform] / path.name
             same = tree(copy) == tree(path) if path.is_dir() else True
             assert same, (name, precision)
@@ -184,7 +185,8 @@ def test_the_readme_of_a_network_without_evidence_does_not_speak_of_it(exported:
 
 
 def test_the_readme_has_a_paragraph_for_every_format() -> None:
-    assert INTEGRATION.keys() == FORMATS.keys()
+    for facts in FORMATS.values():
+        assert facts.integration.texts.keys() == set(facts.platforms)
 
 
 def test_what_was_not_run_says_so_in_the_readme(

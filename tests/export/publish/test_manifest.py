@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from export.formats import FORMATS
+from export.formats.register import FORMATS
 from export.manifest.manifest import (
     MANIFEST_FILE,
     SCHEMA_FILE,
@@ -23,7 +23,7 @@ from export.manifest.manifest import (
     write_manifest,
 )
 from export.publish.assets import FOLDERS
-from export.publish.build_manifest import SESSIONS, file_entries
+from export.publish.build_manifest import file_entries
 from export.publish.zipped_size import zipped_bytes
 from pipeline.errors import BadInput
 from tests.conftest import LABELS, SIDE
@@ -100,7 +100,7 @@ def test_a_manifest_has_every_field_that_an_app_needs(
         assert parity["evidence"]["worst_image"]
         assert parity["parts"]["evidence"] == "pass"
         assert artifact["latency_ms"] is None  # not measured in this export
-        assert artifact["session"] == SESSIONS[artifact["format"]]
+        assert artifact["session"] == FORMATS[artifact["format"]].session
     assert manifest["rejected"] == []
 
 
@@ -131,8 +131,7 @@ def test_an_entry_says_how_near_it_is_to_the_fp32_model_and_how_that_is_known(
 
 
 def test_every_format_has_its_session_options() -> None:
-    assert SESSIONS.keys() == FORMATS.keys()
-    assert all(SESSIONS.values())
+    assert all(facts.session for facts in FORMATS.values())
 
 
 @each_folder
@@ -143,8 +142,8 @@ def test_a_manifest_lists_each_format_and_precision_of_its_platform(
     expected = [
         (name, precision)
         for name in FORMATS
-        for precision in FORMATS[name].TOLERANCES
-        if folder in [FOLDERS[platform] for platform in FORMATS[name].PLATFORMS]
+        for precision in FORMATS[name].precisions
+        if folder in [FOLDERS[platform] for platform in FORMATS[name].platforms]
     ]
     assert listed == expected
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from export.formats.base import Tolerance
+from export.formats.facts import Tolerance
 from export.images.parity_images import ParityImages
 from export.latency.entry import LatencyEntry, ThreadLatency
 from export.parity.check import Agreement, ParityResult

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from export.formats.base import Tolerance
+from export.formats.description import Tolerance
 from export.latency.entry import LatencyEntry, ThreadLatency
 from export.parity.check import Agreement, ParityResult
 from export.parity.evidence import EvidenceAgreement

@@ -9,13 +9,14 @@ import pytest
 
 from export.cli.main import main
 from export.errors import CannotRunHere
-from export.formats import FORMATS
+from export.formats.base import verbs_of
+from export.formats.register import FORMATS
 from export.run.check_published import check_published
 from export.runtimes.environments import Environment
 from export.runtimes.execute import ForeignRun
 from tests.export.conftest import ARTIFACTS, Exported, Model
 
-ANDROID = [(name, p) for name, p in ARTIFACTS if "android" in FORMATS[name].PLATFORMS]
+ANDROID = [(name, p) for name, p in ARTIFACTS if "android" in FORMATS[name].platforms]
 RUN = "export.runtimes.execute.run_foreign"
 
 
@@ -24,7 +25,7 @@ def answers(shift: float, asked: list[str]) -> object:
 
     def run(environment: Environment, name: str, path: Path, images: np.ndarray) -> ForeignRun:
         asked.append(environment.name)
-        answered = FORMATS[name].run(FORMATS[name].load(path, threads=1), images)
+        answered = verbs_of(name).run(verbs_of(name).load(path, threads=1), images)
         answered.probs[0] += np.array([shift, -shift], np.float32)
         return ForeignRun(answered, f"{environment.packages[0]} on paper", 0.0, 0.0)
 

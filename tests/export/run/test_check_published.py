@@ -15,7 +15,9 @@ from torch import Tensor
 
 from export.cli.main import main
 from export.deploy.graph import DeployGraph, Outputs, PixelGraph
-from export.formats import FORMATS
+from export.formats.base import verbs_of
+from export.formats.facts import Requirement
+from export.formats.register import FORMATS
 from export.parity.check import ParityResult
 from export.parity.quality_gate import Promotion, promote
 from export.parity.reference import References, build_references
@@ -44,7 +46,7 @@ CLEAN = {
     (platform, f"{name} {precision}"): "pass"
     for platform in FOLDERS
     for name, precision in ARTIFACTS
-    if platform in FORMATS[name].PLATFORMS
+    if platform in FORMATS[name].platforms
 }
 FILES = {
     f"{ANDROID}/tiny_fp32.onnx": ("android", "onnx fp32"),
@@ -263,7 +265,7 @@ def test_a_file_swapped_together_with_its_hash_still_fails_by_its_content(
     """Hashes prove nothing to someone who writes the manifest as well; parity does."""
     other = read_model(write_sensitive_network(tmp_path / "other", make_spec(), seed=1))
     path = assets / ANDROID / "tiny_fp32.onnx"
-    FORMATS["onnx"].convert(other.graph, model.spec, model.metadata, "fp32", path)
+    verbs_of("onnx").convert(other.graph, model.spec, model.metadata, "fp32", path)
     renew_hash(assets / ANDROID, path.name)
     assert_one_fails(checked(assets, model, data), ("android", "onnx fp32"), "max |Δp|")
 
@@ -411,7 +413,8 @@ def test_strict_exits_1_where_something_could_not_be_run(
     exported: Exported, model: Model, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run_check(exported.root, model, data, "--strict") == 0
-    monkeypatch.setattr(FORMATS["coreml"], "REQUIRES", ("coreml_of_another_world",))
+    missing = (Requirement("coreml_of_another_world", "coreml"),)
+    monkeypatch.setitem(FORMATS, "coreml", replace(FORMATS["coreml"], requirements=missing))
     assert run_check(exported.root, model, data) == 0
     assert run_check(exported.root, model, data, "--strict") == 1
 
@@ -470,13 +473,13 @@ class ProbsOnly(PixelGraph):
 
 def publish_without_evidence(assets: Path, model: Model, name: str) -> None:
     """In place of the fp32 file one with a single output, under a manifest that lists its hash."""
-    folder = assets / FOLDERS[FORMATS[name].PLATFORMS[0]]
-    path = folder / f"tiny_fp32{FORMATS[name].SUFFIX}"
+    folder = assets / FOLDERS[FORMATS[name].platforms[0]]
+    path = folder / f"tiny_fp32{FORMATS[name].suffix}"
     if path.is_dir():
         shutil.rmtree(path)
     graph = DeployGraph(model.graph.pixels.network, model.spec)
     graph.pixels = ProbsOnly(model.graph.pixels.network, model.spec)
-    FORMATS[name].convert(graph.eval(), model.spec, model.metadata, "fp32", path)
+    verbs_of(name).convert(graph.eval(), model.spec, model.metadata, "fp32", path)
 
     def list_again(document: dict[str, Any]) -> None:
         (entry,) = [a for a in document["artifacts"] if a["path"] == path.name]
@@ -499,7 +502,7 @@ def declare_probs_alone(document: dict[str, Any]) -> None:
 def test_a_file_is_held_to_the_outputs_that_its_manifest_declares(
     name: str, assets: Path, model: Model, data: Path
 ) -> None:
-    place = FORMATS[name].PLATFORMS[0]
+    place = FORMATS[name].platforms[0]
     key = (place, f"{name} fp32")
     publish_without_evidence(assets, model, name)
     rows = checked(assets, model, data)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from export.formats import FORMATS
+from export.formats.base import verbs_of
+from export.formats.register import FORMATS
 from export.run.convert import Conversion, artifact_name, convert_all
 from tests.export.conftest import Exported, Model, request_export, run_export
 
@@ -69,7 +70,7 @@ def test_a_converter_that_raises_is_a_failed_conversion_with_its_error(raising: 
 def test_the_others_are_converted_when_one_raises(raising: Run) -> None:
     other = raising.conversions["torchscript"]
     assert other.error is None
-    assert FORMATS["torchscript"].describe(other.path) == other.description
+    assert verbs_of("torchscript").describe(other.path) == other.description
 
 
 @pytest.mark.slow

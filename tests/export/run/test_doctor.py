@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from export.cli.main import main
-from export.formats import FORMATS
+from export.formats.register import FORMATS
 from export.run import doctor
 from export.run.convert import Conversion
 from export.run.doctor import EXACT, examine, out_of_range

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.formats import FORMATS
-from export.formats.base import Tolerance
+from export.formats.description import Tolerance
+from export.formats.register import FORMATS
 from export.manifest.manifest import manifest_document, read_manifest
 from export.parity.outcome import Conversion
 from export.parity.quality_gate import Promotion, promote
@@ -72,9 +72,9 @@ def everything() -> dict[str, set[str]]:
     """Folder -> all that there is for its platform."""
     return {
         folder: {
-            f"tiny_{precision}{FORMATS[name].SUFFIX}"
+            f"tiny_{precision}{FORMATS[name].suffix}"
             for name, precision in ARTIFACTS
-            if platform in FORMATS[name].PLATFORMS
+            if platform in FORMATS[name].platforms
         }
         for platform, folder in FOLDERS.items()
     }
@@ -171,8 +171,8 @@ def test_the_report_says_what_was_done_with_what(exported: Exported, model: Mode
     assert report["published"] == list(FOLDERS.values())
     assert report["model"]["checkpoint_sha256"] == model.identity
     assert report["images"] == "6 validation images of xrays, 17 golden and 13 hard images"
-    assert report["refused"].keys() == {name for name in FORMATS if FORMATS[name].REFUSED}
-    assert report["refused"]["ort"] == FORMATS["ort"].REFUSED
+    assert report["refused"].keys() == {name for name in FORMATS if FORMATS[name].refused}
+    assert report["refused"]["ort"] == FORMATS["ort"].refused
     assert report["seconds"] > 0
     assert report["tools"]["torch"]
 
@@ -286,11 +286,13 @@ def test_an_artifact_beyond_its_tolerance_is_not_published_and_the_others_are(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(FORMATS[name].TOLERANCES, precision, Tolerance(0.0, 0.0, "for this test"))
+    facts = FORMATS[name].precisions[precision]
+    tight = replace(facts, tolerance=Tolerance(0.0, 0.0, "for this test"))
+    monkeypatch.setitem(FORMATS[name].precisions, precision, tight)
     done = export(model, data, tmp_path)
     assert done.code == 1
     assert statuses(done) == {**statuses(exported), (name, precision): "fail"}
-    artifact = f"tiny_{precision}{FORMATS[name].SUFFIX}"
+    artifact = f"tiny_{precision}{FORMATS[name].suffix}"
     expected = {folder: names - {artifact} for folder, names in published(exported).items()}
     assert published(done) == expected
     (failed,) = [a for a in report_of(done)["artifacts"] if a["parity"]["status"] == "fail"]
@@ -307,7 +309,7 @@ def test_a_failed_conversion_is_not_published_and_the_others_are(
     assert done.code == 1
     of_onnx = {name for name in everything()["ios_assets"] if name.endswith(".onnx")}
     assert published(done) == {**published(exported), "ios_assets": of_onnx}
-    for precision in FORMATS["coreml"].TOLERANCES:
+    for precision in FORMATS["coreml"].precisions:
         assert statuses(done)["coreml", precision] == "fail"
     reason = "conversion failed: ValueError: no such operation (see coreml.log)"
     assert f"coreml fp16: {reason}" in done.output
@@ -568,7 +570,7 @@ def test_a_failed_artifact_is_not_asked_what_it_loses(
 
 def test_a_plan_has_every_precision_in_the_registers_order() -> None:
     assert plan(tuple(reversed(FORMATS))) == {
-        name: tuple(FORMATS[name].TOLERANCES) for name in FORMATS
+        name: tuple(FORMATS[name].precisions) for name in FORMATS
     }
     assert list(plan(tuple(reversed(FORMATS)))) == list(FORMATS)
 

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from export.errors import CannotRunHere, Unreadable
-from export.formats import FORMATS
+from export.formats.base import verbs_of
+from export.formats.register import FORMATS
 from export.images.stress_images import hard_images
 from export.runtimes import cache, emulator, install
 from export.runtimes.__main__ import main
@@ -45,6 +46,7 @@ def here(empty_cache: Path) -> Environment:
         arch="native",
         module="onnxruntime",
         packages=(f"onnxruntime=={version('onnxruntime')}",),
+        threads=1,
         formats=RUNNABLE,
     )
 
@@ -72,11 +74,11 @@ def test_register_pins_every_package_and_the_runtime_first() -> None:
 
 def test_register_serves_formats_by_their_own_runtime() -> None:
     for name, format_name in PAIRS:
-        assert ENVIRONMENTS[name].module == FORMATS[format_name].RUNTIME
+        assert ENVIRONMENTS[name].module == FORMATS[format_name].runtime
 
 
 def test_every_android_format_has_an_arm_environment() -> None:
-    android = {name for name in FORMATS if "android" in FORMATS[name].PLATFORMS}
+    android = {name for name in FORMATS if "android" in FORMATS[name].platforms}
     served = {f for e in ENVIRONMENTS.values() if e.arch == "arm64" for f in e.formats}
     assert android == served
 
@@ -170,8 +172,8 @@ def test_runner_answers_as_the_format_does(
     format_name: str, here: Environment, artifacts: Artifacts, model: Model
 ) -> None:
     path = artifacts[format_name, "fp32"]
-    module = FORMATS[format_name]
-    expected = module.run(module.load(path, threads=1), model.images.pixels)
+    verbs = verbs_of(format_name)
+    expected = verbs.run(verbs.load(path, threads=1), model.images.pixels)
     answer = run_foreign(here, format_name, path, model.images.pixels)
     for found, known in (
         (answer.answers.probs, expected.probs),
@@ -181,13 +183,14 @@ def test_runner_answers_as_the_format_does(
         assert found.shape == known.shape
         assert np.abs(found - known).max() <= 1e-5
     assert np.abs(answer.answers.probs - expected.probs).max() <= 1e-6
-    runtime = import_module(module.RUNTIME)
-    assert answer.runtime == f"{module.RUNTIME} {runtime.__version__} on {platform.machine()}"
+    name = FORMATS[format_name].runtime
+    version = import_module(name).__version__
+    assert answer.runtime == f"{name} {version} on {platform.machine()}"
 
 
 @pytest.mark.parametrize("format_name", RUNNABLE)
 def test_garbage_is_unreadable(format_name: str, here: Environment, tmp_path: Path) -> None:
-    garbage = tmp_path / f"garbage{FORMATS[format_name].SUFFIX}"
+    garbage = tmp_path / f"garbage{FORMATS[format_name].suffix}"
     garbage.write_bytes(b"not a model")
     with pytest.raises(Unreadable, match="cannot load garbage") as caught:
         run_foreign(here, format_name, garbage, np.zeros((1, 64, 64, 3), np.uint8))
@@ -211,15 +214,16 @@ def test_published_files_answer_alike_under_foreign_runtimes(name: str, format_n
     manifest = json.loads((PUBLISHED / "manifest.json").read_text())
     listed = [entry for entry in manifest["artifacts"] if entry["format"] == format_name]
     assert listed
-    module = FORMATS[format_name]
+    facts = FORMATS[format_name]
+    verbs = verbs_of(format_name)
     images = hard_images(listed[0]["inputs"][0]["shape"][1])
     pixels = np.stack([images[f"hard/{image}"] for image in TELLING])
     for entry in listed:
         path = PUBLISHED / entry["path"]
         # Of the same arithmetic, 1e-4; else two answers that may each be as far from PyTorch.
-        allowed = 2 * module.TOLERANCES[entry["precision"]].max_abs_diff
+        allowed = 2 * facts.precisions[entry["precision"]].tolerance.max_abs_diff
         allowed = 1e-4 if entry["precision"] == "fp32" else allowed
-        expected = module.run(module.load(path, threads=1), pixels)
+        expected = verbs.run(verbs.load(path, threads=1), pixels)
         answer = run_foreign(environment, format_name, path, pixels)
         diff = np.abs(answer.answers.probs - expected.probs).max()
         assert diff <= allowed, f"{path.name}, {answer.runtime}"

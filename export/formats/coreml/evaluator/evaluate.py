@@ -24,6 +24,7 @@ from export.formats.coreml.evaluator.package import Package, read_package
 from export.formats.coreml.evaluator.values import read_value, tensor_shape, type_name
 
 if TYPE_CHECKING:
+    from coremltools.proto.MIL_pb2 import Argument, Operation
     from numpy.typing import NDArray
 
 RGB, BGR = 20, 30  # FeatureTypes.proto, ImageFeatureType.ColorSpace
@@ -204,7 +205,7 @@ def _build(package: Package) -> Program:
     )
 
 
-def _step(operation: Any, arguments: Mapping[str, Any], halves: Set[str]) -> Step:
+def _step(operation: Operation, arguments: Mapping[str, Any], halves: Set[str]) -> Step:
     """One operation that computes; `halves` are the values before it that are FLOAT16."""
     if len(operation.outputs) != 1:
         raise Unreadable(f"operation {operation.type} with several outputs")
@@ -225,7 +226,9 @@ def _step(operation: Any, arguments: Mapping[str, Any], halves: Set[str]) -> Ste
 IGNORED: Final = {"name"}  # of an operation, for people
 
 
-def _arguments(operation: Any, constants: Mapping[str, Any], package: Package) -> dict[str, Any]:
+def _arguments(
+    operation: Operation, constants: Mapping[str, Any], package: Package
+) -> dict[str, Any]:
     """Arguments of an operation: constants as they are, computed values as references."""
     arguments: dict[str, Any] = {
         name: read_value(value, package)
@@ -239,7 +242,7 @@ def _arguments(operation: Any, constants: Mapping[str, Any], package: Package) -
     return arguments
 
 
-def _bound(binding: Any, constants: Mapping[str, Any], package: Package) -> Any:
+def _bound(binding: Argument.Binding, constants: Mapping[str, Any], package: Package) -> Any:
     if binding.WhichOneof("binding") == "value":
         return read_value(binding.value, package)
     return constants.get(binding.name, Reference(binding.name))

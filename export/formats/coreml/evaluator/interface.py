@@ -6,12 +6,16 @@ the two make a file that no app can use, however right its arithmetic is.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from export.errors import Unreadable
 from export.formats.coreml.evaluator.values import tensor_shape, type_name
 
 if TYPE_CHECKING:
+    from coremltools.proto.FeatureTypes_pb2 import FeatureType
+    from coremltools.proto.MIL_pb2 import Function, Operation, ValueType
+    from coremltools.proto.Model_pb2 import FeatureDescription
+
     from export.formats.coreml.evaluator.package import Package
 
 # Opset of a program -> the specification version that introduced it (coremltools, Model.proto).
@@ -20,7 +24,7 @@ OPSETS: Final = {"CoreML5": 6, "CoreML6": 7, "CoreML7": 8, "CoreML8": 9}
 ARRAY_TYPES: Final = {65568: "FLOAT32", 65552: "FLOAT16"}
 
 
-def check_interface(package: Package, function: Any, classify: Any) -> None:
+def check_interface(package: Package, function: Function, classify: Operation) -> None:
     """Hold a classifier's description against its function `main` and its operation `classify`.
 
     Raises:
@@ -60,7 +64,7 @@ def check_interface(package: Package, function: Any, classify: Any) -> None:
         _refuse(package, f"the program returns {returned}, the description names {list(declared)}")
 
 
-def _check_array(package: Package, function: Any, output: Any) -> None:
+def _check_array(package: Package, function: Function, output: FeatureDescription) -> None:
     """An output that is an array: the program computes it, in the type and shape declared."""
     operations = function.block_specializations[function.opset].operations
     made = {v.name: v.type for operation in operations for v in operation.outputs}
@@ -77,11 +81,11 @@ def _refuse(package: Package, reason: str) -> None:
     raise Unreadable(f"{package.name} contradicts itself: {reason}")
 
 
-def _tensor(value_type: Any) -> tuple[str, tuple[int, ...]]:
+def _tensor(value_type: ValueType) -> tuple[str, tuple[int, ...]]:
     return type_name(value_type.tensorType.dataType), tensor_shape(value_type.tensorType)
 
 
-def _feature(feature_type: Any) -> str:
+def _feature(feature_type: FeatureType) -> str:
     """Type of an output in the description; of a dictionary the type of its keys."""
     kind = str(feature_type.WhichOneof("Type"))
     if kind == "dictionaryType":
@@ -89,7 +93,7 @@ def _feature(feature_type: Any) -> str:
     return kind
 
 
-def _classified(value_type: Any) -> str:
+def _classified(value_type: ValueType) -> str:
     """Type of an output of `classify`; of a dictionary the type of its keys."""
     if value_type.WhichOneof("type") == "dictionaryType":
         return type_name(value_type.dictionaryType.keyType.tensorType.dataType)

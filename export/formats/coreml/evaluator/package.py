@@ -10,9 +10,12 @@ import logging
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from export.errors import Unreadable
+
+if TYPE_CHECKING:
+    from coremltools.proto.Model_pb2 import Model
 
 # weight.bin: a storage header of 64 bytes, then for each constant a record of 64 bytes that says
 # where its data are (coremltools: mlmodel/src/MILBlob/Blob/StorageFormat.hpp).
@@ -43,7 +46,7 @@ class Package:
     """A package in memory: the specification (`Model_pb2.Model`) and the bytes of weight.bin."""
 
     name: str
-    document: Any
+    document: Model
     weights: bytes
 
     def blob(self, offset: int, data_type: str, size_bytes: int) -> bytes:
@@ -100,7 +103,7 @@ def quiet() -> None:
     logging.getLogger("coremltools").setLevel(logging.ERROR)
 
 
-def read_specification(path: Path) -> Any:
+def read_specification(path: Path) -> Model:
     """The `Model_pb2.Model` in a package.
 
     Raises:

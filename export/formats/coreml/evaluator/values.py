@@ -14,6 +14,7 @@ import numpy as np
 from export.errors import Unreadable
 
 if TYPE_CHECKING:
+    from coremltools.proto.MIL_pb2 import TensorType, Value
     from numpy.typing import NDArray
 
     from export.formats.coreml.evaluator.package import Package
@@ -45,7 +46,7 @@ PACKED: Final = {
 }
 
 
-def read_value(value: Any, package: Package) -> Constant:
+def read_value(value: Value, package: Package) -> Constant:
     """One value of the program.
 
     Raises:
@@ -81,7 +82,7 @@ def type_name(data_type: int) -> str:
     return str(MIL_pb2.DataType.Name(data_type))
 
 
-def tensor_shape(tensor_type: Any) -> tuple[int, ...]:
+def tensor_shape(tensor_type: TensorType) -> tuple[int, ...]:
     """Sizes of the dimensions of a `MIL_pb2.TensorType`.
 
     Raises:

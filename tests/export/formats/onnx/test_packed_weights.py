@@ -13,6 +13,7 @@ from onnx import TensorProto
 from export.deploy.metadata import model_metadata
 from export.errors import ConversionFailed
 from export.formats.onnx import format as onnx_format
+from export.formats.onnx.facts import FACTS
 from export.formats.onnx.fold_normalisation import NAMES
 from export.formats.onnx.graph_editor import Editor, constant_values
 from export.formats.onnx.packed_weights import digits_for, pack, store_grids, store_halves, unpack
@@ -234,7 +235,7 @@ def test_what_runs_after_loading_is_the_fp32_graph(
     assert types[0] == types[1]
 
 
-@pytest.mark.parametrize("precision", onnx_format.TOLERANCES)
+@pytest.mark.parametrize("precision", FACTS.precisions)
 def test_metadata_and_description_survive(
     precision: str, model: Model, artifacts: Artifacts
 ) -> None:
@@ -245,7 +246,7 @@ def test_metadata_and_description_survive(
     assert "Not a medical device" in written.doc_string
 
 
-@pytest.mark.parametrize("precision", onnx_format.TOLERANCES)
+@pytest.mark.parametrize("precision", FACTS.precisions)
 def test_two_conversions_give_equal_bytes(
     precision: str, model: Model, artifacts: Artifacts, tmp_path: Path
 ) -> None:

@@ -13,10 +13,11 @@ from onnx import TensorProto, numpy_helper
 
 from export.deploy.graph import reference_probs
 from export.errors import ConversionFailed
-from export.formats import FORMATS
+from export.formats.base import verbs_of
 from export.formats.onnx import format as onnx_format
 from export.formats.onnx.qdq import store_integers
 from export.formats.ort import format as ort_format
+from export.formats.register import FORMATS
 from export.parity.check import ParityResult, check_artifact
 from pipeline.quantization_grid import Grid
 from tests.export.conftest import Artifacts, Model
@@ -90,7 +91,7 @@ def test_biases_are_int32_in_steps_of_input_scale_times_weight_scale(artifacts: 
 def test_the_layers_in_a_file_are_the_twins_bit_for_bit(
     name: str, model: Model, artifacts: Artifacts
 ) -> None:
-    stored = FORMATS[name].stored_layers(artifacts[name, "int8"])
+    stored = verbs_of(name).stored_layers(artifacts[name, "int8"])
     waiting = list(model.references.of("int8").layers[1:])
     for layer in stored:  # a graph may call the branches of a block in either order
         (wanted,) = [
@@ -107,13 +108,10 @@ def test_the_layers_in_a_file_are_the_twins_bit_for_bit(
 def test_answers_are_the_twins_and_not_those_of_its_weights_alone(
     model: Model, artifacts: Artifacts
 ) -> None:
-    probs = (
-        FORMATS["onnx"]
-        .run(FORMATS["onnx"].load(artifacts["onnx", "int8"]), model.images.pixels)
-        .probs
-    )
+    session = onnx_format.load(artifacts["onnx", "int8"])
+    probs = onnx_format.run(session, model.images.pixels).probs
     twin, weights_alone = (model.references.of(t).probs for t in ("int8", "w8"))
-    assert np.abs(probs - twin).max() <= onnx_format.TOLERANCES["int8"].max_abs_diff
+    assert np.abs(probs - twin).max() <= FORMATS["onnx"].precisions["int8"].tolerance.max_abs_diff
     assert np.abs(probs - twin).mean() < np.abs(probs - weights_alone).mean() / 3
 
 
@@ -134,11 +132,11 @@ def test_layers_with_equal_biases_run_in_integers_each_with_its_own_scale(
         for name, parameter in graph.named_parameters():
             if name.endswith("bias") and "head" not in name:
                 parameter.zero_()
-    FORMATS["onnx"].convert(graph, held.spec, model.metadata, "int8", tmp_path / "x.onnx")
+    verbs_of("onnx").convert(graph, held.spec, model.metadata, "int8", tmp_path / "x.onnx")
     found = operations(optimised(tmp_path / "x.onnx", tmp_path))
     assert found["QLinearConv"] == LAYERS - 1
-    session = FORMATS["onnx"].load(tmp_path / "x.onnx")
-    probs = FORMATS["onnx"].run(session, model.images.pixels).probs
+    session = verbs_of("onnx").load(tmp_path / "x.onnx")
+    probs = verbs_of("onnx").run(session, model.images.pixels).probs
     assert np.abs(probs - reference_probs(graph, model.images.pixels)).max() < 3e-2
 
 
@@ -161,7 +159,7 @@ def test_a_bias_that_is_no_multiple_of_its_step_is_a_failed_conversion(
     with torch.no_grad():
         biases[3][0] += 1e-4
     with pytest.raises(ConversionFailed, match=r"the bias of \S+ is no multiple of input scale"):
-        FORMATS["onnx"].convert(graph, held.spec, model.metadata, "int8", tmp_path / "x.onnx")
+        verbs_of("onnx").convert(graph, held.spec, model.metadata, "int8", tmp_path / "x.onnx")
 
 
 # --- what is caught -----------------------------------------------------------------------------

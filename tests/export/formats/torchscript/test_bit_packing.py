@@ -15,7 +15,6 @@ from export.deploy.layer_order import network_layers, normalisation_layer
 from export.deploy.layers import Layer
 from export.errors import ConversionFailed, Unreadable
 from export.formats.torchscript import format as lite
-from export.formats.torchscript.archive import compact
 from export.formats.torchscript.bit_packing import (
     Packed,
     Row,
@@ -25,7 +24,8 @@ from export.formats.torchscript.bit_packing import (
     table_of,
     unpack_layers,
 )
-from export.formats.torchscript.safe_unpickler import read_pickle
+from export.formats.torchscript.lite_file.archive import compact
+from export.formats.torchscript.lite_file.safe_unpickler import read_pickle
 from export.formats.torchscript.unpack_at_load import PackedLayers
 from export.parity.weights import weight_violations
 from pipeline.compress.activation_quantization import calibrate, int8_twin
@@ -372,7 +372,7 @@ def test_a_small_file_says_that_the_last_released_runtime_reads_it(
     precision: str, tmp_path: Path
 ) -> None:
     described = lite.describe(write(make_graph(Plain, precision), precision, tmp_path / "x.ptl"))
-    assert described.requires["pytorch_lite"] == lite.OLDEST_RUNTIME
+    assert described.requires["pytorch_lite"] == "2.1.0"
     assert described.inputs[0].shape == (1, SPEC.side, SPEC.side, 3)
     kernel = "quantized::conv2d" if precision == "int8" else "prepacked::conv2d_clamp_prepack"
     assert kernel in str(described.requires["operators"])

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from export.deploy.call_order import call_order
-from export.formats.torchscript.safe_unpickler import Record
+from export.formats.torchscript.lite_file.safe_unpickler import Record
 
 
 def called_records(function: Mapping[str, Any]) -> list[tuple[Record, str]]:

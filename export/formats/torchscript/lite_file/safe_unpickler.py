@@ -18,6 +18,7 @@ from export.errors import Unreadable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch._C import PyTorchFileReader
 
 BFLOAT16: Final = np.dtype([("bfloat16", "<u2")])  # numpy has no such number
 STORAGES: Final[dict[str, Any]] = {
@@ -50,7 +51,7 @@ class Record:
         self.state = state
 
 
-def read_pickle(reader: Any, pickle_name: str, file_name: str) -> Any:
+def read_pickle(reader: PyTorchFileReader, pickle_name: str, file_name: str) -> Any:
     """What a pickle of the archive holds.
 
     Args:
@@ -72,7 +73,7 @@ def read_pickle(reader: Any, pickle_name: str, file_name: str) -> Any:
 class _Unpickler(pickle.Unpickler):
     """Builds lists, arrays and records; nothing that could run."""
 
-    def __init__(self, content: io.BytesIO, reader: Any, storages: str) -> None:
+    def __init__(self, content: io.BytesIO, reader: PyTorchFileReader, storages: str) -> None:
         super().__init__(content)
         self.reader = reader
         self.storages = storages

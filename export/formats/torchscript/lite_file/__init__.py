@@ -1,0 +1,1 @@
+"""The archive of a TorchScript-lite file: written small, and read without running it."""

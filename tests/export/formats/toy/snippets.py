@@ -1,0 +1,15 @@
+"""Code that loads a toy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from export.formats.snippet import PYTHON, PublishedFile, Snippet, SnippetMaker
+
+
+def _python(file: PublishedFile) -> Snippet:
+    return Snippet("Toys alone", PYTHON, f"import torch\n\ntoy = torch.load({file.path!r})")
+
+
+SNIPPETS: Final[Sequence[SnippetMaker]] = (SnippetMaker("", _python),)
