@@ -18,13 +18,7 @@ from pipeline.models.networks import build_network
 
 SIDE = 64
 LABELS = ("covid19", "non_covid19")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first: two workers take them in this order, a file each, and one that
-    takes minutes must not be the last."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+pytest_plugins = ["tests.tiers"]
 
 
 @pytest.fixture(scope="session", autouse=True)

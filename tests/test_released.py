@@ -22,7 +22,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.mark.slow
+@pytest.mark.slow("runs every published file")
 def test_published_assets_agree_with_the_released_checkpoint_on_embedded_samples() -> None:
     rows, _ = check_published(ROOT, RELEASED, data=None, image_limit=1000)
     assert {row.parity.status for row in rows} <= {"pass", "not_run"}
@@ -34,7 +34,7 @@ def test_published_assets_agree_with_the_released_checkpoint_on_embedded_samples
             assert row.parity.images == 180  # 150 synthetic, 17 golden, 13 hard
 
 
-@pytest.mark.slow
+@pytest.mark.slow("runs every published file")
 def test_the_golden_pack_passes_for_every_artifact_made_of_the_released_checkpoint(
     tmp_path: Path,
 ) -> None:
@@ -54,7 +54,7 @@ def test_the_golden_pack_passes_for_every_artifact_made_of_the_released_checkpoi
 
 
 @needs_xrays
-@pytest.mark.slow
+@pytest.mark.slow("runs every published file")
 def test_fp32_agrees_on_the_validation_xrays_to_1e_5_without_a_flip() -> None:
     rows, _ = check_published(ROOT, RELEASED, data=XRAYS, image_limit=1000)
     compared = [row for row in rows if row.parity.status == "pass" and row.precision == "fp32"]
@@ -67,7 +67,7 @@ def test_fp32_agrees_on_the_validation_xrays_to_1e_5_without_a_flip() -> None:
 
 
 @needs_xrays
-@pytest.mark.slow
+@pytest.mark.slow("runs every published file")
 def test_the_model_cards_figures_are_those_of_the_released_weights() -> None:
     from export.deploy.graph import build_graph, reference_probs
     from export.images.parity_images import gather_images
@@ -88,7 +88,7 @@ def test_the_model_cards_figures_are_those_of_the_released_weights() -> None:
 
 
 @needs_xrays
-@pytest.mark.slow
+@pytest.mark.slow("runs every published file")
 def test_from_real_xrays_to_proven_assets_with_the_commands_of_the_readme(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,7 +25,7 @@ from export.report.report import write_report
 from tests.conftest import make_spec, write_network
 from tests.export.conftest import tree
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow("starts processes, and draws whole topologies")
 
 ROOT = Path(__file__).parents[2]
 HOLD = "import time; held = bytearray(b'x' * (%d << 20)); time.sleep(%s)"

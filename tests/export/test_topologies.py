@@ -37,7 +37,7 @@ from pipeline.models.networks import NETWORKS, Network
 from tests.conftest import make_spec
 from tests.export.conftest import PLAIN
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow("converts other topologies")
 
 IDENTITY = "ab" * 32
 SIDE = 64
@@ -186,7 +186,6 @@ def test_no_file_has_a_batch_norm_that_could_be_folded(small: str, tmp_path: Pat
 # --- the five ---------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("architecture", NETWORKS)
 def test_a_topology_is_proven_in_every_format_and_faults_in_it_are_found(
     architecture: str, tmp_path: Path

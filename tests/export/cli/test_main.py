@@ -261,7 +261,7 @@ def request(model: Model, data: Path, *more: str) -> list[str]:
 ASSETS = Path("build", "export", "assets")
 
 
-@pytest.mark.slow
+@pytest.mark.slow("exports every format")
 def test_everything_goes_below_build_which_git_ignores(
     converted: StandIn, model: Model, data: Path, empty: Path
 ) -> None:
@@ -308,7 +308,7 @@ def test_a_part_goes_where_out_says(
     assert not (empty / "android_assets").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.slow("exports every format")
 def test_train_trains_first_and_exports_what_was_trained(
     converted: StandIn,
     model: Model,
@@ -386,7 +386,7 @@ def test_a_bug_keeps_its_traceback(
         main(request(model, data))
 
 
-@pytest.mark.slow
+@pytest.mark.slow("exports every format")
 @pytest.mark.skipif(os.name == "nt", reason="a terminal's Ctrl-C is a signal to the group")
 def test_ctrl_c_in_a_terminal_stops_all_processes_and_leaves_the_old_assets(
     model: Model, data: Path, assets: Path, tmp_path: Path
@@ -414,7 +414,7 @@ def test_ctrl_c_in_a_terminal_stops_all_processes_and_leaves_the_old_assets(
     assert sorted(p.name for p in assets.iterdir()) == sorted(FOLDERS.values())
 
 
-@pytest.mark.slow
+@pytest.mark.slow("exports every format")
 def test_the_command_as_a_user_types_it(model: Model, data: Path, empty: Path) -> None:
     arguments = request(model, data, "--formats", "torchscript", "--out", "app")
     done = subprocess.run(

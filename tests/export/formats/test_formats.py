@@ -593,7 +593,7 @@ def converted_again(
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.slow("converts in processes of their own")
 @every_artifact
 def test_the_same_checkpoint_gives_the_same_bytes_in_another_process(
     name: str, precision: str, exported: Exported, converted_again: Path

@@ -32,7 +32,11 @@ PLACES = {"android": "android_assets", "ios": "ios_assets", "web": "web_assets"}
 # fp32 and int8 of each format: the others differ from these in their weights alone.
 RUN = [
     pytest.param(f"squeezenet_cxr_{precision}{suffix}", marks=marks)
-    for suffix, marks in ((".onnx", ()), (".ort", ()), (".ptl", pytest.mark.slow))
+    for suffix, marks in (
+        (".onnx", ()),
+        (".ort", ()),
+        (".ptl", pytest.mark.slow("imports torch in another process")),
+    )
     for precision in ("fp32", "int8")
 ]
 GRAMMARS = {KOTLIN: tree_sitter_kotlin, SWIFT: tree_sitter_swift}

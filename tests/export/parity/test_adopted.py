@@ -18,7 +18,7 @@ from pipeline.models.networks import build_network
 from tests.conftest import make_spec
 from tests.export.conftest import ARTIFACTS, Model, convert, read_model, write_twins
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow("converts a second network")
 
 # Of a learner that was pretrained on ImageNet, and of one that was not.
 STATISTICS = {
@@ -51,7 +51,6 @@ def adopted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return read_model(folder)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "precision"), ARTIFACTS)
 def test_a_network_with_fastais_head_is_proven_in_every_format(name, precision, adopted, tmp_path):
     path = convert(adopted, name, precision, tmp_path)
@@ -60,7 +59,6 @@ def test_a_network_with_fastais_head_is_proven_in_every_format(name, precision, 
     assert result.status == "pass", result
 
 
-@pytest.mark.slow
 def test_a_file_with_maxima_and_averages_exchanged_is_found(adopted, tmp_path):
     state = adopted.graph.pixels.network.state_dict()
     first = state["head.0.weight"]

@@ -57,7 +57,7 @@ def dying(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run_with(DIES, model, tmp_path_factory.mktemp("dying"), jobs=1)
 
 
-@pytest.mark.slow
+@pytest.mark.slow("converts in processes of their own")
 def test_a_converter_that_raises_is_a_failed_conversion_with_its_error(raising: Run) -> None:
     failed = raising.conversions["onnx"]
     log = raising.folder / "onnx.log"
@@ -65,20 +65,20 @@ def test_a_converter_that_raises_is_a_failed_conversion_with_its_error(raising: 
     assert failed.description is None
 
 
-@pytest.mark.slow
+@pytest.mark.slow("converts in processes of their own")
 def test_the_others_are_converted_when_one_raises(raising: Run) -> None:
     other = raising.conversions["torchscript"]
     assert other.error is None
     assert FORMATS["torchscript"].describe(other.path) == other.description
 
 
-@pytest.mark.slow
+@pytest.mark.slow("converts in processes of their own")
 def test_an_artifact_of_an_earlier_run_does_not_pass_for_this_runs(raising: Run) -> None:
     assert not (raising.folder / "tiny_fp32.onnx").exists()
     assert (raising.folder / "tiny_fp32.ptl").stat().st_size > 1000
 
 
-@pytest.mark.slow
+@pytest.mark.slow("converts in processes of their own")
 def test_the_log_holds_the_converters_chatter_and_the_traceback(raising: Run) -> None:
     log = (raising.folder / "onnx.log").read_text()
     for line in ("chatter of Python", "chatter of C++", "complaint of C++", "Traceback"):
@@ -86,7 +86,7 @@ def test_the_log_holds_the_converters_chatter_and_the_traceback(raising: Run) ->
     assert "earlier run" not in log
 
 
-@pytest.mark.slow
+@pytest.mark.slow("converts in processes of their own")
 def test_no_chatter_reaches_the_terminal(
     model: Model, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,12 +94,12 @@ def test_no_chatter_reaches_the_terminal(
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.slow
+@pytest.mark.slow("converts in processes of their own")
 def test_a_process_that_dies_is_a_failed_conversion(dying: Run) -> None:
     assert dying.conversions["onnx"].error.startswith("the converter's process died")
 
 
-@pytest.mark.slow
+@pytest.mark.slow("converts in processes of their own")
 def test_the_others_are_converted_when_a_process_dies(dying: Run) -> None:
     assert dying.conversions["torchscript"].error is None
 
@@ -133,7 +133,7 @@ def checked(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(place / "build", {f"{c.format} {c.precision}": c for c in done})
 
 
-@pytest.mark.slow
+@pytest.mark.slow("converts in processes of their own")
 def test_a_family_shares_one_process_and_what_it_has_simplified(checked: Run) -> None:
     lines = "".join(log.read_text() for log in checked.folder.glob("*.log")).splitlines()
     processes = [line.split()[-1] for line in lines if line.startswith("simplified in process")]
@@ -141,7 +141,7 @@ def test_a_family_shares_one_process_and_what_it_has_simplified(checked: Run) ->
     assert len(set(processes)) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.slow("converts in processes of their own")
 def test_each_artifact_is_checked_in_the_process_that_made_it(checked: Run, model: Model) -> None:
     assert checked.conversions.keys() == {"onnx fp32", "onnx w4", "ort fp32"}
     for conversion in checked.conversions.values():
@@ -152,7 +152,7 @@ def test_each_artifact_is_checked_in_the_process_that_made_it(checked: Run, mode
         assert conversion.parity.probs.shape == model.reference.shape
 
 
-@pytest.mark.slow
+@pytest.mark.slow("converts in processes of their own")
 def test_without_references_nothing_is_checked(raising: Run) -> None:
     assert {conversion.parity for conversion in raising.conversions.values()} == {None}
 
@@ -161,7 +161,7 @@ def die(*_: object) -> Conversion:
     os._exit(9)
 
 
-@pytest.mark.slow
+@pytest.mark.slow("converts in processes of their own")
 def test_a_process_that_dies_during_the_check_is_a_failure_and_nothing_is_published(
     model: Model, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

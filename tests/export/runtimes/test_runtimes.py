@@ -202,7 +202,7 @@ def test_a_model_that_loads_and_cannot_run_is_a_runtime_error(
         run_foreign(here, "onnx", artifacts["onnx", "fp32"], images)
 
 
-@pytest.mark.slow
+@pytest.mark.slow("runs files under emulation")
 @pytest.mark.parametrize(("name", "format_name"), PAIRS)
 def test_published_files_answer_alike_under_foreign_runtimes(name: str, format_name: str) -> None:
     environment = ENVIRONMENTS[name]

@@ -37,7 +37,7 @@ from pipeline.images import read_image
 from pipeline.model_spec import Head
 from pipeline.models.networks import TOPOLOGIES, Network, build_network, load_network
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow("trains with fastai what is adopted")
 
 SIDE = 64
 LABELS = ("clear", "opacity")

@@ -42,7 +42,7 @@ ROUNDED = {"epochs": 0, "threads": 1, "calibration_images": 8}  # a second each
 TUNED = {**ROUNDED, "epochs": 1, "lr": 2e-3, "batch_size": 8}
 FILES = [SPEC_FILE, WEIGHTS_FILE]
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow("compresses a network")
 
 
 @pytest.fixture(autouse=True)

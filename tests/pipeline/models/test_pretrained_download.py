@@ -147,7 +147,7 @@ def expect_failure(message: str, cached: Path, error: type[Exception] = Exceptio
     assert not list(cached.parent.glob("*")), "something is left in the cache"
 
 
-@pytest.mark.slow
+@pytest.mark.slow("writes and reads whole weight files")
 @pytest.mark.parametrize("architecture", TOPOLOGIES)
 def test_the_body_of_each_topology_gets_exactly_the_tensors_of_the_file(
     architecture, server, monkeypatch

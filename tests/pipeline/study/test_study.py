@@ -30,7 +30,7 @@ from pipeline.study.study import run_study
 from pipeline.training.train import train_on
 from tests.conftest import LABELS, SIDE, write_images
 
-pytestmark = pytest.mark.slow  # trainings by the dozen
+pytestmark = pytest.mark.slow("trains by the dozen")
 
 RECIPE = TrainConfig(
     side=SIDE, batch_size=8, frozen_epochs=1, finetune_epochs=2, weights="none", threads=1
@@ -496,7 +496,6 @@ def test_one_epoch_has_no_variance():
 # --- the same whoever trains
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "engine",
     [
@@ -523,7 +522,6 @@ def test_two_workers_train_what_one_trains(engine, whole, data, tmp_path, monkey
         assert figures[0] == figures[1]
 
 
-@pytest.mark.slow
 def test_a_worker_that_is_killed_fails_its_trial_alone(data, tmp_path, monkeypatch, no_pictures):
     monkeypatch.setattr("pipeline.study.study.run_trial", _die_with_strict)
     found = run_study(

@@ -24,7 +24,7 @@ from pipeline.training.train import train
 from tests.conftest import LABELS, SIDE, write_images
 from tests.pipeline.training.trained_folder import FILES, OWN_FILES, rows
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow("trains")
 
 RECIPE = TrainConfig(
     side=SIDE, batch_size=8, frozen_epochs=1, finetune_epochs=1, weights="none", threads=1

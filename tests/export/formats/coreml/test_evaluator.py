@@ -881,11 +881,46 @@ def convert(
 # its input is 7 x 7 already: at 224 px.
 FP32_BOTH = (("iOS16", "fp32"), ("iOS18", "fp32"), ("iOS16", "fp16"))
 TOPOLOGIES = [
-    pytest.param("squeezenet1_1", 64, 6, FP32_BOTH, id="squeezenet1_1", marks=pytest.mark.slow),
-    pytest.param("resnet34", 64, 4, FP32_BOTH, id="resnet34", marks=pytest.mark.slow),
-    pytest.param("densenet169", 64, 4, FP32_BOTH, id="densenet169", marks=pytest.mark.slow),
-    pytest.param("resnet152", 64, 4, FP32_BOTH, id="resnet152", marks=pytest.mark.slow),
-    pytest.param("vgg19_bn", 224, 2, FP32_BOTH, id="vgg19_bn", marks=pytest.mark.slow),
+    pytest.param(
+        "squeezenet1_1",
+        64,
+        6,
+        FP32_BOTH,
+        id="squeezenet1_1",
+        marks=pytest.mark.slow("converts a whole topology"),
+    ),
+    pytest.param(
+        "resnet34",
+        64,
+        4,
+        FP32_BOTH,
+        id="resnet34",
+        marks=pytest.mark.slow("converts a whole topology"),
+    ),
+    pytest.param(
+        "densenet169",
+        64,
+        4,
+        FP32_BOTH,
+        id="densenet169",
+        marks=pytest.mark.slow("converts a whole topology"),
+    ),
+    pytest.param(
+        "resnet152",
+        64,
+        4,
+        FP32_BOTH,
+        id="resnet152",
+        marks=pytest.mark.slow("converts a whole topology"),
+    ),
+    pytest.param(
+        "vgg19_bn",
+        224,
+        2,
+        FP32_BOTH,
+        id="vgg19_bn",
+        marks=pytest.mark.slow("converts a whole topology"),
+    ),
 ]
 
 
