@@ -38,6 +38,7 @@ from pipeline.model_spec import Compression, ModelSpec
 from pipeline.models.networks import build_network, load_network
 from pipeline.quantization_grid import Grid, short_scale
 from tests.conftest import LABELS, make_spec, write_images
+from tests.tiers import reason_of
 
 ARTIFACTS = [(name, precision) for name in FORMATS for precision in FORMATS[name].TOLERANCES]
 # Made of the checkpoint itself, and of its compressed twins.
@@ -60,6 +61,13 @@ RECORD = {
     "broken_limits": [],
 }
 Artifacts = Mapping[tuple[str, str], Path]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever asks for a whole export is slow, if it does not say so itself."""
+    for item in items:
+        if "exported" in getattr(item, "fixturenames", ()) and not reason_of(item):
+            item.add_marker(pytest.mark.slow("exports every format first"))
 
 
 class Converted(Artifacts):

@@ -24,7 +24,7 @@ def tools() -> Toolchain:
         pytest.skip(str(error))
 
 
-@pytest.mark.slow("starts the Kotlin compiler")
+@pytest.mark.slow("compiles a Kotlin module, where there is a compiler")
 def test_the_published_module_compiles_and_its_tests_pass(tmp_path: Path, tools: Toolchain) -> None:
     run = run_module_tests(ROOT / "android_assets", tmp_path, tools)
     assert run.passed, run.output
@@ -32,7 +32,7 @@ def test_the_published_module_compiles_and_its_tests_pass(tmp_path: Path, tools:
     assert run.vectors >= 60
 
 
-@pytest.mark.slow("starts the Kotlin compiler")
+@pytest.mark.ci("compiles a second Kotlin module")
 def test_a_module_of_three_weird_labels_and_another_side_does_too(
     tmp_path: Path, tools: Toolchain
 ) -> None:

@@ -40,7 +40,7 @@ def as_function(name: str, code: str) -> str:
     )
 
 
-@pytest.mark.slow("starts the Kotlin compiler")
+@pytest.mark.ci("starts the Kotlin compiler once more")
 def test_the_lines_that_use_a_runtime_alone_compile_without_warnings(
     tmp_path: Path, tools: Toolchain
 ) -> None:
