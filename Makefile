@@ -43,7 +43,7 @@ test-kotlin: $(READY)  ## compile and test the Kotlin of android_assets (kotlin,
 
 test-web: $(READY)  ## the tests of pages in a browser (chromium and npm from Debian)
 	npm ci --silent --prefix $(IN_BROWSER)
-	$(BIN)/python -m pytest $(IN_BROWSER)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(IN_BROWSER)
 
 check: $(READY)  ## format, lint, types, import contracts, generated docs, all tests
 	$(BIN)/ruff format --check .
