@@ -76,7 +76,9 @@ TWO_AT_ONCE = """async (address, paths) => {
         look();
         await new Promise((resolve) => setTimeout(resolve, 60)); // the first is being decoded
     }
-    while (!name.textContent.includes("pixels")) await new Promise((resolve) => setTimeout(resolve, 20));
+    while (!name.textContent.includes("pixels")) {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+    }
     // Time for the first of them, 12 megapixels, to come in late.
     await new Promise((resolve) => setTimeout(resolve, 2000));
     observer.disconnect();

@@ -24,8 +24,9 @@ KEEP = """async (address, path) => {
 SAYS_OFFLINE = "Object.defineProperty(Navigator.prototype, 'onLine', { get: () => false })"
 # Asks for the service worker once more, as the page did, until it is installed or was refused.
 SETTLED = """async (address) => {
+    const worker_file = `${address}service_worker.js`;
     const options = { updateViaCache: "none" };
-    const registration = await navigator.serviceWorker.register(`${address}service_worker.js`, options);
+    const registration = await navigator.serviceWorker.register(worker_file, options);
     await registration.update().catch(() => null);
     const worker = registration.installing;
     if (!worker) return;

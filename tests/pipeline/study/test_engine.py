@@ -15,7 +15,7 @@ from pipeline.errors import BadInput, MissingDependency
 from pipeline.study.engine import DIED, Engine, Lost, run_tasks
 from pipeline.study.task_process import ProcessEnded, run_in_process
 
-pytestmark = pytest.mark.slow("starts processes, and clusters of Dask")
+pytestmark = pytest.mark.slow("starts processes")
 
 DASK = pytest.mark.parametrize(
     "name",
@@ -23,10 +23,13 @@ DASK = pytest.mark.parametrize(
         "joblib",
         pytest.param(
             "dask",
-            marks=pytest.mark.skipif(
-                bool(errors.missing_modules(("distributed",))),
-                reason="distributed is not installed (the extra cluster)",
-            ),
+            marks=[
+                pytest.mark.ci("starts clusters of Dask"),
+                pytest.mark.skipif(
+                    bool(errors.missing_modules(("distributed",))),
+                    reason="distributed is not installed (the extra cluster)",
+                ),
+            ],
         ),
     ],
 )
@@ -120,6 +123,7 @@ def test_a_scheduler_that_does_not_answer_is_told(monkeypatch):
         list(run_tasks(engine, squared, [1], none_begun))
 
 
+@pytest.mark.ci("starts clusters of Dask")
 @pytest.mark.usefixtures("_local_sockets")
 def test_a_cluster_that_runs_already_is_used():
     distributed = pytest.importorskip(

@@ -207,7 +207,7 @@ def train_by_two(out: Path, *arguments: object) -> subprocess.CompletedProcess[s
 
 
 @needs_accelerate
-@pytest.mark.slow("trains in several processes")
+@pytest.mark.ci("trains twice by two processes")
 def test_a_whole_training_by_two_processes_is_told_and_written_once(tmp_path):
     for split, count, seed in (("train", 13, 1), ("valid", 7, 2)):
         for label in LABELS:
@@ -234,7 +234,7 @@ def test_a_whole_training_by_two_processes_is_told_and_written_once(tmp_path):
 
 
 @needs_accelerate
-@pytest.mark.slow("trains in several processes")
+@pytest.mark.ci("starts two processes that train")
 def test_if_one_process_fails_all_end_and_nothing_is_left(data, tmp_path):
     (tmp_path / "place").mkdir()
     done = run(
