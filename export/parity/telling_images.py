@@ -54,13 +54,15 @@ def telling_rows(groups: Sequence[str], spread: NDArray[np.float32], count: int)
 
 def _images(images: ParityImages, rows: list[int]) -> ParityImages:
     labelled = [row for row in rows if row < len(images.truth)]
-    left_out = f"{len(rows)} of {len(images.names)} images, those that tell most, of {images.source}"
+    count = f"{len(rows)} of {len(images.names)} images"
     return replace(
         images,
         names=tuple(images.names[row] for row in rows),
         groups=tuple(images.groups[row] for row in rows),
         pixels=images.pixels[rows],
-        source=left_out if len(rows) < len(images.names) else images.source,
+        source=images.source
+        if len(rows) == len(images.names)
+        else f"{count}, those that tell most, of {images.source}",
         truth=tuple(images.truth[row] for row in labelled),
         patients=tuple(images.patients[row] for row in labelled),
     )
