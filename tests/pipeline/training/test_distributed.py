@@ -166,7 +166,7 @@ def fits(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path
 
 
 @needs_accelerate
-@pytest.mark.slow("trains in several processes")
+@pytest.mark.ci("trains by two processes")
 def test_two_processes_compute_what_one_does(fits):
     assert sorted(path.name for path in fits["two"].glob("*.safetensors")) == [
         "0.safetensors",
@@ -182,7 +182,7 @@ def test_two_processes_compute_what_one_does(fits):
 
 
 @needs_accelerate
-@pytest.mark.slow("trains in several processes")
+@pytest.mark.ci("trains by two processes")
 def test_both_processes_end_with_the_same_model_and_the_same_figures(fits):
     first, second = (load_file(fits["two"] / f"{rank}.safetensors") for rank in (0, 1))
     assert all(np.array_equal(first[name], second[name]) for name in first)
@@ -191,7 +191,7 @@ def test_both_processes_end_with_the_same_model_and_the_same_figures(fits):
 
 
 @needs_accelerate
-@pytest.mark.slow("trains in several processes")
+@pytest.mark.ci("trains by two processes")
 def test_what_is_random_differs_between_the_processes(fits):
     draws = [(fits["two"] / f"{rank}.draw").read_text() for rank in (0, 1)]
     assert draws[0] != draws[1]
