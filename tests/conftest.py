@@ -75,11 +75,15 @@ def write_images(root: Path, label: str, count: int, seed: int = 0) -> None:
         Image.fromarray(pixels).save(folder / f"{label}-{i:03}.jpg", quality=90)
 
 
-@pytest.fixture
-def image_folder(tmp_path: Path) -> Path:
+def write_folder(root: Path) -> Path:
     """A data set as a folder: train and valid, two labels."""
-    root = tmp_path / "xrays"
     for split, count, seed in (("train", 12, 1), ("valid", 6, 2)):
         for label in LABELS:
             write_images(root / split, label, count, seed)
     return root
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
+    """A data set of a test's own, to be changed."""
+    return write_folder(tmp_path / "xrays")

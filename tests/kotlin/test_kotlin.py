@@ -16,14 +16,6 @@ from tests.kotlin.toolchain import MissingToolchain, Toolchain, find_toolchain
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def tools() -> Toolchain:
-    try:
-        return find_toolchain()
-    except MissingToolchain as error:
-        pytest.skip(str(error))
-
-
 @pytest.mark.slow("compiles a Kotlin module, where there is a compiler")
 def test_the_published_module_compiles_and_its_tests_pass(tmp_path: Path, tools: Toolchain) -> None:
     run = run_module_tests(ROOT / "android_assets", tmp_path, tools)

@@ -10,19 +10,11 @@ from pathlib import Path
 import pytest
 
 from export.packages.snippets import KOTLIN, snippets
-from tests.kotlin.toolchain import MissingToolchain, Toolchain, find_toolchain
+from tests.kotlin.toolchain import Toolchain
 
 ROOT = Path(__file__).parents[2]
 FAKES = Path(__file__).parent / "fakes"
 ALONE = ("ONNX Runtime alone", "PyTorch lite alone")  # the module's own line its tests compile
-
-
-@pytest.fixture
-def tools() -> Toolchain:
-    try:
-        return find_toolchain()
-    except MissingToolchain as error:
-        pytest.skip(str(error))
 
 
 def as_function(name: str, code: str) -> str:

@@ -24,27 +24,11 @@ from pipeline.training.train import train
 from tests.conftest import LABELS, SIDE, write_images
 from tests.pipeline.training.trained_folder import FILES, OWN_FILES, rows
 
-pytestmark = pytest.mark.slow("trains")
+pytestmark = [pytest.mark.slow("trains"), pytest.mark.usefixtures("empty_folder")]
 
 RECIPE = TrainConfig(
     side=SIDE, batch_size=8, frozen_epochs=1, finetune_epochs=1, weights="none", threads=1
 )
-
-
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that whatever training writes to the working directory is seen."""
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data") / "xrays"
-    for split, count, seed in (("train", 12, 1), ("valid", 6, 2)):
-        for label in LABELS:
-            write_images(root / split, label, count, seed)
-    return root
 
 
 @pytest.fixture(scope="module")

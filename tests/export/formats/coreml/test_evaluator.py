@@ -1002,6 +1002,7 @@ COMPRESSIONS: dict[str, tuple[str, Callable[[Any], Any], set[str]]] = {
 }
 
 
+@pytest.mark.slow("compresses a package in each of coremltools' ways")
 @pytest.mark.parametrize("case", COMPRESSIONS)
 def test_a_compressed_package_computes_what_pytorch_does_with_its_weights(
     case: str, model: Model, artifacts: Artifacts, for_ios18: Path, tmp_path: Path
