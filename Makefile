@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup export report test test-fast test-kotlin test-web check format train benchmark parity docs release clean web \
+.PHONY: help setup export report test test-fast test-all test-kotlin test-web check format train benchmark parity docs release clean web \
         arm64 oldest swift peers benchmark-peers compress compare verify rebuild archives \
         publish-archives
 
@@ -25,23 +25,25 @@ export: $(READY)  ## convert the released checkpoint and prove every file: build
 report: $(READY)  ## build/export/report.html: the last export, or the release's, as one page
 	$(BIN)/python -m export report
 
-# Two workers, a file of tests each: fixtures that convert are made once a worker. In the order of their
-# names: xdist would put files of few tests last, and those that compile take minutes.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Two workers, half of the tests each, and whoever is done takes of what the other has left.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 IN_BROWSER := tests/browser
 
-test: $(READY)  ## all tests but those in a browser
-	$(PYTEST) --ignore $(IN_BROWSER)
+test: $(READY)  ## what matters, in five minutes; it ends with what it left to CI, and why
+	$(PYTEST) --ignore $(IN_BROWSER) -m 'not ci'
 
-test-fast: $(READY)  ## the tests that finish in two minutes
-	$(PYTEST) --ignore $(IN_BROWSER) -m 'not slow'
+test-fast: $(READY)  ## the tests that finish in a minute and a half
+	$(PYTEST) --ignore $(IN_BROWSER) -m 'not slow and not ci'
+
+test-all: $(READY)  ## all tests but those in a browser, as CI runs them
+	$(PYTEST) --ignore $(IN_BROWSER)
 
 test-kotlin: $(READY)  ## compile and test the Kotlin of android_assets (kotlin, junit4 from Debian)
 	$(BIN)/python -m tests.kotlin
 
 test-web: $(READY)  ## the tests of pages in a browser (chromium and npm from Debian)
 	npm ci --silent --prefix $(IN_BROWSER)
-	$(BIN)/python -m pytest $(IN_BROWSER)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(IN_BROWSER)
 
 check: $(READY)  ## format, lint, types, import contracts, generated docs, all tests
 	$(BIN)/ruff format --check .
@@ -49,7 +51,7 @@ check: $(READY)  ## format, lint, types, import contracts, generated docs, all t
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/cog --check -P -I . $(GENERATED)
-	$(PYTEST) --ignore $(IN_BROWSER)
+	$(MAKE) test-all
 	$(MAKE) test-web
 
 format: $(READY)  ## put the code in shape

@@ -18,13 +18,7 @@ from pipeline.models.networks import build_network
 
 SIDE = 64
 LABELS = ("covid19", "non_covid19")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first: two workers take them in this order, a file each, and one that
-    takes minutes must not be the last."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+pytest_plugins = ["tests.tiers"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -81,11 +75,15 @@ def write_images(root: Path, label: str, count: int, seed: int = 0) -> None:
         Image.fromarray(pixels).save(folder / f"{label}-{i:03}.jpg", quality=90)
 
 
-@pytest.fixture
-def image_folder(tmp_path: Path) -> Path:
+def write_folder(root: Path) -> Path:
     """A data set as a folder: train and valid, two labels."""
-    root = tmp_path / "xrays"
     for split, count, seed in (("train", 12, 1), ("valid", 6, 2)):
         for label in LABELS:
             write_images(root / split, label, count, seed)
     return root
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
+    """A data set of a test's own, to be changed."""
+    return write_folder(tmp_path / "xrays")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,10 @@ import pytest
 import torch
 
 from export.cli.main import main
+from export.parity.check import check_artifact
+from export.parity.reference import Reference, build_references
 from export.run.check_published import check_published
+from export.run.convert import artifact_name
 from pipeline.checkpoint import RELEASED, open_checkpoint
 
 ROOT = Path(__file__).parent.parent
@@ -22,8 +26,12 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.mark.slow
-def test_published_assets_agree_with_the_released_checkpoint_on_embedded_samples() -> None:
+@pytest.mark.slow("runs every published file")
+def test_published_assets_agree_with_the_released_checkpoint_on_embedded_samples(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a few of them; `make parity`, on every push, takes all."""
+    monkeypatch.setattr("export.images.parity_images.EMBEDDED_SAMPLES", 10)
     rows, _ = check_published(ROOT, RELEASED, data=None, image_limit=1000)
     assert {row.parity.status for row in rows} <= {"pass", "not_run"}
     assert sum(row.parity.status == "pass" for row in rows) >= 4
@@ -31,10 +39,10 @@ def test_published_assets_agree_with_the_released_checkpoint_on_embedded_samples
         if row.parity.status == "not_run":
             assert row.format == "coreml"
         else:
-            assert row.parity.images == 180  # 150 synthetic, 17 golden, 13 hard
+            assert row.parity.images == 10 + 17 + 13  # synthetic, golden, hard
 
 
-@pytest.mark.slow
+@pytest.mark.ci("exports the released model whole")
 def test_the_golden_pack_passes_for_every_artifact_made_of_the_released_checkpoint(
     tmp_path: Path,
 ) -> None:
@@ -54,23 +62,27 @@ def test_the_golden_pack_passes_for_every_artifact_made_of_the_released_checkpoi
 
 
 @needs_xrays
-@pytest.mark.slow
-def test_fp32_agrees_on_the_validation_xrays_to_1e_5_without_a_flip() -> None:
-    rows, _ = check_published(ROOT, RELEASED, data=XRAYS, image_limit=1000)
-    compared = [row for row in rows if row.parity.status == "pass" and row.precision == "fp32"]
-    assert {row.format for row in compared} >= {"onnx", "ort", "torchscript"}
-    for row in compared:
-        xrays = row.parity.sets["validation"]
-        assert xrays.images == 150
-        assert xrays.max_abs_diff <= 1e-5
-        assert row.parity.label_flips == 0
+@pytest.mark.slow("runs files on 150 X-rays")
+@pytest.mark.parametrize("name", ["onnx", "ort", "torchscript"])
+def test_fp32_agrees_on_the_validation_xrays_to_1e_5_without_a_flip(name: str) -> None:
+    """All precisions, and Core ML: `export check --data`, in .ci/run."""
+    held = on_xrays()
+    file = ROOT / "android_assets" / artifact_name(held.spec.name, name, "fp32")
+    found = check_artifact(name, "fp32", file, held)
+    assert found.status == "pass", found.reason
+    assert found.sets["validation"].images == 150
+    assert found.sets["validation"].max_abs_diff <= 1e-5
+    assert found.label_flips == 0
+
+
+@cache
+def on_xrays() -> Reference:
+    return build_references(open_checkpoint(RELEASED), XRAYS, 1000).of("fp32")
 
 
 @needs_xrays
-@pytest.mark.slow
+@pytest.mark.slow("runs the network on 150 X-rays")
 def test_the_model_cards_figures_are_those_of_the_released_weights() -> None:
-    from export.deploy.graph import build_graph, reference_probs
-    from export.images.parity_images import gather_images
     from pipeline.data.dataset import read_dataset
     from pipeline.metrics.classification import evaluate
 
@@ -78,8 +90,7 @@ def test_the_model_cards_figures_are_those_of_the_released_weights() -> None:
     spec = checkpoint.spec
     dataset = read_dataset(XRAYS / "metadata.csv")
     assert dataset.fingerprint() == spec.data["fingerprint"]
-    images = gather_images(spec, XRAYS / "metadata.csv", limit=1000)
-    probs = reference_probs(build_graph(checkpoint), images.pixels)[: len(dataset.valid)]
+    probs = on_xrays().probs[: len(dataset.valid)]
     truth = np.array([spec.labels.index(sample.label) for sample in dataset.valid])
     patients = [sample.patient_or_file for sample in dataset.valid]
     figures = evaluate(truth, probs, spec.positive_index, spec.threshold, patients)
@@ -88,7 +99,7 @@ def test_the_model_cards_figures_are_those_of_the_released_weights() -> None:
 
 
 @needs_xrays
-@pytest.mark.slow
+@pytest.mark.ci("trains on real X-rays, exports everything and checks it")
 def test_from_real_xrays_to_proven_assets_with_the_commands_of_the_readme(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

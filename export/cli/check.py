@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +33,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--arch",
         choices=("arm64",),
         help="run the Android files by the Arm builds of their runtimes, emulated off Arm "
-        "(once: make arm64); with 10 images unless --images says how many",
+        "(once: make arm64); emulated on 10 images in all, those that tell most, unless --images "
+        "says how many",
     )
     foreign.add_argument(
         "--oldest",
@@ -60,6 +63,7 @@ def run(options: argparse.Namespace) -> int:
         options.data,
         options.images or (EMULATED_IMAGES if options.arch else IMAGES),
         "oldest" if options.oldest else options.arch,
+        say=partial(print, file=sys.stderr, flush=True),
     )
     report = report_of("check", rows, images)
     if options.json:

@@ -8,7 +8,7 @@ neither torch nor a checkpoint, only the runtimes; what has none here is not run
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,7 +19,7 @@ from export.formats.base import verbs_of
 from export.formats.register import FORMATS
 from export.golden.document import PACK_FILE
 from export.golden.pack import Case, Pack, read_pack, refuse_other_model
-from export.images.golden_images import GROUP, PixelTolerance
+from export.images.golden_images import GROUP, PixelTolerance, golden_images
 from export.manifest.manifest import MANIFEST_FILE, ArtifactEntry, Manifest, read_manifest
 from pipeline.errors import BadInput
 from pipeline.images import read_image
@@ -114,12 +114,14 @@ def published_faults(
 
     The images must become their tensors, the tensors be those of the parity images, and every
     artifact's answers, as parity has just taken them, be within tolerance of the pack's. A folder
-    without a pack, published before there were any, has no entries.
+    without a pack, published before there were any, has no entries; nor has a check on none of
+    its images.
 
     Args:
         manifest: of the folder.
         folder: the asset folder.
-        references: the checkpoint on the parity images, the golden ones among them.
+        references: the checkpoint on the parity images, golden ones among them; of the pack those
+            count that are.
         answers: artifact's path -> float (N, K), its answers to those; None: not run.
     """
     if not any(entry.path == PACK_FILE for entry in manifest.files):
@@ -129,6 +131,14 @@ def published_faults(
     except BadInput as error:
         return dict.fromkeys(answers, str(error))
     images = references.images
+    drawn = {image.name for image in golden_images(pack.side)}
+    for case in pack.cases:
+        if case.name not in drawn:
+            return dict.fromkeys(answers, f"{PACK_FILE} names {case.name}, unknown to this version")
+    cases = tuple(case for case in pack.cases if f"{GROUP}/{case.name}" in images.names)
+    if not cases:
+        return {}
+    pack = replace(pack, cases=cases)
     rows = [images.names.index(f"{GROUP}/{case.name}") for case in pack.cases]
     for case, row in zip(pack.cases, rows, strict=True):
         if not np.array_equal(case.pixels, images.pixels[row]):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from export.parity.quality_gate import promote
 from export.parity.reading import Reading
 from export.publish.assets import FOLDERS, LABELS_FILE, README_FILE
 from export.report.document import Row
-from export.runtimes.runners import foreign_runner
+from export.runtimes.runners import foreign_runner, runs_emulated
 from export.verify import FOLDERS_OF_BUILDS
 from pipeline.checkpoint import open_checkpoint
 from pipeline.errors import BadInput
@@ -50,11 +50,14 @@ def check_published(
     data: Path | None,
     image_limit: int,
     target: Target | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> tuple[list[Row], str]:
     """Check the asset folders below `root`; return the rows and what was compared on.
 
     With a `target` the files of Android are run by foreign builds of their runtimes instead of
-    those installed: ``arm64``, or the ``oldest`` that the manifest promises.
+    those installed: ``arm64``, or the ``oldest`` that the manifest promises. `say` hears of each
+    that is done. Where they are emulated, `image_limit` is of all images, and those that tell most
+    are taken; the phrase says so.
 
     Raises:
         BadInput: a manifest is missing or damaged, or checkpoint or data are bad.
@@ -63,8 +66,13 @@ def check_published(
     manifests = {platform: read_manifest(root / name) for platform, name in platforms.items()}
 
     from export.parity.reference import build_references
+    from export.parity.telling_images import telling_references
 
     references = build_references(open_checkpoint(checkpoint), data, image_limit)
+    if target is not None and runs_emulated(target):
+        made_of = [_variant(artifact) for m in manifests.values() for artifact in m.artifacts]
+        present = [t for t in made_of if t and not missing_variant(references.checkpoint, t)]
+        references = telling_references(references, present, image_limit)
     baseline = references.of("fp32")
     rows = []
     for platform, manifest in manifests.items():
@@ -72,7 +80,7 @@ def check_published(
         stale = _stale(folder, manifest, baseline.spec, baseline.checkpoint_sha256)
         artifacts = manifest.artifacts
         check = partial(_check, platform, folder, stale, references, target)
-        checked = map(check, artifacts) if target is None else _side_by_side(check, artifacts)
+        checked = map(check, artifacts) if target is None else _side_by_side(check, artifacts, say)
         found = dict(zip((artifact.path for artifact in artifacts), checked, strict=True))
         answers = {path: row.parity.probs for path, row in found.items()}
         golden = published_faults(manifest, folder, references, answers)
@@ -80,12 +88,25 @@ def check_published(
     return rows, references.images.source
 
 
+def _variant(artifact: ArtifactEntry) -> str | None:
+    """What a listed file is made of; None: this version does not know it."""
+    known = FORMATS.get(artifact.format)
+    precision = known.precisions.get(artifact.precision) if known else None
+    return precision.variant if precision else None
+
+
 def _side_by_side(
-    check: Callable[[ArtifactEntry], Row], artifacts: Sequence[ArtifactEntry]
+    check: Callable[[ArtifactEntry], Row],
+    artifacts: Sequence[ArtifactEntry],
+    say: Callable[[str], None],
 ) -> list[Row]:
     """For foreign runtimes: each file is run by a process of its own, for minutes if emulated."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(check, artifacts))
+        begun = [pool.submit(check, artifact) for artifact in artifacts]
+        for count, future in enumerate(as_completed(begun), 1):
+            row = future.result()
+            say(f"{count} of {len(begun)}: {row.format} {row.precision} {row.parity.status}")
+        return [future.result() for future in begun]
 
 
 def _check(
@@ -102,10 +123,9 @@ def _check(
     damage = stale or damaged_files(folder, artifact)
     tolerance = FORMATS[key[0]].precisions[key[1]].tolerance
     path = folder / artifact.path
-    from export.deploy.variants import missing_twin
 
     twin = FORMATS[key[0]].precisions[key[1]].variant
-    absent = missing_twin(references.checkpoint, twin)
+    absent = missing_variant(references.checkpoint, twin)
     if damage:
         parity = ParityResult("fail", damage, tolerance=tolerance)
         return Row(*key, platform, parity, size_bytes=artifact.size_bytes)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Emulated on a busy machine, starting torch takes half a minute and an image some seconds.
-SECONDS_TO_START: Final = 300
+SECONDS_TO_START: Final = 900
 SECONDS_PER_IMAGE: Final = 30
 TAIL_LINES: Final = 3  # of a crashed runner's stderr, in the error
 

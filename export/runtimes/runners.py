@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from export.runtimes.emulator import is_emulated
 from export.runtimes.environments import ENVIRONMENTS, Environment, Target
 
 if TYPE_CHECKING:
@@ -52,3 +53,8 @@ def foreign_runner(target: Target, format_name: str) -> ForeignRunner | None:
         if environment.target == target and format_name in environment.formats:
             return ForeignRunner(environment, format_name)
     return None
+
+
+def runs_emulated(target: Target) -> bool:
+    """Whether the runtimes of `target` are emulated here, where an image takes seconds."""
+    return any(is_emulated(e) for e in ENVIRONMENTS.values() if e.target == target)

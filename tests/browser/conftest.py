@@ -19,6 +19,7 @@ AXE: Final = HERE / "node_modules" / "axe-core" / "axe.min.js"
 BUILD: Final = HERE.parents[1] / "build"
 SHOTS: Final = BUILD / "screenshots"
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
+PATIENCE_MS: Final = 300_000  # for what must come; a busy machine takes its time
 # Width and height of the window in CSS pixels.
 WINDOWS: Final = {"phone": (390, 844), "desktop": (1280, 900)}
 FLAGS: Final = (
@@ -96,6 +97,7 @@ def open_window(browser: Browser) -> Iterator[Callable[..., Window]]:
             width, height = WINDOWS[size]
             viewport = {"width": width, "height": height}
             context = browser.new_context(viewport=viewport, **options)  # type: ignore[arg-type]
+            context.set_default_timeout(PATIENCE_MS)
             stack.callback(context.close)
             return Window(context.new_page())
 
@@ -130,6 +132,20 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("web") / "site"
     build_site(published(), target)
     return target
+
+
+@pytest.fixture(scope="session")
+def modules(browser: Browser, site: Path) -> Iterator[Any]:
+    """A window of the site's origin without the page's own script: its modules, to be called."""
+    from tests.browser.web_app import App
+
+    with served(site) as address:
+        context = browser.new_context()
+        context.set_default_timeout(PATIENCE_MS)
+        app = App(Window(context.new_page()), address)
+        app.page.goto(f"{address}labels.txt")
+        yield app
+        context.close()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from export.packages.resize_proofs import formula_image, resize_proofs
 from pipeline.images import squish
 from pipeline.json_files import write_json
 from tests.browser.conftest import BUILD
-from tests.browser.web_app import App, OpenApp, golden
+from tests.browser.web_app import App, golden
 
 PRECISIONS = ("fp32", "fp16", "int8", "w4", "w3")
 # What the project promises of the browser, whatever the manifest's tolerances are.
@@ -69,9 +69,8 @@ SQUISHED = """async (address, {sizes, side}) => {
 
 
 @pytest.fixture
-def app(open_app: OpenApp, site: Path) -> App:
-    opened: App = open_app(site).open()
-    return opened
+def app(modules: App) -> App:
+    return modules
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.web_app import App, OpenApp
+from tests.browser.web_app import App
 
 DECIDE = """async (address, [probabilities, model]) => {
     const { decide } = await import(`${address}modules/prediction.js`);
@@ -38,10 +38,8 @@ CHOSEN = """async (address, [manifest, wanted]) => {
 
 
 @pytest.fixture
-def app(open_app: OpenApp, site: Path) -> App:
-    opened: App = open_app(site)
-    opened.page.goto(f"{opened.address}labels.txt")  # of the same origin, without the page's script
-    return opened
+def app(modules: App) -> App:
+    return modules
 
 
 TWO = {"labels": ["a", "b"], "positive": "a", "threshold": 0.2253}

@@ -20,6 +20,21 @@ KEEP = """async (address, path) => {
     await keep(path);
     return [before, await isKept(path)];
 }"""
+# Browsers differ in what they call offline after a reload; what the page says then is its own.
+SAYS_OFFLINE = "Object.defineProperty(Navigator.prototype, 'onLine', { get: () => false })"
+# Asks for the service worker once more, as the page did, until it is installed or was refused.
+SETTLED = """async (address) => {
+    const worker_file = `${address}service_worker.js`;
+    const options = { updateViaCache: "none" };
+    const registration = await navigator.serviceWorker.register(worker_file, options);
+    await registration.update().catch(() => null);
+    const worker = registration.installing;
+    if (!worker) return;
+    await new Promise((resolve) => {
+        worker.addEventListener("statechange", resolve);
+        if (worker.state !== "installing") resolve();
+    });
+}"""
 NEW_STYLE = "\n/* of the next release */\n"
 
 
@@ -34,8 +49,9 @@ def test_after_the_first_visit_the_page_works_without_a_network(
     app = open_app(site, "phone").open_and_keep()
     before = app.classify(site / GREY)
     app.page.context.set_offline(True)
+    app.page.add_init_script(SAYS_OFFLINE)
     reload(app)
-    assert app.page.inner_text("#offline-state") == "Offline; works all the same"
+    app.page.locator("#offline-state:text-is('Offline; works all the same')").wait_for()
     assert app.classify(site / GREY) == before
     app.page.locator("#example-list button").nth(1).click()
     app.page.locator("#picture-name", has_text="grey_jpeg.jpg, 287 x 272").wait_for()
@@ -89,7 +105,7 @@ def test_everything_that_is_kept_was_hashed(open_app: OpenApp, site: Path, tmp_p
     with (copy / "style.css").open("a") as style:
         style.write("/* changed on the way */")
     app = open_app(copy).open()
-    app.page.wait_for_timeout(2500)
+    app.run(SETTLED)
     assert app.page.locator("#offline-state[data-state=kept]").count() == 0
     assert app.run(CACHES) == 0
 
@@ -141,7 +157,7 @@ def test_a_new_release_that_is_not_whole_replaces_nothing(
     (place / "modules" / "resize.js").write_text("// half on the server\n")
     app.page.reload()
     app.page.locator(READY).wait_for()
-    app.page.wait_for_timeout(2500)
+    app.run(SETTLED)
     assert not app.page.is_visible("#update")
     assert NEW_STYLE not in app.run(STYLE)
     assert app.run(CACHES) == 1

@@ -7,10 +7,10 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,6 +30,7 @@ from export.images.parity_images import ParityImages
 from export.images.stress_images import hard_images
 from export.parity.check import ParityResult, check_artifact
 from export.parity.reference import Reference, References
+from export.publish.reduced_build import operator_configs
 from export.run.convert import Conversion, artifact_name
 from export.run.export_all import ExportRequest, export_all
 from pipeline.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
@@ -39,6 +40,7 @@ from pipeline.model_spec import Compression, ModelSpec
 from pipeline.models.networks import build_network, load_network
 from pipeline.quantization_grid import Grid, short_scale
 from tests.conftest import LABELS, make_spec, write_images
+from tests.tiers import reason_of
 
 ARTIFACTS = [(name, precision) for name in FORMATS for precision in FORMATS[name].precisions]
 # Made of the checkpoint itself, and of its compressed twins.
@@ -61,6 +63,13 @@ RECORD = {
     "broken_limits": [],
 }
 Artifacts = Mapping[tuple[str, str], Path]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever asks for a whole export is slow, if it does not say so itself."""
+    for item in items:
+        if "exported" in getattr(item, "fixturenames", ()) and not reason_of(item):
+            item.add_marker(pytest.mark.slow("exports every format first"))
 
 
 class Converted(Artifacts):
@@ -346,6 +355,18 @@ def remembered() -> Callable[..., ParityResult]:
     return check
 
 
+@cache
+def _configs_of(models: tuple[tuple[Path, str], ...]) -> dict[str, bytes]:
+    return operator_configs([path for path, _ in models])
+
+
+def configs_once(models: Sequence[Path]) -> dict[str, bytes]:
+    """`operator_configs`, at once for files that it has seen."""
+    return _configs_of(
+        tuple((path, hashlib.sha256(path.read_bytes()).hexdigest()) for path in models)
+    )
+
+
 @pytest.fixture
 def converted(
     artifacts: Artifacts,
@@ -354,6 +375,7 @@ def converted(
 ) -> StandIn:
     """Exports take the session's artifacts instead of converting; checks are remembered."""
     stand_in = StandIn(artifacts)
+    monkeypatch.setattr("export.publish.reduced_build.operator_configs", configs_once)
     monkeypatch.setattr("export.run.export_all.convert_all", stand_in.convert_all)
     monkeypatch.setattr("export.run.export_all.check_artifact", remembered)
     return stand_in

@@ -31,7 +31,6 @@ ANDROID: Final = (
     "src/androidTestPytorch/kotlin",
 )
 UNIT_TESTS: Final = ("src/golden/kotlin", "src/test/kotlin")
-SECONDS: Final = 300
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def run_module_tests(assets: Path, work: Path, tools: Toolchain) -> JvmRun:
     run = subprocess.run(
         [tools.java, "-Djava.awt.headless=true", f"-Dmodule.folder={assets}",
          f"-Dvectors.folder={vectors}", "-cp", path, "org.junit.runner.JUnitCore", *_tests(module)],
-        capture_output=True, text=True, check=False, timeout=SECONDS,
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     ran = re.search(r"^(?:OK \(|Tests run: )(\d+)", run.stdout, re.MULTILINE)
     return JvmRun(run.returncode == 0, int(ran[1]) if ran else 0, count, run.stdout + run.stderr)
@@ -120,6 +119,6 @@ def _kotlinc(tools: Toolchain, roots: Sequence[Path], out: Path, path: Sequence[
 
 
 def _compile(command: Sequence[str]) -> None:
-    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode:
         raise KotlinRefused(f"{Path(command[0]).name}:\n{run.stdout}{run.stderr}")

@@ -16,15 +16,7 @@ from tests.kotlin.toolchain import MissingToolchain, Toolchain, find_toolchain
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def tools() -> Toolchain:
-    try:
-        return find_toolchain()
-    except MissingToolchain as error:
-        pytest.skip(str(error))
-
-
-@pytest.mark.slow
+@pytest.mark.slow("compiles a Kotlin module, where there is a compiler")
 def test_the_published_module_compiles_and_its_tests_pass(tmp_path: Path, tools: Toolchain) -> None:
     run = run_module_tests(ROOT / "android_assets", tmp_path, tools)
     assert run.passed, run.output
@@ -32,7 +24,7 @@ def test_the_published_module_compiles_and_its_tests_pass(tmp_path: Path, tools:
     assert run.vectors >= 60
 
 
-@pytest.mark.slow
+@pytest.mark.ci("compiles a second Kotlin module")
 def test_a_module_of_three_weird_labels_and_another_side_does_too(
     tmp_path: Path, tools: Toolchain
 ) -> None:

@@ -11,19 +11,11 @@ import pytest
 
 from export.formats.snippet import KOTLIN
 from export.packages.snippets import snippets
-from tests.kotlin.toolchain import MissingToolchain, Toolchain, find_toolchain
+from tests.kotlin.toolchain import Toolchain
 
 ROOT = Path(__file__).parents[2]
 FAKES = Path(__file__).parent / "fakes"
 ALONE = ("ONNX Runtime alone", "PyTorch lite alone")  # the module's own line its tests compile
-
-
-@pytest.fixture
-def tools() -> Toolchain:
-    try:
-        return find_toolchain()
-    except MissingToolchain as error:
-        pytest.skip(str(error))
 
 
 def as_function(name: str, code: str) -> str:
@@ -41,7 +33,7 @@ def as_function(name: str, code: str) -> str:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.ci("starts the Kotlin compiler once more")
 def test_the_lines_that_use_a_runtime_alone_compile_without_warnings(
     tmp_path: Path, tools: Toolchain
 ) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.conftest import write_folder
+
 REAL_CONNECT, REAL_GETADDRINFO = socket.socket.connect, socket.getaddrinfo
 
 
@@ -27,6 +29,19 @@ def _no_network(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     empty: Path = tmp_path_factory.mktemp("torch_home")
     monkeypatch.setenv("TORCH_HOME", str(empty))
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set as a folder, not to be changed."""
+    return write_folder(tmp_path_factory.mktemp("data") / "xrays")
+
+
+@pytest.fixture
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory, so that whatever is written there is seen."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
 
 
 @pytest.fixture

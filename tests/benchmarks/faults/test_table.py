@@ -46,6 +46,7 @@ def assert_caught(cell: Cell, fault: Fault | FolderFault) -> None:
     assert cell.reason
 
 
+@pytest.mark.slow("a file is converted for most faults")
 @pytest.mark.parametrize("fault", rows(FAULTS))
 def test_a_planted_fault_is_caught(
     fault: Fault | FolderFault, squeezenet: Bench, small: Bench
@@ -62,7 +63,7 @@ def test_a_planted_fault_is_caught(
         assert squeezenet.clean(cell.artifact).name in cell.reason
 
 
-@pytest.mark.slow("several hundred files are read, a hundred of them converted")
+@pytest.mark.ci("several hundred files are read, a hundred of them converted")
 @pytest.mark.parametrize("fault", rows(FAULTS))
 def test_a_planted_fault_is_caught_in_every_artifact(
     fault: Fault | FolderFault, squeezenet: Bench
@@ -72,7 +73,7 @@ def test_a_planted_fault_is_caught_in_every_artifact(
             assert_caught(cell, fault)
 
 
-@pytest.mark.slow("two large files are converted, and read fifty times")
+@pytest.mark.ci("two large files are converted, and read fifty times")
 @pytest.mark.parametrize("fault", rows({name: FAULTS[name] for name in OF_NETWORKS}))
 def test_a_fault_is_caught_in_a_network_with_batch_norms_and_dense_layers(
     fault: Fault, resnet: Bench
@@ -82,6 +83,7 @@ def test_a_fault_is_caught_in_a_network_with_batch_norms_and_dense_layers(
             assert_caught(cell, fault)
 
 
+@pytest.mark.slow("a file is converted for most of them")
 @pytest.mark.parametrize("control", rows(CONTROLS))
 def test_a_change_without_consequence_passes(
     control: Fault | FolderFault, squeezenet: Bench
@@ -94,7 +96,7 @@ def test_a_change_without_consequence_passes(
     assert cell.caught_by == (), cell.reason
 
 
-@pytest.mark.slow("converts every format four times")
+@pytest.mark.ci("converts every format four times")
 @pytest.mark.parametrize("control", rows(CONTROLS))
 def test_a_change_without_consequence_passes_in_every_artifact(
     control: Fault | FolderFault, squeezenet: Bench

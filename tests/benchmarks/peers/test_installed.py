@@ -14,7 +14,7 @@ from benchmarks.peers.sources import Sources, write_sources
 from export.latency.answer_check import Expected
 from export.latency.measure import measure
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow("runs the peers")
 SIDE = 64
 
 

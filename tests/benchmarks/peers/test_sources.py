@@ -11,7 +11,7 @@ from benchmarks.peers.sources import Sources, stock_module, write_sources
 from export.deploy.graph import build_graph
 from pipeline.checkpoint import open_checkpoint
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow("converts for the peers")
 
 SIDE = 64
 

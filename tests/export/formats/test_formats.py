@@ -22,7 +22,6 @@ from export.formats.onnx import format as onnx_format
 from export.formats.register import FORMATS, all_precisions
 from export.parity.check import ParityResult
 from export.publish.assets import FOLDERS
-from export.run.convert import convert_all
 from pipeline.errors import install_command
 from tests.conftest import LABELS, SIDE, make_spec
 from tests.export.conftest import (
@@ -586,25 +585,13 @@ def test_core_ml_holds_no_date_and_no_random_identifier(artifacts: Artifacts) ->
 # --- reproducible ------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def converted_again(
-    model: Model, exported: Exported, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """The export's artifacts a second time, in fresh processes and another folder."""
-    folder = tmp_path_factory.mktemp("again")
-    wanted = {name: tuple(FORMATS[name].precisions) for name in FORMATS}
-    errors = [c.error for c in convert_all(model.checkpoint, wanted, folder, jobs=2) if c.error]
-    assert errors == []
-    return folder
-
-
-@pytest.mark.slow
 @every_artifact
 def test_the_same_checkpoint_gives_the_same_bytes_in_another_process(
-    name: str, precision: str, exported: Exported, converted_again: Path
+    name: str, precision: str, exported: Exported, artifacts: Artifacts
 ) -> None:
-    artifact = f"tiny_{precision}{FORMATS[name].suffix}"
-    first, second = exported.build / artifact, converted_again / artifact
+    """By the export's converter, a fresh process, and by this one; in two folders."""
+    first = exported.build / f"tiny_{precision}{FORMATS[name].suffix}"
+    second = artifacts[name, precision]
     if name == "ort":  # onnxruntime writes one lookup table in the order of its hashes
         assert first.stat().st_size == second.stat().st_size
     elif first.is_dir():

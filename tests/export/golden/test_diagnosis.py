@@ -29,7 +29,7 @@ from pipeline.images import decode
 from tests.conftest import SIDE
 from tests.export.conftest import Exported
 
-pytestmark = pytest.mark.slow  # a whole export first
+pytestmark = pytest.mark.slow("exports every format first")
 
 FP32, W4 = "tiny_fp32.onnx", "tiny_w4.onnx"
 BY_NAME = {mistake.name: mistake for mistake in MISTAKES}

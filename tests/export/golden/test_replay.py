@@ -20,7 +20,7 @@ from pipeline.errors import BadInput
 from tests.export.conftest import Exported, Model
 from tests.export.made_assets import edit_manifest
 
-pytestmark = pytest.mark.slow  # a whole export first
+pytestmark = pytest.mark.slow("exports every format first")
 
 ANDROID, IOS = FOLDERS["android"], FOLDERS["ios"]
 

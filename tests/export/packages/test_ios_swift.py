@@ -33,7 +33,7 @@ GRID = (1, 2, 3, 5)
 MODULE = "TinyXray2"
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.slow("starts the Swift compiler"),
     pytest.mark.skipif(not is_installed(), reason="no Swift compiler here; make swift fetches one"),
 ]
 on_linux = pytest.mark.skipif(sys.platform == "darwin", reason="a Mac has the real frameworks")
@@ -188,6 +188,7 @@ PREPROCESSING_FAULTS = {
 }
 
 
+@pytest.mark.ci("compiles the Swift package with a fault in it")
 @on_linux
 @pytest.mark.parametrize("fault", PREPROCESSING_FAULTS)
 def test_a_fault_in_preprocessing_is_told_apart_from_one_in_the_model(
@@ -207,6 +208,7 @@ def test_a_fault_in_preprocessing_is_told_apart_from_one_in_the_model(
     assert "MODEL OR RUNTIME: " not in run.output
 
 
+@pytest.mark.ci("compiles the Swift package with a fault in it")
 @on_linux
 def test_a_fault_in_the_model_is_told_apart_from_one_in_preprocessing(
     work: Path, sound: Run
@@ -230,6 +232,7 @@ def test_a_fault_in_the_model_is_told_apart_from_one_in_preprocessing(
     assert "testImagesBecomeTheirPixels" not in run.failed
 
 
+@pytest.mark.ci("compiles the Swift package with a fault in it")
 @on_linux
 def test_a_buffer_with_red_and_blue_exchanged_is_found_on_the_exact_pixels(
     work: Path, sound: Run
@@ -247,6 +250,7 @@ def test_a_buffer_with_red_and_blue_exchanged_is_found_on_the_exact_pixels(
     )
 
 
+@pytest.mark.ci("compiles the Swift package once more")
 def test_without_core_ml_the_pure_half_builds_and_passes_alone(
     tmp_path: Path, assets: Path, manifest: dict[str, Any]
 ) -> None:
@@ -257,6 +261,7 @@ def test_without_core_ml_the_pure_half_builds_and_passes_alone(
     assert "warning" not in run.output, run.output
 
 
+@pytest.mark.ci("compiles the Swift package once more")
 def test_another_model_is_chosen_by_one_line(
     tmp_path: Path, assets: Path, manifest: dict[str, Any]
 ) -> None:

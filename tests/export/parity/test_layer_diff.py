@@ -107,7 +107,7 @@ def test_the_table_shows_both_sides_values_around_the_first_difference(
     assert "first difference: in body.6.squeeze" in text
 
 
-@pytest.mark.slow
+@pytest.mark.slow("compares several files layer by layer")
 def test_the_command_exits_1_when_a_layer_differs_and_2_on_a_bad_request(
     model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -76,7 +76,7 @@ def test_a_clean_file_that_fails_by_its_rounding_is_told_from_a_faulty_one(
     assert SENTENCE not in faulty.reason
 
 
-@pytest.mark.slow
+@pytest.mark.slow("converts every format")
 @pytest.mark.parametrize(("name", "precision"), ARTIFACTS)
 def test_a_failing_file_of_any_format_and_precision_gets_a_verdict(
     name: str,
@@ -160,7 +160,7 @@ def moved_by_halves(branch_scale: float, monkeypatch: pytest.MonkeyPatch) -> flo
     return own_difference(halves, held, images.names).max_rel_diff
 
 
-@pytest.mark.slow
+@pytest.mark.slow("converts every format")
 def test_a_residual_network_enlarges_rounding_by_the_size_of_its_branches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

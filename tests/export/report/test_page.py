@@ -450,7 +450,7 @@ def test_the_whole_page_is_small_and_complete(
     assert "vegaEmbed" in path.read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
+@pytest.mark.slow("draws a large page")
 def test_many_images_classes_and_artifacts_keep_the_page_small() -> None:
     from tests.export.report.page_documents import large_document
 

@@ -95,3 +95,25 @@ def test_what_is_not_installed_is_not_run_and_names_the_make_target(
     assert f"0 passed, 0 failed, {count} not run of {count} artifacts" in output
     assert f"make {target}" in output
     assert main([*command, "--strict"]) == 1
+
+
+@pytest.mark.parametrize(("machine", "images"), [("x86_64", 5), ("aarch64", 2 + 17 + 13)])
+def test_emulated_files_are_run_on_a_few_images_and_the_output_says_so(
+    machine: str,
+    images: int,
+    exported: Exported,
+    model: Model,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(RUN, answers(0.0, []))
+    said: list[str] = []
+    limit = 5 if machine == "x86_64" else 2
+    rows, source = check_published(exported.root, model.folder, data, limit, "arm64", said.append)
+    assert {row.parity.status for row in rows} == {"pass"}
+    assert {row.parity.images for row in rows} == {images}
+    assert {row.parity.parts["golden"] for row in rows} == {"pass"}
+    assert source.startswith("5 of 35 images, those that tell most" if images == 5 else "2 of 6")
+    count = len(ANDROID)
+    assert [line.split(":")[0] for line in said] == [f"{n + 1} of {count}" for n in range(count)]

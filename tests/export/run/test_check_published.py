@@ -497,7 +497,7 @@ def declare_probs_alone(document: dict[str, Any]) -> None:
             del artifact["parity"]["evidence"]
 
 
-@pytest.mark.slow
+@pytest.mark.slow("converts every format again")
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_file_is_held_to_the_outputs_that_its_manifest_declares(
     name: str, assets: Path, model: Model, data: Path

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import pytest
 
@@ -30,6 +33,22 @@ DIES = "import os; os._exit(9)"
 class Run:
     folder: Path
     conversions: dict[str, Conversion]
+    terminal: str = ""  # what reached stdout and stderr
+
+
+@contextmanager
+def caught_output() -> Iterator[Path]:
+    """What this process and its children write to stdout and stderr, in a file."""
+    with NamedTemporaryFile("w") as terminal:
+        kept = [os.dup(stream) for stream in (1, 2)]
+        for stream in (1, 2):
+            os.dup2(terminal.fileno(), stream)
+        try:
+            yield Path(terminal.name)
+        finally:
+            for stream, was in zip((1, 2), kept, strict=True):
+                os.dup2(was, stream)
+                os.close(was)
 
 
 def run_with(onnxsim: str, model: Model, place: Path, jobs: int) -> Run:
@@ -41,11 +60,12 @@ def run_with(onnxsim: str, model: Model, place: Path, jobs: int) -> Run:
     (folder / "tiny_fp32.onnx").write_bytes(b"of an earlier run")
     (folder / "tiny_fp32.ptl").write_bytes(b"of an earlier run")
     (folder / "onnx.log").write_text("log of an earlier run")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, caught_output() as terminal:
         patch.syspath_prepend(place / "packages")
         done = list(convert_all(model.checkpoint, TWO, folder, jobs))
+        said = terminal.read_text()
     assert len(done) == len(TWO)
-    return Run(folder, {conversion.format: conversion for conversion in done})
+    return Run(folder, {conversion.format: conversion for conversion in done}, said)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +78,7 @@ def dying(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run_with(DIES, model, tmp_path_factory.mktemp("dying"), jobs=1)
 
 
-@pytest.mark.slow
+@pytest.mark.slow("converts in processes of their own")
 def test_a_converter_that_raises_is_a_failed_conversion_with_its_error(raising: Run) -> None:
     failed = raising.conversions["onnx"]
     log = raising.folder / "onnx.log"
@@ -66,20 +86,20 @@ def test_a_converter_that_raises_is_a_failed_conversion_with_its_error(raising: 
     assert failed.description is None
 
 
-@pytest.mark.slow
+@pytest.mark.slow("converts in processes of their own")
 def test_the_others_are_converted_when_one_raises(raising: Run) -> None:
     other = raising.conversions["torchscript"]
     assert other.error is None
     assert verbs_of("torchscript").describe(other.path) == other.description
 
 
-@pytest.mark.slow
+@pytest.mark.slow("converts in processes of their own")
 def test_an_artifact_of_an_earlier_run_does_not_pass_for_this_runs(raising: Run) -> None:
     assert not (raising.folder / "tiny_fp32.onnx").exists()
     assert (raising.folder / "tiny_fp32.ptl").stat().st_size > 1000
 
 
-@pytest.mark.slow
+@pytest.mark.slow("converts in processes of their own")
 def test_the_log_holds_the_converters_chatter_and_the_traceback(raising: Run) -> None:
     log = (raising.folder / "onnx.log").read_text()
     for line in ("chatter of Python", "chatter of C++", "complaint of C++", "Traceback"):
@@ -87,20 +107,17 @@ def test_the_log_holds_the_converters_chatter_and_the_traceback(raising: Run) ->
     assert "earlier run" not in log
 
 
-@pytest.mark.slow
-def test_no_chatter_reaches_the_terminal(
-    model: Model, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    run_with(RAISES, model, tmp_path, jobs=2)
-    assert capfd.readouterr() == ("", "")
+@pytest.mark.slow("converts in processes of their own")
+def test_no_chatter_reaches_the_terminal(raising: Run) -> None:
+    assert raising.terminal == ""
 
 
-@pytest.mark.slow
+@pytest.mark.slow("converts in processes of their own")
 def test_a_process_that_dies_is_a_failed_conversion(dying: Run) -> None:
     assert dying.conversions["onnx"].error.startswith("the converter's process died")
 
 
-@pytest.mark.slow
+@pytest.mark.slow("converts in processes of their own")
 def test_the_others_are_converted_when_a_process_dies(dying: Run) -> None:
     assert dying.conversions["torchscript"].error is None
 
@@ -134,7 +151,7 @@ def checked(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(place / "build", {f"{c.format} {c.precision}": c for c in done})
 
 
-@pytest.mark.slow
+@pytest.mark.slow("converts in processes of their own")
 def test_a_family_shares_one_process_and_what_it_has_simplified(checked: Run) -> None:
     lines = "".join(log.read_text() for log in checked.folder.glob("*.log")).splitlines()
     processes = [line.split()[-1] for line in lines if line.startswith("simplified in process")]
@@ -142,7 +159,7 @@ def test_a_family_shares_one_process_and_what_it_has_simplified(checked: Run) ->
     assert len(set(processes)) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.slow("converts in processes of their own")
 def test_each_artifact_is_checked_in_the_process_that_made_it(checked: Run, model: Model) -> None:
     assert checked.conversions.keys() == {"onnx fp32", "onnx w4", "ort fp32"}
     for conversion in checked.conversions.values():
@@ -153,7 +170,7 @@ def test_each_artifact_is_checked_in_the_process_that_made_it(checked: Run, mode
         assert conversion.parity.probs.shape == model.reference.shape
 
 
-@pytest.mark.slow
+@pytest.mark.slow("converts in processes of their own")
 def test_without_references_nothing_is_checked(raising: Run) -> None:
     assert {conversion.parity for conversion in raising.conversions.values()} == {None}
 
@@ -162,7 +179,7 @@ def die(*_: object) -> Conversion:
     os._exit(9)
 
 
-@pytest.mark.slow
+@pytest.mark.slow("converts in processes of their own")
 def test_a_process_that_dies_during_the_check_is_a_failure_and_nothing_is_published(
     model: Model, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

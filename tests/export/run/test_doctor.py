@@ -140,7 +140,7 @@ def test_a_conversion_that_fails_when_tried_is_said_with_the_command(
     assert (found.convert, found.run, found.mend) == ("no: TypeError: no", "no", EXACT)
 
 
-@pytest.mark.slow
+@pytest.mark.ci("converts with every converter once more")
 def test_trying_converts_and_runs_every_format() -> None:
     for finding in examine(try_it=True):
         assert (finding.convert, finding.mend) == ("yes, tried", "")

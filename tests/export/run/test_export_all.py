@@ -37,7 +37,7 @@ from tests.export.conftest import (
     tree,
 )
 
-pytestmark = pytest.mark.slow  # every test exports, if by stand-ins
+pytestmark = pytest.mark.slow("exports every format")
 
 
 def report_of(exported: Exported) -> dict[str, object]:

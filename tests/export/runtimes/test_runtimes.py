@@ -1,8 +1,9 @@
-"""Foreign runtimes: the register, the cache, the runner; and the installed ones, where they are."""
+"""Foreign runtimes: the register, the cache, the runner. CI runs the published files by them:
+`export check --arch` and `--oldest`, in .ci/run.
+"""
 
 from __future__ import annotations
 
-import json
 import platform
 import sysconfig
 from dataclasses import replace
@@ -16,7 +17,6 @@ import pytest
 from export.errors import CannotRunHere, Unreadable
 from export.formats.base import verbs_of
 from export.formats.register import FORMATS
-from export.images.stress_images import hard_images
 from export.runtimes import cache, emulator, install
 from export.runtimes.__main__ import main
 from export.runtimes.environments import ENVIRONMENTS, Environment
@@ -25,9 +25,7 @@ from pipeline.errors import MissingDependency
 from tests.export.conftest import Artifacts, Model
 
 ROOT = Path(__file__).parents[3]
-PUBLISHED = ROOT / "android_assets"
 RUNNABLE = ("onnx", "ort", "torchscript")
-TELLING = ("noise_colour", "gradient_colour", "checkerboard_16px", "red")
 PAIRS = [(e.name, format_name) for e in ENVIRONMENTS.values() for format_name in e.formats]
 
 
@@ -203,28 +201,3 @@ def test_a_model_that_loads_and_cannot_run_is_a_runtime_error(
     images = np.zeros((1, 63, 63, 3), np.uint8)
     with pytest.raises(RuntimeError, match=r"onnxruntime.* of here failed on .*Got: 63"):
         run_foreign(here, "onnx", artifacts["onnx", "fp32"], images)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "format_name"), PAIRS)
-def test_published_files_answer_alike_under_foreign_runtimes(name: str, format_name: str) -> None:
-    environment = ENVIRONMENTS[name]
-    if not install.is_installed(environment):
-        pytest.skip(f"{name} is not installed; make {environment.target}")
-    manifest = json.loads((PUBLISHED / "manifest.json").read_text())
-    listed = [entry for entry in manifest["artifacts"] if entry["format"] == format_name]
-    assert listed
-    facts = FORMATS[format_name]
-    verbs = verbs_of(format_name)
-    images = hard_images(listed[0]["inputs"][0]["shape"][1])
-    pixels = np.stack([images[f"hard/{image}"] for image in TELLING])
-    for entry in listed:
-        path = PUBLISHED / entry["path"]
-        # Of the same arithmetic, 1e-4; else two answers that may each be as far from PyTorch.
-        allowed = 2 * facts.precisions[entry["precision"]].tolerance.max_abs_diff
-        allowed = 1e-4 if entry["precision"] == "fp32" else allowed
-        expected = verbs.run(verbs.load(path, threads=1), pixels)
-        answer = run_foreign(environment, format_name, path, pixels)
-        diff = np.abs(answer.answers.probs - expected.probs).max()
-        assert diff <= allowed, f"{path.name}, {answer.runtime}"
-        assert (answer.answers.evidence is None) == (expected.evidence is None)

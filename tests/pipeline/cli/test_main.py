@@ -371,7 +371,7 @@ def test_every_option_of_compress_arrives(compress_asked):
     }
 
 
-@pytest.mark.slow
+@pytest.mark.slow("compresses a network")
 def test_a_whole_compression_from_the_command_line(checkpoint, image_folder, tmp_path, capsys):
     folder = shutil.copytree(checkpoint, tmp_path / "model")
     command = ["compress", str(folder), "--data", str(image_folder), "--precisions", "int8"]

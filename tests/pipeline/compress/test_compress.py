@@ -42,23 +42,10 @@ ROUNDED = {"epochs": 0, "threads": 1, "calibration_images": 8}  # a second each
 TUNED = {**ROUNDED, "epochs": 1, "lr": 2e-3, "batch_size": 8}
 FILES = [SPEC_FILE, WEIGHTS_FILE]
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that whatever compression writes to the working directory is seen."""
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data") / "xrays"
-    for split, count, seed in (("train", 12, 1), ("valid", 6, 2)):
-        for label in LABELS:
-            write_images(root / split, label, count, seed)
-    return root
+pytestmark = [
+    pytest.mark.slow("compresses a network"),
+    pytest.mark.usefixtures("empty_folder"),
+]
 
 
 @pytest.fixture(scope="module")

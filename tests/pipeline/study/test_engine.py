@@ -15,7 +15,7 @@ from pipeline.errors import BadInput, MissingDependency
 from pipeline.study.engine import DIED, Engine, Lost, run_tasks
 from pipeline.study.task_process import ProcessEnded, run_in_process
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow("starts processes")
 
 DASK = pytest.mark.parametrize(
     "name",
@@ -23,10 +23,13 @@ DASK = pytest.mark.parametrize(
         "joblib",
         pytest.param(
             "dask",
-            marks=pytest.mark.skipif(
-                bool(errors.missing_modules(("distributed",))),
-                reason="distributed is not installed (the extra cluster)",
-            ),
+            marks=[
+                pytest.mark.ci("starts clusters of Dask"),
+                pytest.mark.skipif(
+                    bool(errors.missing_modules(("distributed",))),
+                    reason="distributed is not installed (the extra cluster)",
+                ),
+            ],
         ),
     ],
 )
@@ -60,7 +63,6 @@ def begun(task: tuple[Path, int]) -> bool:
     return (task[0] / str(task[1])).exists()
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("_local_sockets")
 @DASK
 @pytest.mark.parametrize("workers", [1, 2])
@@ -72,7 +74,6 @@ def test_every_task_gives_its_result_whoever_works(name, workers):
     assert (os.getpid() in processes) == (name == "joblib" and workers == 1)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("_local_sockets")
 @DASK
 def test_a_worker_that_dies_loses_its_own_task_and_the_others_go_on(name, tmp_path):
@@ -113,7 +114,6 @@ def test_without_dask_the_command_that_installs_it_is_named(monkeypatch):
         Engine("dask")
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("_local_sockets")
 def test_a_scheduler_that_does_not_answer_is_told(monkeypatch):
     pytest.importorskip("distributed", reason="distributed is not installed (the extra cluster)")
@@ -123,7 +123,7 @@ def test_a_scheduler_that_does_not_answer_is_told(monkeypatch):
         list(run_tasks(engine, squared, [1], none_begun))
 
 
-@pytest.mark.slow
+@pytest.mark.ci("starts clusters of Dask")
 @pytest.mark.usefixtures("_local_sockets")
 def test_a_cluster_that_runs_already_is_used():
     distributed = pytest.importorskip(
@@ -156,7 +156,8 @@ def stay(folder: Path) -> None:
     """Until someone interrupts."""
     (folder / "here").write_text(str(os.getpid()))
     try:
-        sleep(60)
+        while True:
+            sleep(60)
     finally:
         (folder / "gone").touch()
 
@@ -177,11 +178,8 @@ def test_a_task_ends_with_ctrl_c_and_with_the_worker_that_waits_for_it(tmp_path,
         else:
             worker.kill()
         worker.wait()
-    for _ in range(200):
-        if (tmp_path / "gone").exists():
-            break
+    while not (tmp_path / "gone").exists():
         sleep(0.05)
-    assert (tmp_path / "gone").exists()
 
 
 def test_a_process_that_ends_early_says_what_it_said_last(tmp_path):

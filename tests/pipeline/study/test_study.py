@@ -30,7 +30,7 @@ from pipeline.study.study import run_study
 from pipeline.training.train import train_on
 from tests.conftest import LABELS, SIDE, write_images
 
-pytestmark = pytest.mark.slow  # trainings by the dozen
+pytestmark = pytest.mark.slow("trains by the dozen")
 
 RECIPE = TrainConfig(
     side=SIDE, batch_size=8, frozen_epochs=1, finetune_epochs=2, weights="none", threads=1
@@ -85,17 +85,39 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.study.figures.write_figures", lambda *_: {})
 
 
-@pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the trials that are really trained."""
+Train = Callable[[trial.Trial], trial.Failure | None]
+
+
+def noting(train: Train, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Trials are trained by `train`; their names, as they come."""
     names: list[str] = []
 
     def noted(asked: trial.Trial) -> trial.Failure | None:
         names.append(asked.name)
-        return trial.run_trial(asked)
+        return train(asked)
 
     monkeypatch.setattr("pipeline.study.study.run_trial", noted)
     return names
+
+
+@pytest.fixture
+def really_trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the trials that are trained."""
+    return noting(trial.run_trial, monkeypatch)
+
+
+@pytest.fixture
+def trained(whole: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The same, where it matters which they are: what comes out is a copy of `whole`'s."""
+
+    def copied(asked: trial.Trial) -> None:
+        shutil.rmtree(asked.folder, ignore_errors=True)
+        shutil.copytree(whole / "trials" / asked.name, asked.folder)
+        file = asked.folder / trial.TRIAL_FILE
+        said = {**json.loads(file.read_text()), "request": trial.request_of(asked)}
+        file.write_text(json.dumps(said))
+
+    return noting(copied, monkeypatch)
 
 
 def document(out: Path) -> dict[str, Any]:
@@ -266,9 +288,9 @@ def test_again_trains_everything_anew(out, data, trained):
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_a_changed_recipe_trains_again_and_says_why(out, data, trained, capsys):
+def test_a_changed_recipe_trains_again_and_says_why(out, data, really_trained, capsys):
     run_study(replace(STUDY, config=replace(RECIPE, finetune_lr=0.005)), data, out)
-    assert trained == NAMES
+    assert really_trained == NAMES
     assert f"{NAMES[0]}: trained again: finetune_lr was 0.001, is 0.005" in capsys.readouterr().out
     assert open_checkpoint(out / "trials" / NAMES[0]).spec.training["finetune_lr"] == 0.005
 
@@ -361,16 +383,16 @@ def test_a_failed_trial_is_listed_and_the_others_go_on(data, tmp_path, fail_stri
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_what_failed_is_trained_by_the_same_command(out, data, fail_strict, trained):
+def test_what_failed_is_trained_by_the_same_command(out, data, fail_strict, really_trained):
     shutil.rmtree(out / "trials" / NAMES[1])
     fail_strict(BadInput("training diverged"))
     found = run_study(STUDY, data, out)
     (entry,) = found.failed
     assert entry.reason == "training diverged"
-    assert trained == [NAMES[1]]
+    assert really_trained == [NAMES[1]]
     fail_strict(None)
     assert run_study(STUDY, data, out).failed == []
-    assert trained == [NAMES[1]] * 2
+    assert really_trained == [NAMES[1]] * 2
 
 
 def test_a_failed_trial_is_exit_1(data, tmp_path, fail_strict, no_pictures, capsys):
@@ -496,7 +518,7 @@ def test_one_epoch_has_no_variance():
 # --- the same whoever trains
 
 
-@pytest.mark.slow
+@pytest.mark.ci("trains in processes of joblib and of Dask")
 @pytest.mark.parametrize(
     "engine",
     [
@@ -523,7 +545,7 @@ def test_two_workers_train_what_one_trains(engine, whole, data, tmp_path, monkey
         assert figures[0] == figures[1]
 
 
-@pytest.mark.slow
+@pytest.mark.ci("trains in processes of joblib and of Dask")
 def test_a_worker_that_is_killed_fails_its_trial_alone(data, tmp_path, monkeypatch, no_pictures):
     monkeypatch.setattr("pipeline.study.study.run_trial", _die_with_strict)
     found = run_study(

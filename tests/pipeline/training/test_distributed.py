@@ -54,7 +54,6 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
     )
 
 
@@ -167,7 +166,7 @@ def fits(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path
 
 
 @needs_accelerate
-@pytest.mark.slow
+@pytest.mark.ci("trains by two processes")
 def test_two_processes_compute_what_one_does(fits):
     assert sorted(path.name for path in fits["two"].glob("*.safetensors")) == [
         "0.safetensors",
@@ -183,7 +182,7 @@ def test_two_processes_compute_what_one_does(fits):
 
 
 @needs_accelerate
-@pytest.mark.slow
+@pytest.mark.ci("trains by two processes")
 def test_both_processes_end_with_the_same_model_and_the_same_figures(fits):
     first, second = (load_file(fits["two"] / f"{rank}.safetensors") for rank in (0, 1))
     assert all(np.array_equal(first[name], second[name]) for name in first)
@@ -192,7 +191,7 @@ def test_both_processes_end_with_the_same_model_and_the_same_figures(fits):
 
 
 @needs_accelerate
-@pytest.mark.slow
+@pytest.mark.ci("trains by two processes")
 def test_what_is_random_differs_between_the_processes(fits):
     draws = [(fits["two"] / f"{rank}.draw").read_text() for rank in (0, 1)]
     assert draws[0] != draws[1]
@@ -208,7 +207,7 @@ def train_by_two(out: Path, *arguments: object) -> subprocess.CompletedProcess[s
 
 
 @needs_accelerate
-@pytest.mark.slow
+@pytest.mark.ci("trains twice by two processes")
 def test_a_whole_training_by_two_processes_is_told_and_written_once(tmp_path):
     for split, count, seed in (("train", 13, 1), ("valid", 7, 2)):
         for label in LABELS:
@@ -235,7 +234,7 @@ def test_a_whole_training_by_two_processes_is_told_and_written_once(tmp_path):
 
 
 @needs_accelerate
-@pytest.mark.slow
+@pytest.mark.ci("starts two processes that train")
 def test_if_one_process_fails_all_end_and_nothing_is_left(data, tmp_path):
     (tmp_path / "place").mkdir()
     done = run(

@@ -24,27 +24,11 @@ from pipeline.training.train import train
 from tests.conftest import LABELS, SIDE, write_images
 from tests.pipeline.training.trained_folder import FILES, OWN_FILES, rows
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow("trains"), pytest.mark.usefixtures("empty_folder")]
 
 RECIPE = TrainConfig(
     side=SIDE, batch_size=8, frozen_epochs=1, finetune_epochs=1, weights="none", threads=1
 )
-
-
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that whatever training writes to the working directory is seen."""
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data") / "xrays"
-    for split, count, seed in (("train", 12, 1), ("valid", 6, 2)):
-        for label in LABELS:
-            write_images(root / split, label, count, seed)
-    return root
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +198,7 @@ def test_threshold_and_figures_are_those_of_the_predictions(trained):
 
 def test_a_network_learns_what_a_child_sees(data, tmp_path):
     longer = replace(RECIPE, frozen_epochs=1, finetune_epochs=4, finetune_lr=3e-3)
-    history = rows(train(longer, data, tmp_path / "out") / "history.csv")
+    history = rows(train(longer, data, tmp_path / "out", shortcuts=False) / "history.csv")
     assert float(history[-1]["auroc"]) > 0.95  # covid19 is drawn darker
     assert float(history[-1]["valid_loss"]) < float(history[0]["valid_loss"])
 
@@ -231,13 +215,13 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(trained, data, tmp_pat
 
 
 def test_another_seed_gives_other_weights(trained, data, tmp_path):
-    other = train(replace(RECIPE, seed=3), data, tmp_path / "other")
+    other = train(replace(RECIPE, seed=3), data, tmp_path / "other", shortcuts=False)
     assert not same(open_checkpoint(other).weights(), open_checkpoint(trained).weights())
 
 
 def test_the_frozen_stage_teaches_the_head_and_leaves_the_body(data, tmp_path):
     frozen = replace(RECIPE, finetune_epochs=0)
-    weights = open_checkpoint(train(frozen, data, tmp_path / "frozen")).weights()
+    weights = open_checkpoint(train(frozen, data, tmp_path / "frozen", shortcuts=False)).weights()
     start = before_training(RECIPE.seed)
     assert same(body(weights), body(start))
     assert not torch.equal(weights["head.1.weight"], start["head.1.weight"])
@@ -246,7 +230,7 @@ def test_the_frozen_stage_teaches_the_head_and_leaves_the_body(data, tmp_path):
 @pytest.mark.parametrize("frozen_epochs", [0, 1])
 def test_the_second_stage_changes_every_tensor(data, tmp_path, frozen_epochs):
     tuned = replace(RECIPE, frozen_epochs=frozen_epochs)
-    weights = open_checkpoint(train(tuned, data, tmp_path / "tuned")).weights()
+    weights = open_checkpoint(train(tuned, data, tmp_path / "tuned", shortcuts=False)).weights()
     start = before_training(RECIPE.seed)
     assert [name for name in start if torch.equal(weights[name], start[name])] == []
     assert rows(tmp_path / "tuned" / "history.csv")[-1]["stage"] == "fine-tuned"
@@ -462,7 +446,7 @@ def test_the_intervals_are_drawn_by_patient_where_the_table_names_them(tmp_path)
             lines.append(f"{label}/{label}-{i:03}.jpg,{label},{split},{patient}")
             patients += [patient] * (split == "valid")
     (root / "t.csv").write_text("\n".join(lines))
-    spec = open_checkpoint(train(RECIPE, root / "t.csv", tmp_path / "out")).spec
+    spec = open_checkpoint(train(RECIPE, root / "t.csv", tmp_path / "out", shortcuts=False)).spec
 
     predictions = rows(tmp_path / "out" / "predictions.csv")
     truth = np.array([spec.labels.index(row["label"]) for row in predictions])

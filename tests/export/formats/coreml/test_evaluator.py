@@ -877,15 +877,19 @@ def convert(
     return path
 
 
-# Architecture, side, images, variants. VGG's adaptive pool converts to known operations only where
+# Side and images, and variants. VGG's adaptive pool converts to known operations only where
 # its input is 7 x 7 already: at 224 px.
 FP32_BOTH = (("iOS16", "fp32"), ("iOS18", "fp32"), ("iOS16", "fp16"))
+SHAPES = {"squeezenet1_1": (64, 6), "vgg19_bn": (224, 2)}
+SLOW = pytest.mark.slow("converts a whole topology three times")
+CI = pytest.mark.ci("converts each of the other topologies three times")
 TOPOLOGIES = [
-    pytest.param("squeezenet1_1", 64, 6, FP32_BOTH, id="squeezenet1_1", marks=pytest.mark.slow),
-    pytest.param("resnet34", 64, 4, FP32_BOTH, id="resnet34", marks=pytest.mark.slow),
-    pytest.param("densenet169", 64, 4, FP32_BOTH, id="densenet169", marks=pytest.mark.slow),
-    pytest.param("resnet152", 64, 4, FP32_BOTH, id="resnet152", marks=pytest.mark.slow),
-    pytest.param("vgg19_bn", 224, 2, FP32_BOTH, id="vgg19_bn", marks=pytest.mark.slow),
+    pytest.param(name, *SHAPES.get(name, (64, 4)), FP32_BOTH, id=name, marks=mark)
+    for name, mark in zip(
+        ("squeezenet1_1", "resnet34", "densenet169", "resnet152", "vgg19_bn"),
+        (SLOW, CI, CI, CI, CI),
+        strict=True,
+    )
 ]
 
 
@@ -998,6 +1002,7 @@ COMPRESSIONS: dict[str, tuple[str, Callable[[Any], Any], set[str]]] = {
 }
 
 
+@pytest.mark.slow("compresses a package in each of coremltools' ways")
 @pytest.mark.parametrize("case", COMPRESSIONS)
 def test_a_compressed_package_computes_what_pytorch_does_with_its_weights(
     case: str, model: Model, artifacts: Artifacts, for_ios18: Path, tmp_path: Path

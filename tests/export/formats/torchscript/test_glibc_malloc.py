@@ -37,7 +37,7 @@ def _faults(setting: str) -> int:
     return int(run.stdout)
 
 
-@pytest.mark.slow
+@pytest.mark.slow("measures in processes of its own")
 @glibc
 def test_memory_that_was_freed_is_not_faulted_in_again():
     assert _faults(KEPT) < PAGES // 100
