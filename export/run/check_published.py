@@ -71,7 +71,7 @@ def check_published(
     references = build_references(open_checkpoint(checkpoint), data, image_limit)
     if target is not None and runs_emulated(target):
         made_of = [_variant(artifact) for m in manifests.values() for artifact in m.artifacts]
-        present = [t for t in made_of if t and not missing_variant(references.checkpoint, t)]
+        present = [t for t in made_of if t and not missing_twin(references.checkpoint, t)]
         references = telling_references(references, present, image_limit)
     baseline = references.of("fp32")
     rows = []
@@ -125,7 +125,7 @@ def _check(
     path = folder / artifact.path
 
     twin = FORMATS[key[0]].precisions[key[1]].variant
-    absent = missing_variant(references.checkpoint, twin)
+    absent = missing_twin(references.checkpoint, twin)
     if damage:
         parity = ParityResult("fail", damage, tolerance=tolerance)
         return Row(*key, platform, parity, size_bytes=artifact.size_bytes)
