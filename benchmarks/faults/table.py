@@ -28,7 +28,7 @@ FAULTS: Final[Mapping[str, tuple[Fault | FolderFault, ...]]] = {
     "declarations": declarations.FAULTS,
     "files": files.FAULTS,
     "specification": specification.FAULTS,
-    "onnx graph": onnx_graph.FAULTS,
+    "nodes": onnx_graph.FAULTS,
     "folders": folders.FAULTS,
 }
 CONTROLS: Final[Mapping[str, tuple[Fault | FolderFault, ...]]] = {

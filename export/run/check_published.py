@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.deploy.outputs import EVIDENCE
+from export.deploy.variants import missing_twin
 from export.formats.base import verbs_of
 from export.formats.register import FORMATS
 from export.golden.replay import published_faults
