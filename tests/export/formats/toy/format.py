@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from export.deploy.graph import DeployGraph
     from export.deploy.layers import Layer, LayerTrace
     from export.deploy.outputs import Answers
-    from pipeline.checkpoint import ModelSpec
+    from pipeline.model_spec import ModelSpec
 
 RUN_BY: Final = "run by toys"
 ALSO: Final[tuple[Runner, ...]] = ()
