@@ -26,6 +26,15 @@ class Tolerance:
 
 
 @dataclass(frozen=True)
+class FileEntry:
+    """One file of an asset folder; `path` is relative to it, with forward slashes."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Port:
     """One input or output as the file declares it; `shape` is () where the format hides it."""
 

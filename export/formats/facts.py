@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from export.formats.description import Tolerance as Tolerance
 
@@ -102,8 +102,8 @@ class AndroidRuntime:
         source_set: folder of its classifier, ``src/<source_set>/kotlin``.
         test_source_set: likewise of its test on a device.
         templates: folder with both.
-        template_values: what these need beyond what every template gets, from its artifacts in the
-            manifest. Raises ValueError where a session option is unknown.
+        template_values: what these need beyond what every template gets, from the `session` of each
+            of its artifacts in the manifest. Raises ValueError where an option is unknown.
     """
 
     title: str
@@ -118,7 +118,7 @@ class AndroidRuntime:
     source_set: str
     test_source_set: str
     templates: Path
-    template_values: Callable[[Sequence[Mapping[str, Any]]], Mapping[str, str | None]]
+    template_values: Callable[[Sequence[Mapping[str, str | int]]], Mapping[str, str | None]]
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Final
+from typing import Final, Protocol
 
 from export.deploy.outputs import EVIDENCE
+from export.formats.description import FileEntry, Port
 
 KOTLIN: Final = "Kotlin"
 SWIFT: Final = "Swift"
@@ -30,66 +31,103 @@ class Snippet:
     text: str
 
 
+class Entry(Protocol):
+    """What a snippet says of a file, as the manifest or a report has it."""
+
+    @property
+    def path(self) -> str:
+        """Its name in the asset folder."""
+
+    @property
+    def files(self) -> Sequence[FileEntry]:
+        """Every file of it."""
+
+    @property
+    def inputs(self) -> Sequence[Port]:
+        """What it takes."""
+
+    @property
+    def outputs(self) -> Sequence[Port]:
+        """What it gives."""
+
+    @property
+    def requires(self) -> Mapping[str, str | int]:
+        """The least runtime, and the versions that the file is written in."""
+
+    @property
+    def session(self) -> Mapping[str, str | int]:
+        """Options for the runtime."""
+
+
+class NamedModel(Protocol):
+    """What a snippet says of the model."""
+
+    @property
+    def name(self) -> str:
+        """Of the model."""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """In the order of the outputs."""
+
+
 @dataclass(frozen=True)
 class PublishedFile:
     """What a snippet is made from.
 
     Attributes:
         format, precision: of the file.
-        entry: `path`, `files`, `inputs`, `outputs`, `requires` and `session`, as in the manifest.
-        model: `name`, `labels` and `side`.
+        entry: as in the manifest.
+        model: likewise.
     """
 
     format: str
     precision: str
-    entry: Mapping[str, Any]
-    model: Mapping[str, Any]
+    entry: Entry
+    model: NamedModel
 
     @property
     def path(self) -> str:
         """Its name in the asset folder."""
-        return str(self.entry["path"])
+        return self.entry.path
 
     @property
     def sha256(self) -> str:
         """Of an artifact that is a single file."""
-        (file,) = self.entry["files"]
-        return str(file["sha256"])
+        (file,) = self.entry.files
+        return file.sha256
 
     @property
-    def input(self) -> Mapping[str, Any]:
+    def input(self) -> Port:
         """The port of the image."""
-        port: Mapping[str, Any] = self.entry["inputs"][0]
-        return port
+        return self.entry.inputs[0]
 
     @property
-    def output(self) -> Mapping[str, Any]:
+    def output(self) -> Port:
         """The port of the probabilities."""
-        return next(port for port in self.entry["outputs"] if port["name"] != EVIDENCE)
+        return next(port for port in self.entry.outputs if port.name != EVIDENCE)
 
     @property
     def mapped(self) -> bool:
         """Whether it gives evidence."""
-        return any(port["name"] == EVIDENCE for port in self.entry["outputs"])
+        return any(port.name == EVIDENCE for port in self.entry.outputs)
 
     @property
-    def session(self) -> Mapping[str, Any]:
+    def session(self) -> Mapping[str, str | int]:
         """Options for the runtime."""
-        session: Mapping[str, Any] = self.entry["session"]
-        return session
+        return self.entry.session
 
     @property
     def requires(self) -> Mapping[str, str | int]:
         """The least runtime, and the versions that the file is written in."""
-        requires: Mapping[str, str | int] = self.entry["requires"]
-        return requires
+        return self.entry.requires
 
     def header(self, sign: str, quiet: Callable[[str], str]) -> str:
         """What every snippet opens with: files and their hashes, ports."""
-        lines = [f"{entry['path']}, SHA-256 {entry['sha256']}" for entry in self.entry["files"]]
-        ports = [("in", port) for port in self.entry["inputs"]]
-        ports += [("out", port) for port in self.entry["outputs"]]
-        lines += [f"{way} {p['name']}: {p['dtype']} {shape_text(p['shape'])}" for way, p in ports]
+        lines = [f"{entry.path}, SHA-256 {entry.sha256}" for entry in self.entry.files]
+        ports = [("in", port) for port in self.entry.inputs]
+        ports += [("out", port) for port in self.entry.outputs]
+        lines += [f"{way} {p.name}: {p.dtype} {shape_text(p.shape)}" for way, p in ports]
         return "\n".join(f"{sign} {quiet(line)}" for line in lines)
 
 
@@ -109,11 +147,11 @@ def snippets_of(name: str) -> Sequence[SnippetMaker]:
 
 def python_pixels(file: PublishedFile) -> str:
     """Python that reads a photo to `pixels`, uint8 (1, H, W, 3), by the resize rule."""
-    _, rows, columns, _ = file.input["shape"]
+    _, rows, columns, _ = file.input.shape
     return f"""\
 photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
 squished = photo.resize(({columns}, {rows}), Image.Resampling.BILINEAR)
-pixels = np.array(squished)[np.newaxis].copy()  # uint8 {shape_text(file.input["shape"])}"""
+pixels = np.array(squished)[np.newaxis].copy()  # uint8 {shape_text(file.input.shape)}"""
 
 
 def shape_text(shape: Sequence[int]) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from export.formats.description import Port
+from export.formats.description import FileEntry, Port
 from export.latency.entry import LatencyEntry
 from export.parity.entries import AccuracyEntry, ParityEntry
 from pipeline.atomic_files import write_text
@@ -27,15 +27,6 @@ MANIFEST_FILE: Final = "manifest.json"
 SUM_FILE: Final = f"{MANIFEST_FILE}.sha256"
 SCHEMA_FILE: Final = Path(__file__).parent / "manifest.schema.json"
 WAY_OUT: Final = "export again: `python -m export all` makes them"
-
-
-@dataclass(frozen=True)
-class FileEntry:
-    """One file; `path` is relative to the asset folder, with forward slashes."""
-
-    path: str
-    size_bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,9 @@ def package_code(platform: str, manifest: Manifest) -> dict[str, bytes]:
         manifest: it need not list its `files` yet.
     """
     # Imported here: jinja2 is not needed by who asks for one of the modules beside this.
-    from export.manifest.manifest import manifest_document
     from export.packages import android, ios, web
 
-    document = manifest_document(manifest)
     packages = {"android": android, "ios": ios, "web": web}
     return {
-        path: text.encode() for path, text in packages[platform].package_files(document).items()
+        path: text.encode() for path, text in packages[platform].package_files(manifest).items()
     }

@@ -1,6 +1,6 @@
 """The Android asset folder as a Gradle library module: its files, from the manifest alone.
 
-In: the manifest document. Out: relative POSIX path -> text, from the templates in
+In: the manifest. Out: relative POSIX path -> text, from the templates in
 ``templates/android/`` and those of the runtimes, in the folders of the formats. Nothing is read
 from disk but these, so the same manifest gives the same files.
 """
@@ -8,16 +8,18 @@ from disk but these, so the same manifest gives the same files.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from export.formats.facts import AndroidRuntime
 from export.formats.register import FORMATS, android_runtimes
 from export.formats.source_text import comment, kotlin
+from export.manifest.manifest import ArtifactEntry, Manifest, ModelEntry
 from export.packages.render import render
-from export.packages.resize_proofs import ResizeProof, resize_proofs
+from export.packages.resize_proofs import resize_proofs
 
 GROUP: Final = "mobilemodels"  # the Kotlin package of a model is GROUP.name
 KEYWORDS: Final = frozenset(
@@ -29,7 +31,30 @@ KEYWORDS: Final = frozenset(
 )
 
 
-def package_files(manifest: Mapping[str, Any]) -> dict[str, str]:
+@dataclass(frozen=True)
+class ModelFile:
+    """A published file in the Kotlin code; `threads` is what its runtime is to use."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class RuntimeBlock:
+    """What build.gradle.kts says of a runtime; `dependency` is None if no artifact needs it."""
+
+    switch: str
+    suffixes: list[str]
+    source_set: str
+    test_source_set: str
+    kept_classes: tuple[str, ...]
+    dependency: str | None
+    note: list[str]
+
+
+def package_files(manifest: Manifest) -> dict[str, str]:
     """The module's files: relative POSIX path -> text, sorted by path.
 
     Nothing, where no artifact in the manifest runs on Android: a module would be empty.
@@ -37,38 +62,39 @@ def package_files(manifest: Mapping[str, Any]) -> dict[str, str]:
     Raises:
         ValueError: an artifact asks for a session option that its runtime does not have.
     """
-    model = manifest["model"]
+    model = manifest.model
     artifacts = android_artifacts(manifest)
     if not artifacts:
         return {}
-    package = f"{GROUP}.{package_name(model['name'])}"
-    values: dict[str, Any] = {
+    package = f"{GROUP}.{package_name(model.name)}"
+    values: dict[str, object] = {
         "model": model,
         "package": package,
         "package_path": package.replace(".", "/"),
-        "class_name": class_name(model["name"]),
-        "asset_folder": f"{GROUP}/{model['name']}",
+        "class_name": class_name(model.name),
+        "asset_folder": f"{GROUP}/{model.name}",
         "positive": _positive(model),
         "threshold": _threshold(model),
         "files": [_file(artifact) for artifact in artifacts],
         "default_file": default_file(artifacts),
         "runtimes": [_runtime(runtime, artifacts) for runtime in android_runtimes()],
         "brings": ", ".join(runtime_texts("{}")),
-        "proofs": [_proof(proof) for proof in resize_proofs(model["input"]["height"])],
+        "proofs": resize_proofs(model.input.height),
         "kotlin": kotlin,
         "comment": comment,
     }
     files = render("android", values)
     for runtime in android_runtimes():
-        more = runtime.template_values(_run_by(runtime, artifacts))
+        sessions = [a.session for a in artifacts if _android(a) == runtime]
+        more = runtime.template_values(sessions)
         templates = runtime.templates
         files |= render(templates.name, {**values, **more}, templates.parent)
     return dict(sorted(files.items()))
 
 
-def android_artifacts(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def android_artifacts(manifest: Manifest) -> list[ArtifactEntry]:
     """Those that a runtime on Android loads, in the order of the manifest."""
-    return [artifact for artifact in manifest["artifacts"] if _android(artifact) is not None]
+    return [artifact for artifact in manifest.artifacts if _android(artifact) is not None]
 
 
 def classifier_name(name: str, runtime: AndroidRuntime) -> str:
@@ -105,76 +131,66 @@ def class_name(name: str) -> str:
     return camel if camel[:1].isalpha() else f"Model{camel}"
 
 
-def default_file(artifacts: Sequence[Mapping[str, Any]]) -> str:
+def default_file(artifacts: Sequence[ArtifactEntry]) -> str:
     """The model file of an app that chooses none.
 
     It is of the first format in the register that is there: the precision that the format names
     for this, else the smallest.
     """
     for name, facts in FORMATS.items():
-        found = [artifact for artifact in artifacts if artifact["format"] == name]
-        chosen = [artifact for artifact in found if artifact["precision"] == facts.app_precision]
+        found = [artifact for artifact in artifacts if artifact.format == name]
+        chosen = [artifact for artifact in found if artifact.precision == facts.app_precision]
         if found:
-            return str(min(chosen or found, key=lambda artifact: artifact["size_bytes"])["path"])
+            return min(chosen or found, key=lambda artifact: artifact.size_bytes).path
     raise ValueError("no artifact for Android")
 
 
-def _positive(model: Mapping[str, Any]) -> int | None:
-    return None if model["positive"] is None else model["labels"].index(model["positive"])
+def _positive(model: ModelEntry) -> int | None:
+    return None if model.positive is None else model.labels.index(model.positive)
 
 
-def _threshold(model: Mapping[str, Any]) -> str | None:
+def _threshold(model: ModelEntry) -> str | None:
     """The threshold in float32, as `decide` compares; the shortest digits."""
-    return None if model["threshold"] is None else str(np.float32(model["threshold"]))
+    return None if model.threshold is None else str(np.float32(model.threshold))
 
 
-def _file(artifact: Mapping[str, Any]) -> dict[str, Any]:
-    (file,) = artifact["files"]
+def _file(artifact: ArtifactEntry) -> ModelFile:
+    (file,) = artifact.files
     runtime = _android(artifact)
     assert runtime is not None
-    return {**file, "threads": int(artifact["session"][runtime.threads])}
+    threads = int(artifact.session[runtime.threads])
+    return ModelFile(file.path, file.size_bytes, file.sha256, threads)
 
 
-def _android(artifact: Mapping[str, Any]) -> AndroidRuntime | None:
+def _android(artifact: ArtifactEntry) -> AndroidRuntime | None:
     """What runs it in the Gradle module."""
-    facts = FORMATS.get(artifact["format"])
+    facts = FORMATS.get(artifact.format)
     return None if facts is None else facts.android
-
-
-def _run_by(
-    runtime: AndroidRuntime, artifacts: Sequence[Mapping[str, Any]]
-) -> list[Mapping[str, Any]]:
-    return [artifact for artifact in artifacts if _android(artifact) == runtime]
 
 
 def _suffixes(runtime: AndroidRuntime) -> list[str]:
     return [facts.suffix for facts in FORMATS.values() if facts.android == runtime]
 
 
-def _runtime(runtime: AndroidRuntime, artifacts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What build.gradle.kts says of a runtime; its dependency is None if no artifact needs it."""
-    promised = [a["requires"][runtime.key] for a in artifacts if runtime.key in a["requires"]]
-    dependency, note = None, []
+def _runtime(runtime: AndroidRuntime, artifacts: Sequence[ArtifactEntry]) -> RuntimeBlock:
+    promised = [str(a.requires[runtime.key]) for a in artifacts if runtime.key in a.requires]
+    dependency, note = None, list[str]()
     if promised:
         least = max(promised, key=_version)
         whole = least + ".0" * (2 - least.count("."))
         version = max(whole, runtime.newest, key=_version) if runtime.newest else least
         dependency = f"{runtime.artifact}:{version}"
         note = runtime.note.format(promised=least).splitlines()
-    return {
-        "switch": runtime.switch,
-        "suffixes": _suffixes(runtime),
-        "source_set": runtime.source_set,
-        "test_source_set": runtime.test_source_set,
-        "kept_classes": runtime.kept_classes,
-        "dependency": dependency,
-        "note": note,
-    }
+    return RuntimeBlock(
+        switch=runtime.switch,
+        suffixes=_suffixes(runtime),
+        source_set=runtime.source_set,
+        test_source_set=runtime.test_source_set,
+        kept_classes=runtime.kept_classes,
+        dependency=dependency,
+        note=note,
+    )
 
 
 def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split("."))
-
-
-def _proof(proof: ResizeProof) -> dict[str, Any]:
-    return {"width": proof.width, "height": proof.height, "sha256": proof.sha256}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from textwrap import fill, indent
-from typing import Any, Final
+from typing import Final
 
 from export.deploy.outputs import EVIDENCE
 from export.formats.register import FORMATS, android_runtimes
 from export.formats.source_text import kotlin
+from export.manifest.manifest import ArtifactEntry, Manifest
 from export.packages.android import (
     GROUP,
     android_artifacts,
@@ -91,17 +92,16 @@ def kotlin_usage(package: str, classifier: str, mapped: bool, path: str | None =
     )
 
 
-def gradle_module_section(manifest: Mapping[str, Any], folder: str) -> str:
+def gradle_module_section(manifest: Manifest, folder: str) -> str:
     """Markdown; empty where nothing in the manifest runs on Android. `folder`: the asset folder."""
     artifacts = android_artifacts(manifest)
     if not artifacts:
         return ""
-    name = manifest["model"]["name"]
+    name = manifest.model.name
     first = class_name(name)
-    outputs = {port["name"] for artifact in artifacts for port in artifact["outputs"]}
-    mapped = EVIDENCE in outputs
+    mapped = any(port.name == EVIDENCE for artifact in artifacts for port in artifact.outputs)
     return SECTION.format(
-        intended_use=manifest["model"]["intended_use"],
+        intended_use=manifest.model.intended_use,
         name=name,
         folder=folder,
         usage=indent(
@@ -113,9 +113,9 @@ def gradle_module_section(manifest: Mapping[str, Any], folder: str) -> str:
     )
 
 
-def _files(artifacts: Sequence[Mapping[str, Any]], first: str) -> str:
+def _files(artifacts: Sequence[ArtifactEntry], first: str) -> str:
     """Which files bring which runtime, and the class to use if it is not the one above."""
-    here = {FORMATS[artifact["format"]].android for artifact in artifacts}
+    here = {FORMATS[artifact.format].android for artifact in artifacts}
     parts = []
     for runtime, text in zip(android_runtimes(), runtime_texts("`{}`"), strict=True):
         other = runtime.class_suffix and runtime in here

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Collection, Sequence
+from typing import Final
 
 from export.deploy.outputs import EVIDENCE
 from export.formats.facts import Integration
 from export.formats.register import FORMATS
+from export.manifest.manifest import ArtifactEntry, Manifest
 from export.packages.android_readme import gradle_module_section
 from export.packages.ios_readme import swift_package_section
 from export.packages.web_readme import web_page_section
+from export.parity.entries import AccuracyEntry
 
 PLATFORM_TITLES: Final = {"android": "Android", "ios": "iOS", "web": "the web"}
 PACKAGE_SECTIONS: Final = {
@@ -57,23 +59,23 @@ BUILD_TARGETS: Final = {
 }
 
 
-def asset_readme(platform: str, manifest: Mapping[str, Any], beside: Collection[str] = ()) -> str:
+def asset_readme(platform: str, manifest: Manifest, beside: Collection[str] = ()) -> str:
     """Markdown for the README.md of a platform's asset folder.
 
     `beside`: paths of the files that lie in the folder beside the artifacts.
     """
-    model = manifest["model"]
-    resize = model["input"]["resize"]
+    model = manifest.model
+    resize = model.input.resize
     rule = (
         "the most probable label"
-        if model["positive"] is None
-        else f"`{model['positive']}` where its probability is at least {model['threshold']}"
+        if model.positive is None
+        else f"`{model.positive}` where its probability is at least {model.threshold}"
     )
     shape = _evidence_shape(manifest)
     lines = [
-        f"# {model['name']} {model['version']} for {PLATFORM_TITLES[platform]}",
+        f"# {model.name} {model.version} for {PLATFORM_TITLES[platform]}",
         "",
-        f"**{model['intended_use']}**",
+        f"**{model.intended_use}**",
         "",
         "Made by `python -m export all`; do not edit. `manifest.json` says the same for programs:",
         "check each file's SHA-256 with it before you load it.",
@@ -81,33 +83,34 @@ def asset_readme(platform: str, manifest: Mapping[str, Any], beside: Collection[
         "## Preprocessing",
         "",
         "1. Turn the image upright (EXIF), make it 8-bit RGB, resize the whole of it to "
-        f"{model['input']['width']} x {model['input']['height']} pixels: {resize['mode']} "
-        f"(no crop, aspect ratio not kept), {resize['filter']}, antialiased.",
+        f"{model.input.width} x {model.input.height} pixels: {resize.mode} "
+        f"(no crop, aspect ratio not kept), {resize.filter}, antialiased.",
         "2. Pass the pixels 0 to 255 as they are, rows first, R G B each. Normalisation and "
         "softmax are inside the model: no division by 255, no mean, no second softmax.",
-        f"3. Outputs follow `labels.txt`: {', '.join(model['labels'])}. Decide {rule}.",
+        f"3. Outputs follow `labels.txt`: {', '.join(model.labels)}. Decide {rule}.",
         "",
-        *_evidence(shape, model["labels"]),
+        *_evidence(shape, model.labels),
         PACKAGE_SECTIONS[platform](manifest, f"{platform}_assets"),
         "## Files",
         "",
         "| file | precision | bytes | least runtime | to PyTorch with the same weights "
         "| to the fp32 model |",
         "| --- | --- | ---: | --- | --- | --- |",
-        *(_row(artifact) for artifact in manifest["artifacts"]),
+        *(_row(artifact) for artifact in manifest.artifacts),
         "",
         *_precisions(manifest),
         *_rejected(manifest),
     ]
     for name, facts in FORMATS.items():
-        of_format = [a for a in manifest["artifacts"] if a["format"] == name]
+        of_format = [a for a in manifest.artifacts if a.format == name]
         if of_format:
             values = {
-                **model["input"],
-                "classes": len(model["labels"]),
-                "outputs": _outputs(facts.integration, shape, len(model["labels"])),
-                **of_format[0]["requires"],
-                **of_format[0]["session"],
+                "width": model.input.width,
+                "height": model.input.height,
+                "classes": len(model.labels),
+                "outputs": _outputs(facts.integration, shape, len(model.labels)),
+                **of_format[0].requires,
+                **of_format[0].session,
             }
             text = facts.integration.texts[platform].format(**values)
             lines += [f"### {facts.title}", text]
@@ -115,20 +118,20 @@ def asset_readme(platform: str, manifest: Mapping[str, Any], beside: Collection[
         note = REDUCED_BUILD.format(
             operators=OPERATORS_FILE,
             types=TYPES_FILE,
-            version=manifest["tools"]["onnxruntime"],
+            version=manifest.tools["onnxruntime"],
             target=BUILD_TARGETS[platform],
         )
         lines += ["### A smaller onnxruntime", note]
     return "\n".join(lines)
 
 
-def _evidence_shape(manifest: Mapping[str, Any]) -> list[int] | None:
+def _evidence_shape(manifest: Manifest) -> tuple[int, ...] | None:
     """(1, K, h, w) of the artifacts that give evidence; None if none does."""
     shapes = [
-        port["shape"]
-        for artifact in manifest["artifacts"]
-        for port in artifact["outputs"]
-        if port["name"] == EVIDENCE
+        port.shape
+        for artifact in manifest.artifacts
+        for port in artifact.outputs
+        if port.name == EVIDENCE
     ]
     return shapes[0] if shapes else None
 
@@ -142,7 +145,7 @@ def _outputs(integration: Integration, shape: Sequence[int] | None, classes: int
     return integration.outputs_with_evidence.format(probs=probs, evidence=array)
 
 
-def _evidence(shape: list[int] | None, labels: Sequence[str]) -> list[str]:
+def _evidence(shape: tuple[int, ...] | None, labels: Sequence[str]) -> list[str]:
     """What the second output is, and what it is not."""
     if shape is None:
         return []
@@ -165,49 +168,49 @@ def _evidence(shape: list[int] | None, labels: Sequence[str]) -> list[str]:
     ]
 
 
-def _row(artifact: Mapping[str, Any]) -> str:
-    parity = artifact["parity"]
-    if parity["status"] == "pass":
+def _row(artifact: ArtifactEntry) -> str:
+    parity = artifact.parity
+    if parity.status == "pass":
         verdict = (
-            f"max \\|Δp\\| {parity['max_abs_diff']:.1e}, {parity['label_flips']} of "
-            f"{parity['images']} labels differ"
+            f"max \\|Δp\\| {parity.max_abs_diff:.1e}, {parity.label_flips} of "
+            f"{parity.images} labels differ"
         )
-        if parity.get("evidence"):
-            verdict += f", evidence {parity['evidence']['max_rel_diff']:.1e}"
+        if parity.evidence:
+            verdict += f", evidence {parity.evidence.max_rel_diff:.1e}"
     else:
-        verdict = f"not run: {parity['reason']}"
-    runtime = FORMATS[artifact["format"]].least_runtime
-    least = f"{runtime.title} {artifact['requires'][runtime.key]}"
+        verdict = f"not run: {parity.reason}"
+    runtime = FORMATS[artifact.format].least_runtime
+    least = f"{runtime.title} {artifact.requires[runtime.key]}"
     return (
-        f"| `{artifact['path']}` | {artifact['precision']} | {artifact['size_bytes']:,} | {least} "
-        f"| {verdict} | {_accuracy(artifact['accuracy'])} |"
+        f"| `{artifact.path}` | {artifact.precision} | {artifact.size_bytes:,} | {least} "
+        f"| {verdict} | {_accuracy(artifact.accuracy)} |"
     )
 
 
-def _accuracy(accuracy: Mapping[str, Any] | None) -> str:
+def _accuracy(accuracy: AccuracyEntry | None) -> str:
     if accuracy is None:
         return "is the fp32 model"
-    if "auroc_drop" not in accuracy:
+    if accuracy.auroc_drop is None:
         return "within its tolerance"
-    recorded = ", when it was compressed" if accuracy["source"] == "recorded" else ""
+    recorded = ", when it was compressed" if accuracy.source == "recorded" else ""
     return (
-        f"AUROC {accuracy['auroc']:.4f} for {accuracy['parent_auroc']:.4f}, "
-        f"{accuracy['label_flips']} of {accuracy['images']} labels differ{recorded}"
+        f"AUROC {accuracy.auroc:.4f} for {accuracy.parent_auroc:.4f}, "
+        f"{accuracy.label_flips} of {accuracy.images} labels differ{recorded}"
     )
 
 
-def _precisions(manifest: Mapping[str, Any]) -> list[str]:
+def _precisions(manifest: Manifest) -> list[str]:
     """What the names mean, of those that are here."""
-    here = {artifact["precision"] for artifact in manifest["artifacts"]}
+    here = {artifact.precision for artifact in manifest.artifacts}
     return [*(f"- **{name}**: {said}" for name, said in PRECISIONS.items() if name in here), ""]
 
 
-def _rejected(manifest: Mapping[str, Any]) -> list[str]:
+def _rejected(manifest: Manifest) -> list[str]:
     """What was kept back by the promotion gate, with its reasons."""
     lines = [
-        f"- {entry['format']} {entry['precision']} ({entry['size_bytes']:,} bytes): "
-        + "; ".join(entry["accuracy"]["broken_limits"])
-        for entry in manifest["rejected"]
+        f"- {entry.format} {entry.precision} ({entry.size_bytes:,} bytes): "
+        + "; ".join(entry.accuracy.broken_limits)
+        for entry in manifest.rejected
     ]
     return ["Made and proven, but not published, for the accuracy lost:", "", *lines, ""] * bool(
         lines

@@ -1,6 +1,6 @@
 """The Swift package of ``ios_assets/``: its manifest, a classifier class and tests, as texts.
 
-In: the manifest document of the asset folder. Out: relative POSIX path -> text, by the templates
+In: the manifest of the asset folder. Out: relative POSIX path -> text, by the templates
 below ``templates/ios``. Which model goes into an app by default is decided here: the smallest of
 those that the oldest iOS loads. int8 has 271 kB where fp16 has 489 kB, at the same label on every
 validation image; w4 and w3 are smaller still and lock out every phone before iOS 18.
@@ -8,13 +8,15 @@ validation image; w4 and w3 are smaller still and lock out every phone before iO
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 from export.deploy.outputs import EVIDENCE
 from export.formats.coreml.compute_units import COMPUTE_UNITS
+from export.formats.description import FileEntry
 from export.formats.register import FORMATS
 from export.formats.source_text import swift_comment, swift_string
+from export.manifest.manifest import ArtifactEntry, Manifest
 from export.packages.render import render
 
 TEMPLATES: Final = "ios"
@@ -22,7 +24,18 @@ TEMPLATES: Final = "ios"
 LEAST_IOS: Final = (16, 0)
 
 
-def package_files(manifest: Mapping[str, Any]) -> dict[str, str]:
+@dataclass(frozen=True)
+class SwiftModel:
+    """A Core ML package in the Swift code, with the oldest systems that load it."""
+
+    path: str
+    precision: str
+    ios: str
+    macos: str
+    files: tuple[FileEntry, ...]
+
+
+def package_files(manifest: Manifest) -> dict[str, str]:
     """The files of the Swift package: relative POSIX path -> text, sorted by path.
 
     Nothing, where the manifest lists no Core ML artifact: there is nothing to put into a package.
@@ -33,36 +46,33 @@ def package_files(manifest: Mapping[str, Any]) -> dict[str, str]:
     found = _artifacts(manifest)
     if not found:
         return {}
-    model = manifest["model"]
+    model = manifest.model
     packages = [_package(artifact) for artifact in sorted(found, key=_choice)]
-    units = found[0]["session"].get("compute_units", "all")
+    units = str(found[0].session.get("compute_units", "all"))
     if units not in COMPUTE_UNITS:
         raise ValueError(f"compute units {units!r} are none of {', '.join(COMPUTE_UNITS)}")
-    labels = model["labels"]
     values = {
         "quoted": swift_string,
         "comment": swift_comment,
-        "module": module_name(model["name"]),
+        "module": module_name(model.name),
         "chosen": packages[0],
         "packages": packages,
-        "name": model["name"],
-        "version": model["version"],
-        "intended_use": model["intended_use"],
-        "labels": labels,
-        "positive": None if model["positive"] is None else labels.index(model["positive"]),
-        "threshold": model["threshold"],
-        "side": model["input"]["width"],
-        "input_name": found[0]["inputs"][0]["name"],
-        "probabilities_name": next(
-            port["name"] for port in found[0]["outputs"] if port["name"] != EVIDENCE
-        ),
+        "name": model.name,
+        "version": model.version,
+        "intended_use": model.intended_use,
+        "labels": model.labels,
+        "positive": None if model.positive is None else model.labels.index(model.positive),
+        "threshold": model.threshold,
+        "side": model.input.width,
+        "input_name": found[0].inputs[0].name,
+        "probabilities_name": next(port.name for port in found[0].outputs if port.name != EVIDENCE),
         "evidence_name": EVIDENCE,
         "compute_units": COMPUTE_UNITS[units],
     }
     return render(TEMPLATES, values)
 
 
-def default_model(manifest: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def default_model(manifest: Manifest) -> ArtifactEntry | None:
     """The artifact that the package puts into an app; None without a Core ML artifact."""
     found = _artifacts(manifest)
     return min(found, key=_choice, default=None)
@@ -75,29 +85,30 @@ def module_name(name: str) -> str:
     return joined if joined[:1].isalpha() else f"Model{joined}"
 
 
-def _artifacts(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _artifacts(manifest: Manifest) -> list[ArtifactEntry]:
     """Those that the package runs."""
     runnable = {name for name, facts in FORMATS.items() if facts.swift_package}
-    return [artifact for artifact in manifest["artifacts"] if artifact["format"] in runnable]
+    return [artifact for artifact in manifest.artifacts if artifact.format in runnable]
 
 
-def _choice(artifact: Mapping[str, Any]) -> tuple[tuple[int, ...], int, str]:
-    return _version(artifact["requires"]["ios"]), artifact["size_bytes"], artifact["path"]
+def _choice(artifact: ArtifactEntry) -> tuple[tuple[int, ...], int, str]:
+    return _version(artifact.requires["ios"]), artifact.size_bytes, artifact.path
 
 
-def _package(artifact: Mapping[str, Any]) -> dict[str, Any]:
-    ios = max(_version(artifact["requires"]["ios"]), LEAST_IOS)
-    return {
-        "path": artifact["path"],
-        "precision": artifact["precision"],
-        "ios": ".".join(map(str, ios)),
-        "macos": ".".join(map(str, (_macos(ios[0]), *ios[1:]))),
-        "files": artifact["files"],
-    }
+def _package(artifact: ArtifactEntry) -> SwiftModel:
+    ios = max(_version(artifact.requires["ios"]), LEAST_IOS)
+    macos = (_macos(ios[0]), *ios[1:])
+    return SwiftModel(
+        artifact.path,
+        artifact.precision,
+        ".".join(map(str, ios)),
+        ".".join(map(str, macos)),
+        artifact.files,
+    )
 
 
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split("."))
+def _version(stated: str | int) -> tuple[int, ...]:
+    return tuple(int(part) for part in str(stated).split("."))
 
 
 def _macos(ios: int) -> int:

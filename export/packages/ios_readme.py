@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from textwrap import indent
-from typing import Any, Final
+from typing import Final
 
 from export.deploy.outputs import EVIDENCE
+from export.manifest.manifest import Manifest
 from export.packages.ios import default_model, module_name
 
 SECTION: Final = """\
@@ -59,20 +59,20 @@ def swift_usage(module: str, mapped: bool) -> str:
     return USAGE.format(module=module) + (HEAT_MAP if mapped else "")
 
 
-def swift_package_section(manifest: Mapping[str, Any], folder: str) -> str:
+def swift_package_section(manifest: Manifest, folder: str) -> str:
     """Markdown; empty without a Core ML artifact. `folder` is the asset folder's name."""
     chosen = default_model(manifest)
     if chosen is None:
         return ""
-    model = manifest["model"]
-    mapped = any(port["name"] == EVIDENCE for port in chosen["outputs"])
+    model = manifest.model
+    mapped = any(port.name == EVIDENCE for port in chosen.outputs)
     return SECTION.format(
-        module=module_name(model["name"]),
-        usage=indent(swift_usage(module_name(model["name"]), mapped), "   "),
-        intended_use=model["intended_use"],
+        module=module_name(model.name),
+        usage=indent(swift_usage(module_name(model.name), mapped), "   "),
+        intended_use=model.intended_use,
         folder=folder,
-        ios=chosen["requires"]["ios"],
-        chosen=chosen["path"],
-        precision=chosen["precision"],
+        ios=chosen.requires["ios"],
+        chosen=chosen.path,
+        precision=chosen.precision,
         and_map=" and every heat map" if mapped else "",
     )

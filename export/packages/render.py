@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Final
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 SUFFIX: Final = ".j2"
 
 
-def render(folder: str, values: Mapping[str, Any], root: Path = TEMPLATES) -> dict[str, str]:
+def render(folder: str, values: Mapping[str, object], root: Path = TEMPLATES) -> dict[str, str]:
     """Render every template below `root`/`folder`.
 
     Nothing is escaped: each language has its own rules, so a package passes the function that

@@ -9,11 +9,20 @@ the runtime alone and are made by the format, in its own folder.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from export.formats.facts import FormatFacts
 from export.formats.register import FORMATS
-from export.formats.snippet import HTML, KOTLIN, SWIFT, PublishedFile, Snippet, snippets_of
+from export.formats.snippet import (
+    HTML,
+    KOTLIN,
+    SWIFT,
+    Entry,
+    NamedModel,
+    PublishedFile,
+    Snippet,
+    snippets_of,
+)
 from export.formats.source_text import comment, swift_comment, swift_string
 from export.packages.android import GROUP, classifier_name, package_name
 from export.packages.android_readme import kotlin_usage
@@ -25,15 +34,14 @@ WEB_FOLDER: Final = "web_assets"
 
 
 def snippets(
-    format_name: str, precision: str, place: str, file: Mapping[str, Any], model: Mapping[str, Any]
+    format_name: str, precision: str, place: str, file: Entry, model: NamedModel
 ) -> list[Snippet]:
     """All snippets of one published file.
 
     Args:
         format_name, precision: of the file.
         place: the platforms that it is published for, with spaces between.
-        file: `path`, `files`, `inputs`, `outputs`, `requires` and `session`, as in the manifest.
-        model: `name`, `labels` and `side`.
+        file, model: as in the manifest, or in a report.
     """
     facts = FORMATS.get(format_name)
     if facts is None:
@@ -51,7 +59,7 @@ def snippets(
 def _gradle_module(facts: FormatFacts, file: PublishedFile) -> list[Snippet]:
     if facts.android is None:
         return []
-    name = file.model["name"]
+    name = file.model.name
     classifier = classifier_name(name, facts.android)
     text = f"""\
 {file.header("//", comment)}
@@ -63,7 +71,7 @@ def _gradle_module(facts: FormatFacts, file: PublishedFile) -> list[Snippet]:
 def _swift_package(facts: FormatFacts, file: PublishedFile) -> list[Snippet]:
     if not facts.swift_package:
         return []
-    module = module_name(file.model["name"])
+    module = module_name(file.model.name)
     text = f"""\
 {file.header("//", swift_comment)}
 // ios_assets/Package.swift: let model = {swift_string(file.path)}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from textwrap import indent
-from typing import Any, Final
+from typing import Final
 
 from export.deploy.outputs import EVIDENCE
+from export.manifest.manifest import Manifest
 from export.packages.web import default_model
 
 SECTION: Final = """\
@@ -88,16 +88,16 @@ def html_usage(folder: str, mapped: bool, precision: str | None = None) -> str:
     )
 
 
-def web_page_section(manifest: Mapping[str, Any], folder: str) -> str:
+def web_page_section(manifest: Manifest, folder: str) -> str:
     """Markdown; empty without an ONNX artifact. `folder` is the asset folder's name."""
     chosen = default_model(manifest)
     if chosen is None:
         return ""
-    mapped = any(port["name"] == EVIDENCE for port in chosen["outputs"])
+    mapped = any(port.name == EVIDENCE for port in chosen.outputs)
     return SECTION.format(
-        intended_use=manifest["model"]["intended_use"],
+        intended_use=manifest.model.intended_use,
         usage=indent(html_usage(folder, mapped), "   "),
-        chosen=chosen["path"],
-        precision=chosen["precision"],
+        chosen=chosen.path,
+        precision=chosen.precision,
         and_map=" and every heat map" if mapped else "",
     )

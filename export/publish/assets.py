@@ -15,12 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from export.formats.description import FileEntry
 from export.manifest.manifest import (
     MANIFEST_FILE,
     SUM_FILE,
-    FileEntry,
     Manifest,
-    manifest_document,
     write_manifest,
 )
 from export.packages.folder_readme import asset_readme
@@ -99,7 +98,7 @@ def _refuse_foreign_folder(folder: Path) -> None:
 
 def _own_files(platform: str, manifest: Manifest, beside: Sequence[str]) -> dict[str, bytes]:
     labels = "".join(f"{label}\n" for label in manifest.model.labels)
-    readme = asset_readme(platform, manifest_document(manifest), beside)
+    readme = asset_readme(platform, manifest, beside)
     return {LABELS_FILE: labels.encode(), README_FILE: readme.encode()}
 
 

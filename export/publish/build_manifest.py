@@ -11,24 +11,23 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from export.formats.description import FileEntry
 from export.formats.register import FORMATS
 from export.manifest.manifest import (
     ArtifactEntry,
-    FileEntry,
     InputEntry,
     Manifest,
     ModelEntry,
     RejectedEntry,
     ResizeEntry,
 )
-from export.parity.entries import AccuracyEntry
 from export.publish.zipped_size import zipped_bytes
 from pipeline.file_hash import file_sha256
 from pipeline.json_files import structure
 from pipeline.metrics.classification import Interval
 
 if TYPE_CHECKING:
-    from export.formats.base import Description
+    from export.formats.description import Description
     from export.latency.entry import LatencyEntry
     from export.parity.check import ParityResult
     from export.parity.quality_gate import Promotion
@@ -131,7 +130,7 @@ def _artifact(artifact: Published) -> ArtifactEntry:
         requires=artifact.description.requires,
         checkpoint_sha256=artifact.checkpoint_sha256,
         parity=artifact.parity.entry(),
-        accuracy=None if artifact.promotion is None else _accuracy(artifact.promotion),
+        accuracy=None if artifact.promotion is None else artifact.promotion.entry(),
         latency_ms=artifact.latency,
         session=FORMATS[artifact.format].session,
     )
@@ -144,9 +143,5 @@ def _rejected(artifact: Published) -> RejectedEntry:
         format=artifact.format,
         precision=artifact.precision,
         size_bytes=sum(entry.size_bytes for entry in entries),
-        accuracy=_accuracy(artifact.promotion),
+        accuracy=artifact.promotion.entry(),
     )
-
-
-def _accuracy(promotion: Promotion) -> AccuracyEntry:
-    return structure(promotion.document(), AccuracyEntry, "promotion of an artifact", WAY_OUT)

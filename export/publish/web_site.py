@@ -23,16 +23,13 @@ from socket import socket
 from socketserver import BaseServer
 from typing import Final
 
-from export.formats.register import FORMATS
 from export.manifest.manifest import (
     MANIFEST_FILE,
     SUM_FILE,
-    ArtifactEntry,
     Manifest,
-    manifest_document,
     read_manifest,
 )
-from export.packages.web import default_model
+from export.packages.web import default_model, page_artifacts
 from export.publish.web_runtime import LOCK_FILE, NPM_FILES, PACKAGE, RUNTIME_FILES, runtime_files
 from export.runtimes.cache import cache_folder
 from export.verify import LABELS_FILE, README_FILE, CannotCheck, verify
@@ -130,7 +127,7 @@ def build_site(assets: Path, target: Path, cache: Path | None = None) -> Downloa
 
 def download_sizes(site: Path, manifest: Manifest, runtime_version: str) -> Download:
     """What a first visit downloads, by part, and what each model adds."""
-    chosen = _default_model(manifest)
+    chosen = default_model(manifest)
     assert chosen is not None  # `_checked` refuses a folder without
     runtime = [f"{RUNTIME_FOLDER}/{name}" for name in RUNTIME_FILES.values()]
     parts = {
@@ -150,7 +147,7 @@ def download_sizes(site: Path, manifest: Manifest, runtime_version: str) -> Down
         PageModel(model.name, model.version, chosen.path, chosen.precision),
         PageRuntime(PACKAGE, runtime_version),
         {**sizes, "total": total},
-        {artifact.path: _sizes(site, [artifact.path]) for artifact in _models(manifest)},
+        {artifact.path: _sizes(site, [artifact.path]) for artifact in page_artifacts(manifest)},
     )
 
 
@@ -232,7 +229,7 @@ def _checked(assets: Path) -> Manifest:
             f"`python -m export verify {assets}` lists all"
         )
     manifest = read_manifest(assets)
-    if _default_model(manifest) is None or PAGE_FILE not in _listed(manifest):
+    if default_model(manifest) is None or PAGE_FILE not in _listed(manifest):
         raise BadInput(f"{assets} holds no page; give the folder for the web, such as web_assets")
     return manifest
 
@@ -252,15 +249,6 @@ def _listed(manifest: Manifest) -> list[str]:
     return [*paths, MANIFEST_FILE, SUM_FILE]
 
 
-def _models(manifest: Manifest) -> list[ArtifactEntry]:
-    return [artifact for artifact in manifest.artifacts if FORMATS[artifact.format].web_page]
-
-
-def _default_model(manifest: Manifest) -> ArtifactEntry | None:
-    chosen = default_model(manifest_document(manifest))
-    return next((a for a in _models(manifest) if chosen and a.path == chosen["path"]), None)
-
-
 def _page_files(manifest: Manifest) -> list[str]:
     """What the page is made of, but for what must change with every release."""
     files = [
@@ -278,7 +266,7 @@ def _examples(manifest: Manifest) -> list[str]:
 
 def _release(site: Path, manifest: Manifest) -> str:
     """``files.js``: what is kept at the first visit, and what may be kept later."""
-    chosen = _default_model(manifest)
+    chosen = default_model(manifest)
     runtime = [f"{RUNTIME_FOLDER}/{name}" for name in RUNTIME_FILES.values()]
     kept = {
         *_page_files(manifest),
@@ -286,7 +274,7 @@ def _release(site: Path, manifest: Manifest) -> str:
         *runtime,
         *([chosen.path] if chosen else []),
     }
-    others = {artifact.path for artifact in _models(manifest)}
+    others = {artifact.path for artifact in page_artifacts(manifest)}
     files = {
         path: {"sha256": file_sha256(site / path), "kept": path in kept}
         for path in sorted(kept | others)

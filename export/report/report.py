@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from export.formats.description import Port
+from export.formats.description import FileEntry, Port
 from export.latency.entry import LatencyEntry
-from export.manifest.manifest import FileEntry
 from export.parity.entries import AccuracyEntry, IntervalEntry, ParityEntry, accuracy_json
 from export.report.disagreement import Differences, WorstImage
 from export.report.figures import Classification, Figures, Training

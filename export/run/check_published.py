@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 from export.deploy.outputs import EVIDENCE
 from export.deploy.variants import missing_twin
 from export.formats.base import verbs_of
+from export.formats.description import FileEntry
 from export.formats.register import FORMATS
 from export.golden.replay import published_faults
 from export.manifest.manifest import (
     MANIFEST_FILE,
     SUM_FILE,
     ArtifactEntry,
-    FileEntry,
     Manifest,
     read_manifest,
 )

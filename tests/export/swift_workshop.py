@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from export.manifest.manifest import read_manifest
 from export.packages.ios import package_files
 from export.runtimes.swift import INSIDE, run_swift
 
@@ -48,11 +49,11 @@ class Run:
         return "\n".join(line[:400] for line in self.output.splitlines() if ": error: " in line)
 
 
-def write_package(folder: Path, assets: Path, manifest: Mapping[str, Any]) -> None:
+def write_package(folder: Path, assets: Path) -> None:
     """The asset folder as it is published: artifacts, what lies beside them, and the package."""
     skipped = shutil.ignore_patterns("Package.swift", "Sources", "Tests", "golden")
     shutil.copytree(assets, folder, ignore=skipped)
-    for path, text in package_files(manifest).items():
+    for path, text in package_files(read_manifest(assets)).items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
 

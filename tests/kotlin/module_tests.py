@@ -6,15 +6,15 @@ no Android class can slip into it; the rest is compiled against the stand-ins in
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from export.manifest.manifest import read_manifest
 from export.packages.android import GROUP, class_name, package_files, package_name
 from export.packages.render import render
 from tests.kotlin.toolchain import Toolchain
@@ -49,10 +49,9 @@ class KotlinRefused(Exception):
 
 def write_module(assets: Path, folder: Path) -> None:
     """Render the module for the manifest in `assets` into `folder`."""
-    manifest = json.loads((assets / "manifest.json").read_text(encoding="utf-8"))
-    manifest.pop("files", None)
+    manifest = replace(read_manifest(assets), files=())
     texts = package_files(manifest)
-    name = manifest["model"]["name"]
+    name = manifest.model.name
     checks = {
         "package": f"{GROUP}.{package_name(name)}",
         "class_name": class_name(name),

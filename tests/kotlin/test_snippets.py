@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from export.formats.snippet import KOTLIN
+from export.manifest.manifest import read_manifest
 from export.packages.snippets import snippets
 from tests.kotlin.toolchain import Toolchain
 
@@ -37,16 +37,16 @@ def as_function(name: str, code: str) -> str:
 def test_the_lines_that_use_a_runtime_alone_compile_without_warnings(
     tmp_path: Path, tools: Toolchain
 ) -> None:
-    manifest = json.loads((ROOT / "android_assets" / "manifest.json").read_text(encoding="utf-8"))
-    model = {**manifest["model"], "side": manifest["model"]["input"]["width"]}
+    manifest = read_manifest(ROOT / "android_assets")
     sources = []
-    for artifact in manifest["artifacts"]:
-        if artifact["precision"] != "fp32":
+    for artifact in manifest.artifacts:
+        if artifact.precision != "fp32":
             continue
-        for snippet in snippets(artifact["format"], "fp32", "android", artifact, model):
+        name = artifact.format
+        for snippet in snippets(name, "fp32", "android", artifact, manifest.model):
             if snippet.language == KOTLIN and snippet.title.startswith(ALONE):
-                path = tmp_path / f"{artifact['format']}.kt"
-                path.write_text(as_function(artifact["format"], snippet.text), encoding="utf-8")
+                path = tmp_path / f"{name}.kt"
+                path.write_text(as_function(name, snippet.text), encoding="utf-8")
                 sources.append(str(path))
     assert len(sources) == 3
     jars = [*tools.jars, *tools.stdlib]

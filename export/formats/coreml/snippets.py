@@ -11,9 +11,9 @@ from export.formats.source_text import comment, swift_comment, swift_string
 
 
 def _swift_coreml(file: PublishedFile) -> Snippet:
-    rows, columns = file.input["shape"]
-    name, answer = swift_string(file.input["name"]), swift_string(file.output["name"])
-    units = COMPUTE_UNITS[file.session["compute_units"]]
+    rows, columns = file.input.shape
+    name, answer = swift_string(file.input.name), swift_string(file.output.name)
+    units = COMPUTE_UNITS[str(file.session["compute_units"])]
     text = f"""\
 {file.header("//", swift_comment)}
 // The .mlpackage in the app's bundle as it is (Copy Bundle Resources), not compiled by Xcode.
@@ -35,7 +35,7 @@ let probs = output.featureValue(for: {answer})!.dictionaryValue
 
 
 def _python_coreml(file: PublishedFile) -> Snippet:
-    rows, columns = file.input["shape"]
+    rows, columns = file.input.shape
     units = str(file.session["compute_units"]).upper()
     text = f"""\
 {file.header("#", comment)}
@@ -46,7 +46,7 @@ model = coremltools.models.MLModel({file.path!r}, compute_units=coremltools.Comp
 
 photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
 image = photo.resize(({columns}, {rows}), Image.Resampling.BILINEAR)
-print(model.predict({{{file.input["name"]!r}: image}})[{file.output["name"]!r}])"""
+print(model.predict({{{file.input.name!r}: image}})[{file.output.name!r}])"""
     return Snippet("coremltools, on a Mac alone", PYTHON, text)
 
 

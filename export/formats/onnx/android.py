@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from export.formats.facts import AndroidRuntime
 
@@ -22,9 +22,9 @@ OPTIMISATION: Final = {
 }
 
 
-def _template_values(artifacts: Sequence[Mapping[str, Any]]) -> Mapping[str, str | None]:
+def _template_values(sessions: Sequence[Mapping[str, str | int]]) -> Mapping[str, str | None]:
     """The optimisation level of the files, as ONNX Runtime's Java API calls it."""
-    levels = {a["session"][LEVEL] for a in artifacts if LEVEL in a["session"]}
+    levels = {str(session[LEVEL]) for session in sessions if LEVEL in session}
     if levels - OPTIMISATION.keys() or len(levels) > 1:
         raise ValueError(f"optimisation {sorted(levels)} is not one of {', '.join(OPTIMISATION)}")
     return {"optimisation": OPTIMISATION[levels.pop()] if levels else None}

@@ -22,14 +22,14 @@ from export.formats.source_text import comment, kotlin, swift_comment, swift_str
 
 def kotlin_onnxruntime(file: PublishedFile) -> Snippet:
     """Kotlin for an app."""
-    shape = file.input["shape"]
+    shape = file.input.shape
     options = [f"    setIntraOpNumThreads({file.session['intra_op_num_threads']})"]
     if LEVEL in file.session:
-        level = OPTIMISATION[file.session[LEVEL]]
+        level = OPTIMISATION[str(file.session[LEVEL])]
         options.append(f"    setOptimizationLevel(OrtSession.SessionOptions.OptLevel.{level})")
     lines = "\n".join(options)
-    name, answer = kotlin(file.input["name"]), kotlin(file.output["name"])
-    classes = file.output["shape"][-1]
+    name, answer = kotlin(file.input.name), kotlin(file.output.name)
+    classes = file.output.shape[-1]
     text = f"""\
 {file.header("//", comment)}
 // build.gradle.kts: implementation("{ARTIFACT}:{NEWEST}")
@@ -58,8 +58,8 @@ val probs = OnnxTensor.createTensor(environment, pixels, shape, OnnxJavaType.UIN
 
 
 def _swift_onnxruntime(file: PublishedFile) -> Snippet:
-    shape = file.input["shape"]
-    name, answer = swift_string(file.input["name"]), swift_string(file.output["name"])
+    shape = file.input.shape
+    name, answer = swift_string(file.input.name), swift_string(file.output.name)
     text = f"""\
 {file.header("//", swift_comment)}
 // Package.swift: https://github.com/microsoft/onnxruntime-swift-package-manager
@@ -81,7 +81,7 @@ let outputs = try session.run(
     withInputs: [{name}: image],
     outputNames: [{answer}], runOptions: nil)
 let data = try outputs[{answer}]!.tensorData() as Data
-// {shape_text(file.output["shape"])}
+// {shape_text(file.output.shape)}
 let probs = data.withUnsafeBytes {{ Array($0.bindMemory(to: Float.self)) }}"""
     return Snippet(f"ONNX Runtime alone, {file.requires['onnxruntime']} or newer", SWIFT, text)
 
@@ -110,8 +110,8 @@ options.intra_op_num_threads = {file.session["intra_op_num_threads"]}{optimisati
 session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 {python_pixels(file)}
-(probs,) = session.run([{file.output["name"]!r}], {{{file.input["name"]!r}: pixels}})
-print(dict(zip({file.model["labels"]!r}, probs[0].tolist())))"""
+(probs,) = session.run([{file.output.name!r}], {{{file.input.name!r}: pixels}})
+print(dict(zip({list(file.model.labels)!r}, probs[0].tolist())))"""
     return Snippet(f"onnxruntime {file.requires['onnxruntime']} or newer", PYTHON, text)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from export.formats.facts import AndroidRuntime
 
@@ -12,7 +12,7 @@ ARTIFACT: Final = "org.pytorch:pytorch_android_lite"
 THREADS: Final = "num_threads"  # a session option
 
 
-def _template_values(artifacts: Sequence[Mapping[str, Any]]) -> Mapping[str, str | None]:
+def _template_values(sessions: Sequence[Mapping[str, str | int]]) -> Mapping[str, str | None]:
     return {}
 
 

@@ -22,7 +22,7 @@ LITE_ENGINE: Final = {"int8": '\ntorch.backends.quantized.engine = "qnnpack"'}
 
 def _kotlin_lite(file: PublishedFile) -> Snippet:
     version = file.requires["pytorch_lite"]
-    shape = file.input["shape"]
+    shape = file.input.shape
     answer = ".toTuple()[0]" if file.mapped else ""
     text = f"""\
 {file.header("//", comment)}
@@ -65,7 +65,7 @@ module = _load_for_lite_interpreter(str(path))
 {python_pixels(file)}
 with torch.inference_mode():
     probs = module(torch.from_numpy(pixels)){first}
-print(dict(zip({file.model["labels"]!r}, probs[0].tolist())))"""
+print(dict(zip({list(file.model.labels)!r}, probs[0].tolist())))"""
     return Snippet("The lite interpreter in torch", PYTHON, text)
 
 

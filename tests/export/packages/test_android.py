@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import copy
 import json
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -14,7 +14,15 @@ import pytest
 import tree_sitter
 import tree_sitter_kotlin
 
+from export.formats.description import Port
 from export.formats.source_text import comment, kotlin
+from export.manifest.manifest import (
+    ArtifactEntry,
+    Manifest,
+    as_manifest,
+    manifest_document,
+    read_manifest,
+)
 from export.packages.android import (
     class_name,
     default_file,
@@ -30,32 +38,30 @@ WEIRD = ('it\'s "x" $y', "back\\slash ${1+1}", "*/ end /* of comment", "Lungenö
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     """The Android manifest of a made-up release, as the project's own writer writes it."""
-    folder = write_assets(tmp_path_factory.mktemp("assets"))["android"]
-    document: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    return document
+    return read_manifest(write_assets(tmp_path_factory.mktemp("assets"))["android"])
 
 
 @pytest.fixture(scope="module")
-def published() -> dict[str, Any]:
+def published() -> Manifest:
     """The manifest that this repository publishes."""
-    path = ROOT / "android_assets" / "manifest.json"
-    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return document
+    return read_manifest(ROOT / "android_assets")
 
 
-def changed(manifest: dict[str, Any], **model: Any) -> dict[str, Any]:
-    document = copy.deepcopy(manifest)
-    document["model"] |= model
-    return document
+def changed(manifest: Manifest, **model: Any) -> Manifest:
+    return replace(manifest, model=replace(manifest.model, **model))
 
 
-def weird(manifest: dict[str, Any]) -> dict[str, Any]:
+def with_artifacts(manifest: Manifest, artifacts: Iterable[ArtifactEntry]) -> Manifest:
+    return replace(manifest, artifacts=tuple(artifacts))
+
+
+def weird(manifest: Manifest) -> Manifest:
     """Everything that a person writes, written by a trickster."""
     return changed(
         manifest,
-        labels=list(WEIRD),
+        labels=WEIRD,
         positive=None,
         threshold=None,
         version='1.0"; */ $x',
@@ -86,9 +92,7 @@ def strings(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("which", ["made up", "published", "weird"])
-def test_every_kotlin_file_is_kotlin(
-    which: str, manifest: dict[str, Any], published: dict[str, Any]
-) -> None:
+def test_every_kotlin_file_is_kotlin(which: str, manifest: Manifest, published: Manifest) -> None:
     document = {"made up": manifest, "published": published, "weird": weird(manifest)}[which]
     files = package_files(document)
     kotlin_files = [path for path in files if path.endswith((".kt", ".kts"))]
@@ -101,47 +105,48 @@ def test_the_grammar_finds_what_is_no_kotlin() -> None:
     assert list(broken('val label = "it\'s "x" $y"\nfun f( {')) != []
 
 
-def test_the_android_manifest_is_xml(manifest: dict[str, Any]) -> None:
+def test_the_android_manifest_is_xml(manifest: Manifest) -> None:
     ElementTree.fromstring(package_files(manifest)["src/main/AndroidManifest.xml"])
 
 
-def test_hashes_sizes_and_facts_are_those_of_the_manifest(published: dict[str, Any]) -> None:
+def test_hashes_sizes_and_facts_are_those_of_the_manifest(published: Manifest) -> None:
     files = package_files(published)
-    for artifact in published["artifacts"]:
-        (file,) = artifact["files"]
+    for artifact in published.artifacts:
+        (file,) = artifact.files
         entry = re.search(
-            rf'path = "{re.escape(file["path"])}",\s*sizeBytes = {file["size_bytes"]}L,\s*'
-            rf'sha256 = "{file["sha256"]}",\s*threads = (\d+)',
+            rf'path = "{re.escape(file.path)}",\s*sizeBytes = {file.size_bytes}L,\s*'
+            rf'sha256 = "{file.sha256}",\s*threads = (\d+)',
             model_file(files),
         )
-        assert entry, file["path"]
-        assert int(entry[1]) in artifact["session"].values()
+        assert entry, file.path
+        assert int(entry[1]) in artifact.session.values()
         assert re.search(
-            rf'"{re.escape(file["path"])}" to\s*"{file["sha256"]}"', files["build.gradle.kts"]
+            rf'"{re.escape(file.path)}" to\s*"{file.sha256}"', files["build.gradle.kts"]
         )
-    model = published["model"]
+    model = published.model
+    assert model.positive is not None
     for fact in (
-        f'CHECKPOINT_SHA256 = "{model["checkpoint_sha256"]}"',
-        f"SIDE = {model['input']['height']}",
-        f"POSITIVE: Int? = {model['labels'].index(model['positive'])}",
-        f"THRESHOLD: Float? = {model['threshold']}f",
+        f'CHECKPOINT_SHA256 = "{model.checkpoint_sha256}"',
+        f"SIDE = {model.input.height}",
+        f"POSITIVE: Int? = {model.labels.index(model.positive)}",
+        f"THRESHOLD: Float? = {model.threshold}f",
     ):
         assert fact in model_file(files)
 
 
-def test_weird_names_come_back_as_they_were(manifest: dict[str, Any]) -> None:
+def test_weird_names_come_back_as_they_were(manifest: Manifest) -> None:
     document = weird(manifest)
     text = model_file(package_files(document))
     found = strings(text)
-    for said in (*WEIRD, document["model"]["version"], document["model"]["intended_use"]):
+    for said in (*WEIRD, document.model.version, document.model.intended_use):
         assert said in found
     assert "POSITIVE: Int? = null" in text
     assert "THRESHOLD: Float? = null" in text
 
 
 @pytest.mark.parametrize("side", [1, 64, 299])
-def test_another_side_goes_everywhere(manifest: dict[str, Any], side: int) -> None:
-    size = {**manifest["model"]["input"], "height": side, "width": side}
+def test_another_side_goes_everywhere(manifest: Manifest, side: int) -> None:
+    size = replace(manifest.model.input, height=side, width=side)
     files = package_files(changed(manifest, input=size))
     assert f"SIDE = {side}\n" in model_file(files)
     proofs = next(text for path, text in files.items() if path.endswith("SquishTest.kt"))
@@ -149,7 +154,7 @@ def test_another_side_goes_everywhere(manifest: dict[str, Any], side: int) -> No
         assert f'Proof({proof.width}, {proof.height}, "{proof.sha256}")' in proofs
 
 
-def test_another_model_is_another_package_with_other_classes(manifest: dict[str, Any]) -> None:
+def test_another_model_is_another_package_with_other_classes(manifest: Manifest) -> None:
     files = package_files(changed(manifest, name="bone_age_2"))
     roots = {path for path in files if path.endswith("BoneAge2Classifier.kt")}
     assert roots == {"src/onnxruntime/kotlin/mobilemodels/boneage2/BoneAge2Classifier.kt"}
@@ -170,7 +175,7 @@ def texts_less_files(files: dict[str, str]) -> list[str]:
 
 
 def test_nothing_is_undefined_and_no_place_of_this_machine_is_named(
-    published: dict[str, Any],
+    published: Manifest,
 ) -> None:
     for path, text in package_files(published).items():
         assert not re.search(r"\{\{|\{%|\bUndefined\b|\bNone\b", text), path
@@ -180,11 +185,12 @@ def test_nothing_is_undefined_and_no_place_of_this_machine_is_named(
         assert max(map(len, text.splitlines())) <= 120, path
 
 
-def test_the_same_manifest_gives_the_same_files(manifest: dict[str, Any]) -> None:
-    assert package_files(manifest) == package_files(json.loads(json.dumps(manifest)))
+def test_the_same_manifest_gives_the_same_files(manifest: Manifest) -> None:
+    again = as_manifest(json.loads(json.dumps(manifest_document(manifest))), "read again")
+    assert package_files(manifest) == package_files(again)
 
 
-def test_what_is_pure_knows_nothing_of_android(published: dict[str, Any]) -> None:
+def test_what_is_pure_knows_nothing_of_android(published: Manifest) -> None:
     pure = {p: t for p, t in package_files(published).items() if p.startswith("src/core/")}
     assert len(pure) >= 7
     for path, text in pure.items():
@@ -192,8 +198,8 @@ def test_what_is_pure_knows_nothing_of_android(published: dict[str, Any]) -> Non
         assert all(name.startswith(("java.io.", "java.security.")) for name in imports), path
 
 
-def test_the_research_notice_stands_at_the_classifiers(published: dict[str, Any]) -> None:
-    use = published["model"]["intended_use"]
+def test_the_research_notice_stands_at_the_classifiers(published: Manifest) -> None:
+    use = published.model.intended_use
     assert "never" in use
     said = [path for path, text in package_files(published).items() if use in text]
     assert {Path(path).name for path in said} >= {
@@ -205,13 +211,13 @@ def test_the_research_notice_stands_at_the_classifiers(published: dict[str, Any]
     }
 
 
-def test_w4_in_onnx_goes_into_an_app_that_does_not_choose(manifest: dict[str, Any]) -> None:
-    artifacts = manifest["artifacts"]
+def test_w4_in_onnx_goes_into_an_app_that_does_not_choose(manifest: Manifest) -> None:
+    artifacts = manifest.artifacts
     assert default_file(artifacts) == "tiny_w4.onnx"
-    less = [a for a in artifacts if a["precision"] != "w4"]
+    less = [a for a in artifacts if a.precision != "w4"]
     assert default_file(less) == "tiny_fp32.onnx"
-    assert default_file([a for a in less if a["format"] != "onnx"]) == "tiny_fp32.ort"
-    assert default_file([a for a in less if a["format"] == "torchscript"]) == "tiny_int8.ptl"
+    assert default_file([a for a in less if a.format != "onnx"]) == "tiny_fp32.ort"
+    assert default_file([a for a in less if a.format == "torchscript"]) == "tiny_int8.ptl"
 
 
 @pytest.mark.parametrize(
@@ -219,29 +225,34 @@ def test_w4_in_onnx_goes_into_an_app_that_does_not_choose(manifest: dict[str, An
     [("1.15", "1.27.0"), ("1.27", "1.27.0"), ("1.30", "1.30.0"), ("2.0.1",) * 2],
 )
 def test_the_runtime_is_never_older_than_promised(
-    manifest: dict[str, Any], promised: str, used: str
+    manifest: Manifest, promised: str, used: str
 ) -> None:
-    document = copy.deepcopy(manifest)
-    for artifact in document["artifacts"]:
-        if "onnxruntime" in artifact["requires"]:
-            artifact["requires"]["onnxruntime"] = promised
+    document = with_artifacts(
+        manifest,
+        (
+            replace(a, requires={**a.requires, "onnxruntime": promised})
+            if "onnxruntime" in a.requires
+            else a
+            for a in manifest.artifacts
+        ),
+    )
     script = package_files(document)["build.gradle.kts"]
     assert f'"com.microsoft.onnxruntime:onnxruntime-android:{used}"' in script
     assert f"promise {promised} or newer" in script
 
 
-def test_a_release_without_one_of_the_runtimes_does_not_name_it(manifest: dict[str, Any]) -> None:
-    document = copy.deepcopy(manifest)
-    document["artifacts"] = [a for a in manifest["artifacts"] if a["format"] == "torchscript"]
+def test_a_release_without_one_of_the_runtimes_does_not_name_it(manifest: Manifest) -> None:
+    lite = [a for a in manifest.artifacts if a.format == "torchscript"]
+    document = with_artifacts(manifest, lite)
     script = package_files(document)["build.gradle.kts"]
     assert "com.microsoft" not in script
     assert '"org.pytorch:pytorch_android_lite:2.1.0"' in script
-    document["artifacts"] = [a for a in manifest["artifacts"] if a["format"] == "ort"]
+    document = with_artifacts(manifest, [a for a in manifest.artifacts if a.format == "ort"])
     assert "org.pytorch:" not in package_files(document)["build.gradle.kts"]
 
 
-def test_a_release_without_a_model_for_android_is_no_module(manifest: dict[str, Any]) -> None:
-    document = {**manifest, "artifacts": []}
+def test_a_release_without_a_model_for_android_is_no_module(manifest: Manifest) -> None:
+    document = with_artifacts(manifest, [])
     assert package_files(document) == {}
     assert gradle_module_section(document, "android_assets") == ""
 
@@ -250,28 +261,38 @@ def test_a_release_without_a_model_for_android_is_no_module(manifest: dict[str, 
     ("asked", "called"), [("ORT_ENABLE_BASIC", "BASIC_OPT"), ("ORT_DISABLE_ALL", "NO_OPT")]
 )
 def test_the_session_is_made_as_the_manifest_says(
-    manifest: dict[str, Any], asked: str, called: str
+    manifest: Manifest, asked: str, called: str
 ) -> None:
-    document = copy.deepcopy(manifest)
-    for artifact in document["artifacts"]:
-        if artifact["format"] == "onnx":
-            artifact["session"] = {"graph_optimization_level": asked, "intra_op_num_threads": 7}
-    files = package_files(document)
+    files = package_files(with_level(manifest, asked))
     classifier = next(t for p, t in files.items() if p.endswith("TinyClassifier.kt"))
     assert f"OptLevel.{called})" in classifier
     assert model_file(files).count("threads = 7\n") == 2
-    document["artifacts"][0]["session"]["graph_optimization_level"] = "ORT_ENABLE_MAGIC"
     with pytest.raises(ValueError, match="ORT_ENABLE_MAGIC"):
-        package_files(document)
+        package_files(with_level(manifest, "ORT_ENABLE_MAGIC"))
 
 
-def test_the_readme_names_what_is_in_the_module(manifest: dict[str, Any]) -> None:
-    document = copy.deepcopy(manifest)
-    document["artifacts"][0]["outputs"].append({"name": "evidence"})
+def with_level(manifest: Manifest, level: str) -> Manifest:
+    session: dict[str, str | int] = {"graph_optimization_level": level, "intra_op_num_threads": 7}
+    return with_artifacts(
+        manifest,
+        (replace(a, session=session) if a.format == "onnx" else a for a in manifest.artifacts),
+    )
+
+
+def with_outputs(manifest: Manifest, at: int, *names: str) -> Manifest:
+    """The same with the outputs of one artifact called so."""
+    artifacts = list(manifest.artifacts)
+    outputs = tuple(Port(name, "float32", (1, 2)) for name in names)
+    artifacts[at] = replace(artifacts[at], outputs=outputs)
+    return with_artifacts(manifest, artifacts)
+
+
+def test_the_readme_names_what_is_in_the_module(manifest: Manifest) -> None:
+    document = with_outputs(manifest, 0, "probs", "evidence")
     section = gradle_module_section(document, "android_assets")
     files = package_files(manifest)
     code = "".join(text for path, text in files.items() if path.endswith(".kt"))
-    assert manifest["model"]["intended_use"] in section
+    assert manifest.model.intended_use in section
     assert "import mobilemodels.tiny.*" in section
     assert "`tiny_w4.onnx` goes into the app. `tiny.models=...`" in section
     for word in ("TinyClassifier(", "readImage(", "heatMapBitmap(", "Upright", "INTENDED_USE"):
@@ -285,12 +306,9 @@ def test_the_readme_names_what_is_in_the_module(manifest: dict[str, Any]) -> Non
         assert list(broken(textwrap.dedent(block))) == []
 
 
-def test_the_readme_speaks_of_a_heat_map_where_there_is_one(manifest: dict[str, Any]) -> None:
-    document = copy.deepcopy(manifest)
-    for artifact in document["artifacts"]:
-        artifact["outputs"] = [{"name": "probs"}]
-    assert "heatMap" not in gradle_module_section(document, "android_assets")
-    document["artifacts"][-1]["outputs"].append({"name": "evidence"})
+def test_the_readme_speaks_of_a_heat_map_where_there_is_one(manifest: Manifest) -> None:
+    assert "heatMap" not in gradle_module_section(manifest, "android_assets")
+    document = with_outputs(manifest, -1, "probs", "evidence")
     assert "heatMapBitmap(" in gradle_module_section(document, "android_assets")
 
 
@@ -310,7 +328,7 @@ def test_text_is_quoted_for_kotlin() -> None:
     assert "*/" not in comment("**//")
 
 
-def test_the_threshold_is_the_float_that_python_compares_with(manifest: dict[str, Any]) -> None:
+def test_the_threshold_is_the_float_that_python_compares_with(manifest: Manifest) -> None:
     for threshold in (0.1, 0.3174, 1 / 3, 1e-6, 0.9999999):
         text = model_file(package_files(changed(manifest, threshold=threshold)))
         said = re.search(r"THRESHOLD: Float\? = (\S+)f$", text, re.MULTILINE)

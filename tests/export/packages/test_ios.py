@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-import json
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import tree_sitter_swift
 from tree_sitter import Language, Node, Parser
 
 from export.formats.source_text import swift_comment, swift_string
+from export.manifest.manifest import ArtifactEntry, Manifest, read_manifest
 from export.packages.ios import (
     default_model,
     module_name,
@@ -28,17 +29,16 @@ NAMED = re.compile(r"\b(?:let|var|func|case|enum|struct|class|init)\s+`?(\w+)")
 MEMBER = re.compile(r"\b(ModelFacts|ImageClassifier|GoldenPack|Classification)\.(\w+)")
 
 
-def published() -> dict[str, Any]:
-    document = json.loads((PUBLISHED / "manifest.json").read_text(encoding="utf-8"))
-    assert isinstance(document, dict)
-    return document
+def published() -> Manifest:
+    return read_manifest(PUBLISHED)
 
 
-def made(root: Path, **changes: object) -> dict[str, Any]:
-    folder = write_assets(root, **changes)["ios"]
-    document = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    assert isinstance(document, dict)
-    return document
+def made(root: Path, **changes: object) -> Manifest:
+    return read_manifest(write_assets(root, **changes)["ios"])
+
+
+def changed(manifest: Manifest, change: Callable[[ArtifactEntry], ArtifactEntry]) -> Manifest:
+    return replace(manifest, artifacts=tuple(map(change, manifest.artifacts)))
 
 
 def faults(node: Node) -> list[str]:
@@ -124,10 +124,10 @@ def test_every_file_of_the_manifest_is_checked_by_its_hash(files: dict[str, str]
     facts = files["Sources/SqueezenetCxr/ModelFacts.swift"]
     listed = re.findall(r'path: "([^"]+)",\s+sizeBytes: (\d+),\s+sha256: "([0-9a-f]{64})"', facts)
     expected = [
-        (file["path"], str(file["size_bytes"]), file["sha256"])
-        for artifact in published()["artifacts"]
-        if artifact["format"] == "coreml"
-        for file in artifact["files"]
+        (file.path, str(file.size_bytes), file.sha256)
+        for artifact in published().artifacts
+        if artifact.format == "coreml"
+        for file in artifact.files
     ]
     assert sorted(listed) == sorted(expected)
     assert len(listed) == 15
@@ -141,15 +141,18 @@ def test_the_facts_are_the_manifests(tmp_path: Path) -> None:
     assert "side = 96\n" in facts
     assert "positive: Int? = 0\n" in facts
     assert "threshold: Float? = 0.125\n" in facts
-    assert swift_string(manifest["model"]["intended_use"]) in facts
+    assert swift_string(manifest.model.intended_use) in facts
 
 
 def test_evidence_is_never_taken_for_the_probabilities() -> None:
-    manifest = published()
-    evidence = {"name": "evidence", "dtype": "float32", "shape": [1, 2, 13, 13]}
-    for artifact in manifest["artifacts"]:
-        artifact["outputs"] = [evidence] + [p for p in artifact["outputs"] if p["name"] == "probs"]
-    facts = package_files(manifest)["Sources/SqueezenetCxr/ModelFacts.swift"]
+    def evidence_first(artifact: ArtifactEntry) -> ArtifactEntry:
+        probs, evidence = artifact.outputs
+        assert (probs.name, evidence.name) == ("probs", "evidence")
+        return replace(artifact, outputs=(evidence, probs))
+
+    facts = package_files(changed(published(), evidence_first))[
+        "Sources/SqueezenetCxr/ModelFacts.swift"
+    ]
     assert 'probabilitiesName = "probs"\n' in facts
     assert 'evidenceName = "evidence"\n' in facts
 
@@ -165,13 +168,13 @@ def test_the_default_is_the_smallest_model_that_the_oldest_ios_loads() -> None:
     manifest = published()
     chosen = default_model(manifest)
     assert chosen is not None
-    assert chosen["path"] == "squeezenet_cxr_int8.mlpackage"
+    assert chosen.path == "squeezenet_cxr_int8.mlpackage"
     smaller = [
         artifact
-        for artifact in manifest["artifacts"]
-        if artifact["format"] == "coreml" and artifact["size_bytes"] < chosen["size_bytes"]
+        for artifact in manifest.artifacts
+        if artifact.format == "coreml" and artifact.size_bytes < chosen.size_bytes
     ]
-    assert {artifact["requires"]["ios"] for artifact in smaller} == {"18.0"}
+    assert {artifact.requires["ios"] for artifact in smaller} == {"18.0"}
     assert (
         'let model = "squeezenet_cxr_int8.mlpackage"\n' in package_files(manifest)["Package.swift"]
     )
@@ -184,10 +187,12 @@ def test_each_model_names_the_systems_that_load_it(files: dict[str, str]) -> Non
 
 
 def test_a_system_of_2025_has_one_number_for_both_platforms() -> None:
-    manifest = published()
-    for artifact in manifest["artifacts"]:
-        if artifact["precision"] == "w4" and artifact["format"] == "coreml":
-            artifact["requires"]["ios"] = "26.1"
+    def of_2025(artifact: ArtifactEntry) -> ArtifactEntry:
+        if (artifact.format, artifact.precision) != ("coreml", "w4"):
+            return artifact
+        return replace(artifact, requires={**artifact.requires, "ios": "26.1"})
+
+    manifest = changed(published(), of_2025)
     assert 'w4.mlpackage": ("26.1", "26.1"),' in package_files(manifest)["Package.swift"]
 
 
@@ -233,17 +238,16 @@ def test_a_comment_cannot_be_left() -> None:
 
 
 def test_unknown_compute_units_are_refused() -> None:
-    manifest = copy.deepcopy(published())
-    for artifact in manifest["artifacts"]:
-        if artifact["format"] == "coreml":
-            artifact["session"] = {"compute_units": "abacus"}
+    session = {"compute_units": "abacus"}
+    manifest = changed(published(), lambda artifact: replace(artifact, session=session))
     with pytest.raises(ValueError, match="abacus"):
         package_files(manifest)
 
 
 def test_without_a_core_ml_model_there_is_no_package() -> None:
-    manifest = published()
-    manifest["artifacts"] = [a for a in manifest["artifacts"] if a["format"] != "coreml"]
+    whole = published()
+    others = tuple(a for a in whole.artifacts if a.format != "coreml")
+    manifest = replace(whole, artifacts=others)
     assert package_files(manifest) == {}
     assert default_model(manifest) is None
 

@@ -155,7 +155,7 @@ def work(tmp_path_factory: pytest.TempPathFactory, assets: Path, manifest: dict[
     """Package, stand-ins, golden pack and answers, with the tests that only stand-ins allow."""
     work = tmp_path_factory.mktemp("swift")
     workshop.build_stand_ins(work)
-    workshop.write_package(work / "package", assets, manifest)
+    workshop.write_package(work / "package", assets)
     write_pack(work, manifest)
     text = (workshop.STAND_INS / "ClassifierTests.swift").read_text(encoding="utf-8")
     extra = work / "package" / "Tests" / f"{MODULE}Tests" / "ClassifierTests.swift"
@@ -254,7 +254,7 @@ def test_a_buffer_with_red_and_blue_exchanged_is_found_on_the_exact_pixels(
 def test_without_core_ml_the_pure_half_builds_and_passes_alone(
     tmp_path: Path, assets: Path, manifest: dict[str, Any]
 ) -> None:
-    workshop.write_package(tmp_path / "package", assets, manifest)
+    workshop.write_package(tmp_path / "package", assets)
     write_pack(tmp_path, manifest)
     run = workshop.run_tests(tmp_path, stand_ins=False, only="PixelTests|PixelLayoutTests")
     assert not run.failed, run.errors
@@ -265,7 +265,7 @@ def test_without_core_ml_the_pure_half_builds_and_passes_alone(
 def test_another_model_is_chosen_by_one_line(
     tmp_path: Path, assets: Path, manifest: dict[str, Any]
 ) -> None:
-    workshop.write_package(tmp_path / "package", assets, manifest)
+    workshop.write_package(tmp_path / "package", assets)
     write_pack(tmp_path, manifest)
     package = tmp_path / "package" / "Package.swift"
     text = package.read_text()
@@ -284,7 +284,7 @@ def test_the_published_golden_pack_passes(tmp_path: Path, work: Path) -> None:
     document = json.loads((PUBLISHED / MANIFEST_FILE).read_text(encoding="utf-8"))
     pack = json.loads((PUBLISHED / "golden" / "golden.json").read_text(encoding="utf-8"))
     shutil.copytree(work / "standins", tmp_path / "standins")
-    workshop.write_package(tmp_path / "package", PUBLISHED, document)
+    workshop.write_package(tmp_path / "package", PUBLISHED)
     shutil.copytree(PUBLISHED / "golden", tmp_path / "package" / "golden")
     models = [a["path"] for a in document["artifacts"] if a["format"] == "coreml"]
     answers: dict[str, dict[str, Any]] = {model: {} for model in models}

@@ -5,14 +5,13 @@ The lines of HTML are the README's, which tests/browser runs.
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +21,7 @@ import tree_sitter_swift
 from PIL import Image
 
 from export.formats.snippet import HTML, KOTLIN, PYTHON, SWIFT, Snippet
+from export.manifest.manifest import ArtifactEntry, Manifest, read_manifest
 from export.packages.android_readme import kotlin_usage
 from export.packages.folder_readme import asset_readme
 from export.packages.ios_readme import swift_usage
@@ -43,21 +43,20 @@ RUN = [
 GRAMMARS = {KOTLIN: tree_sitter_kotlin, SWIFT: tree_sitter_swift}
 
 
-def manifests() -> Iterator[tuple[str, dict[str, Any]]]:
+def manifests() -> Iterator[tuple[str, Manifest]]:
     for platform, folder in PLACES.items():
-        yield platform, json.loads((ROOT / folder / "manifest.json").read_text(encoding="utf-8"))
+        yield platform, read_manifest(ROOT / folder)
 
 
-def made(platform: str, manifest: dict[str, Any], entry: dict[str, Any]) -> list[Snippet]:
-    model = {**manifest["model"], "side": manifest["model"]["input"]["width"]}
-    return snippets(entry["format"], entry["precision"], platform, entry, model)
+def made(platform: str, manifest: Manifest, entry: ArtifactEntry) -> list[Snippet]:
+    return snippets(entry.format, entry.precision, platform, entry, manifest.model)
 
 
-def every() -> list[tuple[str, dict[str, Any], Snippet]]:
+def every() -> list[tuple[str, ArtifactEntry, Snippet]]:
     return [
         (platform, entry, snippet)
         for platform, manifest in manifests()
-        for entry in manifest["artifacts"]
+        for entry in manifest.artifacts
         for snippet in made(platform, manifest, entry)
     ]
 
@@ -88,21 +87,21 @@ def html_script(lines: str) -> bool:
 def test_every_snippet_parses() -> None:
     for _, entry, snippet in every():
         if snippet.language == PYTHON:
-            compile(snippet.text, entry["path"], "exec")
+            compile(snippet.text, entry.path, "exec")
         else:
-            assert broken(snippet) == [], f"{entry['path']}\n{snippet.text}"
+            assert broken(snippet) == [], f"{entry.path}\n{snippet.text}"
 
 
 def test_every_snippet_names_the_file_its_hashes_and_its_ports() -> None:
     for _, entry, snippet in every():
         lines = snippet.text.partition("\n-->")[0].splitlines()
         head = [line for line in lines if line.startswith(("//", "#", "  "))]
-        for file in entry["files"]:
-            assert any(file["path"] in line and file["sha256"] in line for line in head)
-        for way, ports in (("in", entry["inputs"]), ("out", entry["outputs"])):
+        for file in entry.files:
+            assert any(file.path in line and file.sha256 in line for line in head)
+        for way, ports in (("in", entry.inputs), ("out", entry.outputs)):
             for port in ports:
-                shape = ", ".join(map(str, port["shape"]))
-                said = f"{way} {port['name']}: {port['dtype']} ({shape})"
+                shape = ", ".join(map(str, port.shape))
+                said = f"{way} {port.name}: {port.dtype} ({shape})"
                 assert any(said in line for line in head), (said, head)
 
 
@@ -124,8 +123,8 @@ def test_each_platform_has_its_languages(
         [s.language for s in made(platform, manifest, entry)]
         for p, manifest in manifests()
         if p == platform
-        for entry in manifest["artifacts"]
-        if entry["format"] == format_name
+        for entry in manifest.artifacts
+        if entry.format == format_name
     ]
     assert found
     assert all(of_file == languages for of_file in found)
@@ -133,11 +132,9 @@ def test_each_platform_has_its_languages(
 
 def test_session_options_are_the_manifests() -> None:
     platform, manifest = next(manifests())
-    entry = copy.deepcopy(next(a for a in manifest["artifacts"] if a["format"] == "onnx"))
-    entry["session"] = {
-        "intra_op_num_threads": 7,
-        "graph_optimization_level": "ORT_ENABLE_BASIC",
-    }
+    session = {"intra_op_num_threads": 7, "graph_optimization_level": "ORT_ENABLE_BASIC"}
+    published = next(a for a in manifest.artifacts if a.format == "onnx")
+    entry = replace(published, session=session)
     _, kotlin, python = made(platform, manifest, entry)
     assert "setIntraOpNumThreads(7)" in kotlin.text
     assert "OptLevel.BASIC_OPT" in kotlin.text
@@ -148,7 +145,7 @@ def test_session_options_are_the_manifests() -> None:
 @pytest.mark.parametrize("path", RUN)
 def test_the_python_lines_run_the_published_file(path: str, tmp_path: Path) -> None:
     platform, manifest = next(manifests())
-    entry = next(a for a in manifest["artifacts"] if a["path"] == path)
+    entry = next(a for a in manifest.artifacts if a.path == path)
     code = next(s.text for s in made(platform, manifest, entry) if s.language == PYTHON)
     pixels = np.random.default_rng(0).integers(0, 256, (300, 260, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "photo.jpg")
@@ -158,16 +155,16 @@ def test_the_python_lines_run_the_published_file(path: str, tmp_path: Path) -> N
     )
     assert done.returncode == 0, done.stderr
     probs = json.loads(done.stdout.strip().splitlines()[-1].replace("'", '"'))
-    assert list(probs) == manifest["model"]["labels"]
+    assert tuple(probs) == manifest.model.labels
     assert sum(probs.values()) == pytest.approx(1, abs=1e-3)
 
 
 def test_a_changed_file_is_refused_by_the_python_lines(tmp_path: Path) -> None:
     platform, manifest = next(manifests())
-    entry = next(a for a in manifest["artifacts"] if a["format"] == "onnx")
+    entry = next(a for a in manifest.artifacts if a.format == "onnx")
     code = next(s.text for s in made(platform, manifest, entry) if s.language == PYTHON)
-    content = (ROOT / "android_assets" / entry["path"]).read_bytes()
-    (tmp_path / entry["path"]).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    content = (ROOT / "android_assets" / entry.path).read_bytes()
+    (tmp_path / entry.path).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
     )
@@ -177,11 +174,11 @@ def test_a_changed_file_is_refused_by_the_python_lines(tmp_path: Path) -> None:
 def test_hostile_names_stay_literals_and_comments() -> None:
     hostile = "x\"; */ $y ${1} \\ '\n"
     for platform, manifest in manifests():
-        document = copy.deepcopy(manifest)
-        document["model"]["labels"] = [hostile, "b"]
-        for entry in document["artifacts"]:
-            entry["path"] = entry["files"][0]["path"] = hostile
-            for snippet in made(platform, document, entry):
+        document = replace(manifest, model=replace(manifest.model, labels=(hostile, "b")))
+        for entry in document.artifacts:
+            files = (replace(entry.files[0], path=hostile), *entry.files[1:])
+            renamed = replace(entry, path=hostile, files=files)
+            for snippet in made(platform, document, renamed):
                 if snippet.language == PYTHON:
                     compile(snippet.text, "snippet", "exec")
                 else:
@@ -191,7 +188,7 @@ def test_hostile_names_stay_literals_and_comments() -> None:
 def test_page_and_readme_show_the_same_lines() -> None:
     for platform, manifest in manifests():
         readme = asset_readme(platform, manifest)
-        mapped = any(p["name"] == "evidence" for p in manifest["artifacts"][0]["outputs"])
+        mapped = any(port.name == "evidence" for port in manifest.artifacts[0].outputs)
         used = {
             "android": kotlin_usage(
                 "mobilemodels.squeezenetcxr", "SqueezenetCxrClassifier", mapped
@@ -204,4 +201,6 @@ def test_page_and_readme_show_the_same_lines() -> None:
 
 
 def test_of_an_unknown_format_there_are_none() -> None:
-    assert snippets("tflite", "fp32", "android", {}, {}) == []
+    platform, manifest = next(manifests())
+    unknown = replace(manifest.artifacts[0], format="tflite")
+    assert made(platform, manifest, unknown) == []

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from export.manifest.manifest import SCHEMA, read_manifest
+from export.formats.description import Port
+from export.manifest.manifest import SCHEMA, Manifest, read_manifest
 from export.packages import package_code
 from export.packages.web import default_model, package_files
 from export.packages.web_readme import web_page_section
@@ -22,14 +23,8 @@ TEMPLATES = Path(__file__).parents[3] / "export" / "packages" / "templates" / "w
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = write_assets(tmp_path_factory.mktemp("assets"))["web"]
-    return read_manifest(folder)
-
-
-@pytest.fixture
-def manifest(made: dict[str, Any]) -> dict[str, Any]:
-    return copy.deepcopy(made)
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    return read_manifest(write_assets(tmp_path_factory.mktemp("assets"))["web"])
 
 
 class Page(HTMLParser):
@@ -54,7 +49,7 @@ class Page(HTMLParser):
             self.inline.append("script")
 
 
-def test_the_page_loads_nothing_but_what_lies_beside_it(manifest: dict[str, Any]) -> None:
+def test_the_page_loads_nothing_but_what_lies_beside_it(manifest: Manifest) -> None:
     files = package_files(manifest)
     page = Page(files["index.html"])
     beside = {*files, "manifest.json", "labels.txt"}
@@ -71,7 +66,7 @@ def test_the_page_loads_nothing_but_what_lies_beside_it(manifest: dict[str, Any]
             assert set(hosts) <= {"https://github.com"}, path  # in a comment
 
 
-def test_every_id_that_a_module_asks_for_is_in_the_page(manifest: dict[str, Any]) -> None:
+def test_every_id_that_a_module_asks_for_is_in_the_page(manifest: Manifest) -> None:
     files = package_files(manifest)
     ids = set(Page(files["index.html"]).ids)
     asked = re.compile(r'(?:byId|getElementById)\("([\w-]+)"\)')
@@ -79,16 +74,16 @@ def test_every_id_that_a_module_asks_for_is_in_the_page(manifest: dict[str, Any]
         assert set(asked.findall(text)) <= ids, path
 
 
-def test_the_notice_and_the_name_stand_in_the_page_and_are_quoted(manifest: dict[str, Any]) -> None:
-    manifest["model"].update(name='a "b" <c>', intended_use="Research & </p><script>only")
-    files = package_files(manifest)
+def test_the_notice_and_the_name_stand_in_the_page_and_are_quoted(manifest: Manifest) -> None:
+    hostile = {"name": 'a "b" <c>', "intended_use": "Research & </p><script>only"}
+    files = package_files(replace(manifest, model=replace(manifest.model, **hostile)))
     page = files["index.html"]
     assert page.count("Research &amp; &lt;/p&gt;&lt;script&gt;only") == 3
     assert "<h1>a &quot;b&quot; &lt;c&gt;</h1>" in page
     assert json.loads(files["app.webmanifest"])["name"] == 'a "b" <c>'
 
 
-def test_the_policy_lets_nothing_out_and_no_inline_code_in(manifest: dict[str, Any]) -> None:
+def test_the_policy_lets_nothing_out_and_no_inline_code_in(manifest: Manifest) -> None:
     policy = re.search(r'Security-Policy" content="([^"]+)"', package_files(manifest)["index.html"])
     assert policy
     allowed = dict(part.split(" ", 1) for part in policy[1].split("; "))
@@ -99,22 +94,22 @@ def test_the_policy_lets_nothing_out_and_no_inline_code_in(manifest: dict[str, A
 
 
 def test_the_release_says_which_schema_it_reads_and_which_model_comes_first(
-    manifest: dict[str, Any],
+    manifest: Manifest,
 ) -> None:
     text = package_files(manifest)["modules/release.js"]
     assert f"SCHEMA = {SCHEMA};" in text
     assert 'DEFAULT_FILE = "tiny_w4.onnx";' in text
-    manifest["artifacts"] = [a for a in manifest["artifacts"] if a["precision"] != "w4"]
-    chosen = default_model(manifest)
+    others = tuple(a for a in manifest.artifacts if a.precision != "w4")
+    chosen = default_model(replace(manifest, artifacts=others))
     assert chosen is not None
-    assert chosen["path"] == "tiny_fp32.onnx"
+    assert chosen.path == "tiny_fp32.onnx"
 
 
-def test_a_release_without_an_onnx_file_has_no_page(manifest: dict[str, Any]) -> None:
-    for artifact in manifest["artifacts"]:
-        artifact["format"] = "ort"
-    assert package_code("web", manifest) == {}
-    assert web_page_section(manifest, "web_assets") == ""
+def test_a_release_without_an_onnx_file_has_no_page(manifest: Manifest) -> None:
+    artifacts = tuple(replace(artifact, format="ort") for artifact in manifest.artifacts)
+    other = replace(manifest, artifacts=artifacts)
+    assert package_code("web", other) == {}
+    assert web_page_section(other, "web_assets") == ""
 
 
 def test_the_lock_pins_what_the_package_asks_for_and_names_no_host() -> None:
@@ -132,18 +127,18 @@ def test_the_lock_pins_what_the_package_asks_for_and_names_no_host() -> None:
         assert packages[f"node_modules/{name}"]["version"] == version
 
 
-def test_the_readme_speaks_of_evidence_only_where_there_is_some(manifest: dict[str, Any]) -> None:
+def test_the_readme_speaks_of_evidence_only_where_there_is_some(manifest: Manifest) -> None:
     assert "evidence" not in web_page_section(manifest, "web_assets")
-    for artifact in manifest["artifacts"]:
-        artifact["outputs"].append({"name": "evidence"})
-    section = web_page_section(manifest, "web_assets")
+    evidence = Port("evidence", "float32", (1, 2, 3, 3))
+    artifacts = tuple(replace(a, outputs=(*a.outputs, evidence)) for a in manifest.artifacts)
+    section = web_page_section(replace(manifest, artifacts=artifacts), "web_assets")
     assert "answer.evidence" in section
     assert 'from "./web_assets/modules/classifier.js"' in section
 
 
 def test_the_export_publishes_the_page_with_what_it_needs(exported: Any) -> None:
     folder = exported.root / FOLDERS["web"]
-    listed = {entry["path"] for entry in read_manifest(folder)["files"]}
+    listed = {entry.path for entry in read_manifest(folder).files}
     assert {"index.html", ".npmrc", "package-lock.json", "golden/golden.json"} <= listed
     for path in package_code("web", read_manifest(folder)):
         assert path in listed

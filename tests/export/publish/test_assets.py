@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from export.formats.base import verbs_of
+from export.formats.description import FileEntry
 from export.formats.register import FORMATS
-from export.manifest.manifest import FileEntry, Manifest, manifest_document, read_manifest
+from export.manifest.manifest import Manifest, read_manifest
 from export.packages.folder_readme import asset_readme
 from export.parity.check import Agreement, ParityResult
 from export.parity.quality_gate import Promotion
@@ -177,7 +178,7 @@ def test_the_readme_of_a_network_without_evidence_does_not_speak_of_it(exported:
             replace(a, outputs=a.outputs[:1], parity=replace(a.parity, evidence=None))
             for a in manifest.artifacts
         )
-        text = asset_readme(platform, manifest_document(replace(manifest, artifacts=artifacts)))
+        text = asset_readme(platform, replace(manifest, artifacts=artifacts))
         assert "evidence" not in text
         assert "tuple" not in text
         assert not PLACEHOLDER.search(text)

@@ -6,7 +6,6 @@ from export.packages.snippets import snippets
 from export.report.page.blocks import Block, Code, Fold, Notice, Section, Table, Text, count
 from export.report.page.sources import NOT_IN_REPORT, Sources
 from export.report.report import Artifact, ModelFacts, PublishedFile
-from pipeline.json_files import plain
 
 
 def integration_section(sources: Sources) -> Section:
@@ -42,16 +41,22 @@ def integration_section(sources: Sources) -> Section:
 
 def _fold(artifact: Artifact, file: PublishedFile, model: ModelFacts | None) -> Fold:
     rows = [[entry.path, count(entry.size_bytes), entry.sha256] for entry in file.files]
-    facts = plain(model) if model else {}
-    try:
-        made = snippets(artifact.format, artifact.precision, artifact.place, plain(file), facts)
-        code: list[Block] = [Code(s.title, s.language, s.text) for s in made]
-    except (KeyError, ValueError, IndexError, StopIteration) as error:
-        why = f"the report does not say of the file what the code needs: {error!r}"
-        code = [Notice("not_run", "Code", why)]
-    if not code:
-        code = [Notice("not_run", "Code", f"there is none for {artifact.format}")]
+    none = Notice("not_run", "Code", f"there is none for {artifact.format}")
     return Fold(
         f"{artifact.name}: {file.path}",
-        [Table(f"Files of {file.path}", ("file", "bytes", "SHA-256"), rows), *code],
+        [
+            Table(f"Files of {file.path}", ("file", "bytes", "SHA-256"), rows),
+            *(_code(artifact, file, model) or [none]),
+        ],
     )
+
+
+def _code(artifact: Artifact, file: PublishedFile, model: ModelFacts | None) -> list[Block]:
+    lacking = "the report does not say of the file what the code needs"
+    if model is None:
+        return [Notice("not_run", "Code", f"{lacking}: its model")]
+    try:
+        made = snippets(artifact.format, artifact.precision, artifact.place, file, model)
+    except (KeyError, ValueError, IndexError, StopIteration) as error:
+        return [Notice("not_run", "Code", f"{lacking}: {error!r}")]
+    return [Code(snippet.title, snippet.language, snippet.text) for snippet in made]
