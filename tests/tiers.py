@@ -33,7 +33,8 @@ def reason_of(item: pytest.Item) -> tuple[str, str] | None:
 class LeftOut:
     """Counts what a run leaves out for its tier, in whichever process collects."""
 
-    def __init__(self) -> None:
+    def __init__(self, marks: str) -> None:
+        self.marks = marks  # of `-m`; what `-k` deselects was not left out for its tier
         self.found: Counter[tuple[str, str]] = Counter()
 
     @pytest.hookimpl(tryfirst=True)  # before `-m` deselects
@@ -42,7 +43,8 @@ class LeftOut:
             reason_of(item)
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
-        self.found.update(filter(None, map(reason_of, items)))
+        reasons = filter(None, map(reason_of, items))
+        self.found.update(found for found in reasons if found[0] in self.marks)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if hasattr(session.config, "workeroutput"):
@@ -73,4 +75,4 @@ def sentences(found: Counter[tuple[str, str]]) -> list[str]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(LeftOut(), "left-out")
+    config.pluginmanager.register(LeftOut(config.option.markexpr), "left-out")
