@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 class RowGraph(nn.Module):
     """What `DeployGraph` computes, for one width."""
 
+    # A file stores this name of its class: published bytes do not depend on where the class stands.
+    __module__ = "export.formats.lite_rows"
+
     mean: Tensor
     std: Tensor
 

@@ -26,6 +26,9 @@ class PackedLayers(nn.Module):
         convolutions, linears: by a layer's number among those of its kind.
     """
 
+    # A file stores this name of its class: published bytes do not depend on where the class stands.
+    __module__ = "export.formats.lite_packed_layers"
+
     convolutions: List[Convolution]  # type: ignore[valid-type]
     linears: List[Linear]  # type: ignore[valid-type]
 
