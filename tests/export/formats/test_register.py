@@ -31,8 +31,6 @@ EXCEPTIONS = {
     (f"{ANDROID}/ModelFileTest.kt.j2", ".ptl"): "any suffix would do; the bytes are published",
     ("export/publish/reduced_build.py", ".ort"): "onnxruntime's script reads ORT files alone, so "
     "that ONNX files are written as such; which files there are is not decided by this",
-    ("benchmarks/faults/table.py", "onnx"): "the title of a group of faults, which are edits of an "
-    "ONNX graph and nothing else",
     ("export/packages/templates/web/modules/manifest.js", "onnx"): "the page is written for "
     "onnxruntime-web, and its bytes are published: they change with a release alone",
 }
