@@ -256,7 +256,9 @@ def test_a_compressed_package_is_proven_like_any_other(
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_its_operations_are_pytorchs_to_rounding(precision: str, made: dict[str, Made]) -> None:
     pixels = made[precision].reference().images.pixels
-    probs_diff, map_diff = structure_diff(made[precision].path, made[precision].graph, pixels)
+    probs_diff, map_diff = structure_diff(
+        load_program(made[precision].path), made[precision].graph, pixels
+    )
     assert probs_diff <= STRUCTURE_TOLERANCE / 2
     assert 0 < map_diff <= EVIDENCE_STRUCTURE_TOLERANCE / 2
 

@@ -17,7 +17,7 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 def use_memory():
     blocks = [torch.ones(24 * 2**20, dtype=torch.uint8) for _ in range(3)]
-for _ in range(3):
+for _ in range(8):  # the heap takes some rounds to find its layout
     use_memory()
 before = faults()
 use_memory()
