@@ -76,7 +76,7 @@ def test_a_bad_request_is_exit_2(image_folder, capsys, option, told):
     assert told in capsys.readouterr().err
 
 
-@pytest.mark.slow("trains in processes of their own")
+@pytest.mark.ci("trains twice in processes of their own")
 def test_both_trainings_learn_what_a_child_sees(tmp_path, image_folder):
     out = tmp_path / "out"
     command = ["training", "--data", str(image_folder), "--seeds", "2", "--target", "0.9"]

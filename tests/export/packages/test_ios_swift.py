@@ -33,7 +33,7 @@ GRID = (1, 2, 3, 5)
 MODULE = "TinyXray2"
 
 pytestmark = [
-    pytest.mark.slow("starts the Swift compiler"),
+    pytest.mark.ci("compiles the Swift package"),
     pytest.mark.skipif(not is_installed(), reason="no Swift compiler here; make swift fetches one"),
 ]
 on_linux = pytest.mark.skipif(sys.platform == "darwin", reason="a Mac has the real frameworks")
