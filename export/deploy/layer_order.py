@@ -90,19 +90,19 @@ def network_holding(network: nn.Module, layers: Sequence[Layer], side: int) -> n
     Raises:
         Unreadable: the layers are not those of the network.
     """
-    twin = copy.deepcopy(folded_network(network)).eval()
+    copied = copy.deepcopy(folded_network(network)).eval()
     waiting: dict[tuple[str, tuple[int, ...]], list[Layer]] = defaultdict(list)
     for layer in layers:
         held = _as_norm(layer) if layer.kind == "scale" else layer
         waiting[held.kind, held.shape].append(held)
-    for name, module in called_modules(twin, side):
+    for name, module in called_modules(copied, side):
         weight = module.weight
         assert isinstance(weight, Tensor)
         candidates = waiting[_kind(module), tuple(weight.shape)]
         if not candidates:
             raise Unreadable(f"the file has no {_kind(module)} of {tuple(weight.shape)} for {name}")
         _give(module, candidates.pop(0).tensors)
-    return twin
+    return copied
 
 
 def _as_norm(layer: Layer) -> Layer:

@@ -85,8 +85,8 @@ def explain(
     hidden = found is None
     if found is None:
         layers = verbs.stored_layers(path)
-        twin = network_holding(graph.network, layers, reference.spec.side)
-        found = trace_layers(twin, normalised)
+        rebuilt = network_holding(graph.network, layers, reference.spec.side)
+        found = trace_layers(rebuilt, normalised)
         how = "PyTorch with the weights that the file holds; its own steps cannot be watched"
     places = _compare(expected, found, ALLOWED.get(precision, ALLOWED["fp32"]))
     verdict = _verdict(places, expected, found)
@@ -135,9 +135,9 @@ def _compare(expected: list[LayerTrace], found: list[LayerTrace], allowed: float
         candidates = waiting[trace.kind, trace.output.shape]
         if not candidates:
             break  # said in the verdict
-        twin = candidates.pop(0)
+        match = candidates.pop(0)
         for side in ("input", "output"):
-            ours, theirs = getattr(trace, side), getattr(twin, side)
+            ours, theirs = getattr(trace, side), getattr(match, side)
             places.append(_place(trace.name, side, ours, theirs, allowed))
     return places
 

@@ -1,9 +1,9 @@
-"""The promotion gate: is a file of reduced precision as good as the fp32 model?
+"""The quality gate: is a file of reduced precision as good as the fp32 model?
 
-Parity says that a file is its twin; this says that the twin will do. On the validation images the
-file's own answers are held against PyTorch's in fp32 (`pipeline.metrics.paired_comparison`).
-Without such images what was found when the checkpoint was compressed stands, and says that it is a
-record.
+Parity shows that a file agrees with its variant; this shows that the variant is good enough. On the
+validation images the file's own outputs are compared with PyTorch's in fp32
+(`pipeline.metrics.paired_comparison`). Without such images the figures recorded when the checkpoint
+was compressed are used, and marked as recorded.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ class Promotion:
 
 
 def promote(
-    precision: str, parity: ParityResult, twin: ModelSpec, baseline: Reference
+    precision: str, parity: ParityResult, variant: ModelSpec, baseline: Reference
 ) -> Promotion | None:
     """The gate's answer; None for fp32, which is what the others are held against.
 
     Args:
         precision: of the file.
         parity: of the file, with its answers.
-        twin: spec of the checkpoint it was made from.
+        variant: spec of the checkpoint it was made from.
         baseline: the checkpoint in fp32, on the same images as `parity`.
     """
     if precision == FULL:
@@ -82,8 +82,8 @@ def promote(
             images.patients,
         )
         return Promotion("measured", asdict(comparison), tuple(broken_limits(comparison)))
-    if twin.compression is None:
+    if variant.compression is None:
         return Promotion("parity", {})
-    figures = dict(twin.compression.comparison)
+    figures = dict(variant.compression.comparison)
     broken = tuple(figures.pop("broken_limits", ()))
     return Promotion("recorded", figures, broken)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from export.images.parity_images import ParityImages
 
 
-def telling_references(references: References, twins: Sequence[str], count: int) -> References:
+def telling_references(references: References, variants: Sequence[str], count: int) -> References:
     """The references on at most `count` images, for instance 6 of 34.
 
     Where weights of fewer bits move the answer most, other arithmetic moves it most too. The groups
@@ -28,16 +28,18 @@ def telling_references(references: References, twins: Sequence[str], count: int)
 
     Args:
         references: on N images.
-        twins: that the files to check are made of; each is run on all N here.
+        variants: that the files to check are made of; each is run on all N here.
         count: at least 1.
     """
-    answers = {twin: references.of(twin).answers for twin in dict.fromkeys(("fp32", *twins))}
+    answers = {
+        variant: references.of(variant).answers for variant in dict.fromkeys(("fp32", *variants))
+    }
     spread = np.ptp([each.probs for each in answers.values()], axis=0).max(axis=1)  # (N,)
     rows = telling_rows(references.images.groups, spread, count)
     return References(
         checkpoint=references.checkpoint,
         images=_images(references.images, rows),
-        answers={twin: _answers(each, rows) for twin, each in answers.items()},
+        answers={variant: _answers(each, rows) for variant, each in answers.items()},
         graphs=references.graphs,
     )
 

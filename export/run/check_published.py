@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.deploy.outputs import EVIDENCE
-from export.deploy.variants import missing_twin
+from export.deploy.variants import missing_variant
 from export.formats.base import verbs_of
 from export.formats.description import FileEntry
 from export.formats.register import FORMATS
@@ -72,7 +72,7 @@ def check_published(
     references = build_references(open_checkpoint(checkpoint), data, image_limit)
     if target is not None and runs_emulated(target):
         made_of = [_variant(artifact) for m in manifests.values() for artifact in m.artifacts]
-        present = [t for t in made_of if t and not missing_twin(references.checkpoint, t)]
+        present = [t for t in made_of if t and not missing_variant(references.checkpoint, t)]
         references = telling_references(references, present, image_limit)
     baseline = references.of("fp32")
     rows = []
@@ -125,15 +125,15 @@ def _check(
     tolerance = FORMATS[key[0]].precisions[key[1]].tolerance
     path = folder / artifact.path
 
-    twin = FORMATS[key[0]].precisions[key[1]].variant
-    absent = missing_twin(references.checkpoint, twin)
+    variant = FORMATS[key[0]].precisions[key[1]].variant
+    absent = missing_variant(references.checkpoint, variant)
     if damage:
         parity = ParityResult("fail", damage, tolerance=tolerance)
         return Row(*key, platform, parity, size_bytes=artifact.size_bytes)
     if absent:
         parity = ParityResult("not_run", absent, tolerance=tolerance)
         return Row(*key, platform, parity, size_bytes=artifact.size_bytes)
-    reference = references.of(twin)
+    reference = references.of(variant)
     # A file is held to what its manifest says; those of before there was evidence say none.
     needs_evidence = any(port.name == EVIDENCE for port in artifact.outputs)
     if target is None:

@@ -89,7 +89,7 @@ def export_all(request: ExportRequest, console: Console) -> int:
     checkpoint = open_checkpoint(request.checkpoint)
     spec, identity = checkpoint.spec, checkpoint.sha256
     console.print(f"{spec.name} {spec.version} ({identity[:12]}): {spec.intended_use}")
-    possible, absent = split_by_twin(checkpoint, wanted)
+    possible, absent = split_by_variant(checkpoint, wanted)
 
     # Imported here: `plan` must be able to refuse before torch takes its two seconds.
     from export.golden.pack import golden_files
@@ -101,7 +101,7 @@ def export_all(request: ExportRequest, console: Console) -> int:
     # What cannot be read is refused before the first converter starts.
     images = gather_images(spec, request.data, request.image_limit)
     references = References(checkpoint, images)
-    references.refuse_damaged({"fp32", *_twins(possible)})
+    references.refuse_damaged({"fp32", *_variants(possible)})
     console.print(f"reference: PyTorch on {images.source}")
     done = _convert_and_prove(request, possible, references, console)
 
@@ -194,24 +194,24 @@ def plan(formats: Sequence[str], precisions: Sequence[str] = ()) -> dict[str, tu
     return wanted
 
 
-def split_by_twin(
+def split_by_variant(
     checkpoint: Checkpoint, wanted: Mapping[str, tuple[str, ...]]
 ) -> tuple[dict[str, tuple[str, ...]], list[tuple[str, str, str]]]:
-    """What the checkpoint has the twins for, and (format, precision, reason) of what it has not."""
-    from export.deploy.variants import missing_twin
+    """Artifacts that the checkpoint has a variant for; (format, precision, reason) of the rest."""
+    from export.deploy.variants import missing_variant
 
     possible: dict[str, tuple[str, ...]] = {}
     absent = []
     for name, precisions in wanted.items():
         reasons = {
-            p: missing_twin(checkpoint, FORMATS[name].precisions[p].variant) for p in precisions
+            p: missing_variant(checkpoint, FORMATS[name].precisions[p].variant) for p in precisions
         }
         possible[name] = tuple(p for p in precisions if not reasons[p])
         absent += [(name, p, reason) for p, reason in reasons.items() if reason]
     return {name: chosen for name, chosen in possible.items() if chosen}, absent
 
 
-def _twins(wanted: Mapping[str, tuple[str, ...]]) -> set[str]:
+def _variants(wanted: Mapping[str, tuple[str, ...]]) -> set[str]:
     return {
         FORMATS[name].precisions[p].variant
         for name, precisions in wanted.items()
@@ -226,15 +226,15 @@ def _convert_and_prove(
     console: Console,
 ) -> list[Outcome]:
     """Converters and PyTorch's own answers side by side, then the checks, as they are finished."""
-    twins = _twins(wanted)
+    variants = _variants(wanted)
     count = sum(len(precisions) for precisions in wanted.values())
 
     def answer() -> Path:
         import torch
 
         torch.set_num_threads(1)  # the converters are at work beside it
-        for twin in sorted({"fp32"} | twins):
-            references.of(twin)
+        for variant in sorted({"fp32"} | variants):
+            references.of(variant)
         path = request.build / "references.npz"
         references.save(path)
         return path

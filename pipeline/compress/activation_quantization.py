@@ -1,10 +1,10 @@
-"""The int8 twin: a network whose activations pass through 8 bits, by torch's FX quantisation.
+"""The int8 variant: a network whose activations pass through 8 bits, by torch's FX quantisation.
 
 torch decides where activations are quantised and which share a scale (the two branches of a
 concatenation, pooling and its input), for any network it can trace. The places and their scales are
 kept in the checkpoint; every format quantises at the same places. `calibrate` finds the scales,
-`int8_twin` puts them in. Affine uint8 activations, per tensor; symmetric int8 weights, per channel
-(Jacob et al., CVPR 2018, arXiv:1712.05877).
+`int8_variant` puts them in. Affine uint8 activations, per tensor; symmetric int8 weights, per
+channel (Jacob et al., CVPR 2018, arXiv:1712.05877).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> dict[str, tuple[
     return found
 
 
-def int8_twin(
+def int8_variant(
     network: nn.Module, activations: Mapping[str, tuple[float, int]], grids: Mapping[str, Grid]
 ) -> nn.Module:
     """`network` with its activations rounded to 8 bits at the places of `activations`.
@@ -76,8 +76,8 @@ def int8_twin(
             scale=1.0, zero_point=0, dtype=torch.quint8, quant_min=0, quant_max=QUANT_MAX
         )
     )
-    twin = _prepare(network, any_place, grids, torch.zeros(1, 3, 64, 64))
-    places = _places(twin)
+    variant = _prepare(network, any_place, grids, torch.zeros(1, 3, 64, 64))
+    places = _places(variant)
     if unknown := activations.keys() - {name for name, _ in places}:
         raise KeyError(min(unknown))
     for name, place in places:
@@ -87,18 +87,20 @@ def int8_twin(
         observer = place.activation_post_process
         observer.scale.fill_(scale)
         observer.zero_point.fill_(zero_point)
-    _round_biases(twin, grids)
-    return twin.eval()
+    _round_biases(variant, grids)
+    return variant.eval()
 
 
-def _round_biases(twin: GraphModule, grids: Mapping[str, Grid]) -> None:
+def _round_biases(variant: GraphModule, grids: Mapping[str, Grid]) -> None:
     """Biases to multiples of input scale x weight scale, which is how integer kernels hold them.
 
-    Rounded here, once, a kernel's sums are the twin's; rounded by each kernel, one code in some
+    Rounded here, once, a kernel's sums are the variant's; rounded by each kernel, one code in some
     hundred would differ in every layer.
     """
-    modules = dict(twin.named_modules(remove_duplicate=False))  # a scale may serve several places
-    for node in twin.graph.nodes:
+    modules = dict(
+        variant.named_modules(remove_duplicate=False)
+    )  # a scale may serve several places
+    for node in variant.graph.nodes:
         grid = grids.get(f"{node.target}.weight") if node.op == "call_module" else None
         source = str(node.args[0].target) if grid is not None else ""
         if grid is None or not source.startswith(PLACE):

@@ -87,7 +87,7 @@ def compress(
     for precision, recipe in recipes.items():
         start = time.perf_counter()
         network, grids, activations = _compress(parent, names, dataset, spec, recipe)
-        probs = _probs(_twin(network, activations, grids), valid)
+        probs = _probs(_variant(network, activations, grids), valid)
         if not np.isfinite(probs).all():
             raise BadInput(f"{precision} diverged: the network answers NaN; lower --lr")
         compression = Compression(
@@ -162,12 +162,12 @@ def _compress(
     return network, grids, activations
 
 
-def _twin(
+def _variant(
     network: nn.Module, activations: Mapping[str, tuple[float, int]], grids: Mapping[str, Grid]
 ) -> nn.Module:
-    from pipeline.compress.activation_quantization import int8_twin
+    from pipeline.compress.activation_quantization import int8_variant
 
-    return int8_twin(network, activations, grids) if activations else network
+    return int8_variant(network, activations, grids) if activations else network
 
 
 def _batches(samples: Sequence[Sample], spec: ModelSpec) -> list[Tensor]:

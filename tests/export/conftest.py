@@ -43,7 +43,7 @@ from tests.conftest import LABELS, make_spec, write_images
 from tests.tiers import reason_of
 
 ARTIFACTS = [(name, precision) for name in FORMATS for precision in FORMATS[name].precisions]
-# Made of the checkpoint itself, and of its compressed twins.
+# Made of the checkpoint itself, and of its compressed variants.
 PLAIN = [(name, p) for name, p in ARTIFACTS if FORMATS[name].precisions[p].variant == "fp32"]
 COMPRESSED = [artifact for artifact in ARTIFACTS if artifact not in PLAIN]
 # What a compressed checkpoint says of itself; of use where there are no validation images.
@@ -213,7 +213,7 @@ def write_sensitive_network(folder: Path, spec: ModelSpec, seed: int = 0) -> Pat
     return folder
 
 
-def write_twins(folder: Path, **levels: int) -> None:
+def write_variants(folder: Path, **levels: int) -> None:
     """Compress a checkpoint as simply as can be: to the nearest code, ranges of the hard images."""
     parent = open_checkpoint(folder)
     spec = parent.spec
@@ -309,7 +309,7 @@ def one_thread() -> Iterator[None]:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
     write_sensitive_network(folder, make_spec())
-    write_twins(folder)
+    write_variants(folder)
     return folder
 
 

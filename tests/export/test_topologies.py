@@ -105,7 +105,7 @@ def larger_variance(network: nn.Module) -> None:
     norms(network)[0].running_var[0] *= 1.1
 
 
-def swapped_twins(network: nn.Module) -> None:
+def swapped_equal_layers(network: nn.Module) -> None:
     """Of the first two convolutions of one shape the weights are exchanged."""
     seen: dict[torch.Size, nn.Conv2d] = {}
     for module in network.modules():
@@ -118,7 +118,7 @@ def swapped_twins(network: nn.Module) -> None:
     raise AssertionError("no two convolutions of one shape")
 
 
-FAULTS = (moved_mean, other_epsilon, larger_variance, swapped_twins)
+FAULTS = (moved_mean, other_epsilon, larger_variance, swapped_equal_layers)
 
 
 def norms(network: nn.Module) -> list[nn.BatchNorm2d]:
@@ -218,7 +218,7 @@ def test_a_topology_is_proven_in_every_format_and_faults_in_it_are_found(
     architecture: str, tmp_path: Path
 ) -> None:
     held = reference(architecture)
-    faults = FAULTS if norms(held.graph) else (swapped_twins,)
+    faults = FAULTS if norms(held.graph) else (swapped_equal_layers,)
     planted = {fault.__name__: faulty_layers(held, fault) for fault in faults}
     for name, precision in PLAIN:
         path = convert(held, name, precision, tmp_path)

@@ -194,9 +194,9 @@ def of_another_format(bench: Bench, artifact: Artifact, folder: Path) -> Pair:
 def of_another_precision(bench: Bench, artifact: Artifact, folder: Path) -> Pair:
     """Of the same format, and of other weights."""
     name, precision = artifact
-    twins = {other: facts.variant for other, facts in FORMATS[name].precisions.items()}
-    for other in twins:
-        if twins[other] != twins[precision] and not bench.absent((name, other)):
+    variants = {other: facts.variant for other, facts in FORMATS[name].precisions.items()}
+    for other in variants:
+        if variants[other] != variants[precision] and not bench.absent((name, other)):
             path = copied(bench.clean((name, other)), folder)
             return Pair(path.rename(folder / bench.clean(artifact).name), bench.reference(artifact))
     raise DoesNotApply("the checkpoint gives this format in no precision of other weights")

@@ -3,7 +3,7 @@
 In: a program converted in fp16, and the grids (`pipeline.quantization_grid`) of its network. Out:
 the program with ``constexpr_*`` operations in place of its weights, which Core ML decompresses to
 the same fp16 numbers. Codes and scales are the checkpoint's, where coremltools would choose its
-own: so the file holds the very weights of its PyTorch twin.
+own: so the file holds the very weights of its PyTorch variant.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """int8 arithmetic in an ONNX file: integers for weights and biases beside quantised activations.
 
-In: the graph of an int8 twin, in which activations pass through QuantizeLinear and
+In: the graph of an int8 variant, in which activations pass through QuantizeLinear and
 DequantizeLinear already and weights are fp32. Out: the QDQ form that every onnxruntime since 1.8
 turns into integer kernels: int8 weights, a scale per output channel, and int32 biases.
 """

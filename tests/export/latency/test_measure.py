@@ -15,13 +15,13 @@ Planted = Callable[[str], Target]
 
 @pytest.mark.slow("times in processes of their own")
 def test_every_target_is_timed_in_its_own_process_at_each_thread_count(checkpoint: Path) -> None:
-    targets = [Target("eager", "fp32", checkpoint, 64), Target("eager", "twin", checkpoint, 64)]
+    targets = [Target("eager", "fp32", checkpoint, 64), Target("eager", "again", checkpoint, 64)]
     measurements = measure(targets, threads=(1, 2), rounds=2, round_s=0.05)
     assert [(m.target.precision, m.threads) for m in measurements] == [
         ("fp32", 1),
-        ("twin", 1),
+        ("again", 1),
         ("fp32", 2),
-        ("twin", 2),
+        ("again", 2),
     ]
     for m in measurements:
         assert m.status == "done"

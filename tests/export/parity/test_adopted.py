@@ -14,7 +14,7 @@ from pipeline.checkpoint import write_checkpoint
 from pipeline.model_spec import Head
 from pipeline.models.networks import build_network
 from tests.conftest import make_spec
-from tests.export.conftest import ARTIFACTS, Model, convert, read_model, write_twins
+from tests.export.conftest import ARTIFACTS, Model, convert, read_model, write_variants
 
 pytestmark = pytest.mark.slow("converts a second network")
 
@@ -54,7 +54,7 @@ def adopted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("adopted") / "checkpoint"
     folder.mkdir()
     write_checkpoint(folder, spec, network.state_dict())
-    write_twins(folder)
+    write_variants(folder)
     return read_model(folder)
 
 

@@ -74,7 +74,7 @@ def of_file(scores: np.ndarray) -> ParityResult:
     return ParityResult("pass", images=len(probs), probs=probs)
 
 
-def twin(comparison: dict[str, Any] | None = None) -> ModelSpec:
+def variant(comparison: dict[str, Any] | None = None) -> ModelSpec:
     record = RECORD if comparison is None else comparison
     return replace(SPEC, compression=Compression("w4", "ab" * 32, {}, {}, record))
 
@@ -82,7 +82,7 @@ def twin(comparison: dict[str, Any] | None = None) -> ModelSpec:
 def promoted(
     scores: np.ndarray, spec: ModelSpec | None = None, held: Reference | None = None
 ) -> Promotion:
-    found = promote("w4", of_file(scores), spec or twin(), held or baseline())
+    found = promote("w4", of_file(scores), spec or variant(), held or baseline())
     assert found is not None
     return found
 
@@ -96,16 +96,16 @@ def test_fp32_is_what_the_others_are_held_against() -> None:
 
 @pytest.mark.parametrize("precision", ["fp16", "int8", "w4", "w3"])
 def test_every_other_precision_is_measured_on_the_validation_images(precision: str) -> None:
-    found = promote(precision, of_file(fp32_scores()), twin(), baseline())
+    found = promote(precision, of_file(fp32_scores()), variant(), baseline())
     assert found.source == "measured"
     assert found.figures["images"] == POSITIVES + NEGATIVES
     assert found.broken == ()
 
 
-def test_the_files_own_answers_are_measured_and_not_the_twins_record() -> None:
+def test_the_files_own_answers_are_measured_and_not_the_variants_record() -> None:
     scores = fp32_scores()
     scores[0] = 0.41  # as positive as before, below all of the wrong ones
-    found = promoted(scores, twin(BROKEN_RECORD))
+    found = promoted(scores, variant(BROKEN_RECORD))
     assert found.broken == ()
     assert found.figures["auroc"] < found.figures["parent_auroc"]
     assert found.figures["max_abs_diff"] == pytest.approx(0.09, abs=1e-6)
@@ -155,14 +155,14 @@ def test_embedded_samples_have_no_class_and_the_record_stands() -> None:
     assert found == Promotion("recorded", {k: v for k, v in RECORD.items() if k[:6] != "broken"})
 
 
-def test_what_was_not_run_has_the_record_of_its_twin() -> None:
+def test_what_was_not_run_has_the_record_of_its_variant() -> None:
     not_run = ParityResult("not_run", "Core ML runs on macOS only")
-    assert promote("w4", not_run, twin(), baseline()).source == "recorded"
+    assert promote("w4", not_run, variant(), baseline()).source == "recorded"
 
 
 def test_a_record_with_broken_limits_is_broken() -> None:
-    """`compress` writes a twin that lost too much, and says so; without images that stands."""
-    found = promoted(fp32_scores(), twin(BROKEN_RECORD), baseline(truth=(), patients=()))
+    """`compress` writes a variant that lost too much, and says so; without images that stands."""
+    found = promoted(fp32_scores(), variant(BROKEN_RECORD), baseline(truth=(), patients=()))
     assert found.source == "recorded"
     assert found.broken == tuple(BROKEN_RECORD["broken_limits"])
     assert "broken_limits" not in found.figures
@@ -245,7 +245,7 @@ FOUND = {
     "measured": lambda: promoted(fp32_scores()),
     "rejected": lambda: promoted(1 - fp32_scores()),
     "recorded": lambda: promoted(
-        fp32_scores(), twin(BROKEN_RECORD), baseline(truth=(), patients=())
+        fp32_scores(), variant(BROKEN_RECORD), baseline(truth=(), patients=())
     ),
     "parity": lambda: Promotion("parity", {}),
 }

@@ -85,7 +85,7 @@ def test_a_failing_file_of_any_format_and_precision_gets_a_verdict(
     artifacts: Artifacts,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """int8 and Core ML too, whose twins have more in them than layers."""
+    """int8 and Core ML too, whose variants have more in them than layers."""
     facts = FORMATS[name].precisions[precision]
     monkeypatch.setitem(FORMATS[name].precisions, precision, replace(facts, tolerance=NOTHING))
     found = check_artifact(

@@ -35,7 +35,7 @@ from tests.export.conftest import (
     read_model,
     tree,
     write_sensitive_network,
-    write_twins,
+    write_variants,
 )
 from tests.export.made_assets import age, edit_manifest
 
@@ -273,19 +273,19 @@ def test_a_file_swapped_together_with_its_hash_still_fails_by_its_content(
 # --- compressed artifacts -----------------------------------------------------------------------
 
 
-def test_a_compressed_artifact_is_checked_against_its_own_twin(
+def test_a_compressed_artifact_is_checked_against_its_own_variant(
     assets: Path, model: Model, data: Path
 ) -> None:
     rows = checked(assets, model, data)
     few_bits = [row for (_, name), row in rows.items() if name in ("onnx w4", "torchscript w3")]
     assert len(few_bits) == 4  # ONNX w4 in all three folders
     for row in few_bits:
-        twin = model.references.of(row.precision)
-        assert row.parity.max_abs_diff <= 1e-4 < np.abs(twin.probs - model.reference).max()
+        variant = model.references.of(row.precision)
+        assert row.parity.max_abs_diff <= 1e-4 < np.abs(variant.probs - model.reference).max()
         assert row.promotion.source == "recorded"
 
 
-def test_without_its_twin_an_artifact_is_not_run_and_says_what_makes_it(
+def test_without_its_variant_an_artifact_is_not_run_and_says_what_makes_it(
     assets: Path, model: Model, data: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(model.folder, tmp_path / "tiny"))
@@ -300,7 +300,7 @@ def test_without_its_twin_an_artifact_is_not_run_and_says_what_makes_it(
     assert (exit_code(rows, strict=False), exit_code(rows, strict=True)) == (0, 1)
 
 
-def test_a_damaged_file_fails_also_where_its_twin_is_missing(
+def test_a_damaged_file_fails_also_where_its_variant_is_missing(
     assets: Path, model: Model, data: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(model.folder, tmp_path / "tiny"))
@@ -317,7 +317,7 @@ def test_a_checkpoint_compressed_again_makes_the_published_files_stale(
     """The checkpoint is the same, so that only the file itself can tell."""
     folder = Path(shutil.copytree(model.folder, tmp_path / "tiny"))
     shutil.rmtree(folder / "w3")
-    write_twins(folder, w3=2)
+    write_variants(folder, w3=2)
     rows, _ = check_published(assets, folder, data, 100)
     found = {(row.place, row.name): row.parity for row in rows}
     expected = {k: "fail" if k[1].endswith(" w3") else "pass" for k in CLEAN}
@@ -325,7 +325,7 @@ def test_a_checkpoint_compressed_again_makes_the_published_files_stale(
     assert "checkpoint_sha256 in the file" in found["ios", "onnx w3"].reason
 
 
-def test_the_file_of_another_twin_under_a_renewed_hash_fails(
+def test_the_file_of_another_variant_under_a_renewed_hash_fails(
     assets: Path, model: Model, data: Path
 ) -> None:
     shutil.copy(assets / ANDROID / "tiny_w3.onnx", assets / ANDROID / "tiny_w4.onnx")
@@ -334,12 +334,12 @@ def test_the_file_of_another_twin_under_a_renewed_hash_fails(
     assert_one_fails(rows, ("android", "onnx w4"), "checkpoint_sha256 in the file")
 
 
-def test_a_twin_of_another_checkpoint_is_bad_input(
+def test_a_variant_of_another_checkpoint_is_bad_input(
     assets: Path, model: Model, data: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(model.folder, tmp_path / "tiny"))
     other = write_sensitive_network(tmp_path / "other", make_spec(), seed=1)
-    write_twins(other, w4=7)
+    write_variants(other, w4=7)
     shutil.rmtree(folder / "w4")
     shutil.copytree(other / "w4", folder / "w4")
     with pytest.raises(BadInput, match="compressed from another checkpoint"):

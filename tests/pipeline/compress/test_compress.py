@@ -21,7 +21,7 @@ from pipeline.checkpoint import (
     write_checkpoint,
 )
 from pipeline.compress import compress as compress_module
-from pipeline.compress.activation_quantization import int8_twin
+from pipeline.compress.activation_quantization import int8_variant
 from pipeline.compress.compress import compress
 from pipeline.compress.gptq import weighted_layers
 from pipeline.compress.recipes import PRECISIONS, SMALL_LEVELS, SMALL_SHARE, Recipe, levels_of
@@ -95,7 +95,7 @@ def answers(folder: Path, data: Path) -> tuple[np.ndarray, np.ndarray]:
     checkpoint = open_checkpoint(folder)
     spec, network = checkpoint.spec, load_network(checkpoint)
     if spec.compression is not None and spec.compression.activations:
-        network = int8_twin(network, spec.compression.activations, checkpoint.grids())
+        network = int8_variant(network, spec.compression.activations, checkpoint.grids())
     truth, pixels = validation(data, spec.mean, spec.std)
     with torch.no_grad():
         return truth, network(pixels).softmax(1).numpy()

@@ -51,15 +51,15 @@ def structure_diff(
     import torch
 
     from export.deploy.graph import listed
-    from export.formats.coreml.evaluator.reference_network import build_twin
+    from export.formats.coreml.evaluator.reference_network import build_reference_network
 
-    twin = build_twin(program, graph.pixels)
+    reference = build_reference_network(program, graph.pixels)
     probs_diff, map_diff = 0.0, 0.0
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
         pixels = torch.from_numpy(batch).permute(0, 3, 1, 2).to(torch.float32)
         with torch.inference_mode():
-            expected = Answers(*(output.numpy() for output in listed(twin(pixels))))
+            expected = Answers(*(output.numpy() for output in listed(reference(pixels))))
         found = _answers(program, batch, round_half=False)
         diff = np.abs(found.probs - expected.probs)
         probs_diff = max(probs_diff, float(np.where(np.isfinite(diff), diff, np.inf).max()))

@@ -179,7 +179,7 @@ def _timings(rows: Sequence[TimedRow], caption: str) -> Table:
             number(row.median_ms, ".2f"),
             number(row.p90_ms, ".2f"),
             number(row.peak_mb, ".0f"),
-            # Without a limit it is of other weights: parity holds that against its own twin.
+            # Without a limit its weights differ: parity compares it with its own variant.
             scientific(row.max_abs_diff if row.limit is not None else None),
             row.reason,
         ]

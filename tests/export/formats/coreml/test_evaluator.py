@@ -36,7 +36,7 @@ from export.formats.coreml.evaluator.package import (
     read_specification,
     specification_path,
 )
-from export.formats.coreml.evaluator.reference_network import build_twin, stored_layers
+from export.formats.coreml.evaluator.reference_network import build_reference_network, stored_layers
 from export.formats.coreml.evaluator.values import read_value, unpack_bits
 from export.formats.coreml.format import FP32_OPS
 from export.images.stress_images import hard_images
@@ -901,7 +901,7 @@ def test_the_evaluator_computes_what_pytorch_does(
     variants: tuple[tuple[str, str], ...],
     tmp_path: Path,
 ) -> None:
-    """Logits of each topology against its twin and against the network itself, and its weights."""
+    """Logits of each topology compared with its reference network and the network; its weights."""
     images = np.stack(list(hard_images(side).values()))[-count:]
     graph = build_calibrated(architecture, side, images)
     layers = [normalisation_layer(graph), *network_layers(graph, side)]
@@ -916,7 +916,7 @@ def test_the_evaluator_computes_what_pytorch_does(
         program = load_program(path)
         found = logits_of(program, images)
         with torch.inference_mode():
-            assert_close(found, build_twin(program, graph).logits(as_pixels(images)))
+            assert_close(found, build_reference_network(program, graph).logits(as_pixels(images)))
         if precision == "fp32":
             assert_close(found, original)
         assert weight_violations(stored_layers(program), layers) == []
@@ -1007,7 +1007,7 @@ COMPRESSIONS: dict[str, tuple[str, Callable[[Any], Any], set[str]]] = {
 def test_a_compressed_package_computes_what_pytorch_does_with_its_weights(
     case: str, model: Model, artifacts: Artifacts, for_ios18: Path, tmp_path: Path
 ) -> None:
-    """Compression changes weights and nothing else: the twin agrees, the checkpoint does not."""
+    """Compression changes weights alone: the reference network agrees, the checkpoint does not."""
     quiet()
     import coremltools as ct
 
@@ -1024,8 +1024,8 @@ def test_a_compressed_package_computes_what_pytorch_does_with_its_weights(
 
     program, images = load_program(path), model.images.pixels
     with torch.inference_mode():
-        twin = build_twin(program, model.graph.pixels).logits(as_pixels(images))
-    assert_close(logits_of(program, images), twin)
+        reference = build_reference_network(program, model.graph.pixels).logits(as_pixels(images))
+    assert_close(logits_of(program, images), reference)
     violations = weight_violations(stored_layers(program), model.held.layers)
     assert violations
     assert all("values are not the checkpoint's" in v for v in violations)
