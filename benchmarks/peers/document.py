@@ -16,7 +16,7 @@ from benchmarks.ratio import Ratio
 from benchmarks.results import (
     FULL,
     Results,
-    Row,
+    TimingRow,
     machine_text,
     megabytes,
     print_undone,
@@ -36,7 +36,7 @@ OURS_THREADS_BY: Final = (
 
 
 @dataclass(frozen=True)
-class PeerRow(Row):
+class PeerRow(TimingRow):
     """A row next to peers.
 
     Attributes:

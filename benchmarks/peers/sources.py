@@ -26,7 +26,7 @@ ONNX_OPSET: Final = 17
 
 
 @dataclass(frozen=True)
-class Sources:
+class PeerSources:
     """A folder of sources; what is in it, by name."""
 
     folder: Path
@@ -49,7 +49,7 @@ class Sources:
         return self.folder / "images.npy"
 
 
-def write_sources(sources: Sources) -> Expected:
+def write_sources(sources: PeerSources) -> Expected:
     """Fill the folder; return the images with PyTorch's probabilities.
 
     Raises:

@@ -72,7 +72,7 @@ class NamedModel(Protocol):
 
 
 @dataclass(frozen=True)
-class PublishedFile:
+class SnippetFile:
     """What a snippet is made from.
 
     Attributes:
@@ -136,7 +136,7 @@ class SnippetMaker:
     """A snippet to be made; `platform` is whose folder must have the file, empty for any."""
 
     platform: str
-    make: Callable[[PublishedFile], Snippet]
+    make: Callable[[SnippetFile], Snippet]
 
 
 def snippets_of(name: str) -> Sequence[SnippetMaker]:
@@ -145,7 +145,7 @@ def snippets_of(name: str) -> Sequence[SnippetMaker]:
     return makers
 
 
-def python_pixels(file: PublishedFile) -> str:
+def python_pixels(file: SnippetFile) -> str:
     """Python that reads a photo to `pixels`, uint8 (1, H, W, 3), by the resize rule."""
     _, rows, columns, _ = file.input.shape
     return f"""\

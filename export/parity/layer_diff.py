@@ -37,7 +37,7 @@ ALLOWED: Final = {"fp32": 1e-4, "fp16": 3e-2, "int8": 5e-2, "w4": 1e-4, "w3": 1e
 
 
 @dataclass(frozen=True)
-class Place:
+class ComparedPlace:
     """One side of one layer, compared.
 
     Attributes:
@@ -62,7 +62,7 @@ class Explanation:
     """The places in call order, how they were got, and what they say."""
 
     how: str
-    places: tuple[Place, ...]
+    places: tuple[ComparedPlace, ...]
     verdict: str
 
 
@@ -125,7 +125,9 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
     console.print(explanation.verdict)
 
 
-def _compare(expected: list[LayerTrace], found: list[LayerTrace], allowed: float) -> list[Place]:
+def _compare(
+    expected: list[LayerTrace], found: list[LayerTrace], allowed: float
+) -> list[ComparedPlace]:
     """Layers of one kind and output shape are matched in their order."""
     waiting: dict[tuple[str, tuple[int, ...]], list[LayerTrace]] = defaultdict(list)
     for trace in found:
@@ -144,16 +146,20 @@ def _compare(expected: list[LayerTrace], found: list[LayerTrace], allowed: float
 
 def _place(
     layer: str, side: str, ours: NDArray[np.floating], theirs: NDArray[np.floating], allowed: float
-) -> Place:
+) -> ComparedPlace:
     relative = float("inf")
     if ours.shape == theirs.shape and np.isfinite(theirs).all():
         scale = float(np.abs(ours).max()) or 1.0
         relative = float(np.abs(theirs.astype(np.float64) - ours).max()) / scale
     statistics = [(float(values.mean()), float(values.std())) for values in (ours, theirs)]
-    return Place(layer, side, statistics[0], statistics[1], relative, not relative <= allowed)
+    return ComparedPlace(
+        layer, side, statistics[0], statistics[1], relative, not relative <= allowed
+    )
 
 
-def _verdict(places: list[Place], expected: list[LayerTrace], found: list[LayerTrace]) -> str:
+def _verdict(
+    places: list[ComparedPlace], expected: list[LayerTrace], found: list[LayerTrace]
+) -> str:
     first = next((i for i, place in enumerate(places) if place.differs), None)
     if first is None:
         if len(places) < 2 * len(expected):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from export.report.disagreement import Answer, Bin, Differences, Percentiles, WorstImage
+from export.report.disagreement import ArtifactAnswer, Bin, Differences, Percentiles, WorstImage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,7 +91,9 @@ def worst_images(
     for i in order:
         shown = _shown(i, answered, references) if len(labels) > MOST_LABELS else range(len(labels))
         answers = [
-            Answer(a.artifact, a.variant, _numbers(a.probs[i, list(shown)]), _number(apart[row, i]))
+            ArtifactAnswer(
+                a.artifact, a.variant, _numbers(a.probs[i, list(shown)]), _number(apart[row, i])
+            )
             for row, a in enumerate(answered)
         ]
         found.append(

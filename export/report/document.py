@@ -1,6 +1,6 @@
 """The verdict, for people (terminal table) and for programs (a `Report`).
 
-In: one `Row` per artifact. Done, failed and not run are all shown, each with its reason.
+In: one `VerdictRow` per artifact. Done, failed and not run are all shown, each with its reason.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ STYLES: Final = {"pass": "green", "fail": "bold red", "rejected": "magenta", "no
 
 
 @dataclass(frozen=True)
-class Row:
+class VerdictRow:
     """One artifact in the verdict.
 
     Attributes:
@@ -74,7 +74,7 @@ class Row:
         return self.parity.reason
 
 
-def exit_code(rows: Sequence[Row], strict: bool) -> int:
+def exit_code(rows: Sequence[VerdictRow], strict: bool) -> int:
     """0: nothing failed; 1: something failed, or with `strict` was rejected or not run."""
     bad = {"fail", "rejected", "not_run"} if strict else {"fail"}
     return int(any(row.verdict in bad for row in rows))
@@ -82,7 +82,7 @@ def exit_code(rows: Sequence[Row], strict: bool) -> int:
 
 def print_verdict(
     console: Console,
-    rows: Sequence[Row],
+    rows: Sequence[VerdictRow],
     images: str,
     refused: Mapping[str, Mapping[str, str]] | None = None,
 ) -> None:
@@ -141,7 +141,7 @@ def print_verdict(
     console.print(verdict_sentence(rows))
 
 
-def evidence_lines(rows: Sequence[Row]) -> list[str]:
+def evidence_lines(rows: Sequence[VerdictRow]) -> list[str]:
     """How far the second output is from PyTorch's, by artifact; and of which there is none.
 
     Nothing is said where no artifact was run.
@@ -163,7 +163,7 @@ def evidence_lines(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def verdict_sentence(rows: Sequence[Row]) -> str:
+def verdict_sentence(rows: Sequence[VerdictRow]) -> str:
     """How many passed, failed, were rejected (if any) and were not run."""
     counts = {status: sum(row.verdict == status for row in rows) for status in WORDS}
     rejected = f"{counts['rejected']} rejected, " if counts["rejected"] else ""
@@ -173,7 +173,7 @@ def verdict_sentence(rows: Sequence[Row]) -> str:
     )
 
 
-def report_of(command: str, rows: Sequence[Row], images: str) -> Report:
+def report_of(command: str, rows: Sequence[VerdictRow], images: str) -> Report:
     """The same verdict for programs."""
     return Report(
         command=command,
@@ -184,7 +184,7 @@ def report_of(command: str, rows: Sequence[Row], images: str) -> Report:
     )
 
 
-def _artifact(row: Row) -> Artifact:
+def _artifact(row: VerdictRow) -> Artifact:
     return Artifact(
         format=row.format,
         precision=row.precision,

@@ -20,7 +20,7 @@ from export.parity.quality_gate import FULL, promote
 from export.publish.assets import FOLDERS, ExtraFiles, publish, refuse_foreign_assets
 from export.publish.build_manifest import Published, file_entries, tool_versions
 from export.report.accuracy import reference_classification
-from export.report.document import Row, exit_code, print_verdict, report_of
+from export.report.document import VerdictRow, exit_code, print_verdict, report_of
 from export.report.report import write_report
 from export.report.sections import (
     details,
@@ -116,7 +116,8 @@ def export_all(request: ExportRequest, console: Console) -> int:
     files = published_files(folders)
     rows = [_row(outcome, latencies, files, references) for outcome in done]
     rows += [
-        Row(name, precision, "", ParityResult("not_run", why)) for name, precision, why in absent
+        VerdictRow(name, precision, "", ParityResult("not_run", why))
+        for name, precision, why in absent
     ]
     rows += [_left_out(name) for name in FORMATS if name not in wanted]
     refused = {name: dict(FORMATS[name].refused) for name in wanted if FORMATS[name].refused}
@@ -278,7 +279,7 @@ def _tell(console: Console, outcome: Outcome, count: str) -> None:
     )
 
 
-def _point_to_explain(console: Console, rows: Sequence[Row]) -> None:
+def _point_to_explain(console: Console, rows: Sequence[VerdictRow]) -> None:
     for row in rows:
         if row.parity.status == "fail" and row.parity.worst_image:
             console.print(
@@ -344,14 +345,14 @@ def _row(
     latencies: Mapping[tuple[str, str], LatencyEntry],
     files: Mapping[tuple[str, str], PublishedFile],
     references: References,
-) -> Row:
+) -> VerdictRow:
     conversion = outcome.conversion
     size = None
     if conversion.error is None:
         entries = file_entries(conversion.path.parent, conversion.path.name)
         size = sum(entry.size_bytes for entry in entries)
     differences, classification = details(outcome, references)
-    return Row(
+    return VerdictRow(
         *outcome.key,
         place=" ".join(FORMATS[conversion.format].platforms) if outcome.fit else "",
         parity=outcome.parity,
@@ -376,9 +377,9 @@ def _write_page(build: Path, console: Console) -> None:
         console.print(f"report page: {path}", markup=False, soft_wrap=True)
 
 
-def _left_out(name: str) -> Row:
+def _left_out(name: str) -> VerdictRow:
     """A format that was not asked for is in the report all the same."""
-    return Row(name, "all", "", ParityResult("not_run", "left out by --formats"))
+    return VerdictRow(name, "all", "", ParityResult("not_run", "left out by --formats"))
 
 
 def _operator_configs(fit: Mapping[str, Sequence[Published]]) -> ExtraFiles:

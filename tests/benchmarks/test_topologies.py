@@ -20,7 +20,7 @@ from export.deploy.graph import DeployGraph, reference_probs
 from export.images.stress_images import hard_images
 from export.parity.check import ParityResult
 from export.parity.evidence import EvidenceAgreement
-from export.report.document import Row, report_of
+from export.report.document import VerdictRow, report_of
 from export.report.report import write_report
 from tests.conftest import make_spec, write_network
 from tests.export.conftest import tree
@@ -127,7 +127,7 @@ def leave_report(command: Any) -> None:
     parity = ParityResult("pass", images=1, max_abs_diff=1e-6, evidence=evidence)
     build = Path(command[command.index("--build") + 1])
     build.mkdir()
-    rows = [Row("onnx", "fp32", "", parity, size_bytes=5)]
+    rows = [VerdictRow("onnx", "fp32", "", parity, size_bytes=5)]
     write_report(build / "report.json", report_of("all", rows, "1 image"))
 
 

@@ -24,7 +24,7 @@ PACKAGE_PARTS: Final = ("Manifest.json", "model.mlmodel", "weight.bin")
 
 
 @dataclass(frozen=True)
-class Place:
+class WeightPlace:
     """A weight in a file: where it starts, and what kind of number it is."""
 
     offset: int
@@ -45,12 +45,12 @@ def content_file(artifact: Path) -> Path:
     return file
 
 
-def place_of_a_weight(reference: Reference, content: bytearray) -> Place:
+def place_of_a_weight(reference: Reference, content: bytearray) -> WeightPlace:
     """One weight of the first layer whose weights lie in the file in their own order."""
     for stored in _as_stored(reference):
         start = content.find(stored.tobytes())
         if start >= 0:
-            return Place(start + WITHIN * stored.itemsize, stored.dtype)
+            return WeightPlace(start + WITHIN * stored.itemsize, stored.dtype)
     raise DoesNotApply("the file packs its weights: no byte of it is one weight")
 
 

@@ -31,7 +31,7 @@ WORD_LIMIT: Final = 2**63
 
 
 @dataclass(frozen=True)
-class Row:
+class PackedLayer:
     """One layer in the table, as the file holds it.
 
     Attributes:
@@ -119,7 +119,7 @@ def unpack_layers(packed: Packed, table: Iterable[Sequence[int]]) -> list[Layer]
     words, scales, halves = (_Reader(array) for array in packed)
     layers = []
     for number, entries in enumerate(table):
-        row = Row(*entries)
+        row = PackedLayer(*entries)
         count = math.prod(row.shape)
         tensors: dict[str, Any] = {}
         if row.levels:
@@ -150,7 +150,7 @@ def join(parts: Sequence[Packed]) -> Packed:
     return Packed(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-def table_of(rows: Iterable[Row]) -> list[list[int]]:
+def table_of(rows: Iterable[PackedLayer]) -> list[list[int]]:
     """The rows as the file holds them."""
     return [list(astuple(row)) for row in rows]
 

@@ -16,7 +16,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from export.errors import ConversionFailed
-from export.formats.torchscript.bit_packing import Packed, Row, join, pack_layer, table_of
+from export.formats.torchscript.bit_packing import Packed, PackedLayer, join, pack_layer, table_of
 from export.formats.torchscript.unpack_at_load import PackedLayers
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def packed_network(graph: DeployGraph, half: bool) -> Any:
         ConversionFailed: a layer that cannot be packed, or a weight that lies on no grid.
     """
     traced = _Tracer().trace(graph)
-    rows: list[Row] = []
+    rows: list[PackedLayer] = []
     parts: list[Packed] = []
     for node in list(traced.nodes):
         node.type = None  # fx would write it into the code under a name TorchScript does not know
@@ -83,15 +83,15 @@ def _grid(grids: Mapping[str, Grid], name: str) -> Grid:
     return grids[weight]
 
 
-def _row(layer: nn.Module, levels: int, clamp: int, normalises: bool) -> Row:
+def _row(layer: nn.Module, levels: int, clamp: int, normalises: bool) -> PackedLayer:
     if isinstance(layer, nn.Linear):
-        return Row(levels, layer.out_features, layer.in_features, clamp=clamp)
+        return PackedLayer(levels, layer.out_features, layer.in_features, clamp=clamp)
     assert isinstance(layer, nn.Conv2d)
     if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
         raise ConversionFailed(f"{layer} cannot be prepacked: give its padding in numbers, zeros")
     outputs, inputs, height, width = layer.weight.shape
     (stride_y, stride_x), (padding_y, padding_x) = layer.stride, layer.padding
-    return Row(
+    return PackedLayer(
         levels,
         outputs,
         inputs,
@@ -132,7 +132,7 @@ def _take_normalisation(node: fx.Node, layer: nn.Module) -> bool:
 
 
 def _clamp_after(node: fx.Node) -> int:
-    """The `Row.clamp` of a layer; a ReLU that alone takes its output is taken out of the graph."""
+    """A layer's `PackedLayer.clamp`; a ReLU that alone takes its output leaves the graph."""
     users = list(node.users)
     clamp = _clamp(users[0]) if len(users) == 1 else NO_CLAMP
     if clamp != NO_CLAMP:
@@ -151,7 +151,7 @@ def _clamp(node: fx.Node) -> int:
     return NO_CLAMP
 
 
-def _run_packed(node: fx.Node, row: Row, number: int) -> None:
+def _run_packed(node: fx.Node, row: PackedLayer, number: int) -> None:
     """Replace the call of a layer by that of its prepacked form."""
     held, run = (
         ("convolutions", torch.ops.prepacked.conv2d_clamp_run)
@@ -167,7 +167,7 @@ def _run_packed(node: fx.Node, row: Row, number: int) -> None:
     graph.erase_node(node)
 
 
-def _script(graph: DeployGraph, traced: fx.Graph, packed: Packed, rows: list[Row]) -> Any:
+def _script(graph: DeployGraph, traced: fx.Graph, packed: Packed, rows: list[PackedLayer]) -> Any:
     words, scales, halves = (torch.from_numpy(array) for array in packed)
     layers = PackedLayers(
         words,

@@ -22,7 +22,7 @@ class PackedLayers(nn.Module):
     Attributes:
         words, scales, halves: int64, bfloat16 and float16, see `bit_packing.Packed`.
         mean, std: float32 (1, 3, 1, 1), of the normalisation that the first layer may take in.
-        table: of `bit_packing.Row`.
+        table: of `bit_packing.PackedLayer`.
         convolutions, linears: by a layer's number among those of its kind.
     """
 

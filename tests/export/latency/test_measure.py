@@ -8,7 +8,7 @@ import pytest
 from export.latency import process
 from export.latency.answer_check import Expected
 from export.latency.measure import Measurement, Target, measure
-from export.latency.protocol import Answer
+from export.latency.protocol import WorkerAnswer
 
 Planted = Callable[[str], Target]
 
@@ -60,7 +60,7 @@ def test_a_worker_that_hangs_is_failed_and_the_others_go_on(
     from export.latency import measure as module
 
     class Impatient(process.TargetProcess):
-        def ask(self, command: str) -> Answer:
+        def ask(self, command: str) -> WorkerAnswer:
             patience = 0.5 if self.target.precision == "hangs" else 180
             monkeypatch.setattr(process, "ANSWER_TIMEOUT_S", patience)
             return super().ask(command)

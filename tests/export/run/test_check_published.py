@@ -23,7 +23,7 @@ from export.parity.quality_gate import Promotion, promote
 from export.parity.reference import References, build_references
 from export.publish.assets import FOLDERS
 from export.publish.build_manifest import file_entries
-from export.report.document import Row, exit_code
+from export.report.document import VerdictRow, exit_code
 from export.run.check_published import check_published
 from pipeline.checkpoint import Checkpoint
 from pipeline.errors import BadInput
@@ -76,22 +76,26 @@ def built_once(checkpoint: Checkpoint, data: Path | None, image_limit: int) -> R
     return build_references(checkpoint, data, image_limit)
 
 
-def checked(assets: Path, model: Model, data: Path) -> dict[tuple[str, str], Row]:
+def checked(assets: Path, model: Model, data: Path) -> dict[tuple[str, str], VerdictRow]:
     rows, _ = check_published(assets, model.folder, data, 100)
     return {(row.place, row.name): row for row in rows}
 
 
-def statuses(rows: dict[tuple[str, str], Row]) -> dict[tuple[str, str], str]:
+def statuses(rows: dict[tuple[str, str], VerdictRow]) -> dict[tuple[str, str], str]:
     return {key: row.parity.status for key, row in rows.items()}
 
 
-def assert_one_fails(rows: dict[tuple[str, str], Row], key: tuple[str, str], reason: str) -> None:
+def assert_one_fails(
+    rows: dict[tuple[str, str], VerdictRow], key: tuple[str, str], reason: str
+) -> None:
     assert statuses(rows) == {**CLEAN, key: "fail"}
     assert reason in rows[key].parity.reason
     assert exit_code(list(rows.values()), strict=False) == 1
 
 
-def assert_platform_fails(rows: dict[tuple[str, str], Row], platform: str, reason: str) -> None:
+def assert_platform_fails(
+    rows: dict[tuple[str, str], VerdictRow], platform: str, reason: str
+) -> None:
     expected = {k: "fail" if k[0] == platform else status for k, status in CLEAN.items()}
     assert statuses(rows) == expected
     assert all(reason in row.parity.reason for k, row in rows.items() if k[0] == platform)

@@ -43,7 +43,7 @@ class Step:
     """One operation that computes: its type, where its arguments come from, and its output.
 
     Attributes:
-        arguments: name -> constant as stored, or `Reference`, or a list of references.
+        arguments: name -> constant as stored, or `ValueReference`, or a list of references.
         prepared: the same, constants as `operations` compute with them.
         output: name of the output.
         half: whether the output is declared FLOAT16.
@@ -63,7 +63,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Reference:
+class ValueReference:
     """The value of that name, computed by an earlier step."""
 
     name: str
@@ -245,7 +245,7 @@ def _arguments(
 def _bound(binding: Argument.Binding, constants: Mapping[str, Any], package: Package) -> Any:
     if binding.WhichOneof("binding") == "value":
         return read_value(binding.value, package)
-    return constants.get(binding.name, Reference(binding.name))
+    return constants.get(binding.name, ValueReference(binding.name))
 
 
 def _with_spent(steps: Sequence[Step], results: Set[str]) -> tuple[Step, ...]:
@@ -269,13 +269,13 @@ def _prepare(argument: Any) -> Any:
 def _taken(arguments: Mapping[str, Any]) -> set[str]:
     """Names of the computed values among arguments."""
     lists = (value if isinstance(value, list) else [value] for value in arguments.values())
-    return {item.name for items in lists for item in items if isinstance(item, Reference)}
+    return {item.name for items in lists for item in items if isinstance(item, ValueReference)}
 
 
 def _resolve(argument: Any, values: Mapping[str, Tensor]) -> Any:
     if isinstance(argument, list):
         return [_resolve(item, values) for item in argument]
-    if isinstance(argument, Reference):
+    if isinstance(argument, ValueReference):
         if argument.name not in values:
             raise Unreadable(f"{argument.name} is used before it is computed")
         return values[argument.name]

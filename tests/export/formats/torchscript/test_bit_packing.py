@@ -17,7 +17,7 @@ from export.errors import ConversionFailed, Unreadable
 from export.formats.torchscript import format as lite
 from export.formats.torchscript.bit_packing import (
     Packed,
-    Row,
+    PackedLayer,
     digits_in_word,
     join,
     pack_layer,
@@ -181,12 +181,14 @@ def caught(path: Path, graph: DeployGraph) -> bool:
         return True
 
 
-def random_layer(levels: int, shape: tuple[int, ...]) -> tuple[Row, Packed, Grid, np.ndarray]:
+def random_layer(
+    levels: int, shape: tuple[int, ...]
+) -> tuple[PackedLayer, Packed, Grid, np.ndarray]:
     rng = np.random.default_rng(levels)
     codes = rng.integers(-levels, levels + 1, shape).astype(np.int8)
     grid = Grid(codes, short_scale(rng.uniform(1e-6, 1, shape[0])), levels)
     bias = rng.normal(size=shape[0]).astype(np.float16).astype(np.float32)
-    return Row(levels, *shape), pack_layer(grid.weights(), bias, grid), grid, bias
+    return PackedLayer(levels, *shape), pack_layer(grid.weights(), bias, grid), grid, bias
 
 
 @pytest.mark.parametrize("levels", [1, 3, 7, 127])
