@@ -19,7 +19,7 @@ from export.deploy.variants import missing_variant
 from export.formats.base import verbs_of
 from export.formats.register import FORMATS
 from export.images.parity_images import ParityImages
-from export.images.stress_images import hard_images
+from export.images.stress_images import stress_images
 from export.parity.quality_gate import FULL
 from export.parity.reading import Reading
 from export.parity.reference import Reference, References
@@ -134,7 +134,7 @@ def open_bench(
 
 def few_images(side: int) -> ParityImages:
     """The images of the bench at this side."""
-    hard = hard_images(side)
+    hard = stress_images(side)
     pixels = np.stack([hard[name] for name in IMAGES])
     return ParityImages(IMAGES, ("hard",) * len(IMAGES), pixels, f"{len(IMAGES)} hard images")
 

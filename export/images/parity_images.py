@@ -11,7 +11,7 @@ import numpy as np
 
 from export.images.golden_images import GROUP as GOLDEN
 from export.images.golden_images import golden_images
-from export.images.stress_images import hard_images
+from export.images.stress_images import stress_images
 from pipeline.data import phantom
 from pipeline.data.dataset import read_dataset
 from pipeline.errors import BadInput
@@ -71,7 +71,7 @@ def gather_images(spec: ModelSpec, data: Path | None, limit: int) -> ParityImage
         named = {sample.file: read_image(sample.path, spec.side) for sample in samples}
         group = "validation"
     golden = {f"{GOLDEN}/{image.name}": image.pixels for image in golden_images(spec.side)}
-    hard = hard_images(spec.side)
+    hard = stress_images(spec.side)
     every = {**named, **golden, **hard}
     return ParityImages(
         names=tuple(every),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def hard_images(side: int) -> dict[str, NDArray[np.uint8]]:
+def stress_images(side: int) -> dict[str, NDArray[np.uint8]]:
     """Name -> uint8 (side, side, 3) RGB; the same for every model of that side."""
     rows, columns = np.mgrid[0:side, 0:side]
     ramp = np.linspace(0, 255, side)

@@ -16,11 +16,11 @@ import numpy as np
 from export.errors import CannotRunHere, Unreadable
 from export.formats.base import verbs_of
 from export.formats.register import FORMATS
-from export.parity.declared_interface import contract_violations
+from export.parity.declared_interface import interface_violations
 from export.parity.entries import ParityEntry, SetEntry
 from export.parity.evidence import EvidenceAgreement, compare_evidence
 from export.parity.reading import Reading
-from export.parity.rounding_amplification import own_difference
+from export.parity.rounding_amplification import rounding_amplification
 from export.parity.weights import weight_violations
 from pipeline.errors import install_command, missing_modules
 from pipeline.metrics.classification import decide
@@ -168,7 +168,7 @@ def check_artifact(
         return ParityResult("fail", _told(error, "reading"), tolerance=tolerance)
     parts = {
         "contract": _part(
-            contract_violations(
+            interface_violations(
                 description,
                 reference.spec,
                 reference.checkpoint_sha256,
@@ -244,7 +244,7 @@ def _if_the_network_itself(outputs: ParityResult, reading: Reading, reference: R
     assert tolerance is not None
     names = [outputs.worst_image, *([evidence.worst_image] if evidence else [])]
     try:
-        own = own_difference(reading.layers, reference, names)
+        own = rounding_amplification(reading.layers, reference, names)
     except Unreadable:
         return ""  # layers that fit no module: the verdict stands without it
     explained = []  # each part that fails: is it too far off, and PyTorch itself most of the way?

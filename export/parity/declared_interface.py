@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipeline.model_spec import ModelSpec
 
 
-def contract_violations(
+def interface_violations(
     description: Description,
     spec: ModelSpec,
     checkpoint_sha256: str,

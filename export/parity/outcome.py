@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from export.formats.base import Description
     from export.parity.check import ParityResult
-    from export.parity.quality_gate import Promotion
+    from export.parity.quality_gate import GateResult
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Outcome:
 
     conversion: Conversion
     parity: ParityResult
-    promotion: Promotion | None
+    gate_result: GateResult | None
     checkpoint_sha256: str
 
     @property
@@ -54,5 +54,5 @@ class Outcome:
     @property
     def fit(self) -> bool:
         """Whether it may be published."""
-        rejected = self.promotion is not None and self.promotion.broken
+        rejected = self.gate_result is not None and self.gate_result.broken
         return self.parity.status != "fail" and not rejected

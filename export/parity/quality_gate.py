@@ -28,14 +28,14 @@ LEAST_IMAGES: Final = 50  # of fewer, one flipped label is more than the limit
 
 
 @dataclass(frozen=True)
-class Promotion:
+class GateResult:
     """What the gate found.
 
     Attributes:
         source: ``measured`` here, ``recorded`` when the checkpoint was compressed, or ``parity``:
             the file is within its tolerance of the fp32 model itself.
         figures: the comparison, as JSON holds it; empty for ``parity``.
-        broken: limits that do not hold; empty: promoted.
+        broken: limits that do not hold; empty: it passes.
     """
 
     source: str
@@ -56,9 +56,9 @@ class Promotion:
         return structure(self.document(), AccuracyEntry, "a recorded comparison", WAY_OUT)
 
 
-def promote(
+def judge_quality(
     precision: str, parity: ParityResult, variant: ModelSpec, baseline: Reference
-) -> Promotion | None:
+) -> GateResult | None:
     """The gate's answer; None for fp32, which is what the others are held against.
 
     Args:
@@ -81,9 +81,9 @@ def promote(
             spec.threshold,
             images.patients,
         )
-        return Promotion("measured", asdict(comparison), tuple(broken_limits(comparison)))
+        return GateResult("measured", asdict(comparison), tuple(broken_limits(comparison)))
     if variant.compression is None:
-        return Promotion("parity", {})
+        return GateResult("parity", {})
     figures = dict(variant.compression.comparison)
     broken = tuple(figures.pop("broken_limits", ()))
-    return Promotion("recorded", figures, broken)
+    return GateResult("recorded", figures, broken)

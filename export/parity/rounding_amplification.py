@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class OwnDifference:
+class RoundingAmplification:
     """Between PyTorch with the file's weights and PyTorch with the checkpoint's.
 
     Attributes:
@@ -48,9 +48,9 @@ class OwnDifference:
         )
 
 
-def own_difference(
+def rounding_amplification(
     layers: Sequence[Layer], reference: Reference, names: Sequence[str]
-) -> OwnDifference:
+) -> RoundingAmplification:
     """Run PyTorch with a file's weights on some of the reference's images.
 
     Args:
@@ -67,5 +67,5 @@ def own_difference(
     probs_diff = float(np.abs(found.probs - reference.probs[rows]).max())
     evidence, expected = found.evidence, reference.answers.evidence
     if evidence is None or expected is None:
-        return OwnDifference(probs_diff, 0.0)
-    return OwnDifference(probs_diff, float(evidence_diff(evidence, expected[rows]).max()))
+        return RoundingAmplification(probs_diff, 0.0)
+    return RoundingAmplification(probs_diff, float(evidence_diff(evidence, expected[rows]).max()))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from export.latency.entry import LatencyEntry
     from export.parity.check import ParityResult
-    from export.parity.quality_gate import Promotion
+    from export.parity.quality_gate import GateResult
     from export.report.disagreement import Differences
     from export.report.figures import Figures
     from export.report.report import PublishedFile
@@ -37,7 +37,7 @@ class VerdictRow:
     Attributes:
         place: the platforms whose asset folder it is in; empty if in none.
         parity: `fail` with a reason also where the conversion or the file's hash failed.
-        promotion: what the gate found of a reduced precision; None: fp32, or not asked.
+        gate_result: what the gate found of a reduced precision; None: fp32, or not asked.
         size_bytes: whole artifact; None if there is none.
         latency: None: not measured.
         file, differences, classification: see `export.report.report.Artifact`.
@@ -49,7 +49,7 @@ class VerdictRow:
     parity: ParityResult
     size_bytes: int | None = None
     latency: LatencyEntry | None = None
-    promotion: Promotion | None = None
+    gate_result: GateResult | None = None
     file: PublishedFile | None = None
     differences: Differences | None = None
     classification: Figures | None = None
@@ -62,15 +62,15 @@ class VerdictRow:
     @property
     def verdict(self) -> Verdict:
         """A key of `WORDS`: parity's, or ``rejected`` where the gate kept it back."""
-        if self.parity.status == "pass" and self.promotion and self.promotion.broken:
+        if self.parity.status == "pass" and self.gate_result and self.gate_result.broken:
             return "rejected"
         return self.parity.status
 
     @property
     def reason(self) -> str:
         """Why it is not published; empty if it is."""
-        if self.promotion and self.verdict == "rejected":
-            return "; ".join(self.promotion.broken)
+        if self.gate_result and self.verdict == "rejected":
+            return "; ".join(self.gate_result.broken)
         return self.parity.reason
 
 
@@ -117,7 +117,7 @@ def print_verdict(
             _scientific(parity.max_abs_diff),
             _scientific(parity.tolerance.max_abs_diff if parity.tolerance else None),
             "" if parity.label_flips is None else str(parity.label_flips),
-            *_against_fp32(row.promotion),
+            *_against_fp32(row.gate_result),
             "" if row.size_bytes is None else f"{row.size_bytes / 1e6:.2f}",
             _median(row.latency),
             row.place,
@@ -192,7 +192,7 @@ def _artifact(row: VerdictRow) -> Artifact:
         size_bytes=row.size_bytes,
         verdict=row.verdict,
         parity=row.parity.entry(),
-        accuracy=row.promotion.entry() if row.promotion else None,
+        accuracy=row.gate_result.entry() if row.gate_result else None,
         latency_ms=row.latency,
         file=row.file,
         differences=row.differences,
@@ -204,8 +204,8 @@ def _scientific(value: float | None) -> str:
     return "" if value is None else f"{value:.1e}"
 
 
-def _against_fp32(promotion: Promotion | None) -> tuple[str, str]:
-    accuracy = promotion.entry() if promotion else None
+def _against_fp32(gate_result: GateResult | None) -> tuple[str, str]:
+    accuracy = gate_result.entry() if gate_result else None
     if accuracy is None or accuracy.auroc_drop is None:
         return "", ""
     return str(accuracy.label_flips), f"{accuracy.auroc_drop.value:+.4f}"

@@ -27,7 +27,7 @@ from export.manifest.manifest import (
     read_manifest,
 )
 from export.parity.check import ParityResult, check_artifact, check_outputs
-from export.parity.quality_gate import promote
+from export.parity.quality_gate import judge_quality
 from export.parity.reading import Reading
 from export.publish.assets import FOLDERS, LABELS_FILE, README_FILE
 from export.report.document import VerdictRow
@@ -147,16 +147,18 @@ def _check(
             else ParityResult("not_run", reason, tolerance=tolerance)
         )
     passed = parity.status == "pass"
-    promotion = promote(key[1], parity, reference.spec, references.of("fp32")) if passed else None
-    if promotion and promotion.broken:  # published, and should not have been
-        parity = replace(parity, status="fail", reason="; ".join(promotion.broken))
+    gate_result = (
+        judge_quality(key[1], parity, reference.spec, references.of("fp32")) if passed else None
+    )
+    if gate_result and gate_result.broken:  # published, and should not have been
+        parity = replace(parity, status="fail", reason="; ".join(gate_result.broken))
     return VerdictRow(
         *key,
         platform,
         parity,
         size_bytes=artifact.size_bytes,
         latency=artifact.latency_ms,
-        promotion=promotion,
+        gate_result=gate_result,
     )
 
 

@@ -16,7 +16,7 @@ from export.latency.entry import LatencyEntry, ThreadLatency
 from export.manifest.manifest import Manifest
 from export.parity.check import ParityResult, check_artifact
 from export.parity.outcome import Conversion, Outcome
-from export.parity.quality_gate import FULL, promote
+from export.parity.quality_gate import FULL, judge_quality
 from export.publish.assets import FOLDERS, ExtraFiles, publish, refuse_foreign_assets
 from export.publish.build_manifest import Published, file_entries, tool_versions
 from export.report.accuracy import reference_classification
@@ -264,10 +264,10 @@ def _judge(conversion: Conversion, references: References) -> Outcome:
         )
     else:
         parity = conversion.parity or check_artifact(name, precision, conversion.path, reference)
-    promotion = None
+    gate_result = None
     if parity.status != "fail":
-        promotion = promote(precision, parity, reference.spec, references.of("fp32"))
-    return Outcome(conversion, parity, promotion, reference.checkpoint_sha256)
+        gate_result = judge_quality(precision, parity, reference.spec, references.of("fp32"))
+    return Outcome(conversion, parity, gate_result, reference.checkpoint_sha256)
 
 
 def _tell(console: Console, outcome: Outcome, count: str) -> None:
@@ -356,7 +356,7 @@ def _row(
         *outcome.key,
         place=" ".join(FORMATS[conversion.format].platforms) if outcome.fit else "",
         parity=outcome.parity,
-        promotion=outcome.promotion,
+        gate_result=outcome.gate_result,
         size_bytes=size,
         latency=latencies.get(outcome.key),
         file=files.get(outcome.key),
@@ -410,7 +410,7 @@ def _by_platform(
             conversion.description,
             outcome.parity,
             outcome.checkpoint_sha256,
-            outcome.promotion,
+            outcome.gate_result,
             latencies.get(outcome.key),
         )
         for platform in FORMATS[conversion.format].platforms:

@@ -31,10 +31,10 @@ from export.formats.coreml.evaluator.evaluate import load_program
 from export.formats.register import FORMATS
 from export.formats.torchscript.lite_file.safe_unpickler import read_pickle
 from export.images.parity_images import ParityImages
-from export.images.stress_images import hard_images
+from export.images.stress_images import stress_images
 from export.parity.check import check_artifact
 from export.parity.reference import Reference
-from export.parity.rounding_amplification import own_difference
+from export.parity.rounding_amplification import rounding_amplification
 from export.parity.weights import weight_violations
 from pipeline.models.networks import NETWORKS, Network
 from tests.conftest import make_spec
@@ -75,7 +75,7 @@ def reference(architecture: str) -> Reference:
         spec = make_spec(name="drawn", side=SIDE, architecture=architecture)
         network = drawn_network(spec)
     graph = DeployGraph(network, spec).eval()
-    hard = hard_images(SIDE)
+    hard = stress_images(SIDE)
     pixels = np.stack(list(hard.values()))
     images = ParityImages(tuple(hard), ("hard",) * len(hard), pixels, "hard images")
     answers = reference_answers(graph, pixels)
@@ -188,7 +188,7 @@ def test_pytorch_can_hold_what_a_lite_file_has_in_place_of_batch_norms(
     path = made("dense", "torchscript", "fp32")
     layers = verbs_of("torchscript").stored_layers(path)
     assert Counter(layer.kind for layer in layers)["scale"] == 6
-    own = own_difference(layers, held, held.images.names)
+    own = rounding_amplification(layers, held, held.images.names)
     assert own.max_abs_diff <= 1e-5
     assert own.max_rel_diff <= 1e-5
 

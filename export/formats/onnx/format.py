@@ -272,9 +272,9 @@ def _export(graph: DeployGraph, spec: ModelSpec, path: Path) -> None:
 
 
 def _compare(before: Path, after: Path, side: int) -> None:
-    from export.images.stress_images import hard_images
+    from export.images.stress_images import stress_images
 
-    images = np.stack(list(hard_images(side).values()))
+    images = np.stack(list(stress_images(side).values()))
     plain, simplified = (run(load(path), images) for path in (before, after))
     diffs = [float(np.max(np.abs(plain.probs - simplified.probs)))]
     if plain.evidence is not None:

@@ -15,7 +15,7 @@ from export.deploy.graph import (
     reference_probs,
 )
 from export.deploy.variants import VARIANTS
-from export.images.stress_images import hard_images
+from export.images.stress_images import stress_images
 from pipeline.models.networks import load_network
 from tests.conftest import SIDE, make_spec
 from tests.export.conftest import Model
@@ -147,4 +147,4 @@ def test_the_answers_of_the_tiny_network_vary_so_that_faults_can_show(model: Mod
     first = model.reference[:, 0]
     assert first.min() < 0.2
     assert first.max() > 0.8
-    assert ((first > 0.01) & (first < 0.99)).sum() >= len(hard_images(SIDE)) / 2
+    assert ((first > 0.01) & (first < 0.99)).sum() >= len(stress_images(SIDE)) / 2

@@ -13,7 +13,7 @@ from export.images.parity_images import ParityImages
 from export.latency.entry import LatencyEntry, ThreadLatency
 from export.parity.check import Agreement, ParityResult
 from export.parity.evidence import EvidenceAgreement
-from export.parity.quality_gate import Promotion
+from export.parity.quality_gate import GateResult
 from export.report.accuracy import classification
 from export.report.differences import Answered, differences, worst_images
 from export.report.document import VerdictRow, report_of
@@ -114,7 +114,7 @@ def document() -> dict[str, Any]:
             "pass",
             5e-4,
             size_bytes=90_001,
-            promotion=Promotion("measured", FIGURES, broken),
+            gate_result=GateResult("measured", FIGURES, broken),
         ),
         VerdictRow("coreml", "fp16", "", ParityResult("not_run", "Core ML runs on macOS only")),
     ]

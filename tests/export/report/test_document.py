@@ -15,7 +15,7 @@ from export.formats.description import Tolerance
 from export.latency.entry import LatencyEntry, ThreadLatency
 from export.parity.check import Agreement, ParityResult
 from export.parity.evidence import EvidenceAgreement
-from export.parity.quality_gate import Promotion
+from export.parity.quality_gate import GateResult
 from export.report.document import (
     VerdictRow,
     exit_code,
@@ -45,9 +45,11 @@ FIGURES = {
     "label_flips": 7,
 }
 BROKEN = ("AUROC drops by 0.0123 (0.0010 to 0.0200), more than 0.005", "recall drops by 0.0400")
-REJECTED = VerdictRow("onnx", "w3", "", PASS, 290_000, None, Promotion("measured", FIGURES, BROKEN))
-PROMOTED = VerdictRow(
-    "onnx", "w4", "android ios", PASS, 390_000, None, Promotion("measured", FIGURES)
+REJECTED = VerdictRow(
+    "onnx", "w3", "", PASS, 290_000, None, GateResult("measured", FIGURES, BROKEN)
+)
+LET_THROUGH = VerdictRow(
+    "onnx", "w4", "android ios", PASS, 390_000, None, GateResult("measured", FIGURES)
 )
 
 
@@ -84,26 +86,26 @@ def test_the_exit_code_is_1_for_a_failure_and_strictly_for_what_was_not_run(
 
 
 def test_what_was_rejected_is_no_failure_but_strictly_not_good_enough() -> None:
-    assert (REJECTED.verdict, PROMOTED.verdict) == ("rejected", "pass")
+    assert (REJECTED.verdict, LET_THROUGH.verdict) == ("rejected", "pass")
     assert exit_code([ROWS["pass"], REJECTED], strict=False) == 0
     assert exit_code([ROWS["pass"], REJECTED], strict=True) == 1
-    assert exit_code([ROWS["pass"], PROMOTED], strict=True) == 0
+    assert exit_code([ROWS["pass"], LET_THROUGH], strict=True) == 0
 
 
 def test_a_failure_or_what_was_not_run_is_not_called_rejected() -> None:
     for name in ("fail", "not_run"):
-        row = replace(ROWS[name], promotion=REJECTED.promotion)
+        row = replace(ROWS[name], gate_result=REJECTED.gate_result)
         assert row.verdict == name
         assert row.reason == row.parity.reason
 
 
 def test_the_verdict_counts_what_was_rejected_where_something_was() -> None:
-    said = verdict_sentence([*ALL, REJECTED, PROMOTED])
+    said = verdict_sentence([*ALL, REJECTED, LET_THROUGH])
     assert said == "2 passed, 1 failed, 1 rejected, 1 not run of 5 artifacts"
 
 
 def test_people_see_what_was_rejected_with_its_reasons_and_figures() -> None:
-    text = printed([ROWS["pass"], REJECTED, PROMOTED])
+    text = printed([ROWS["pass"], REJECTED, LET_THROUGH])
     (line,) = [line for line in text.splitlines() if line.split()[:2] == ["onnx", "w3"]]
     words = line.split()
     assert words[2] == "rejected"
@@ -132,8 +134,8 @@ def test_the_document_has_verdict_and_accuracy_of_each_artifact() -> None:
 
 
 def test_a_figure_that_is_not_finite_is_null_in_the_accuracy_too() -> None:
-    lost = Promotion("measured", {**FIGURES, "auroc": math.nan}, BROKEN)
-    text = to_json(document([replace(REJECTED, promotion=lost)]))
+    lost = GateResult("measured", {**FIGURES, "auroc": math.nan}, BROKEN)
+    text = to_json(document([replace(REJECTED, gate_result=lost)]))
     assert json.loads(text)["artifacts"][0]["accuracy"]["auroc"] is None
 
 
@@ -236,9 +238,9 @@ def test_a_report_read_and_written_again_is_the_same_file(tmp_path: Path) -> Non
 
 
 def test_a_report_with_everything_in_it_is_read_as_it_was_written(tmp_path: Path) -> None:
-    lost = Promotion("measured", {**FIGURES, "images": 5, "auroc": math.nan}, BROKEN)
+    lost = GateResult("measured", {**FIGURES, "images": 5, "auroc": math.nan}, BROKEN)
     seen = replace(PASS, evidence=replace(SEEN, max_rel_diff=math.inf))
-    rows = [*ALL, replace(REJECTED, promotion=lost), VerdictRow("ort", "fp32", "", seen)]
+    rows = [*ALL, replace(REJECTED, gate_result=lost), VerdictRow("ort", "fp32", "", seen)]
     write_report(tmp_path / "report.json", report(rows))
     read = read_report(tmp_path / "report.json")
     assert report_json(read) == document(rows)

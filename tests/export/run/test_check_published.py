@@ -19,7 +19,7 @@ from export.formats.base import verbs_of
 from export.formats.facts import Requirement
 from export.formats.register import FORMATS
 from export.parity.check import ParityResult
-from export.parity.quality_gate import Promotion, promote
+from export.parity.quality_gate import GateResult, judge_quality
 from export.parity.reference import References, build_references
 from export.publish.assets import FOLDERS
 from export.publish.build_manifest import file_entries
@@ -286,7 +286,7 @@ def test_a_compressed_artifact_is_checked_against_its_own_variant(
     for row in few_bits:
         variant = model.references.of(row.precision)
         assert row.parity.max_abs_diff <= 1e-4 < np.abs(variant.probs - model.reference).max()
-        assert row.promotion.source == "recorded"
+        assert row.gate_result.source == "recorded"
 
 
 def test_without_its_variant_an_artifact_is_not_run_and_says_what_makes_it(
@@ -359,11 +359,11 @@ def test_a_published_artifact_that_loses_too_much_on_given_data_fails(
     """It was fit on the images of its export; on these it is not."""
     said = "recall drops by 0.3000, more than 0.025"
 
-    def judged(precision: str, *arguments: object) -> Promotion | None:
-        found = promote(precision, *arguments)
+    def judged(precision: str, *arguments: object) -> GateResult | None:
+        found = judge_quality(precision, *arguments)
         return replace(found, broken=(said,)) if precision == "int8" else found
 
-    monkeypatch.setattr("export.run.check_published.promote", judged)
+    monkeypatch.setattr("export.run.check_published.judge_quality", judged)
     rows = checked(assets, model, data)
     expected = {k: "fail" if k[1].endswith(" int8") else "pass" for k in CLEAN}
     assert statuses(rows) == expected

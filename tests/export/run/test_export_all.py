@@ -13,7 +13,7 @@ from export.formats.description import Tolerance
 from export.formats.register import FORMATS
 from export.manifest.manifest import manifest_document, read_manifest
 from export.parity.outcome import Conversion
-from export.parity.quality_gate import Promotion, promote
+from export.parity.quality_gate import GateResult, judge_quality
 from export.publish.assets import FOLDERS
 from export.report.report import read_report, report_json
 from export.run.convert import convert_all
@@ -418,7 +418,7 @@ def test_only_what_has_no_variant_publishes_nothing_and_replaces_nothing(
     assert statuses(done)["onnx", "w3"] == "not_run"
 
 
-# --- the promotion gate -----------------------------------------------------------------------
+# --- the quality gate -----------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -446,11 +446,11 @@ def test_with_enough_images_every_reduced_precision_is_measured(
 def demanding(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gate finds that w3, and nothing else, loses too much."""
 
-    def judged(precision: str, *arguments: object) -> Promotion | None:
-        found = promote(precision, *arguments)
+    def judged(precision: str, *arguments: object) -> GateResult | None:
+        found = judge_quality(precision, *arguments)
         return replace(found, broken=REASONS) if precision == "w3" else found
 
-    monkeypatch.setattr("export.run.export_all.promote", judged)
+    monkeypatch.setattr("export.run.export_all.judge_quality", judged)
 
 
 REASONS = ("AUROC drops by 0.1000 (0.0500 to 0.1500), more than 0.005", "recall drops by 0.3000")

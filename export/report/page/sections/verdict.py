@@ -105,7 +105,7 @@ def _row(artifact: Artifact) -> list[Cell]:
 
 
 def auroc_of(artifact: Artifact) -> float | None:
-    """Measured on this run's images; else what the promotion gate has on record."""
+    """Measured on this run's images; else what the quality gate has on record."""
     known = artifact.classification or artifact.accuracy
     return known.auroc if known else None
 

@@ -27,7 +27,7 @@ from export.formats.coreml.evaluator.runner import structure_diff
 from export.formats.coreml.evaluator.values import read_value
 from export.formats.coreml.weight_blobs import WeightFile
 from export.images.parity_images import ParityImages
-from export.images.stress_images import hard_images
+from export.images.stress_images import stress_images
 from export.parity.check import EVIDENCE_STRUCTURE_TOLERANCE, STRUCTURE_TOLERANCE, check_artifact
 from export.parity.reference import Reference
 from pipeline.checkpoint import open_checkpoint
@@ -51,7 +51,7 @@ class Made:
     graph: DeployGraph
 
     def reference(self) -> Reference:
-        images = hard_images(self.spec.side)
+        images = stress_images(self.spec.side)
         pixels = np.stack(list(images.values()))
         hard = ParityImages(tuple(images), ("hard",) * len(images), pixels, "hard images")
         answers = reference_answers(self.graph, pixels)

@@ -39,7 +39,7 @@ from export.formats.coreml.evaluator.package import (
 from export.formats.coreml.evaluator.reference_network import build_reference_network, stored_layers
 from export.formats.coreml.evaluator.values import read_value, unpack_bits
 from export.formats.coreml.format import FP32_OPS
-from export.images.stress_images import hard_images
+from export.images.stress_images import stress_images
 from export.parity.weights import weight_violations
 from tests.conftest import make_spec
 from tests.export.conftest import Artifacts, Model
@@ -902,7 +902,7 @@ def test_the_evaluator_computes_what_pytorch_does(
     tmp_path: Path,
 ) -> None:
     """Logits of each topology compared with its reference network and the network; its weights."""
-    images = np.stack(list(hard_images(side).values()))[-count:]
+    images = np.stack(list(stress_images(side).values()))[-count:]
     graph = build_calibrated(architecture, side, images)
     layers = [normalisation_layer(graph), *network_layers(graph, side)]
     folded = copy.deepcopy(graph, {id(graph.network): folded_network(graph.network)})
