@@ -1,8 +1,8 @@
 """The PyTorch models that artifacts are made from and compared with: a checkpoint's variants.
 
-A variant is the deploy graph of a compressed checkpoint, which lies in a folder of the checkpoint's
-own (`python -m pipeline compress`). One such folder may give two: with its activations rounded to
-8 bits, and with its weights alone.
+A variant is the deploy graph of the checkpoint itself or of a compressed one in a folder inside it
+(`python -m pipeline compress`). One such folder may give two variants: with activations rounded to
+8 bits too, and with rounded weights alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Variant:
-    """Where a variant comes from.
+    """The source of a variant.
 
     Attributes:
         folder: of the compressed checkpoint inside the checkpoint; empty: the checkpoint itself.
@@ -45,17 +45,17 @@ VARIANTS: Final[Mapping[str, Variant]] = {
 
 
 def variant_checkpoint(checkpoint: Checkpoint, variant: str) -> Checkpoint:
-    """The checkpoint that a variant is made of: one inside `checkpoint`, or itself.
+    """The checkpoint that a variant is made from: one inside `checkpoint`, or itself.
 
     Raises:
-        BadInput: it is not there, damaged, or compressed from another one than it lies in.
+        BadInput: it is missing, damaged, or compressed from another checkpoint.
     """
     folder = VARIANTS[variant].folder
     return checkpoint.variant(folder) if folder else checkpoint
 
 
 def missing_variant(checkpoint: Checkpoint, variant: str) -> str:
-    """Why there is no such variant and what makes it; empty if there is one."""
+    """Why there is no such variant and how to make it; empty if there is one."""
     precision = VARIANTS[variant].folder
     if not precision or checkpoint.has_variant(precision):
         return ""
@@ -84,7 +84,7 @@ def variant_graph(checkpoint: Checkpoint, variant: str = "fp32") -> DeployGraph:
     """A variant's deploy graph in evaluation mode.
 
     Raises:
-        BadInput: no checkpoint there, damaged, or compressed from another one than it lies in.
+        BadInput: it is missing, damaged, or compressed from another checkpoint.
     """
     held = variant_checkpoint(checkpoint, variant)
     network, grids = load_network(held), held.grids()

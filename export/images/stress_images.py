@@ -1,6 +1,6 @@
-"""The fixed hard set: images no camera takes, which bring out what photographs hide.
+"""The fixed stress images: no camera takes them, and they reveal what photographs hide.
 
-One colour channel alone shows swapped channels, a gradient a mirrored or transposed one, black and
+A single colour channel shows swapped channels, a gradient a mirrored or transposed image, black and
 white a wrong normalisation, noise and checkerboards padding and rounding.
 """
 

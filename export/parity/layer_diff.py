@@ -1,12 +1,12 @@
-"""Find the layer: where an artifact that disagrees with PyTorch leaves it.
+"""Find the layer at which an artifact begins to disagree with PyTorch.
 
-In: an artifact and one image. Out: what goes into and comes out of every weighted layer on both
-sides, in call order, and the first place at which they differ. A difference in what goes *in* lies
-between the layer before and this one (activation, pooling, concatenation, normalisation); one in
-what comes *out* lies in the layer itself (weights, padding, dilation).
+In: an artifact and one image. Out: input and output of every weighted layer on both sides, in call
+order, and the first place at which they differ. A different *input* means a fault between the layer
+before and this one (activation, pooling, concatenation, normalisation); a different *output* means
+a fault in the layer itself (weights, padding, dilation).
 
-ONNX and Core ML files are opened and watched. The lite interpreter and the ORT format hide what
-they compute: there PyTorch runs with the weights that the file holds.
+ONNX and Core ML files are opened and observed. The lite interpreter and the ORT format hide their
+intermediate values: for them, PyTorch runs with the weights in the file.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class ComparedPlace:
         reference, artifact: mean and standard deviation of the values on each side.
         relative_diff: largest difference / largest absolute value of the reference; infinite if
             the shapes differ or a value is not finite.
-        differs: more than rounding explains.
+        differs: by more than rounding explains.
     """
 
     layer: str
@@ -59,7 +59,7 @@ class ComparedPlace:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The places in call order, how they were got, and what they say."""
+    """The places in call order, how they were obtained, and the conclusion."""
 
     how: str
     places: tuple[ComparedPlace, ...]
@@ -72,7 +72,7 @@ def explain(
     """Trace `path` and PyTorch on one of the reference's images and compare layer by layer.
 
     Raises:
-        Unreadable: the file cannot be opened even for its weights.
+        Unreadable: not even the file's weights can be read.
     """
     image = reference.images.pixels[reference.images.names.index(image_name)]
     pixels = torch.from_numpy(image[None]).permute(0, 3, 1, 2).to(torch.float32)
@@ -136,7 +136,7 @@ def _compare(
     for trace in expected:
         candidates = waiting[trace.kind, trace.output.shape]
         if not candidates:
-            break  # said in the verdict
+            break  # the verdict reports it
         match = candidates.pop(0)
         for side in ("input", "output"):
             ours, theirs = getattr(trace, side), getattr(match, side)

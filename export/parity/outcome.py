@@ -1,4 +1,4 @@
-"""Results of one artifact: how its conversion went, its parity, and what the quality gate says.
+"""Results of one artifact: its conversion, its parity, and the result of the quality gate.
 
 The process that converts makes a `Conversion`; an export makes an `Outcome` of it.
 """
@@ -24,8 +24,8 @@ class Conversion:
         format, precision, path: of the artifact.
         seconds: time to convert and read back.
         description: read back from the file; None if that failed.
-        error: None when it was written and read back.
-        parity: its check; None if there was none.
+        error: None if it was written and read back.
+        parity: the result of its check; None if there was none.
     """
 
     format: str
@@ -39,7 +39,7 @@ class Conversion:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One artifact, converted, checked, and let through the gate or not."""
+    """One artifact: converted, checked, and passed or rejected by the gate."""
 
     conversion: Conversion
     parity: ParityResult

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FULL: Final = "fp32"
 WAY_OUT: Final = "compress the checkpoint again"
-LEAST_IMAGES: Final = 50  # of fewer, one flipped label is more than the limit
+LEAST_IMAGES: Final = 50  # with fewer, one flipped label exceeds the limit
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class GateResult:
     Attributes:
         source: ``measured`` here, ``recorded`` when the checkpoint was compressed, or ``parity``:
             the file is within its tolerance of the fp32 model itself.
-        figures: the comparison, as JSON holds it; empty for ``parity``.
-        broken: limits that do not hold; empty: it passes.
+        figures: of the comparison, as in JSON; empty for ``parity``.
+        broken: limits that are exceeded; empty if it passes.
     """
 
     source: str
@@ -43,7 +43,7 @@ class GateResult:
     broken: tuple[str, ...] = ()
 
     def document(self) -> JsonObject:
-        """As it stands in manifest and reports."""
+        """The form in manifest and reports."""
         return {
             "source": self.source,
             **self.figures,
@@ -52,18 +52,18 @@ class GateResult:
         }
 
     def entry(self) -> AccuracyEntry:
-        """The same, typed. Raises BadInput if what was recorded is damaged."""
+        """The same, typed. Raises BadInput if the record is damaged."""
         return structure(self.document(), AccuracyEntry, "a recorded comparison", WAY_OUT)
 
 
 def judge_quality(
     precision: str, parity: ParityResult, variant: ModelSpec, baseline: Reference
 ) -> GateResult | None:
-    """The gate's answer; None for fp32, which is what the others are held against.
+    """The gate's result; None for fp32, with which the others are compared.
 
     Args:
         precision: of the file.
-        parity: of the file, with its answers.
+        parity: of the file, with its probabilities.
         variant: spec of the checkpoint it was made from.
         baseline: the checkpoint in fp32, on the same images as `parity`.
     """

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reference:
-    """A checkpoint, or a variant of it, run.
+    """A checkpoint or a variant of it, and its outputs.
 
     Attributes:
-        spec, checkpoint_sha256: what artifacts must say of themselves.
+        spec, checkpoint_sha256: what artifacts must declare.
         graph: the deploy graph in evaluation mode.
         images: N images.
-        answers: PyTorch's, for them.
+        answers: PyTorch's outputs for them.
     """
 
     spec: ModelSpec
@@ -62,12 +62,12 @@ class Reference:
 
 @dataclass
 class References:
-    """The references of a checkpoint and its variants on the same images, each run when asked for.
+    """References of a checkpoint and its variants on the same images, each run when first needed.
 
     Attributes:
         checkpoint: opened once, as are the compressed ones inside it.
         images: N images.
-        answers: variant -> PyTorch's, of those that were run.
+        answers: variant -> PyTorch's outputs, for those that were run.
     """
 
     checkpoint: Checkpoint
@@ -78,13 +78,13 @@ class References:
     lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def refuse_damaged(self, variants: Iterable[str]) -> None:
-        """Read variants, without running them. Raises BadInput if one is not there or damaged."""
+        """Read variants, without running them. Raises BadInput if one is missing or damaged."""
         for variant in variants:
             if variant not in self.graphs:
                 self.graphs[variant] = variant_graph(self.checkpoint, variant)
 
     def of(self, variant: str) -> Reference:
-        """A variant as reference, for any thread. Raises BadInput if it is not there or damaged."""
+        """A variant as reference, for any thread. Raises BadInput if it is missing or damaged."""
         with self.lock:
             if variant not in self.made:
                 self.refuse_damaged([variant])
@@ -97,7 +97,7 @@ class References:
             return self.made[variant]
 
     def save(self, path: Path) -> None:
-        """Write images and answers for other processes to read, without any pickle."""
+        """Write images and outputs for other processes to read, without pickle."""
         about = {**asdict(self.images), "pixels": None}
         arrays: dict[str, Any] = {
             f"{name}_{variant}": array
@@ -128,7 +128,7 @@ def build_references(
     """Read the weights of a checkpoint and the parity images, and run `variants` on them.
 
     Raises:
-        BadInput: a bad checkpoint or variant, or data that cannot be read or are of other labels.
+        BadInput: a bad checkpoint or variant, or data that cannot be read or have other labels.
     """
     references = References(checkpoint, gather_images(checkpoint.spec, data, image_limit))
     for variant in variants:

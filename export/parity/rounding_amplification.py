@@ -1,8 +1,8 @@
-"""Is it the file or the network? How far PyTorch itself moves when it holds the file's weights.
+"""Is it the file or the network? How far PyTorch's own outputs move with the file's weights.
 
-In: a file's weighted layers, and the images on which the file is furthest from PyTorch. Out: what
-PyTorch, holding these layers instead of its own, gives for the same images. A rounded weight or a
-folded batch norm changes the last bits only; a deep network that has hardly learnt can enlarge
+In: a file's weighted layers, and the images on which the file is furthest from PyTorch. Out: how
+far PyTorch's outputs for the same images move when these layers replace its own. A rounded weight
+or a folded batch norm changes only the last bits; a deep network with little training can amplify
 that a thousandfold, and then no converter comes closer.
 """
 
@@ -27,31 +27,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RoundingAmplification:
-    """Between PyTorch with the file's weights and PyTorch with the checkpoint's.
+    """PyTorch with the file's weights compared with PyTorch with the checkpoint's.
 
     Attributes:
         max_abs_diff: largest difference of any probability.
-        max_rel_diff: of evidence, as `export.deploy.outputs.evidence_diff` has it; 0 where there is
-            none.
+        max_rel_diff: of evidence, as `export.deploy.outputs.evidence_diff` defines it; 0 if there
+            is none.
     """
 
     max_abs_diff: float
     max_rel_diff: float
 
     def sentence(self) -> str:
-        """For whoever reads that the file failed."""
+        """An explanation to append to a failure."""
         evidence = f" and evidence {self.max_rel_diff:.1e}" if self.max_rel_diff else ""
         return (
-            "PyTorch itself, holding the weights as this file does, moves there by "
-            f"|Δp| {self.max_abs_diff:.1e}{evidence}: the network enlarges rounding, the file does "
-            "not; one that has learnt for longer, or from trained weights, does so less"
+            "PyTorch itself, with the weights of this file, moves there by "
+            f"|Δp| {self.max_abs_diff:.1e}{evidence}: the network amplifies rounding, the file "
+            "does not; longer training, or training from pretrained weights, reduces it"
         )
 
 
 def rounding_amplification(
     layers: Sequence[Layer], reference: Reference, names: Sequence[str]
 ) -> RoundingAmplification:
-    """Run PyTorch with a file's weights on some of the reference's images.
+    """Run PyTorch with a file's weights on some of the reference images.
 
     Args:
         layers: as read from the file.

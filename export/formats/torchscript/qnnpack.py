@@ -1,4 +1,4 @@
-"""A network in integer arithmetic: QNNPACK's kernels, as torch's FX quantisation places them.
+"""A network in integer arithmetic: QNNPACK's kernels, placed by torch's FX quantisation.
 
 In: the deploy graph of an int8 variant, whose rounding places and grids are already in it. Out: a
 traced module. Between the first and the last layer all tensors are uint8.
@@ -25,12 +25,12 @@ ENGINE: Final = "qnnpack"
 
 
 def integer_network(graph: DeployGraph, spec: ModelSpec) -> Any:
-    """The graph traced with integer kernels in the places of its rounded arithmetic.
+    """The graph traced with integer kernels instead of its rounded arithmetic.
 
-    To be called, and what it gives to be saved, inside `qnnpack`.
+    Call it, and save its result, inside `qnnpack`.
 
     Raises:
-        ConversionFailed: the graph is not of an int8 variant.
+        ConversionFailed: the graph is not an int8 variant.
     """
     from torch.ao.quantization.backend_config import get_qnnpack_backend_config
     from torch.ao.quantization.quantize_fx import convert_fx
@@ -48,7 +48,7 @@ def integer_network(graph: DeployGraph, spec: ModelSpec) -> Any:
 
 @contextmanager
 def qnnpack() -> Iterator[None]:
-    """Integer kernels of QNNPACK, in here: another engine packs layers in another layout.
+    """Use QNNPACK's integer kernels inside; another engine packs layers in another layout.
 
     Raises:
         ConversionFailed: this torch has no QNNPACK.

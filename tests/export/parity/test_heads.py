@@ -132,5 +132,5 @@ def test_rounding_that_fails_is_told_without_evidence(
     monkeypatch.setitem(FORMATS["onnx"].precisions, "fp16", tight)
     found = check("onnx", "fp16", build(Functions), build(Functions), tmp_path / "x.onnx")
     assert found.status == "fail"
-    assert "PyTorch itself, holding the weights as this file does" in found.reason
+    assert "PyTorch itself, with the weights of this file" in found.reason
     assert "evidence" not in found.reason

@@ -1,4 +1,4 @@
-"""Of a file that fails: is it the file, or a network that enlarges rounding?"""
+"""Of a file that fails: is it the file, or a network that amplifies rounding?"""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.export.conftest import ARTIFACTS, Artifacts, Model
 TIGHT = Tolerance(1e-9, 0.0, "tighter than rounding, so that the clean file fails", 1e-9)
 NOTHING = Tolerance(-1.0, 0.0, "nothing is as close as that", -1.0)
 HALVES = ("onnx", "torchscript", "coreml")
-SENTENCE = "the network enlarges rounding, the file does not"
+SENTENCE = "the network amplifies rounding, the file does not"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""PyTorch holding a package's own weights: what it must compute, whatever it compresses to.
+"""PyTorch with a package's own weights: what the package must compute, however compressed.
 
 In: a program and the network it was made from. Out: a module that takes the same pixels. If both
 agree to rounding, the structure (operations, order, padding, colour, normalisation) is right, and

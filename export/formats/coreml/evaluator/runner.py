@@ -33,20 +33,20 @@ def load(path: Path, threads: int = 1) -> Program:
 
 
 def run(session: Program, images: NDArray[np.uint8]) -> Answers:
-    """Answers to uint8 (N, H, W, 3) RGB, in the order of the program's labels."""
+    """Outputs for uint8 (N, H, W, 3) RGB, in the order of the program's labels."""
     return _answers(session, images, round_half=True)
 
 
 def structure_diff(
     program: Program, graph: DeployGraph, images: NDArray[np.uint8]
 ) -> tuple[float, float]:
-    """How far the program, unrounded, is from PyTorch holding the program's own weights.
+    """How far the program, unrounded, is from PyTorch with the program's own weights.
 
     The largest |Δp|, and the largest difference of its evidence
-    (`export.deploy.outputs.evidence_diff`), 0 where it gives none.
+    (`export.deploy.outputs.evidence_diff`), 0 if it has none.
 
     Raises:
-        Unreadable: unknown operations, or not the layers of this network.
+        Unreadable: unknown operations, or layers of another network.
     """
     import torch
 

@@ -128,7 +128,7 @@ def test_the_last_byte_of_packed_integers_may_be_filled_in_part() -> None:
     [
         ("INT4", "f1", "1 bytes for INT4"),
         ("FLOAT16", "00 3c", "2 bytes for FLOAT16"),
-        ("BFLOAT16", "00 3c 00 3c 00 3c", "data type BFLOAT16 is not known here"),
+        ("BFLOAT16", "00 3c 00 3c 00 3c", "data type BFLOAT16 is not supported here"),
     ],
 )
 def test_a_constant_that_does_not_fit_its_type_is_unreadable(
@@ -427,7 +427,7 @@ def test_a_compressed_constant_that_does_not_fit_together_is_unreadable(
 
 
 def test_an_unknown_compressed_constant_is_unreadable() -> None:
-    with pytest.raises(Unreadable, match="constexpr_of_tomorrow is not known here"):
+    with pytest.raises(Unreadable, match="constexpr_of_tomorrow is not supported here"):
         decompress("constexpr_of_tomorrow", {})
 
 
@@ -613,7 +613,7 @@ def test_an_operation_gives_what_a_hand_computes(case: str) -> None:
 
 
 def test_an_unknown_operation_is_unreadable() -> None:
-    with pytest.raises(Unreadable, match="operation conv_of_tomorrow is not known here"):
+    with pytest.raises(Unreadable, match="operation conv_of_tomorrow is not supported here"):
         operate("conv_of_tomorrow", {})
 
 
@@ -630,7 +630,7 @@ def test_an_unknown_operation_is_unreadable() -> None:
         (
             "concat",
             {"values": [X, X], "axis": array(0), "interleave": array(True, np.bool_)},
-            "interleave is not known here",
+            "interleave is not supported here",
         ),
     ],
 )
@@ -729,7 +729,7 @@ def test_a_program_with_an_unknown_operation_is_unreadable(package: Path, model:
         next(o for o in operations(document) if o.type == "relu").type = "gelu"
 
     edit_specification(package, rename)
-    with pytest.raises(Unreadable, match="operation gelu is not known here"):
+    with pytest.raises(Unreadable, match="operation gelu is not supported here"):
         evaluate(load_program(package), model.images.pixels[0])
 
 
