@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from export.deploy.graph import PixelGraph
-from export.images.stress_images import hard_images
+from export.images.stress_images import stress_images
 from pipeline.checkpoint import write_checkpoint
 from pipeline.models.networks import build_network
 
@@ -81,7 +81,7 @@ def _last_norm(block: BasicBlock | Bottleneck) -> nn.BatchNorm2d:
 
 def _calibration_images(side: int, seed: int) -> Tensor:
     """The hard set and smooth random images, float32 (N, 3, side, side), 0..255."""
-    hard = np.stack(list(hard_images(side).values())).transpose(0, 3, 1, 2)
+    hard = np.stack(list(stress_images(side).values())).transpose(0, 3, 1, 2)
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(SMOOTH_IMAGES, 3, 7, 7, generator=generator)
     smooth = F.interpolate(coarse, size=(side, side), mode="bicubic").clamp(0, 1) * 255

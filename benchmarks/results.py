@@ -31,7 +31,7 @@ BASELINE: Final = f"{next(iter(FORMATS))} {FULL}"
 
 
 @dataclass(frozen=True)
-class Row:
+class TimingRow:
     """One target at one thread count; times in ms, memory in MiB. None: there is no such figure.
 
     Attributes:
@@ -61,7 +61,7 @@ class Row:
     of_fp32: Ratio | None
 
 
-R = TypeVar("R", bound=Row)
+R = TypeVar("R", bound=TimingRow)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def results_json(results: Results[R]) -> JsonObject:
     return {**plain(results), "rows": [_row_json(row) for row in results.rows]}
 
 
-def _row_json(row: Row) -> JsonObject:
+def _row_json(row: TimingRow) -> JsonObject:
     document = plain(row)
     for name in ("ratio", "of_fp32", "of_best"):
         if name in document:
@@ -91,7 +91,9 @@ def _row_json(row: Row) -> JsonObject:
     return document
 
 
-def results_of(measurements: Sequence[Measurement], rounds: int, round_s: float) -> Results[Row]:
+def results_of(
+    measurements: Sequence[Measurement], rounds: int, round_s: float
+) -> Results[TimingRow]:
     """All figures of a run."""
     baselines = {m.threads: m for m in measurements if m.target.name == BASELINE}
     full = {(m.target.format, m.threads): m for m in measurements if m.target.precision == FULL}
@@ -104,7 +106,7 @@ def results_of(measurements: Sequence[Measurement], rounds: int, round_s: float)
             sizes[path] = (size_bytes(path), zipped_bytes(path)) if there else (None, None)
         same_format = None if m.target.precision == FULL else full.get((m.target.format, m.threads))
         rows.append(
-            Row(
+            TimingRow(
                 name=m.target.name,
                 precision=m.target.precision,
                 threads=m.threads,

@@ -159,7 +159,7 @@ def peers_table() -> None:
 
 
 def _held(row: dict[str, Any]) -> str:
-    """How far a row is from PyTorch in fp32; of other weights parity with their twin speaks."""
+    """How far a row is from PyTorch in fp32; for other weights, see parity with their variant."""
     return "" if row["limit"] is None else f"{row['max_abs_diff']:.0e}"
 
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 
 class ConversionFailed(Exception):
-    """A converter raised, or wrote something that is not what was asked for. Exit code 1."""
+    """A converter raised, or wrote something other than what was requested. Exit code 1."""
 
 
 class CannotRunHere(Exception):
-    """The artifact's runtime is not to be had on this machine. Its parity is `not_run`."""
+    """The artifact's runtime is not available on this machine. Its parity is `not_run`."""
 
 
 class Unreadable(Exception):
-    """An artifact is damaged or not of its format. Its parity is `fail`."""
+    """An artifact is damaged or not in its format. Its parity is `fail`."""

@@ -15,11 +15,11 @@ from torch import nn
 from export.deploy.batch_norm_folding import with_network
 from export.deploy.graph import DeployGraph, reference_answers
 from export.deploy.metadata import model_metadata
-from export.deploy.variants import missing_twin
+from export.deploy.variants import missing_variant
 from export.formats.base import verbs_of
 from export.formats.register import FORMATS
 from export.images.parity_images import ParityImages
-from export.images.stress_images import hard_images
+from export.images.stress_images import stress_images
 from export.parity.quality_gate import FULL
 from export.parity.reading import Reading
 from export.parity.reference import Reference, References
@@ -74,7 +74,7 @@ class Bench:
         if missing := missing_modules(facts.requires):
             mend = install_command(missing, facts.extras_of(missing))
             return f"{', '.join(missing)} is not installed; {mend}"
-        return missing_twin(self.references.checkpoint, facts.precisions[artifact[1]].variant)
+        return missing_variant(self.references.checkpoint, facts.precisions[artifact[1]].variant)
 
     @property
     def spec(self) -> ModelSpec:
@@ -89,8 +89,8 @@ class Bench:
         """The same with one thing other than it should be. Raises DoesNotApply."""
         return self.edited(edit, FORMATS[artifact[0]].precisions[artifact[1]].variant)
 
-    def _edited(self, edit: Edit, twin: str) -> Reference:
-        return edit(self.references.of(twin))
+    def _edited(self, edit: Edit, variant: str) -> Reference:
+        return edit(self.references.of(variant))
 
     def clean(self, artifact: Artifact) -> Path:
         """The artifact as it should be. Not to be changed: take a copy."""
@@ -134,7 +134,7 @@ def open_bench(
 
 def few_images(side: int) -> ParityImages:
     """The images of the bench at this side."""
-    hard = hard_images(side)
+    hard = stress_images(side)
     pixels = np.stack([hard[name] for name in IMAGES])
     return ParityImages(IMAGES, ("hard",) * len(IMAGES), pixels, f"{len(IMAGES)} hard images")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.faults.bench import COLUMNS, Artifact, Bench
-from benchmarks.faults.judge import Cell, judge
+from benchmarks.faults.judge import FaultCell, judge
 from benchmarks.faults.table import CONTROLS, FAULTS
 
 if TYPE_CHECKING:
@@ -30,16 +30,16 @@ class Verdicts:
         controls: must pass.
     """
 
-    faults: tuple[Cell, ...]
-    controls: tuple[Cell, ...]
+    faults: tuple[FaultCell, ...]
+    controls: tuple[FaultCell, ...]
 
     @property
-    def missed(self) -> list[Cell]:
+    def missed(self) -> list[FaultCell]:
         """Faults that passed."""
         return [cell for cell in self.faults if cell.planted and not cell.caught_by]
 
     @property
-    def alarms(self) -> list[Cell]:
+    def alarms(self) -> list[FaultCell]:
         """Controls that did not."""
         return [cell for cell in self.controls if cell.caught_by]
 
@@ -63,7 +63,7 @@ def run_table(
 ) -> Verdicts:
     """Plant every fault and every control in each of the artifacts; `report` gets their names."""
 
-    def cells(table: Mapping[str, tuple[Fault | FolderFault, ...]]) -> Iterator[Cell]:
+    def cells(table: Mapping[str, tuple[Fault | FolderFault, ...]]) -> Iterator[FaultCell]:
         for faults in table.values():
             for fault in faults:
                 report(fault.name)
@@ -122,7 +122,7 @@ def summary(verdicts: Verdicts) -> str:
     )
 
 
-def _rows(kind: str, cells: Sequence[Cell]) -> list[dict[str, object]]:
+def _rows(kind: str, cells: Sequence[FaultCell]) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = [
         {kind: cell.fault, "format": " ".join(cell.artifact), "caught_by": list(cell.caught_by)}
         for cell in cells
@@ -131,7 +131,7 @@ def _rows(kind: str, cells: Sequence[Cell]) -> list[dict[str, object]]:
     return sorted(rows, key=lambda row: (str(row[kind]), str(row["format"])))
 
 
-def _not_planted(cells: Sequence[Cell]) -> list[dict[str, object]]:
+def _not_planted(cells: Sequence[FaultCell]) -> list[dict[str, object]]:
     """Each fault with each reason once, and the formats that it holds for."""
     excused: dict[tuple[str, str], list[str]] = {}
     for cell in cells:

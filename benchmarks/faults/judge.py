@@ -25,7 +25,7 @@ from export.run.check_published import check_published, damaged_files
 
 
 @dataclass(frozen=True)
-class Cell:
+class FaultCell:
     """What became of one fault in one artifact.
 
     Attributes:
@@ -48,11 +48,13 @@ class Cell:
         return not self.excuse
 
 
-def judge(fault: Fault | FolderFault, bench: Bench, artifacts: Sequence[Artifact]) -> list[Cell]:
+def judge(
+    fault: Fault | FolderFault, bench: Bench, artifacts: Sequence[Artifact]
+) -> list[FaultCell]:
     """A cell for each of the artifacts, in their order."""
     excused = {a: bench.absent(a) or fault.where(a) for a in artifacts}
     planted = [artifact for artifact in artifacts if not excused[artifact]]
-    cells = {a: Cell(fault.name, a, excuse=excuse) for a, excuse in excused.items() if excuse}
+    cells = {a: FaultCell(fault.name, a, excuse=excuse) for a, excuse in excused.items() if excuse}
     bench.folder.mkdir(parents=True, exist_ok=True)
     if planted:
         with TemporaryDirectory(dir=bench.folder) as folder:
@@ -67,23 +69,23 @@ def judge(fault: Fault | FolderFault, bench: Bench, artifacts: Sequence[Artifact
 
 def _in_files(
     fault: Fault, bench: Bench, artifacts: Sequence[Artifact], folder: Path
-) -> Iterator[Cell]:
+) -> Iterator[FaultCell]:
     for artifact in artifacts:
         place = folder / "-".join(artifact)
         place.mkdir()
         try:
             pair = fault.plant(bench, artifact, place)
         except DoesNotApply as reason:
-            yield Cell(fault.name, artifact, excuse=str(reason))
+            yield FaultCell(fault.name, artifact, excuse=str(reason))
             continue
         read = bench.reading(artifact, pair.path)
         result = check_artifact(*artifact, pair.path, pair.reference, reading=read)
-        yield Cell(fault.name, artifact, caught_by(result), result.reason)
+        yield FaultCell(fault.name, artifact, caught_by(result), result.reason)
 
 
 def _in_folders(
     fault: FolderFault, bench: Bench, artifacts: Sequence[Artifact], folder: Path
-) -> Iterator[Cell]:
+) -> Iterator[FaultCell]:
     root = folder / "assets"
     excused = plant_in(fault, bench, root, artifacts, folder / "spare")
     checkpoint = bench.references.checkpoint.folder
@@ -93,11 +95,11 @@ def _in_folders(
     found = {(row.format, row.precision, row.place): row.parity for row in rows}
     for artifact in artifacts:
         if artifact in excused:
-            yield Cell(fault.name, artifact, excuse=excused[artifact])
+            yield FaultCell(fault.name, artifact, excuse=excused[artifact])
             continue
         result = found[*artifact, place_of(artifact)]
         parts = _caught_in_folder(result, root / FOLDERS[place_of(artifact)], artifact)
-        yield Cell(fault.name, artifact, parts, result.reason)
+        yield FaultCell(fault.name, artifact, parts, result.reason)
 
 
 def caught_by(result: ParityResult) -> tuple[str, ...]:

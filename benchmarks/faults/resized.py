@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from export.deploy.variants import TWINS
+from export.deploy.variants import VARIANTS
 from pipeline.checkpoint import SPEC_FILE, open_checkpoint
 from pipeline.json_files import to_json
 
@@ -21,7 +21,7 @@ def resized(checkpoint: Path, side: int, folder: Path) -> Path:
     shutil.copytree(checkpoint, folder)
     _rewrite(folder, side)
     identity = open_checkpoint(folder).sha256
-    for name in sorted({twin.folder for twin in TWINS.values()} - {""}):
+    for name in sorted({variant.folder for variant in VARIANTS.values()} - {""}):
         if (folder / name / SPEC_FILE).is_file():
             _rewrite(folder / name, side, identity)
     return folder

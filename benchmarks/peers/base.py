@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from benchmarks.peers.sources import Sources
+    from benchmarks.peers.sources import PeerSources
     from export.latency.protocol import Session
 
 Group = Literal["ours", "pytorch", "peer", "recipe"]
@@ -55,7 +55,7 @@ class Peer(Protocol):
     @property
     def THREADS_BY(self) -> str: ...  # noqa: N802
 
-    def convert(self, sources: Sources, folder: Path) -> None:
+    def convert(self, sources: PeerSources, folder: Path) -> None:
         """Write what `load` needs, and nothing else, into `folder`. Raises what it likes."""
 
     def load(self, folder: Path, precision: str, threads: int) -> Session:

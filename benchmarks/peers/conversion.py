@@ -12,7 +12,7 @@ from typing import Final
 from benchmarks.peers import sources as sources_module
 from benchmarks.peers.base import Peer
 from benchmarks.peers.environment import WAY_OUT, is_installed, peer_python, recipe_of
-from benchmarks.peers.sources import Sources
+from benchmarks.peers.sources import PeerSources
 from export.errors import ConversionFailed
 from export.latency.measurement import Status
 from export.runtimes.subprocesses import last_words
@@ -25,7 +25,7 @@ TIMEOUT_S: Final = 600
 
 
 @dataclass(frozen=True)
-class Conversion:
+class PeerConversion:
     """How it went; `folder` is what the peer loads, there only if it is done."""
 
     folder: Path
@@ -33,7 +33,7 @@ class Conversion:
     reason: str = ""
 
 
-def convert(peer: Peer, sources: Sources, target: Path) -> Conversion:
+def convert(peer: Peer, sources: PeerSources, target: Path) -> PeerConversion:
     """Convert in the peer's environment, unless `target` has it already.
 
     Raises:
@@ -41,21 +41,21 @@ def convert(peer: Peer, sources: Sources, target: Path) -> Conversion:
     """
     folder = target / MODEL
     if not is_installed(peer):
-        return Conversion(folder, "not_run", f"{peer.TITLE} is not installed; {WAY_OUT}")
+        return PeerConversion(folder, "not_run", f"{peer.TITLE} is not installed; {WAY_OUT}")
     recipe = "".join(f"{line}\n" for line in _recipe(peer, sources))
     if _is_whole(target, recipe):
-        return Conversion(folder)
+        return PeerConversion(folder)
     try:
         with staged_folder(target) as staging:
             (staging / MODEL).mkdir()
             _convert(peer, sources, staging / MODEL)
             (staging / RECIPE_FILE).write_text(recipe, encoding="utf-8")
     except ConversionFailed as failure:
-        return Conversion(folder, "failed", str(failure))
-    return Conversion(folder)
+        return PeerConversion(folder, "failed", str(failure))
+    return PeerConversion(folder)
 
 
-def _recipe(peer: Peer, sources: Sources) -> list[str]:
+def _recipe(peer: Peer, sources: PeerSources) -> list[str]:
     """What the file depends on: weights, packages, and the code that converts."""
     code = [sys.modules[peer.__name__].__file__, sources_module.__file__]
     return [
@@ -72,7 +72,7 @@ def _is_whole(target: Path, recipe: str) -> bool:
         return False
 
 
-def _convert(peer: Peer, sources: Sources, folder: Path) -> None:
+def _convert(peer: Peer, sources: PeerSources, folder: Path) -> None:
     command, variables = peer_python(peer)
     places = (sources.folder.absolute(), sources.checkpoint.absolute(), sources.side)
     try:

@@ -11,13 +11,13 @@ import traceback
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks.peers.sources import Sources
+from benchmarks.peers.sources import PeerSources
 
 
 def main(module: str, folder: str, checkpoint: str, side: str, target: str) -> int:
     """Do what the module says; return the exit code."""
     try:
-        sources = Sources(Path(folder), Path(checkpoint), int(side))
+        sources = PeerSources(Path(folder), Path(checkpoint), int(side))
         import_module(module).convert(sources, Path(target))
     except Exception as error:  # a converter may raise anything; the run goes on without it
         traceback.print_exc()

@@ -16,7 +16,7 @@ from benchmarks.ratio import Ratio
 from benchmarks.results import (
     FULL,
     Results,
-    Row,
+    TimingRow,
     machine_text,
     megabytes,
     print_undone,
@@ -36,7 +36,7 @@ OURS_THREADS_BY: Final = (
 
 
 @dataclass(frozen=True)
-class PeerRow(Row):
+class PeerRow(TimingRow):
     """A row next to peers.
 
     Attributes:
@@ -117,7 +117,7 @@ def print_peers_table(console: Console, results: Results[PeerRow]) -> None:
             megabytes(row.size_bytes),
             *(f"{ms:.2f}" for ms in (row.median_ms, row.p90_ms)),
             *map(spread_text, (row.of_best, row.ratio)),
-            # Without a limit it is of other weights: parity holds that against its own twin.
+            # Without a limit its weights differ: parity compares it with its own variant.
             "" if row.limit is None else f"{row.max_abs_diff:.0e}",
             style="bold" if is_ours(row) else None,
         )

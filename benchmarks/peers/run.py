@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.peers.base import Peer
-from benchmarks.peers.conversion import Conversion, convert
+from benchmarks.peers.conversion import PeerConversion, convert
 from benchmarks.peers.document import PeerRow, peers_results
 from benchmarks.peers.environment import peer_python
 from benchmarks.peers.register import PEERS
-from benchmarks.peers.sources import Sources, write_sources
+from benchmarks.peers.sources import PeerSources, write_sources
 from benchmarks.results import Results
 from benchmarks.targets import published_targets
 from export.latency.measure import measure
@@ -54,9 +54,9 @@ def measure_peers(request: PeersRequest, progress: Callable[[str], None]) -> Res
     build = request.build / identity[:IDENTITY_DIGITS]
     side = checkpoint.spec.side
     progress("writing what the conversions start from")
-    sources = Sources(build / "sources", request.checkpoint, side)
+    sources = PeerSources(build / "sources", request.checkpoint, side)
     expected = write_sources(sources)
-    theirs: list[tuple[Target, Conversion]] = []
+    theirs: list[tuple[Target, PeerConversion]] = []
     for peer in peers.values():
         progress(f"converting for {peer.TITLE}")
         conversion = convert(peer, sources, build / peer.NAME)

@@ -26,7 +26,7 @@ ONNX_OPSET: Final = 17
 
 
 @dataclass(frozen=True)
-class Sources:
+class PeerSources:
     """A folder of sources; what is in it, by name."""
 
     folder: Path
@@ -49,7 +49,7 @@ class Sources:
         return self.folder / "images.npy"
 
 
-def write_sources(sources: Sources) -> Expected:
+def write_sources(sources: PeerSources) -> Expected:
     """Fill the folder; return the images with PyTorch's probabilities.
 
     Raises:
@@ -65,7 +65,7 @@ def write_sources(sources: Sources) -> Expected:
         reference_probs,
     )
     from export.deploy.outputs import PROBS
-    from export.images.stress_images import hard_images
+    from export.images.stress_images import stress_images
     from pipeline.atomic_files import make_folder
     from pipeline.checkpoint import open_checkpoint
 
@@ -88,7 +88,7 @@ def write_sources(sources: Sources) -> Expected:
         traced.save(str(sources.torchscript))
     rng = np.random.default_rng(NOISE_SEED)
     noise = rng.integers(0, 256, (NOISE_IMAGES, spec.side, spec.side, 3), dtype=np.uint8)
-    images = np.concatenate([noise, np.stack(list(hard_images(spec.side).values()))])
+    images = np.concatenate([noise, np.stack(list(stress_images(spec.side).values()))])
     np.save(sources.images, images)
     return Expected(sources.images.absolute(), reference_probs(graph, images))
 

@@ -39,7 +39,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def run(options: argparse.Namespace) -> int:
     """Serve it; return the exit code."""
-    from export.deploy.variants import missing_twin
+    from export.deploy.variants import missing_variant
     from export.errors import CannotRunHere, Unreadable
     from export.parity.layer_diff import explain, print_explanation
     from export.parity.reference import build_references
@@ -56,10 +56,12 @@ def run(options: argparse.Namespace) -> int:
     path = options.artifact or BUILD / name
     if not path.exists():
         raise BadInput(f"no artifact at {path}; name it with --artifact, or export first")
-    absent = missing_twin(checkpoint, FORMATS[options.format].precisions[options.precision].variant)
+    absent = missing_variant(
+        checkpoint, FORMATS[options.format].precisions[options.precision].variant
+    )
     if absent:
         raise BadInput(absent)
-    references = build_references(checkpoint, options.data, IMAGES, twins=())
+    references = build_references(checkpoint, options.data, IMAGES, variants=())
     reference = references.of(FORMATS[options.format].precisions[options.precision].variant)
     if options.image not in reference.images.names:
         some = ", ".join(reference.images.names[:2] + reference.images.names[-2:])

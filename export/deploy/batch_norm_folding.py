@@ -1,13 +1,14 @@
-"""Batch norms folded away, once, before any converter sees the network.
+"""Batch norms are folded once, before any converter sees the network.
 
-In: a network in evaluation mode. Out: the same function with fewer operations. A batch norm behind
-a convolution goes into it: w' = w s, b' = (b - mean) s + beta, where s = gamma / sqrt(var + eps).
-One before a ReLU and a convolution (DenseNet's, He et al., arXiv:1603.05027) cannot, and stays.
+In: a network in evaluation mode. Out: the same function with fewer operations. A batch norm after
+a convolution becomes part of it: w' = w s, b' = (b - mean) s + beta, with
+s = gamma / sqrt(var + eps). One before a ReLU and a convolution (DenseNet's, He et al.,
+arXiv:1603.05027) cannot be folded, and stays.
 
-Every product is taken in float64 and rounded once, by operations that IEEE 754 rounds correctly; so
-two machines fold to the same bits, and a file's weights can be held against these exactly. Left to
-themselves the converters fold each in an order of their own, and torch 2.12's `optimize_for_mobile`
-loses the bias where the convolution had none.
+Every product is computed in float64 and rounded once, by operations that IEEE 754 rounds correctly;
+so two machines fold to the same bits, and a file's weights can be compared with these exactly. The
+converters themselves each fold in a different order, and torch 2.12's `optimize_for_mobile` loses
+the bias if the convolution had none.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def folded_graph(graph: DeployGraph) -> DeployGraph:
 
 
 def with_network(graph: DeployGraph, network: nn.Module) -> DeployGraph:
-    """The deploy graph with another network in it; the graph itself if it is that already."""
+    """The deploy graph with another network; the graph itself if it has that network already."""
     before = graph.pixels.network
     return graph if network is before else copy.deepcopy(graph, {id(before): network})
 
@@ -68,7 +69,7 @@ def with_network(graph: DeployGraph, network: nn.Module) -> DeployGraph:
 def norms_as_convolutions(network: nn.Module) -> nn.Module:
     """The network with each batch norm as a depthwise 1x1 convolution.
 
-    For XNNPACK, which runs one, and the ReLU behind it, in a single pass over its input. A network
+    For XNNPACK, which runs one, with the ReLU after it, in a single pass over its input. A network
     without batch norm is returned as it is.
     """
     if not has_norms(network):
@@ -90,7 +91,7 @@ def norms_as_convolutions(network: nn.Module) -> nn.Module:
 
 
 def has_norms(network: nn.Module) -> bool:
-    """Whether a batch norm is in it."""
+    """Whether it contains a batch norm."""
     return any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 
 
@@ -101,7 +102,7 @@ def as_scale(layer: Layer) -> Layer:
 
 
 def scale_and_shift(norm: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What a batch norm multiplies by and adds, float32 (C,) each, of its tensors in a `Layer`."""
+    """Scale and shift of a batch norm, float32 (C,) each, from its tensors in a `Layer`."""
     scale, shift = _exact(norm)
     return scale.astype(np.float32), shift.astype(np.float32)
 
@@ -125,7 +126,7 @@ def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
 
 
 def _tensors(norm: nn.BatchNorm2d) -> dict[str, Any]:
-    """As a `Layer` has them; without affine parameters ones and zeros."""
+    """In the form of a `Layer`; ones and zeros without affine parameters."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     mean, variance = norm.running_mean.numpy(), norm.running_var.numpy()
@@ -134,7 +135,7 @@ def _tensors(norm: nn.BatchNorm2d) -> dict[str, Any]:
         "bias": np.zeros_like(mean) if norm.bias is None else norm.bias.detach().numpy(),
         "mean": mean,
         "variance": variance,
-        "epsilon": np.float32(norm.eps),  # as files hold it
+        "epsilon": np.float32(norm.eps),  # as files store it
     }
 
 

@@ -1,7 +1,7 @@
-"""The order in which a program would call what a file only lists: runtimes move branches about.
+"""The order in which a program would call what a file only lists: runtimes reorder branches.
 
-From the result backwards, inputs from first to last: the main path of a residual block before its
-shortcut. That is PyTorch's own order where a block's branches are written in the order of their
+From the result backwards, inputs from first to last: the main path of a residual block comes before
+its shortcut. This is PyTorch's own order if a block's branches are written in the order of their
 sum or concatenation, as in torchvision's networks.
 """
 
@@ -11,14 +11,14 @@ from collections.abc import Sequence
 
 
 def call_order(
-    ends: Sequence[int], before: Sequence[Sequence[int]], beside: Sequence[Sequence[int]]
+    ends: Sequence[int], before: Sequence[Sequence[int]], summands: Sequence[Sequence[int]]
 ) -> list[int]:
-    """Numbers of operations; without recursion, since a chain may be longer than Python's stack.
+    """Numbers of operations, in call order; no recursion, since a chain may exceed Python's stack.
 
     Args:
-        ends: the operations that give the results, then any others that must not be left out.
-        before: of each operation those that it needs, in the order of its inputs. No circles.
-        beside: likewise those whose result it merely adds to its own, called after it.
+        ends: the operations that compute the results, then any others that must not be left out.
+        before: for each operation those that it needs, in the order of its inputs. No cycles.
+        summands: likewise those whose result it only adds to its own; they are called after it.
     """
     ordered: list[int] = []
     seen: set[int] = set()
@@ -29,7 +29,7 @@ def call_order(
             ordered.append(number)
         elif number not in seen:
             seen.add(number)
-            stack += [(i, False) for i in reversed(beside[number])]
+            stack += [(i, False) for i in reversed(summands[number])]
             stack.append((number, True))
             stack += [(i, False) for i in reversed(before[number])]
     return ordered

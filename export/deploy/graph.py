@@ -1,9 +1,9 @@
-"""The deploy graph: what a phone's bitmap holds goes in, probabilities and their evidence come out.
+"""The deploy graph: from the pixels of a phone's bitmap to probabilities and their evidence.
 
 image uint8 (N, H, W, 3) RGB -> normalise -> body and head -> evidence float32 (N, K, h, w)
 -> mean over h and w -> softmax -> probs float32 (N, K).
-A network whose head pools before its dense layers has no map of evidence: it gives probs alone.
-Its outputs in PyTorch are the reference that every artifact is held against.
+A network whose head pools before its dense layers has no evidence map: it outputs probs alone.
+The outputs in PyTorch are the reference with which every artifact is compared.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ Outputs = Tensor | tuple[Tensor, Tensor]  # probs (N, K), or with evidence (N, K
 class DeployGraph(nn.Module):
     """Network with its preprocessing and softmax inside.
 
-    The permutation of an NHWC input leaves a channels-last tensor, in which XNNPACK and oneDNN run
-    convolutions several times faster; so layout is settled here, once, for every format.
+    Permuting an NHWC input gives a channels-last tensor, in which XNNPACK and oneDNN run
+    convolutions several times faster; this settles the layout once, for every format.
 
     Attributes:
-        grids: of the weights that lie on one, by their names in the network; formats encode these.
+        grids: of the weights on one, by their names in the network; formats encode these.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class DeployGraph(nn.Module):
 
 
 class PixelGraph(nn.Module):
-    """The deploy graph behind its input cast: for formats that take an image type of their own."""
+    """The deploy graph after its input cast: for formats with an image type of their own."""
 
     mean: Tensor
     std: Tensor
@@ -77,7 +77,7 @@ class PixelGraph(nn.Module):
 
 
 class EvidenceNetwork(nn.Module):
-    """A `Network` that gives its evidence beside its logits, under the same names of weights."""
+    """A `Network` that also outputs its evidence, with the same weight names."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -91,15 +91,15 @@ class EvidenceNetwork(nn.Module):
 
 
 class ProbsAlone(nn.Module):
-    """A graph that gives its probabilities and keeps its evidence: for whoever asks for one output.
+    """A graph without its evidence output, for callers that want probabilities alone.
 
-    Takes what the graph takes.
+    It takes the same input as the graph.
     """
 
     def __init__(self, graph: nn.Module) -> None:
         super().__init__()
         self.whole = graph  # coremltools takes an attribute `graph` for torch's own
-        self.train(graph.training)  # to which exporters set all of it back when they are done
+        self.train(graph.training)  # the mode that exporters restore when they are done
 
     def forward(self, image: Tensor) -> Tensor:
         """Image or pixels -> probs, float32 (N, K)."""
@@ -107,17 +107,17 @@ class ProbsAlone(nn.Module):
 
 
 def with_evidence(network: nn.Module) -> nn.Module:
-    """The network with its evidence given out, where it has any; any other as it is."""
+    """The network with its evidence as an output, if it has any; otherwise unchanged."""
     return EvidenceNetwork(network) if isinstance(network, Network) else network
 
 
 def to_outputs(given: Outputs) -> Outputs:
-    """What a graph gives of what its network gives: logits (N, K), or logits and evidence."""
+    """A graph's outputs from its network's: logits (N, K), or logits and evidence."""
     if not isinstance(given, tuple):
         return torch.softmax(given, dim=1)
     logits, evidence = given
-    # In the order of its axes in memory too: runtimes of phones hand out a channels-last tensor as
-    # it lies there, and an app would read classes and places for each other.
+    # Contiguous in memory too: runtimes on phones return a channels-last tensor as it lies there,
+    # and an app would confuse classes with places.
     return torch.softmax(logits, dim=1), evidence.contiguous()
 
 
@@ -131,9 +131,9 @@ def build_graph(checkpoint: Checkpoint) -> DeployGraph:
 
 
 def reference_answers(graph: nn.Module, images: NDArray[np.uint8]) -> Answers:
-    """PyTorch's own answers of a deploy graph to uint8 (N, H, W, 3)."""
+    """PyTorch's own outputs of a deploy graph for uint8 (N, H, W, 3)."""
     with torch.inference_mode():
-        # One at a time: of 16 the activations leave the cache, and each takes half as long again.
+        # One at a time: the activations of 16 exceed the cache, and each takes half as long again.
         singles = (torch.from_numpy(image)[None] for image in images)  # numpy would stride N by 0
         return gathered([tensor.numpy() for tensor in listed(graph(single))] for single in singles)
 
@@ -144,7 +144,7 @@ def reference_probs(graph: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.f
 
 
 def output_shapes(graph: nn.Module, spec: ModelSpec) -> dict[str, tuple[int, ...]]:
-    """Name -> shape for one image, of all that the graph gives, in its order."""
+    """Name -> shape for one image, for each output of the graph in order."""
     with torch.inference_mode():
         outputs = listed(graph(example_input(spec)))
     return {name: tuple(o.shape) for name, o in zip(OUTPUT_NAMES, outputs, strict=False)}

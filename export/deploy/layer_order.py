@@ -1,8 +1,8 @@
 """The weighted layers of a network in the order they are called.
 
-Every format stores the same convolutions and matrix products in the same order, under names of
-its own or none. So layers are matched by position, and a weight can be followed from the
-checkpoint into each file.
+Every format stores the same convolutions and matrix products in the same order, under its own names
+or none. So layers are matched by position, and a weight can be followed from the checkpoint into
+each file.
 """
 
 from __future__ import annotations
@@ -82,31 +82,31 @@ def _watching(network: nn.Module, note: Callable[[nn.Module, Any, Any], None]) -
 
 
 def network_holding(network: nn.Module, layers: Sequence[Layer], side: int) -> nn.Module:
-    """A copy of `network`, batch norms folded, that holds the weights of `layers` instead.
+    """A copy of `network`, batch norms folded, with the weights of `layers` instead of its own.
 
-    Layers of one kind and shape are matched in their order, as `export.parity.weights` does; a
-    batch norm takes what a file holds as scale and shift.
+    Layers of one kind and shape are matched in order, as `export.parity.weights` does; a batch norm
+    takes the scale and shift that a file stores.
 
     Raises:
         Unreadable: the layers are not those of the network.
     """
-    twin = copy.deepcopy(folded_network(network)).eval()
+    copied = copy.deepcopy(folded_network(network)).eval()
     waiting: dict[tuple[str, tuple[int, ...]], list[Layer]] = defaultdict(list)
     for layer in layers:
         held = _as_norm(layer) if layer.kind == "scale" else layer
         waiting[held.kind, held.shape].append(held)
-    for name, module in called_modules(twin, side):
+    for name, module in called_modules(copied, side):
         weight = module.weight
         assert isinstance(weight, Tensor)
         candidates = waiting[_kind(module), tuple(weight.shape)]
         if not candidates:
             raise Unreadable(f"the file has no {_kind(module)} of {tuple(weight.shape)} for {name}")
         _give(module, candidates.pop(0).tensors)
-    return twin
+    return copied
 
 
 def _as_norm(layer: Layer) -> Layer:
-    """A layer of kind ``scale`` as one of kind ``batch_norm`` that does the same."""
+    """A layer of kind ``scale`` as an equivalent one of kind ``batch_norm``."""
     zeros = np.zeros(layer.shape, np.float32)
     rest = {"mean": zeros, "variance": np.ones_like(zeros), "epsilon": np.zeros((), np.float32)}
     return Layer("batch_norm", layer.name, {**layer.tensors, **rest})
@@ -131,7 +131,7 @@ def _give(module: nn.Module, tensors: Mapping[str, Any]) -> None:
 
 
 def normalisation_layer(graph: PixelGraph) -> Layer:
-    """What the graph does to pixels first: minus ``weight``, times ``bias``, (3,) each."""
+    """The graph's first step on pixels: minus ``weight``, times ``bias``, (3,) each."""
     mean, std = graph.mean.detach().numpy().reshape(-1), graph.std.detach().numpy().reshape(-1)
     return Layer("normalise", "normalisation", {"weight": mean, "bias": 1 / std})
 
@@ -144,16 +144,16 @@ def network_layers(graph: PixelGraph, side: int) -> list[Layer]:
 
 
 def activation_layer(network: nn.Module) -> list[Layer]:
-    """The scales (``weight``) and zero points (``bias``) that activations are rounded by, sorted.
+    """The scales (``weight``) and zero points (``bias``) of rounded activations, sorted.
 
-    One layer of all that differ; none of a network whose activations stay in floating point.
+    One layer with all distinct pairs; none if the activations stay in floating point.
     """
     places: list[Any] = [m for n, m in network.named_children() if n.startswith(PLACE)]
     return layer_of_activations((float(p.scale), int(p.zero_point)) for p in places)
 
 
 def layer_of_activations(pairs: Iterable[tuple[float, int]]) -> list[Layer]:
-    """The pairs of scale and zero point as a layer; none of no pairs."""
+    """The pairs of scale and zero point as a layer; none without pairs."""
     found = sorted(set(pairs))
     if not found:
         return []

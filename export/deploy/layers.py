@@ -1,4 +1,4 @@
-"""A weighted layer: the common tongue in which every format says what it stores."""
+"""A weighted layer: the common form in which every format reports what it stores."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Layer:
     """One weighted layer.
 
     Attributes:
-        kind: ``conv``, ``linear``, ``batch_norm``, ``scale`` (a batch norm as what it multiplies
-            by and adds), ``normalise`` or ``activation``.
-        name: for people: of the module, node or constant.
+        kind: ``conv``, ``linear``, ``batch_norm``, ``scale`` (a batch norm as its scale and
+            shift), ``normalise`` or ``activation``.
+        name: of the module, node or constant, for messages.
         tensors: float32 or float16. conv and linear: ``weight`` (O, I, h, w) or (O, I), and
             ``bias`` (O,) if there is one; scale: ``weight``, ``bias``, (C,) each; batch norm:
             ``weight``, ``bias``, ``mean``, ``variance``, (C,) each, and ``epsilon`` ().
@@ -37,11 +37,11 @@ class Layer:
 
 @dataclass(frozen=True)
 class LayerTrace:
-    """What went into a weighted layer and what came out, for one image.
+    """Input and output of a weighted layer for one image.
 
     Attributes:
         kind: as in `Layer`.
-        name: for people.
+        name: for messages.
         input, output: float32, (1, C, H, W) or (1, C); output before any activation.
     """
 

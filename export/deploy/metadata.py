@@ -1,6 +1,6 @@
-"""The key-value pairs inside every artifact, so that a file found alone explains itself.
+"""The key-value pairs inside every artifact, so that a file explains itself.
 
-In: the spec and the identity of the checkpoint. Out: plain strings, since no format holds more.
+In: the spec and the identity of the checkpoint. Out: plain strings, since no format stores more.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def model_metadata(spec: ModelSpec, checkpoint_sha256: str) -> dict[str, str]:
 
 
 def labels_in(metadata: Mapping[str, str]) -> tuple[str, ...]:
-    """The class names in metadata read back from a file; empty if they are not there."""
+    """The class names in metadata read back from a file; empty if there are none."""
     try:
         labels = json.loads(metadata.get("labels", "[]"))
     except ValueError:

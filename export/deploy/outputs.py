@@ -1,6 +1,6 @@
-"""What a network answers: probabilities, and for each class a map of where it saw evidence.
+"""A network's outputs: probabilities, and for each class a map of where it saw evidence.
 
-In: the outputs of one inference after another. Out: `Answers`, for PyTorch and for every runtime.
+In: the outputs of single inferences. Out: `Answers`, for PyTorch and for every runtime.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ EVIDENCE: Final = "evidence"
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """The answers to N images.
+    """The outputs for N images.
 
     Attributes:
         probs: float32 (N, K), rows sum to 1.
         evidence: float32 (N, K, h, w), the class activation map before the global pool, in logits:
-            its mean over h and w is what softmax makes `probs` of (Zhou et al.,
-            arXiv:1512.04150). None of a network whose head has no such map.
+            softmax of its mean over h and w gives `probs` (Zhou et al., arXiv:1512.04150).
+            None if the network's head has no such map.
     """
 
     probs: NDArray[np.float32]
@@ -34,13 +34,13 @@ class Answers:
 
 
 def gathered(outputs: Iterable[Sequence[Any]]) -> Answers:
-    """One `Answers` of the outputs of single images: each (1, K), or (1, K) and (1, K, h, w)."""
+    """One `Answers` from the outputs of single images: each (1, K), or (1, K) and (1, K, h, w)."""
     probs, *evidence = (np.concatenate(arrays) for arrays in zip(*outputs, strict=True))
     return Answers(probs, *evidence[:1])
 
 
 def named(names: Sequence[str], values: Sequence[Any]) -> tuple[Any, ...]:
-    """The outputs that count, of one image: the first, and `EVIDENCE` if it is among the others.
+    """The relevant outputs for one image: the first, and `EVIDENCE` if it is among the others.
 
     Args:
         names: of all outputs, in the file's order.
@@ -53,12 +53,12 @@ def named(names: Sequence[str], values: Sequence[Any]) -> tuple[Any, ...]:
 def evidence_diff(
     evidence: NDArray[np.float32], reference: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """How far maps are from others of the same shape (N, K, h, w): (N,), one number an image.
+    """How far maps are from a reference of the same shape (N, K, h, w): (N,), one number per image.
 
     The largest difference at any place of any class, in logits, divided by the largest absolute
-    value of the image's `reference`, or by 1 where that is smaller. So 1e-4 says: one part in ten
-    thousand of the strongest evidence in that image, and never more than 1e-4 logits where there
-    is next to none. Where a value is not finite, it is infinite.
+    value of the image's `reference`, or by 1 where that is smaller. So 1e-4 means: one part in ten
+    thousand of the strongest evidence in that image, and at most 1e-4 logits where there is almost
+    none. It is infinite if a value is not finite.
     """
     axes = (1, 2, 3)
     with np.errstate(invalid="ignore", over="ignore"):

@@ -1,8 +1,8 @@
-"""The PyTorch models that artifacts are made from and held against: a checkpoint and its twins.
+"""The PyTorch models that artifacts are made from and compared with: a checkpoint's variants.
 
-A twin is the deploy graph of a compressed checkpoint, which lies in a folder of the checkpoint's
-own (`python -m pipeline compress`). One such folder may give two: with its activations rounded to
-8 bits, and with its weights alone.
+A variant is the deploy graph of the checkpoint itself or of a compressed one in a folder inside it
+(`python -m pipeline compress`). One such folder may give two variants: with activations rounded to
+8 bits too, and with rounded weights alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from export.deploy.graph import DeployGraph, with_evidence
-from pipeline.compress.activation_quantization import int8_twin
+from pipeline.compress.activation_quantization import int8_variant
 from pipeline.compress.gptq import weighted_layers
 from pipeline.errors import BadInput
 from pipeline.models.networks import build_network, load_network
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Twin:
-    """Where a twin comes from.
+class Variant:
+    """The source of a variant.
 
     Attributes:
         folder: of the compressed checkpoint inside the checkpoint; empty: the checkpoint itself.
@@ -35,28 +35,28 @@ class Twin:
     activations: bool = False
 
 
-TWINS: Final[Mapping[str, Twin]] = {
-    "fp32": Twin(""),
-    "int8": Twin("int8", activations=True),
-    "w8": Twin("int8"),
-    "w4": Twin("w4"),
-    "w3": Twin("w3"),
+VARIANTS: Final[Mapping[str, Variant]] = {
+    "fp32": Variant(""),
+    "int8": Variant("int8", activations=True),
+    "w8": Variant("int8"),
+    "w4": Variant("w4"),
+    "w3": Variant("w3"),
 }
 
 
-def twin_checkpoint(checkpoint: Checkpoint, twin: str) -> Checkpoint:
-    """The checkpoint that a twin is made of: one inside `checkpoint`, or itself.
+def variant_checkpoint(checkpoint: Checkpoint, variant: str) -> Checkpoint:
+    """The checkpoint that a variant is made from: one inside `checkpoint`, or itself.
 
     Raises:
-        BadInput: it is not there, damaged, or compressed from another one than it lies in.
+        BadInput: it is missing, damaged, or compressed from another checkpoint.
     """
-    folder = TWINS[twin].folder
+    folder = VARIANTS[variant].folder
     return checkpoint.variant(folder) if folder else checkpoint
 
 
-def missing_twin(checkpoint: Checkpoint, twin: str) -> str:
-    """Why there is no such twin and what makes it; empty if there is one."""
-    precision = TWINS[twin].folder
+def missing_variant(checkpoint: Checkpoint, variant: str) -> str:
+    """Why there is no such variant and how to make it; empty if there is one."""
+    precision = VARIANTS[variant].folder
     if not precision or checkpoint.has_variant(precision):
         return ""
     lacking = f"{checkpoint.folder} is not compressed to {precision}"
@@ -80,18 +80,18 @@ def _refused(architecture: str) -> str:
     return ""
 
 
-def twin_graph(checkpoint: Checkpoint, twin: str = "fp32") -> DeployGraph:
-    """A twin's deploy graph in evaluation mode.
+def variant_graph(checkpoint: Checkpoint, variant: str = "fp32") -> DeployGraph:
+    """A variant's deploy graph in evaluation mode.
 
     Raises:
-        BadInput: no checkpoint there, damaged, or compressed from another one than it lies in.
+        BadInput: it is missing, damaged, or compressed from another checkpoint.
     """
-    held = twin_checkpoint(checkpoint, twin)
+    held = variant_checkpoint(checkpoint, variant)
     network, grids = load_network(held), held.grids()
-    if TWINS[twin].activations:
+    if VARIANTS[variant].activations:
         assert held.spec.compression is not None
         try:
-            network = int8_twin(with_evidence(network), held.spec.compression.activations, grids)
+            network = int8_variant(with_evidence(network), held.spec.compression.activations, grids)
         except KeyError as error:
             raise BadInput(f"{held.folder} has no scale for {error}; compress again") from error
     return DeployGraph(network, held.spec, grids).eval()

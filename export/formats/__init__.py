@@ -1,1 +1,1 @@
-"""The formats: a folder each, and a line each in `export.formats.register`."""
+"""The formats: one folder each, and one line each in `export.formats.register`."""

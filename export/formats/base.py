@@ -1,4 +1,4 @@
-"""What a format does, and the records that it gives and takes. `export.formats.facts` has the rest.
+"""The functions of a format, and their records. `export.formats.facts` has all else.
 
 The module ``format.py`` in a format's folder is the implementation of `Verbs`.
 """
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 class Runner(Protocol):
-    """One way to run an artifact: an app's runtime, or something that stands in for it.
+    """One way to run an artifact: an app's runtime, or a substitute for it.
 
     Facts:
-        RUN_BY: how a report says it.
+        RUN_BY: the phrase for it in a report.
     """
 
     @property
@@ -37,14 +37,14 @@ class Runner(Protocol):
         """Make a session. Raises CannotRunHere or Unreadable."""
 
     def run(self, session: Any, images: NDArray[np.uint8]) -> Answers:
-        """Answers to uint8 (N, H, W, 3), image by image as an app does."""
+        """Outputs for uint8 (N, H, W, 3), image by image as an app does."""
 
 
 class Verbs(Runner, Protocol):
-    """What a format does. A module has these as functions; it is imported at first use.
+    """The functions of a format, in a module that is imported at first use.
 
     Facts:
-        ALSO: other ways to run it, whose answers are compared with PyTorch's as well.
+        ALSO: other ways to run it, whose outputs are compared with PyTorch's as well.
     """
 
     @property
@@ -61,22 +61,22 @@ class Verbs(Runner, Protocol):
         """Write the artifact to `path`. Raises ConversionFailed, or what the converter raises."""
 
     def describe(self, path: Path) -> Description:
-        """Read back what the file says of itself. Raises Unreadable."""
+        """Read back what the file declares. Raises Unreadable."""
 
     def stored_layers(self, path: Path) -> list[Layer]:
-        """The weighted layers as the file holds them. Raises Unreadable."""
+        """The weighted layers as the file stores them. Raises Unreadable."""
 
     def trace_layers(self, path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | None:
-        """What each weighted layer of the file takes and gives for an image, uint8 (H, W, 3).
+        """Input and output of each weighted layer of the file for an image, uint8 (H, W, 3).
 
         In call order; None where the format hides it. Raises CannotRunHere or Unreadable.
         """
 
     def why_not_convert(self) -> str:
-        """Why this machine cannot convert, though the required modules are here; empty: it can."""
+        """Why this machine cannot convert despite the required modules; empty if it can."""
 
     def why_not_run(self) -> str:
-        """Why this machine cannot run what it converts, as far as one knows without trying."""
+        """Why this machine cannot run what it converts, as far as is known without a try."""
 
 
 def verbs_of(name: str) -> Verbs:

@@ -1,4 +1,4 @@
-"""What a file says of itself, and how far it may be from PyTorch: records that documents hold."""
+"""What a file declares, and how far it may be from PyTorch: records for documents."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Tolerance:
         max_flip_rate: largest allowed share of images whose decided label differs.
         reason: why these numbers.
         max_evidence_diff: largest allowed difference of evidence at any place, as a share of the
-            largest evidence of the image (`export.deploy.outputs.evidence_diff`). A place has no
-            others to average with: rounding does many times more there than to probabilities.
+            largest evidence of the image (`export.deploy.outputs.evidence_diff`). A place is not
+            averaged with others: rounding has many times more effect there than on probabilities.
     """
 
     max_abs_diff: float
@@ -36,7 +36,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Port:
-    """One input or output as the file declares it; `shape` is () where the format hides it."""
+    """One input or output as the file declares it; `shape` is () if the format hides it."""
 
     name: str
     dtype: str
@@ -45,13 +45,13 @@ class Port:
 
 @dataclass(frozen=True)
 class Description:
-    """What a file says of itself, read back from the file and not from what was asked for.
+    """What a file declares, read back from the file, not taken from the request.
 
     Attributes:
         inputs, outputs: in file order.
         metadata: the key-value pairs of `model_metadata`, as found in the file.
-        labels: class names where the format has a place of its own for them, else from metadata.
-        requires: the least runtime or OS that loads it, and the versions it is written in.
+        labels: class names, from their own place in the format if it has one, else from metadata.
+        requires: the oldest runtime or OS that loads it, and the versions it is written in.
     """
 
     inputs: tuple[Port, ...]

@@ -1,7 +1,7 @@
-"""The register of formats: a line each. Importing it imports no converter.
+"""The register of formats, one line each. Importing it imports no converter.
 
-Their order is that of every list, table and chart. The first is the one that ratios of latency
-refer to and that `python -m export robustness` runs unless another is chosen.
+Their order is that of every list, table and chart. The first is the reference for latency ratios
+and the default of `python -m export robustness`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A snippet: the lines that load one published file into an app, and what they are made from."""
+"""A snippet: the lines that load one published file into an app, and their source data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Snippet:
     """A piece of code to be copied.
 
     Attributes:
-        title: what it is for, and what it needs.
+        title: its purpose and requirements.
         language: one of the names above.
         text: the code, without a newline at its end.
     """
@@ -32,7 +32,7 @@ class Snippet:
 
 
 class Entry(Protocol):
-    """What a snippet says of a file, as the manifest or a report has it."""
+    """What a snippet needs from a file's entry in the manifest or a report."""
 
     @property
     def path(self) -> str:
@@ -40,19 +40,19 @@ class Entry(Protocol):
 
     @property
     def files(self) -> Sequence[FileEntry]:
-        """Every file of it."""
+        """All of its files."""
 
     @property
     def inputs(self) -> Sequence[Port]:
-        """What it takes."""
+        """Its inputs."""
 
     @property
     def outputs(self) -> Sequence[Port]:
-        """What it gives."""
+        """Its outputs."""
 
     @property
     def requires(self) -> Mapping[str, str | int]:
-        """The least runtime, and the versions that the file is written in."""
+        """The oldest runtime, and the versions that the file is written in."""
 
     @property
     def session(self) -> Mapping[str, str | int]:
@@ -60,7 +60,7 @@ class Entry(Protocol):
 
 
 class NamedModel(Protocol):
-    """What a snippet says of the model."""
+    """What a snippet needs from the model."""
 
     @property
     def name(self) -> str:
@@ -72,8 +72,8 @@ class NamedModel(Protocol):
 
 
 @dataclass(frozen=True)
-class PublishedFile:
-    """What a snippet is made from.
+class SnippetFile:
+    """The data for a snippet.
 
     Attributes:
         format, precision: of the file.
@@ -109,7 +109,7 @@ class PublishedFile:
 
     @property
     def mapped(self) -> bool:
-        """Whether it gives evidence."""
+        """Whether it outputs evidence."""
         return any(port.name == EVIDENCE for port in self.entry.outputs)
 
     @property
@@ -119,11 +119,11 @@ class PublishedFile:
 
     @property
     def requires(self) -> Mapping[str, str | int]:
-        """The least runtime, and the versions that the file is written in."""
+        """The oldest runtime, and the versions that the file is written in."""
         return self.entry.requires
 
     def header(self, sign: str, quiet: Callable[[str], str]) -> str:
-        """What every snippet opens with: files and their hashes, ports."""
+        """The comment at the top of every snippet: files and their hashes, ports."""
         lines = [f"{entry.path}, SHA-256 {entry.sha256}" for entry in self.entry.files]
         ports = [("in", port) for port in self.entry.inputs]
         ports += [("out", port) for port in self.entry.outputs]
@@ -133,10 +133,10 @@ class PublishedFile:
 
 @dataclass(frozen=True)
 class SnippetMaker:
-    """A snippet to be made; `platform` is whose folder must have the file, empty for any."""
+    """A function that makes a snippet; the folder of `platform` must have the file, empty: any."""
 
     platform: str
-    make: Callable[[PublishedFile], Snippet]
+    make: Callable[[SnippetFile], Snippet]
 
 
 def snippets_of(name: str) -> Sequence[SnippetMaker]:
@@ -145,7 +145,7 @@ def snippets_of(name: str) -> Sequence[SnippetMaker]:
     return makers
 
 
-def python_pixels(file: PublishedFile) -> str:
+def python_pixels(file: SnippetFile) -> str:
     """Python that reads a photo to `pixels`, uint8 (1, H, W, 3), by the resize rule."""
     _, rows, columns, _ = file.input.shape
     return f"""\

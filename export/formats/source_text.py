@@ -1,6 +1,6 @@
 r"""Text of a manifest inside generated source code: literals and comments of Kotlin and Swift.
 
-Whatever a model's author wrote stays within the literal or the comment that it is put into.
+Text from a model's author cannot leave the literal or comment that contains it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def kotlin(text: str) -> str:
 
 
 def comment(text: str) -> str:
-    """`text` for the inside of a comment: one line that can neither end it nor open another."""
+    """`text` inside a comment: one line that can neither end it nor open another."""
     one_line = " ".join(text.split())
     return one_line.replace("*/", "* /").replace("/*", "/ *")
 

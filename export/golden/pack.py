@@ -222,9 +222,9 @@ def _case(folder: Path, case: CaseEntry, document: PackDocument) -> Case:
     )
 
 
-def _told(references: References, twin: str, name: str) -> tuple[float, ...]:
+def _told(references: References, variant: str, name: str) -> tuple[float, ...]:
     """PyTorch's probabilities for a golden image, in as few digits as tell a float32."""
-    reference = references.of(twin)
+    reference = references.of(variant)
     row = reference.images.names.index(f"{GROUP}/{name}")
     return tuple(float(str(p)) for p in reference.probs[row])
 

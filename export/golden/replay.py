@@ -1,6 +1,6 @@
 """Replay: do the golden images become their tensors here, and does every file answer as it must?
 
-In: an asset folder. Out: a `Replay`: per image how far the resize rule's pixels are from the
+In: an asset folder. Out: a `PackReplay`: per image how far the resize rule's pixels are from the
 tensor, per artifact how far its probabilities are from PyTorch's, as the pack holds both. Needs
 neither torch nor a checkpoint, only the runtimes; what has none here is not run, with the reason.
 """
@@ -68,7 +68,7 @@ class AnswerResult:
 
 
 @dataclass(frozen=True)
-class Replay:
+class PackReplay:
     """All that was found.
 
     Attributes:
@@ -92,7 +92,7 @@ class Replay:
         return any(result.status == "not_run" for result in self.answers)
 
 
-def replay(folder: Path) -> Replay:
+def replay(folder: Path) -> PackReplay:
     """Replay the golden pack of an asset folder.
 
     Raises:
@@ -101,7 +101,7 @@ def replay(folder: Path) -> Replay:
     pack, artifacts = read_both(folder)
     pixels = tuple(replay_pixels(case, pack.side) for case in pack.cases)
     answers = tuple(_answers(pack, path, entry) for path, entry in artifacts.items())
-    return Replay(pack, pixels, answers)
+    return PackReplay(pack, pixels, answers)
 
 
 def published_faults(

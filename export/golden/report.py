@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from export.golden.diagnosis import Diagnosis
-    from export.golden.replay import Replay
+    from export.golden.replay import PackReplay
 
 WORDS: Final = {"pass": "pass", "fail": "FAIL", "not_run": "not run"}
 STYLES: Final = {"pass": "green", "fail": "bold red", "not_run": "yellow"}
 
 
-def print_replay(console: Console, found: Replay) -> None:
+def print_replay(console: Console, found: PackReplay) -> None:
     """A row for each image and for each artifact, reasons below, and one sentence that counts."""
     console.print(_images(found))
     console.print(_artifacts(found))
@@ -29,7 +29,7 @@ def print_replay(console: Console, found: Replay) -> None:
     console.print(replay_sentence(found))
 
 
-def replay_sentence(found: Replay) -> str:
+def replay_sentence(found: PackReplay) -> str:
     """How many images and artifacts passed, failed and were not run."""
     images = sum(r.status == "pass" for r in found.pixels)
     counts = {s: sum(r.status == s for r in found.answers) for s in WORDS}
@@ -39,7 +39,7 @@ def replay_sentence(found: Replay) -> str:
     )
 
 
-def replay_document(found: Replay) -> JsonObject:
+def replay_document(found: PackReplay) -> JsonObject:
     """A replay for programs."""
     return {
         "schema": 1,
@@ -57,7 +57,7 @@ def diagnosis_document(found: Diagnosis) -> JsonObject:
     return {"schema": 1, "command": "golden", "failed": found.faulty, **plain(found)}
 
 
-def _images(found: Replay) -> Table:
+def _images(found: PackReplay) -> Table:
     table = _table(f"Golden images of {found.pack.model.name} {found.pack.model.version}")
     table.add_column("case", no_wrap=True)
     table.add_column("pixels", no_wrap=True)
@@ -77,7 +77,7 @@ def _images(found: Replay) -> Table:
     return table
 
 
-def _artifacts(found: Replay) -> Table:
+def _artifacts(found: PackReplay) -> Table:
     table = _table(f"Answers for {len(found.pixels)} tensors")
     table.add_column("artifact", no_wrap=True)
     table.add_column("verdict", no_wrap=True)

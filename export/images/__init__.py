@@ -1,1 +1,1 @@
-"""Images that files are proven on: of the checkpoint, drawn to be hard, and mistaken on purpose."""
+"""Images for proving files: validation images, drawn stress images, and deliberate mistakes."""

@@ -1,11 +1,11 @@
-"""The golden images: files in the formats and with the oddities that apps meet.
+"""The golden images: files in the formats, and with the oddities, that apps encounter.
 
-Nothing in, but the side of a model. Out: `GoldenImage`s, each a file's bytes, the pixels it must
-become by the resize rule, and how far another decoder may be from them. All are drawn from numbers:
+In: the side of a model. Out: `GoldenImage`s, each with a file's bytes, the pixels that the resize
+rule must produce, and how far another decoder may be from them. All are drawn from numbers:
 phantoms (`pipeline.data.phantom`) and test cards; the same Pillow writes the same bytes again.
 
-Left out, because platforms do not agree on what they are: CMYK (Pillow converts without a colour
-profile, Core Graphics with one), files with a profile of their own, and formats that not every
+Left out, because platforms disagree about them: CMYK (Pillow converts without a colour
+profile, Core Graphics with one), files with an embedded profile, and formats that not every
 platform decodes (WebP, HEIC).
 """
 
@@ -37,7 +37,7 @@ JPEG_QUALITY: Final = 90
 
 @dataclass(frozen=True)
 class PixelTolerance:
-    """How far right pixels may be from the tensor, in counts of 0 to 255.
+    """How far correct pixels may be from the tensor, in counts of 0 to 255.
 
     Attributes:
         max_abs: of any value.
@@ -51,8 +51,8 @@ class PixelTolerance:
 
 
 EXACT: Final = PixelTolerance(0, 0.0, "lossless: every decoder gives the same pixels")
-# Measured against Pillow's decoder (libjpeg-turbo, integer DCT, smooth chroma): the same library
-# with its fast DCT and plain chroma, and FFmpeg's own. Grey: 4 and 0.50, colour: 4 and 0.95.
+# Compared with Pillow's decoder (libjpeg-turbo, integer DCT, smooth chroma): the same library with
+# its fast DCT and plain chroma, and FFmpeg's decoder. Grey: 4 and 0.50, colour: 4 and 0.95.
 JPEG_GREY: Final = PixelTolerance(5, 0.75, "decoders of JPEG round differently")
 JPEG_COLOUR: Final = PixelTolerance(
     6, 1.25, "decoders of JPEG round differently and enlarge its halved colour planes differently"
@@ -69,8 +69,8 @@ class GoldenImage:
         name: identifier.
         suffix: of the file: ``.png`` or ``.jpg``.
         content: the file.
-        pixels: what it must become, uint8 (side, side, 3) RGB.
-        why: what it brings out, one sentence.
+        pixels: the expected result, uint8 (side, side, 3) RGB.
+        why: what it reveals, one sentence.
         tolerance: for the pixels of other decoders.
     """
 
@@ -255,7 +255,7 @@ def _counts(values: NDArray[Any]) -> Pixels:
 
 
 def _smooth(width: int, height: int) -> Image.Image:
-    """Soft grey shadows of which no turn or mirror image is like another."""
+    """Soft grey shadows, different under every rotation and reflection."""
     rows, columns = np.mgrid[0:height, 0:width]
     x, y = columns / width, rows / height
     shadows = [(0.3, 0.4, 0.15, 150), (0.7, 0.45, 0.1, 110), (0.45, 0.85, 0.2, 70)]
@@ -271,7 +271,7 @@ def _smooth(width: int, height: int) -> Image.Image:
 
 
 def _tinted(width: int, height: int) -> Image.Image:
-    """Soft shadows in three colours; the stripes are grey, for JPEG halves colours, not light."""
+    """Soft shadows in three colours; grey stripes, since JPEG halves colour, not brightness."""
     one = _smooth(width, height)
     turned = [one, one.transpose(Image.Transpose.ROTATE_180), ImageOps.mirror(one)]
     weights = (0.7, 0.6, 0.5)
@@ -306,7 +306,7 @@ def _indexed(width: int, height: int) -> Image.Image:
 
 def _deep(width: int, height: int) -> Image.Image:
     grey = np.asarray(_smooth(width, height), dtype=np.float64)
-    low = np.mgrid[0:height, 0:width].sum(axis=0) % 128  # bits that 8 do not hold
+    low = np.mgrid[0:height, 0:width].sum(axis=0) % 128  # bits beyond the first 8
     return Image.fromarray(np.clip(grey * 257 - low, 0, 65535).astype(np.uint16))
 
 
@@ -317,7 +317,7 @@ def _few(width: int, height: int) -> Pixels:
 
 
 def _striped(width: int, height: int) -> Image.Image:
-    """Large grey: soft shadows in blocks, crossed by stripes finer than a pixel of the input."""
+    """Large, grey: soft shadows in blocks, crossed by stripes finer than a pixel of the input."""
     blocks = np.asarray(_smooth(width // 40, height // 40))
     large = np.kron(blocks, np.ones((40, 40), dtype=np.uint8))
     rows, columns = np.arange(height)[:, None], np.arange(width)[None, :]

@@ -1,5 +1,5 @@
-"""The images on which parity is proven: validation images of the user's data, or else the embedded
-synthetic samples, and always the golden images and the fixed hard set.
+"""The images on which parity is proven: validation images from the user's data, or the embedded
+synthetic samples, and always the golden images and the fixed stress images.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 
 from export.images.golden_images import GROUP as GOLDEN
 from export.images.golden_images import golden_images
-from export.images.stress_images import hard_images
+from export.images.stress_images import stress_images
 from pipeline.data import phantom
 from pipeline.data.dataset import read_dataset
 from pipeline.errors import BadInput
@@ -26,21 +26,20 @@ if TYPE_CHECKING:
     from pipeline.model_spec import ModelSpec
 
 EMBEDDED_SAMPLES = 150
-FIRST_SAMPLE = 10_001  # far from the numbers that training on phantoms draws
+FIRST_SAMPLE = 10_001  # far from the phantoms that training draws
 
 
 @dataclass(frozen=True)
 class ParityImages:
-    """N named images; `groups` says of each which set it belongs to.
+    """N named images; `groups` gives the set that each belongs to.
 
     Attributes:
-        names: (N,) relative file names, or names of drawn images.
+        names: (N,) relative file names, or the names of drawn images.
         groups: (N,) ``validation``, ``synthetic``, ``golden`` or ``hard``.
         pixels: uint8 (N, side, side, 3) RGB.
         source: one phrase for the report.
-        truth: class of each of the first V images, which are the validation images; empty if there
-            are none.
-        patients: (V,) an identifier per validation image.
+        truth: class of each of the first V images, the validation images; empty if there are none.
+        patients: (V,) an identifier for each validation image.
     """
 
     names: tuple[str, ...]
@@ -57,11 +56,10 @@ def gather_images(spec: ModelSpec, data: Path | None, limit: int) -> ParityImage
     Args:
         spec: gives the side, and the labels that the data must have.
         data: folder or table (`pipeline.data.dataset`); None: the embedded samples.
-        limit: at most so many validation images, evenly spaced; the golden and hard ones come on
-            top.
+        limit: of validation images, evenly spaced; golden and stress images are added to them.
 
     Raises:
-        BadInput: data that cannot be read, or of other labels than the model's.
+        BadInput: the data cannot be read, or have other labels than the model.
     """
     samples: list[Sample] = []
     if data is None:
@@ -71,7 +69,7 @@ def gather_images(spec: ModelSpec, data: Path | None, limit: int) -> ParityImage
         named = {sample.file: read_image(sample.path, spec.side) for sample in samples}
         group = "validation"
     golden = {f"{GOLDEN}/{image.name}": image.pixels for image in golden_images(spec.side)}
-    hard = hard_images(spec.side)
+    hard = stress_images(spec.side)
     every = {**named, **golden, **hard}
     return ParityImages(
         names=tuple(every),
@@ -84,10 +82,10 @@ def gather_images(spec: ModelSpec, data: Path | None, limit: int) -> ParityImage
 
 
 def validation_samples(spec: ModelSpec, data: Path, limit: int) -> tuple[list[Sample], str]:
-    """At most `limit` validation images, evenly spaced, and a phrase that says what they are.
+    """At most `limit` validation images, evenly spaced, and a phrase that describes them.
 
     Raises:
-        BadInput: data that cannot be read, or of other labels than the model's.
+        BadInput: the data cannot be read, or have other labels than the model.
     """
     dataset = read_dataset(data)
     if set(dataset.labels) != set(spec.labels):

@@ -1,9 +1,9 @@
-"""Preprocessing mistakes: how apps make other pixels of an image than the resize rule does.
+"""Preprocessing mistakes: how apps get other pixels from an image than the resize rule.
 
-In: an image as Pillow decodes it, and a side. Out: uint8 (side, side, 3), what the model would be
-given. Each mistake takes the place of one step of the right way (`Preprocessing`), so that several
-can be made at once; each is made by a library that has the filter in question, not by a filter of
-our own, and names the interface on phones that does the same.
+In: an image as Pillow decodes it, and a side. Out: uint8 (side, side, 3), the input that the model
+would get. Each mistake replaces one step of the correct `Preprocessing`, so that several can be
+combined; each uses a library that has the filter in question, not a filter of our own, and
+names the interface on phones that does the same.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.uint8]
 
 ORIENTATION: Final = 0x0112  # the EXIF tag
-SIDEWAYS: Final = 6  # how a phone that is held upright stores its photos
+SIDEWAYS: Final = 6  # how a phone held upright stores its photos
 JPEG_QUALITY: Final = 70
 
 
@@ -38,15 +38,15 @@ def _as_it_is(value: T) -> T:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """A way from a decoded image to pixels, step by step; by default the right one.
+    """The steps from a decoded image to pixels; the defaults are correct.
 
     Attributes:
         turn: by the EXIF orientation.
         colours: any mode to 8-bit RGB.
-        recompress: what happens to the RGB image before it is resized; rightly nothing.
+        recompress: applied to the RGB image before it is resized; nothing is correct.
         resize: (image, side) -> uint8 (side, side, 3).
-        order: of the bytes; rightly as they are, rows of R, G, B.
-        scale: of the values; rightly none, 0 to 255.
+        order: of the bytes; unchanged is correct, rows of R, G, B.
+        scale: of the values; none is correct, 0 to 255.
     """
 
     turn: Callable[[Image.Image], Image.Image] = upright
@@ -67,13 +67,13 @@ class Mistake:
     """One way to get the pixels wrong.
 
     Attributes:
-        name: identifier, in reports and on the command line.
-        step: the field of `Preprocessing` whose place it takes.
+        name: identifier in reports and on the command line.
+        step: the field of `Preprocessing` that it replaces.
         does: what happens to the image, as a phrase.
         seen_in: the interface that does so on phones or in their libraries.
-        source: where that is documented, or reported.
-        make: what is done in the step.
-        on_photographs: whether opaque 8-bit images can show it.
+        source: where that is documented or reported.
+        make: the function that replaces the step.
+        on_photographs: whether opaque 8-bit images can reveal it.
     """
 
     name: str
@@ -86,10 +86,10 @@ class Mistake:
 
 
 def with_mistakes(mistakes: Iterable[Mistake]) -> Preprocessing:
-    """The right way but for `mistakes`, each in another step.
+    """Correct preprocessing except for `mistakes`, each in a different step.
 
     Raises:
-        ValueError: two of them take the place of one step.
+        ValueError: two of them replace the same step.
     """
     steps: dict[str, Any] = {}
     for mistake in mistakes:
@@ -100,7 +100,7 @@ def with_mistakes(mistakes: Iterable[Mistake]) -> Preprocessing:
 
 
 def taken_sideways(image: Image.Image) -> Image.Image:
-    """The same picture as a phone stores it: turned by 90 degrees, and an EXIF tag says so."""
+    """The same picture as a phone stores it: rotated by 90 degrees, with an EXIF tag for it."""
     turned = upright(image).transpose(Image.Transpose.ROTATE_90)
     turned.getexif()[ORIENTATION] = SIDEWAYS
     return turned
@@ -125,7 +125,7 @@ def _jpeg(image: Image.Image) -> Image.Image:
 
 
 def _transparency_dropped(image: Image.Image) -> Image.Image:
-    """The colours that lie hidden under transparent pixels come to light."""
+    """The hidden colours of transparent pixels become visible."""
     return image.convert("RGBA").convert("RGB") if image.has_transparency_data else to_rgb(image)
 
 
@@ -148,7 +148,7 @@ def _bgr(pixels: Pixels) -> Pixels:
 
 
 def _planes(pixels: Pixels) -> Pixels:
-    """All of R, then all of G, then all of B, in a buffer that the model reads as rows of RGB."""
+    """All of R, then all of G, then all of B, in a buffer that the model reads as RGB rows."""
     return pixels.transpose(2, 0, 1).reshape(pixels.shape)
 
 

@@ -1,6 +1,6 @@
-"""The fixed hard set: images no camera takes, which bring out what photographs hide.
+"""The fixed stress images: no camera takes them, and they reveal what photographs hide.
 
-One colour channel alone shows swapped channels, a gradient a mirrored or transposed one, black and
+A single colour channel shows swapped channels, a gradient a mirrored or transposed image, black and
 white a wrong normalisation, noise and checkerboards padding and rounding.
 """
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def hard_images(side: int) -> dict[str, NDArray[np.uint8]]:
+def stress_images(side: int) -> dict[str, NDArray[np.uint8]]:
     """Name -> uint8 (side, side, 3) RGB; the same for every model of that side."""
     rows, columns = np.mgrid[0:side, 0:side]
     ramp = np.linspace(0, 255, side)

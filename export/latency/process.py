@@ -14,7 +14,7 @@ from typing import Final
 
 from export.latency.answer_check import Expected, disagreement
 from export.latency.measurement import Measurement, Status, Target
-from export.latency.protocol import Answer
+from export.latency.protocol import WorkerAnswer
 from export.runtimes.subprocesses import last_words
 from pipeline.json_files import structure
 
@@ -26,7 +26,7 @@ class TargetProcess:
 
     def __init__(self, target: Target, threads: int) -> None:
         self.target, self.threads = target, threads
-        self.said = Answer()
+        self.said = WorkerAnswer()
         self.max_abs_diff: float | None = None
         self.rounds_ms: list[tuple[float, ...]] = []
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
@@ -46,27 +46,27 @@ class TargetProcess:
         """Whether it can be asked more."""
         return self.said.not_run is None and self.said.failed is None
 
-    def ask(self, command: str) -> Answer:
+    def ask(self, command: str) -> WorkerAnswer:
         """Say a line and wait for the answer; an empty one if it has ended badly before."""
         if not self.alive:
-            return Answer()
+            return WorkerAnswer()
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):  # `answer` then finds the process gone
             self.process.stdin.write(f"{command}\n")
             self.process.stdin.flush()
         return self.answer()
 
-    def answer(self) -> Answer:
+    def answer(self) -> WorkerAnswer:
         """Wait for the next answer; a process that died or hangs has failed."""
         pipe = self.process.stdout
         assert pipe is not None
         # One answer per question: nothing is left in the pipe's buffer when it is waited for.
         if select.select([pipe], [], [], ANSWER_TIMEOUT_S)[0]:
             line = pipe.readline()
-            said = self._read(line) if line else Answer(failed=self._last_words())
+            said = self._read(line) if line else WorkerAnswer(failed=self._last_words())
         else:
             self.process.kill()
-            said = Answer(failed=f"no answer in {ANSWER_TIMEOUT_S} s")
+            said = WorkerAnswer(failed=f"no answer in {ANSWER_TIMEOUT_S} s")
         self.said = self.said.then(said)
         return said
 
@@ -112,9 +112,9 @@ class TargetProcess:
         self.process.wait()
         self.errors.close()
 
-    def _read(self, line: str) -> Answer:
+    def _read(self, line: str) -> WorkerAnswer:
         where = f"an answer of {self.target.name}"
-        return structure(json.loads(line), Answer, where, "its worker is of another release")
+        return structure(json.loads(line), WorkerAnswer, where, "its worker is of another release")
 
     def _last_words(self) -> str:
         """Why a process is gone that did not say so itself."""

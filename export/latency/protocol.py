@@ -37,7 +37,7 @@ def _as_it_is(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 @dataclass(frozen=True)
-class Answer:
+class WorkerAnswer:
     """A line from the process; what it does not say is None. Times in ms, memory in MiB.
 
     Attributes:
@@ -59,7 +59,7 @@ class Answer:
         """What it says, by name."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
-    def then(self, later: Answer) -> Answer:
+    def then(self, later: WorkerAnswer) -> WorkerAnswer:
         """Both, where the later one says nothing else."""
         return replace(self, **later.known())
 
@@ -90,13 +90,13 @@ def serve(import_runtime: Callable[[], object], load: Callable[[], Session], sid
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a runtime prints must not mix with the answers
 
-    def say(answer: Answer) -> None:
+    def say(answer: WorkerAnswer) -> None:
         answers.write(json.dumps(answer.known()) + "\n")
         answers.flush()
 
     try:
         import_runtime()
-        say(Answer(runtime_mb=_peak_mb()))
+        say(WorkerAnswer(runtime_mb=_peak_mb()))
         rng = np.random.default_rng(0)
         images = rng.integers(0, 256, (1, side, side, 3), dtype=np.uint8)
         session: Session | None = None
@@ -111,18 +111,18 @@ def serve(import_runtime: Callable[[], object], load: Callable[[], Session], sid
                 session.infer(given)
                 first = time.perf_counter()
                 load_ms, first_ms = (loaded - start) * 1e3, (first - ready) * 1e3
-                say(Answer(load_ms=load_ms, first_ms=first_ms, detail=session.detail))
+                say(WorkerAnswer(load_ms=load_ms, first_ms=first_ms, detail=session.detail))
             elif command == "probs" and session is not None:
-                say(Answer(probs=_probs(session, np.load(argument, mmap_mode="r"))))
+                say(WorkerAnswer(probs=_probs(session, np.load(argument, mmap_mode="r"))))
             elif command == "round" and session is not None:
-                say(Answer(latencies_ms=_time(session, images, float(argument))))
+                say(WorkerAnswer(latencies_ms=_time(session, images, float(argument))))
             else:
-                say(Answer(peak_mb=_peak_mb()))
+                say(WorkerAnswer(peak_mb=_peak_mb()))
                 return
     except CannotRunHere as reason:
-        say(Answer(not_run=str(reason)))
+        say(WorkerAnswer(not_run=str(reason)))
     except Exception as error:  # shown in the table as what it is
-        say(Answer(failed=f"{type(error).__name__}: {error}"))
+        say(WorkerAnswer(failed=f"{type(error).__name__}: {error}"))
 
 
 def _probs(session: Session, images: NDArray[np.uint8]) -> list[object]:

@@ -206,7 +206,7 @@ def _precisions(manifest: Manifest) -> list[str]:
 
 
 def _rejected(manifest: Manifest) -> list[str]:
-    """What was kept back by the promotion gate, with its reasons."""
+    """What was kept back by the quality gate, with its reasons."""
     lines = [
         f"- {entry.format} {entry.precision} ({entry.size_bytes:,} bytes): "
         + "; ".join(entry.accuracy.broken_limits)

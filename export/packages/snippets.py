@@ -19,8 +19,8 @@ from export.formats.snippet import (
     SWIFT,
     Entry,
     NamedModel,
-    PublishedFile,
     Snippet,
+    SnippetFile,
     snippets_of,
 )
 from export.formats.source_text import comment, swift_comment, swift_string
@@ -46,7 +46,7 @@ def snippets(
     facts = FORMATS.get(format_name)
     if facts is None:
         return []
-    published = PublishedFile(format_name, precision, file, model)
+    published = SnippetFile(format_name, precision, file, model)
     found: list[Snippet] = []
     for platform, packaged in PACKAGED.items():
         if platform in ("", *place.split()):
@@ -56,7 +56,7 @@ def snippets(
     return found
 
 
-def _gradle_module(facts: FormatFacts, file: PublishedFile) -> list[Snippet]:
+def _gradle_module(facts: FormatFacts, file: SnippetFile) -> list[Snippet]:
     if facts.android is None:
         return []
     name = file.model.name
@@ -68,7 +68,7 @@ def _gradle_module(facts: FormatFacts, file: PublishedFile) -> list[Snippet]:
     return [Snippet("With the Gradle module of android_assets", KOTLIN, text)]
 
 
-def _swift_package(facts: FormatFacts, file: PublishedFile) -> list[Snippet]:
+def _swift_package(facts: FormatFacts, file: SnippetFile) -> list[Snippet]:
     if not facts.swift_package:
         return []
     module = module_name(file.model.name)
@@ -79,7 +79,7 @@ def _swift_package(facts: FormatFacts, file: PublishedFile) -> list[Snippet]:
     return [Snippet("With the Swift package of ios_assets", SWIFT, text)]
 
 
-def _html_page(facts: FormatFacts, file: PublishedFile) -> list[Snippet]:
+def _html_page(facts: FormatFacts, file: SnippetFile) -> list[Snippet]:
     if not facts.web_page:
         return []
     text = html_usage(WEB_FOLDER, file.mapped, file.precision)
@@ -98,12 +98,12 @@ def _html_comment(line: str) -> str:
     return " ".join(line.split()).replace("--", "- -")
 
 
-def _nothing(facts: FormatFacts, file: PublishedFile) -> list[Snippet]:
+def _nothing(facts: FormatFacts, file: SnippetFile) -> list[Snippet]:
     return []
 
 
 # Platform -> what uses the package in its asset folder; "" is for what runs anywhere.
-PACKAGED: Final[Mapping[str, Callable[[FormatFacts, PublishedFile], list[Snippet]]]] = {
+PACKAGED: Final[Mapping[str, Callable[[FormatFacts, SnippetFile], list[Snippet]]]] = {
     "android": _gradle_module,
     "ios": _swift_package,
     "web": _html_page,

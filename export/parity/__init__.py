@@ -1,1 +1,1 @@
-"""Does a file give PyTorch's outputs? Each question that a proof asks is a file."""
+"""Does a file give PyTorch's outputs? Each question of the proof has a file."""

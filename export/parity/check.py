@@ -1,6 +1,6 @@
-"""Parity: does an artifact, read back from disk, answer as PyTorch does?
+"""Parity: does an artifact, read back from disk, give PyTorch's outputs?
 
-In: an artifact, images, PyTorch's answers. Out: `ParityResult`: pass, fail, or not run with
+In: an artifact, images, PyTorch's outputs. Out: `ParityResult`: pass, fail, or not run with
 the reason. What was not compared never counts as passed.
 """
 
@@ -16,11 +16,11 @@ import numpy as np
 from export.errors import CannotRunHere, Unreadable
 from export.formats.base import verbs_of
 from export.formats.register import FORMATS
-from export.parity.declared_interface import contract_violations
+from export.parity.declared_interface import interface_violations
 from export.parity.entries import ParityEntry, SetEntry
 from export.parity.evidence import EvidenceAgreement, compare_evidence
 from export.parity.reading import Reading
-from export.parity.rounding_amplification import own_difference
+from export.parity.rounding_amplification import rounding_amplification
 from export.parity.weights import weight_violations
 from pipeline.errors import install_command, missing_modules
 from pipeline.metrics.classification import decide
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 
 Status = Literal["pass", "fail", "not_run"]
 STRUCTURE_TOLERANCE = 1e-5
-EVIDENCE_STRUCTURE_TOLERANCE = 1e-4  # a place is no average: the same sums in another order show
+EVIDENCE_STRUCTURE_TOLERANCE = 1e-4  # a place is not averaged: sums in another order show
 STRUCTURE_IMAGES = 24  # the hard set is last, a few photographs come before it
 SUM_TOLERANCE = 1e-3  # of a row of probabilities, fp16 included
-MOST = 0.5  # of a difference: what is left of it is less than PyTorch itself does
+MOST = 0.5  # of a difference: PyTorch itself then explains more than is left
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ class ParityResult:
         worst_image: name of the image with the largest difference.
         sets: the same by set of images.
         tolerance: what was allowed.
-        how: by what it was run.
+        how: what ran it.
         parts: of the check -> ``pass``, or what is wrong.
-        probs: the file's answers, float32 (N, K); None when not run.
+        probs: the file's probabilities, float32 (N, K); None when not run.
         evidence: how the file's evidence compares; None when it gives none, or was not run.
     """
 
@@ -91,7 +91,7 @@ class ParityResult:
     evidence: EvidenceAgreement | None = None
 
     def entry(self) -> ParityEntry:
-        """As it stands in documents."""
+        """The form in documents."""
         sets = {
             name: SetEntry(
                 images=found.images,
@@ -124,7 +124,7 @@ class StructureRunner(Protocol):
     def structure_diff(
         self, session: Any, graph: DeployGraph, images: NDArray[np.uint8]
     ) -> tuple[float, float]:
-        """Largest |Δp|, and largest difference of evidence as a share of it."""
+        """Largest |Δp|, and largest difference of evidence, relative."""
 
 
 def check_artifact(
@@ -137,26 +137,26 @@ def check_artifact(
 ) -> ParityResult:
     """Read an artifact back and compare it with the checkpoint, part by part.
 
-    - contract: labels, identity, input and output, as the file says them;
+    - contract: labels, identity, input and output, as the file declares them;
     - weights: each stored value is the checkpoint's, rounded;
     - structure: with the file's own weights PyTorch computes the same (where the outputs alone
-      cannot tell a wrong operation from a rounded weight);
-    - outputs: its probabilities are PyTorch's, by every runner that exists here;
-    - evidence: so is its evidence, if the network has any, and its mean makes the probabilities.
+      cannot distinguish a wrong operation from a rounded weight);
+    - outputs: its probabilities are PyTorch's, by every runner available here;
+    - evidence: the same for evidence, if the network has any; its mean gives the probabilities.
 
     Args:
         format_name, precision: keys of `FORMATS` and its tolerances.
         path: the artifact on disk.
         reference: the checkpoint, run.
         needs_evidence: whether a file without evidence fails where the network has it.
-        reading: of the same file, if it was compared before and is unchanged.
+        reading: of the same file, if it was compared before and has not changed.
     """
     facts = FORMATS[format_name]
     tolerance = facts.precisions[precision].tolerance
     missing = missing_modules(facts.requires)
     if missing:
-        mend = install_command(missing, facts.extras_of(missing))
-        reason = f"{', '.join(missing)} is not installed; {mend}"
+        command = install_command(missing, facts.extras_of(missing))
+        reason = f"{', '.join(missing)} is not installed; {command}"
         return ParityResult("not_run", reason, tolerance=tolerance)
     verbs = verbs_of(format_name)
     reading = reading or Reading(verbs, path)
@@ -165,10 +165,10 @@ def check_artifact(
     except CannotRunHere as error:
         return ParityResult("not_run", str(error), tolerance=tolerance)
     except Exception as error:  # a reader of a damaged file may raise anything
-        return ParityResult("fail", _told(error, "reading"), tolerance=tolerance)
+        return ParityResult("fail", _one_line(error, "reading"), tolerance=tolerance)
     parts = {
         "contract": _part(
-            contract_violations(
+            interface_violations(
                 description,
                 reference.spec,
                 reference.checkpoint_sha256,
@@ -198,7 +198,7 @@ def _evidence_shape(reference: Reference) -> tuple[int, ...] | None:
 
 
 def _part(violations: Sequence[str]) -> str:
-    """`pass`, or what is wrong; of many weights the first few."""
+    """`pass`, or what is wrong; for many weights the first few."""
     more = f" (and {len(violations) - 3} more)" if len(violations) > 3 else ""
     return "; ".join(violations[:3]) + more if violations else "pass"
 
@@ -207,12 +207,12 @@ def _weights(reading: Reading, reference: Reference) -> str:
     try:
         layers = reading.layers
     except Exception as error:  # a reader of a damaged file may raise anything
-        return _told(error, "reading weights")
+        return _one_line(error, "reading weights")
     return _part(weight_violations(layers, reference.layers))
 
 
 def _structure(reading: Reading, reference: Reference) -> dict[str, str]:
-    """For formats with an evaluator; elsewhere equal weights make the outputs tell."""
+    """For formats with an evaluator; elsewhere equal weights let the outputs decide."""
     parts = {}
     for runner in reading.verbs.ALSO:
         if isinstance(runner, StructureRunner):
@@ -220,7 +220,7 @@ def _structure(reading: Reading, reference: Reference) -> dict[str, str]:
             try:
                 diffs = runner.structure_diff(reading.session(runner), reference.graph, few)
             except Exception as error:  # as above
-                parts["structure"] = _told(error, "comparing the structure")
+                parts["structure"] = _one_line(error, "comparing the structure")
                 continue
             faults = [
                 f"{what} {diff:.1e} > {allowed:.0e} to PyTorch with its own weights"
@@ -237,17 +237,17 @@ def _structure(reading: Reading, reference: Reference) -> dict[str, str]:
 
 
 def _if_the_network_itself(outputs: ParityResult, reading: Reading, reference: Reference) -> str:
-    """Put behind the reason of outputs that fail though all else is right; empty: it does not."""
+    """Appended to the reason if only the outputs fail; empty if rounding does not explain it."""
     if outputs.status != "fail" or outputs.max_abs_diff is None or outputs.worst_image is None:
         return ""
     evidence, tolerance = outputs.evidence, outputs.tolerance
     assert tolerance is not None
     names = [outputs.worst_image, *([evidence.worst_image] if evidence else [])]
     try:
-        own = own_difference(reading.layers, reference, names)
+        own = rounding_amplification(reading.layers, reference, names)
     except Unreadable:
-        return ""  # layers that fit no module: the verdict stands without it
-    explained = []  # each part that fails: is it too far off, and PyTorch itself most of the way?
+        return ""  # layers that fit no module: the verdict needs no explanation
+    explained = []  # per failed part: is it too far off, and PyTorch itself most of that way?
     if outputs.parts["outputs"] != "pass":
         far = outputs.max_abs_diff > tolerance.max_abs_diff or bool(outputs.label_flips)
         explained.append(far and own.max_abs_diff >= MOST * outputs.max_abs_diff)
@@ -265,10 +265,10 @@ def check_outputs(
     tolerance: Tolerance,
     needs_evidence: bool = True,
 ) -> ParityResult:
-    """Run the file by each of `runners` and compare its answers with PyTorch's.
+    """Run the file with each of `runners` and compare its outputs with PyTorch's.
 
-    The worst result counts; a runner that does not exist here is passed over, and if none does the
-    result is `not_run` with their reasons.
+    The worst result counts. A runner that is not available here is skipped; if none is available,
+    the result is `not_run` with their reasons.
     """
     results: list[ParityResult] = []
     excuses: list[str] = []
@@ -278,16 +278,16 @@ def check_outputs(
         except CannotRunHere as error:
             excuses.append(str(error))
             continue
-        except Exception as error:  # a runtime that loads a file and then cannot run it
-            told = _told(error, "running")
-            results.append(ParityResult("fail", told, tolerance=tolerance))
+        except Exception as error:  # a runtime may load a file and then fail to run it
+            reason = _one_line(error, "running")
+            results.append(ParityResult("fail", reason, tolerance=tolerance))
             continue
         result = _compare_all(answers, reference, tolerance, needs_evidence)
         results.append(replace(result, how=runner.RUN_BY))
     if not results:
         return ParityResult("not_run", "; ".join(excuses), tolerance=tolerance)
     worst = max(results, key=lambda r: (r.status == "fail", r.max_abs_diff or 0.0))
-    how = ", ".join(r.how if len(results) == 1 else _told_apart(r) for r in results if r.how)
+    how = ", ".join(r.how if len(results) == 1 else _with_figures(r) for r in results if r.how)
     return replace(worst, how=how, parts=worst.parts or {"outputs": worst.reason or "pass"})
 
 
@@ -315,13 +315,13 @@ def _compare_all(
     return replace(result, parts=parts, evidence=agreement)
 
 
-def _told_apart(result: ParityResult) -> str:
-    """One of several ways in which a file was run, with its own figures."""
+def _with_figures(result: ParityResult) -> str:
+    """One of several ways to run a file, with its own figures."""
     return f"{result.how} (max |Δp| {result.max_abs_diff:.1e}, {result.label_flips} label flips)"
 
 
-def _told(error: Exception, doing: str) -> str:
-    """An error in one line; of foreign code with its type."""
+def _one_line(error: Exception, doing: str) -> str:
+    """An error in one line; with its type if foreign code raised it."""
     if isinstance(error, Unreadable):
         return str(error)
     lines = str(error).strip().splitlines() or ["no message"]
@@ -336,7 +336,7 @@ def compare(
     groups: Sequence[str],
     tolerance: Tolerance,
 ) -> ParityResult:
-    """Hold an artifact's probabilities (N, K) against PyTorch's (N, K)."""
+    """Compare an artifact's probabilities (N, K) with PyTorch's (N, K)."""
     if probs.shape != reference.shape:
         reason = f"output shape {probs.shape}, PyTorch's {reference.shape}"
         return ParityResult("fail", reason, tolerance=tolerance)
@@ -383,5 +383,5 @@ def _agreement(diff: NDArray[np.float64], flips: NDArray[np.bool_]) -> Agreement
 
 
 def _finite(value: float | None) -> float | None:
-    """None stands for it in documents."""
+    """None if it is not finite, as documents have it."""
     return value if value is not None and math.isfinite(value) else None

@@ -1,7 +1,7 @@
-"""What every file must say of itself: held against the checkpoint, field by field.
+"""What every file must declare about itself: compared with the checkpoint, field by field.
 
-Swapped labels, a stale file or another model's file can agree in every probability and still be
-wrong; these show here.
+A file with swapped labels, a stale file or another model's file can agree in every probability and
+still be wrong; this check finds them.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from pipeline.model_spec import ModelSpec
 
 
-def contract_violations(
+def interface_violations(
     description: Description,
     spec: ModelSpec,
     checkpoint_sha256: str,
     evidence: tuple[int, ...] | None = None,
     needs_evidence: bool = True,
 ) -> list[str]:
-    """Sentences, one for each thing the file says that the checkpoint does not; empty: all well.
+    """A sentence for each difference between the file and the checkpoint; empty if there is none.
 
     Args:
-        description: what the file says.
+        description: what the file declares.
         spec, checkpoint_sha256: of the checkpoint.
-        evidence: shape that the network's evidence has, (1, K, h, w); None: it has none.
-        needs_evidence: whether the file must have it then. One published before there was any need
-            not; if it has, it is held to it all the same.
+        evidence: shape of the network's evidence, (1, K, h, w); None if it has none.
+        needs_evidence: whether the file must then have it too. Files published before there was
+            evidence need not; those that have it are checked all the same.
     """
     violations = []
     if description.labels != spec.labels:

@@ -1,4 +1,4 @@
-"""Parity and accuracy of one artifact as manifest and report hold them.
+"""Parity and accuracy of one artifact, as manifest and report store them.
 
 JSON has no NaN and no infinity: figures that are not finite are None, and `reason` says why.
 """
@@ -66,7 +66,7 @@ class IntervalEntry:
 class AccuracyEntry:
     """The comparison with the fp32 model; see `pipeline.metrics.paired_comparison.Comparison`.
 
-    With ``parity`` as `source` there is no comparison, and its figures do not stand in a document.
+    With ``parity`` as `source` there is no comparison, and documents have none of its figures.
     """
 
     source: Literal["measured", "recorded", "parity"]
@@ -87,7 +87,7 @@ class AccuracyEntry:
 
 
 def accuracy_json(accuracy: AccuracyEntry) -> JsonObject:
-    """As JSON holds it: without a comparison none of its figures, else all of them."""
+    """The JSON form: all figures of a comparison, or none if there was none."""
     document = plain(accuracy)
     if accuracy.images is None:
         return {key: value for key, value in document.items() if value is not None}

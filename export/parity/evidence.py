@@ -1,6 +1,6 @@
-"""Evidence compared with PyTorch's: does the second output say what the network saw, and where?
+"""Evidence compared with PyTorch's: does the second output show what the network saw, and where?
 
-In: a file's answers and PyTorch's to the same images. Out: how they compare, and what is wrong.
+In: outputs of a file and of PyTorch for the same images. Out: how they compare, and what is wrong.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from export.deploy.outputs import Answers
 
-# Between a file's own two outputs, probabilities that went through fp16 included. Against PyTorch
-# each of them has a tolerance; this one does not grow with it.
+# Between a file's own two outputs, probabilities that went through fp16 included. Compared with
+# PyTorch each has a tolerance of its own; this one does not grow with it.
 AVERAGE_TOLERANCE: Final = 1e-3
 
 
@@ -41,7 +41,7 @@ class EvidenceAgreement:
     worst_image: str
 
     def entry(self) -> EvidenceEntry:
-        """As it stands in documents."""
+        """The form in documents."""
         known = math.isfinite(self.max_rel_diff)
         return EvidenceEntry(self.max_rel_diff if known else None, self.shape, self.worst_image)
 
@@ -49,10 +49,10 @@ class EvidenceAgreement:
 def compare_evidence(
     answers: Answers, reference: Answers, names: Sequence[str], allowed: float
 ) -> tuple[EvidenceAgreement | None, list[str]]:
-    """Hold a file's evidence against PyTorch's, and against the file's own probabilities.
+    """Compare a file's evidence with PyTorch's, and with the file's own probabilities.
 
     Args:
-        answers: of the file to N images, with evidence.
+        answers: of the file for N images, with evidence.
         reference: PyTorch's.
         names: of the images.
         allowed: for `EvidenceAgreement.max_rel_diff`.

@@ -1,12 +1,12 @@
-"""Find the layer: where an artifact that disagrees with PyTorch leaves it.
+"""Find the layer at which an artifact begins to disagree with PyTorch.
 
-In: an artifact and one image. Out: what goes into and comes out of every weighted layer on both
-sides, in call order, and the first place at which they differ. A difference in what goes *in* lies
-between the layer before and this one (activation, pooling, concatenation, normalisation); one in
-what comes *out* lies in the layer itself (weights, padding, dilation).
+In: an artifact and one image. Out: input and output of every weighted layer on both sides, in call
+order, and the first place at which they differ. A different *input* means a fault between the layer
+before and this one (activation, pooling, concatenation, normalisation); a different *output* means
+a fault in the layer itself (weights, padding, dilation).
 
-ONNX and Core ML files are opened and watched. The lite interpreter and the ORT format hide what
-they compute: there PyTorch runs with the weights that the file holds.
+ONNX and Core ML files are opened and observed. The lite interpreter and the ORT format hide their
+intermediate values: for them, PyTorch runs with the weights in the file.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ALLOWED: Final = {"fp32": 1e-4, "fp16": 3e-2, "int8": 5e-2, "w4": 1e-4, "w3": 1e
 
 
 @dataclass(frozen=True)
-class Place:
+class ComparedPlace:
     """One side of one layer, compared.
 
     Attributes:
@@ -46,7 +46,7 @@ class Place:
         reference, artifact: mean and standard deviation of the values on each side.
         relative_diff: largest difference / largest absolute value of the reference; infinite if
             the shapes differ or a value is not finite.
-        differs: more than rounding explains.
+        differs: by more than rounding explains.
     """
 
     layer: str
@@ -59,10 +59,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The places in call order, how they were got, and what they say."""
+    """The places in call order, how they were obtained, and the conclusion."""
 
     how: str
-    places: tuple[Place, ...]
+    places: tuple[ComparedPlace, ...]
     verdict: str
 
 
@@ -72,7 +72,7 @@ def explain(
     """Trace `path` and PyTorch on one of the reference's images and compare layer by layer.
 
     Raises:
-        Unreadable: the file cannot be opened even for its weights.
+        Unreadable: not even the file's weights can be read.
     """
     image = reference.images.pixels[reference.images.names.index(image_name)]
     pixels = torch.from_numpy(image[None]).permute(0, 3, 1, 2).to(torch.float32)
@@ -85,8 +85,8 @@ def explain(
     hidden = found is None
     if found is None:
         layers = verbs.stored_layers(path)
-        twin = network_holding(graph.network, layers, reference.spec.side)
-        found = trace_layers(twin, normalised)
+        rebuilt = network_holding(graph.network, layers, reference.spec.side)
+        found = trace_layers(rebuilt, normalised)
         how = "PyTorch with the weights that the file holds; its own steps cannot be watched"
     places = _compare(expected, found, ALLOWED.get(precision, ALLOWED["fp32"]))
     verdict = _verdict(places, expected, found)
@@ -125,7 +125,9 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
     console.print(explanation.verdict)
 
 
-def _compare(expected: list[LayerTrace], found: list[LayerTrace], allowed: float) -> list[Place]:
+def _compare(
+    expected: list[LayerTrace], found: list[LayerTrace], allowed: float
+) -> list[ComparedPlace]:
     """Layers of one kind and output shape are matched in their order."""
     waiting: dict[tuple[str, tuple[int, ...]], list[LayerTrace]] = defaultdict(list)
     for trace in found:
@@ -134,26 +136,30 @@ def _compare(expected: list[LayerTrace], found: list[LayerTrace], allowed: float
     for trace in expected:
         candidates = waiting[trace.kind, trace.output.shape]
         if not candidates:
-            break  # said in the verdict
-        twin = candidates.pop(0)
+            break  # the verdict reports it
+        match = candidates.pop(0)
         for side in ("input", "output"):
-            ours, theirs = getattr(trace, side), getattr(twin, side)
+            ours, theirs = getattr(trace, side), getattr(match, side)
             places.append(_place(trace.name, side, ours, theirs, allowed))
     return places
 
 
 def _place(
     layer: str, side: str, ours: NDArray[np.floating], theirs: NDArray[np.floating], allowed: float
-) -> Place:
+) -> ComparedPlace:
     relative = float("inf")
     if ours.shape == theirs.shape and np.isfinite(theirs).all():
         scale = float(np.abs(ours).max()) or 1.0
         relative = float(np.abs(theirs.astype(np.float64) - ours).max()) / scale
     statistics = [(float(values.mean()), float(values.std())) for values in (ours, theirs)]
-    return Place(layer, side, statistics[0], statistics[1], relative, not relative <= allowed)
+    return ComparedPlace(
+        layer, side, statistics[0], statistics[1], relative, not relative <= allowed
+    )
 
 
-def _verdict(places: list[Place], expected: list[LayerTrace], found: list[LayerTrace]) -> str:
+def _verdict(
+    places: list[ComparedPlace], expected: list[LayerTrace], found: list[LayerTrace]
+) -> str:
     first = next((i for i, place in enumerate(places) if place.differs), None)
     if first is None:
         if len(places) < 2 * len(expected):

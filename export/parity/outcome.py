@@ -1,4 +1,4 @@
-"""Results of one artifact: how its conversion went, its parity, and what the quality gate says.
+"""Results of one artifact: its conversion, its parity, and the result of the quality gate.
 
 The process that converts makes a `Conversion`; an export makes an `Outcome` of it.
 """
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from export.formats.base import Description
     from export.parity.check import ParityResult
-    from export.parity.quality_gate import Promotion
+    from export.parity.quality_gate import GateResult
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Conversion:
         format, precision, path: of the artifact.
         seconds: time to convert and read back.
         description: read back from the file; None if that failed.
-        error: None when it was written and read back.
-        parity: its check; None if there was none.
+        error: None if it was written and read back.
+        parity: the result of its check; None if there was none.
     """
 
     format: str
@@ -39,11 +39,11 @@ class Conversion:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One artifact, converted, checked, and let through the gate or not."""
+    """One artifact: converted, checked, and passed or rejected by the gate."""
 
     conversion: Conversion
     parity: ParityResult
-    promotion: Promotion | None
+    gate_result: GateResult | None
     checkpoint_sha256: str
 
     @property
@@ -54,5 +54,5 @@ class Outcome:
     @property
     def fit(self) -> bool:
         """Whether it may be published."""
-        rejected = self.promotion is not None and self.promotion.broken
+        rejected = self.gate_result is not None and self.gate_result.broken
         return self.parity.status != "fail" and not rejected

@@ -1,9 +1,9 @@
-"""The promotion gate: is a file of reduced precision as good as the fp32 model?
+"""The quality gate: is a file of reduced precision as good as the fp32 model?
 
-Parity says that a file is its twin; this says that the twin will do. On the validation images the
-file's own answers are held against PyTorch's in fp32 (`pipeline.metrics.paired_comparison`).
-Without such images what was found when the checkpoint was compressed stands, and says that it is a
-record.
+Parity shows that a file agrees with its variant; this shows that the variant is good enough. On the
+validation images the file's own outputs are compared with PyTorch's in fp32
+(`pipeline.metrics.paired_comparison`). Without such images the figures recorded when the checkpoint
+was compressed are used, and marked as recorded.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 FULL: Final = "fp32"
 WAY_OUT: Final = "compress the checkpoint again"
-LEAST_IMAGES: Final = 50  # of fewer, one flipped label is more than the limit
+LEAST_IMAGES: Final = 50  # with fewer, one flipped label exceeds the limit
 
 
 @dataclass(frozen=True)
-class Promotion:
+class GateResult:
     """What the gate found.
 
     Attributes:
         source: ``measured`` here, ``recorded`` when the checkpoint was compressed, or ``parity``:
             the file is within its tolerance of the fp32 model itself.
-        figures: the comparison, as JSON holds it; empty for ``parity``.
-        broken: limits that do not hold; empty: promoted.
+        figures: of the comparison, as in JSON; empty for ``parity``.
+        broken: limits that are exceeded; empty if it passes.
     """
 
     source: str
@@ -43,7 +43,7 @@ class Promotion:
     broken: tuple[str, ...] = ()
 
     def document(self) -> JsonObject:
-        """As it stands in manifest and reports."""
+        """The form in manifest and reports."""
         return {
             "source": self.source,
             **self.figures,
@@ -52,19 +52,19 @@ class Promotion:
         }
 
     def entry(self) -> AccuracyEntry:
-        """The same, typed. Raises BadInput if what was recorded is damaged."""
+        """The same, typed. Raises BadInput if the record is damaged."""
         return structure(self.document(), AccuracyEntry, "a recorded comparison", WAY_OUT)
 
 
-def promote(
-    precision: str, parity: ParityResult, twin: ModelSpec, baseline: Reference
-) -> Promotion | None:
-    """The gate's answer; None for fp32, which is what the others are held against.
+def judge_quality(
+    precision: str, parity: ParityResult, variant: ModelSpec, baseline: Reference
+) -> GateResult | None:
+    """The gate's result; None for fp32, with which the others are compared.
 
     Args:
         precision: of the file.
-        parity: of the file, with its answers.
-        twin: spec of the checkpoint it was made from.
+        parity: of the file, with its probabilities.
+        variant: spec of the checkpoint it was made from.
         baseline: the checkpoint in fp32, on the same images as `parity`.
     """
     if precision == FULL:
@@ -81,9 +81,9 @@ def promote(
             spec.threshold,
             images.patients,
         )
-        return Promotion("measured", asdict(comparison), tuple(broken_limits(comparison)))
-    if twin.compression is None:
-        return Promotion("parity", {})
-    figures = dict(twin.compression.comparison)
+        return GateResult("measured", asdict(comparison), tuple(broken_limits(comparison)))
+    if variant.compression is None:
+        return GateResult("parity", {})
+    figures = dict(variant.compression.comparison)
     broken = tuple(figures.pop("broken_limits", ()))
-    return Promotion("recorded", figures, broken)
+    return GateResult("recorded", figures, broken)

@@ -1,4 +1,4 @@
-"""An artifact read back from disk: each part of it once, however often it is compared."""
+"""An artifact read back from disk: each part only once, however often it is compared."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Reading:
-    """What a file says, holds and answers, for as long as the file stays as it is.
+    """What a file declares, contains and outputs, as long as the file does not change.
 
     Attributes:
         verbs: of its format.
@@ -35,7 +35,7 @@ class Reading:
 
     @cached_property
     def description(self) -> Description:
-        """What the file says of itself. Raises what the format's reader raises."""
+        """What the file declares. Raises what the format's reader raises."""
         return self.verbs.describe(self.path)
 
     @cached_property
@@ -50,7 +50,7 @@ class Reading:
         return self._sessions[runner.RUN_BY]
 
     def answers(self, runner: Runner, images: NDArray[np.uint8]) -> Answers:
-        """The file's answers to uint8 (N, H, W, 3), the same array as before or another."""
+        """The file's outputs for uint8 (N, H, W, 3), the same array as before or another."""
         for run_by, before, answers in self._answered:
             if run_by == runner.RUN_BY and before is images:
                 return answers

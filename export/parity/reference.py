@@ -1,4 +1,4 @@
-"""What every artifact is held against: PyTorch's answers on the parity images, twin by twin."""
+"""What every artifact is compared with: the outputs of PyTorch on the parity images, by variant."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from export.deploy.graph import DeployGraph, reference_answers
 from export.deploy.layer_order import activation_layer, network_layers, normalisation_layer
 from export.deploy.layers import Layer
 from export.deploy.outputs import EVIDENCE, PROBS, Answers
-from export.deploy.variants import twin_checkpoint, twin_graph
+from export.deploy.variants import variant_checkpoint, variant_graph
 from export.images.parity_images import ParityImages, gather_images
 
 if TYPE_CHECKING:
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reference:
-    """A checkpoint, or a twin of it, run.
+    """A checkpoint or a variant of it, and its outputs.
 
     Attributes:
-        spec, checkpoint_sha256: what artifacts must say of themselves.
+        spec, checkpoint_sha256: what artifacts must declare.
         graph: the deploy graph in evaluation mode.
         images: N images.
-        answers: PyTorch's, for them.
+        answers: PyTorch's outputs for them.
     """
 
     spec: ModelSpec
@@ -62,12 +62,12 @@ class Reference:
 
 @dataclass
 class References:
-    """The references of a checkpoint and its twins on the same images, each run when asked for.
+    """References of a checkpoint and its variants on the same images, each run when first needed.
 
     Attributes:
         checkpoint: opened once, as are the compressed ones inside it.
         images: N images.
-        answers: twin -> PyTorch's, of those that were run.
+        answers: variant -> PyTorch's outputs, for those that were run.
     """
 
     checkpoint: Checkpoint
@@ -77,31 +77,31 @@ class References:
     graphs: dict[str, DeployGraph] = field(default_factory=dict)
     lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
 
-    def refuse_damaged(self, twins: Iterable[str]) -> None:
-        """Read twins, without running them. Raises BadInput if one is not there or damaged."""
-        for twin in twins:
-            if twin not in self.graphs:
-                self.graphs[twin] = twin_graph(self.checkpoint, twin)
+    def refuse_damaged(self, variants: Iterable[str]) -> None:
+        """Read variants, without running them. Raises BadInput if one is missing or damaged."""
+        for variant in variants:
+            if variant not in self.graphs:
+                self.graphs[variant] = variant_graph(self.checkpoint, variant)
 
-    def of(self, twin: str) -> Reference:
-        """A twin as reference, for any thread. Raises BadInput if it is not there or damaged."""
+    def of(self, variant: str) -> Reference:
+        """A variant as reference, for any thread. Raises BadInput if it is missing or damaged."""
         with self.lock:
-            if twin not in self.made:
-                self.refuse_damaged([twin])
-                held, graph = twin_checkpoint(self.checkpoint, twin), self.graphs[twin]
-                if twin not in self.answers:
-                    self.answers[twin] = reference_answers(graph, self.images.pixels)
-                self.made[twin] = Reference(
-                    held.spec, held.sha256, graph, self.images, self.answers[twin]
+            if variant not in self.made:
+                self.refuse_damaged([variant])
+                held, graph = variant_checkpoint(self.checkpoint, variant), self.graphs[variant]
+                if variant not in self.answers:
+                    self.answers[variant] = reference_answers(graph, self.images.pixels)
+                self.made[variant] = Reference(
+                    held.spec, held.sha256, graph, self.images, self.answers[variant]
                 )
-            return self.made[twin]
+            return self.made[variant]
 
     def save(self, path: Path) -> None:
-        """Write images and answers for other processes to read, without any pickle."""
+        """Write images and outputs for other processes to read, without pickle."""
         about = {**asdict(self.images), "pixels": None}
         arrays: dict[str, Any] = {
-            f"{name}_{twin}": array
-            for twin, answers in self.answers.items()
+            f"{name}_{variant}": array
+            for variant, answers in self.answers.items()
             for name, array in ((PROBS, answers.probs), (EVIDENCE, answers.evidence))
             if array is not None
         }
@@ -114,23 +114,23 @@ def load_references(path: Path, checkpoint: Checkpoint) -> References:
         about = json.loads(str(stored["about"]))
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in about.items()}
         images = ParityImages(**{**values, "pixels": stored["pixels"]})
-        twins = [k.removeprefix(f"{PROBS}_") for k in stored if k.startswith(f"{PROBS}_")]
+        variants = [k.removeprefix(f"{PROBS}_") for k in stored if k.startswith(f"{PROBS}_")]
         answers = {
-            twin: Answers(stored[f"{PROBS}_{twin}"], stored.get(f"{EVIDENCE}_{twin}"))
-            for twin in twins
+            variant: Answers(stored[f"{PROBS}_{variant}"], stored.get(f"{EVIDENCE}_{variant}"))
+            for variant in variants
         }
     return References(checkpoint, images, answers)
 
 
 def build_references(
-    checkpoint: Checkpoint, data: Path | None, image_limit: int, twins: Iterable[str] = ("fp32",)
+    checkpoint: Checkpoint, data: Path | None, image_limit: int, variants: Iterable[str] = ("fp32",)
 ) -> References:
-    """Read the weights of a checkpoint and the parity images, and run `twins` on them.
+    """Read the weights of a checkpoint and the parity images, and run `variants` on them.
 
     Raises:
-        BadInput: a bad checkpoint or twin, or data that cannot be read or are of other labels.
+        BadInput: a bad checkpoint or variant, or data that cannot be read or have other labels.
     """
     references = References(checkpoint, gather_images(checkpoint.spec, data, image_limit))
-    for twin in twins:
-        references.of(twin)
+    for variant in variants:
+        references.of(variant)
     return references

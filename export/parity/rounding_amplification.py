@@ -1,8 +1,8 @@
-"""Is it the file or the network? How far PyTorch itself moves when it holds the file's weights.
+"""Is it the file or the network? How far PyTorch's own outputs move with the file's weights.
 
-In: a file's weighted layers, and the images on which the file is furthest from PyTorch. Out: what
-PyTorch, holding these layers instead of its own, gives for the same images. A rounded weight or a
-folded batch norm changes the last bits only; a deep network that has hardly learnt can enlarge
+In: a file's weighted layers, and the images on which the file is furthest from PyTorch. Out: how
+far PyTorch's outputs for the same images move when these layers replace its own. A rounded weight
+or a folded batch norm changes only the last bits; a deep network with little training can amplify
 that a thousandfold, and then no converter comes closer.
 """
 
@@ -26,32 +26,32 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class OwnDifference:
-    """Between PyTorch with the file's weights and PyTorch with the checkpoint's.
+class RoundingAmplification:
+    """PyTorch with the file's weights compared with PyTorch with the checkpoint's.
 
     Attributes:
         max_abs_diff: largest difference of any probability.
-        max_rel_diff: of evidence, as `export.deploy.outputs.evidence_diff` has it; 0 where there is
-            none.
+        max_rel_diff: of evidence, as `export.deploy.outputs.evidence_diff` defines it; 0 if there
+            is none.
     """
 
     max_abs_diff: float
     max_rel_diff: float
 
     def sentence(self) -> str:
-        """For whoever reads that the file failed."""
+        """An explanation to append to a failure."""
         evidence = f" and evidence {self.max_rel_diff:.1e}" if self.max_rel_diff else ""
         return (
-            "PyTorch itself, holding the weights as this file does, moves there by "
-            f"|Δp| {self.max_abs_diff:.1e}{evidence}: the network enlarges rounding, the file does "
-            "not; one that has learnt for longer, or from trained weights, does so less"
+            "PyTorch itself, with the weights of this file, moves there by "
+            f"|Δp| {self.max_abs_diff:.1e}{evidence}: the network amplifies rounding, the file "
+            "does not; longer training, or training from pretrained weights, reduces it"
         )
 
 
-def own_difference(
+def rounding_amplification(
     layers: Sequence[Layer], reference: Reference, names: Sequence[str]
-) -> OwnDifference:
-    """Run PyTorch with a file's weights on some of the reference's images.
+) -> RoundingAmplification:
+    """Run PyTorch with a file's weights on some of the reference images.
 
     Args:
         layers: as read from the file.
@@ -67,5 +67,5 @@ def own_difference(
     probs_diff = float(np.abs(found.probs - reference.probs[rows]).max())
     evidence, expected = found.evidence, reference.answers.evidence
     if evidence is None or expected is None:
-        return OwnDifference(probs_diff, 0.0)
-    return OwnDifference(probs_diff, float(evidence_diff(evidence, expected[rows]).max()))
+        return RoundingAmplification(probs_diff, 0.0)
+    return RoundingAmplification(probs_diff, float(evidence_diff(evidence, expected[rows]).max()))

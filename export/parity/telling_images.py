@@ -1,6 +1,6 @@
-"""A few parity images instead of all, where an image takes seconds: those that tell most.
+"""A few parity images instead of all, where an image takes seconds: the most informative ones.
 
-In: `References` on N images. Out: `References` on a few of them, which say how many were left out.
+In: `References` on N images. Out: `References` on a few of them, with the number left out.
 """
 
 from __future__ import annotations
@@ -20,30 +20,32 @@ if TYPE_CHECKING:
     from export.images.parity_images import ParityImages
 
 
-def telling_references(references: References, twins: Sequence[str], count: int) -> References:
+def telling_references(references: References, variants: Sequence[str], count: int) -> References:
     """The references on at most `count` images, for instance 6 of 34.
 
-    Where weights of fewer bits move the answer most, other arithmetic moves it most too. The groups
-    (validation, golden, hard) take turns, so that a few images are of each.
+    Where weights of fewer bits move the output most, other arithmetic does too. The groups
+    (validation, golden, hard) take turns, so that each contributes a few images.
 
     Args:
         references: on N images.
-        twins: that the files to check are made of; each is run on all N here.
+        variants: those that the files to check are made from; each is run on all N here.
         count: at least 1.
     """
-    answers = {twin: references.of(twin).answers for twin in dict.fromkeys(("fp32", *twins))}
+    answers = {
+        variant: references.of(variant).answers for variant in dict.fromkeys(("fp32", *variants))
+    }
     spread = np.ptp([each.probs for each in answers.values()], axis=0).max(axis=1)  # (N,)
     rows = telling_rows(references.images.groups, spread, count)
     return References(
         checkpoint=references.checkpoint,
         images=_images(references.images, rows),
-        answers={twin: _answers(each, rows) for twin, each in answers.items()},
+        answers={variant: _answers(each, rows) for variant, each in answers.items()},
         graphs=references.graphs,
     )
 
 
 def telling_rows(groups: Sequence[str], spread: NDArray[np.float32], count: int) -> list[int]:
-    """The rows of the `count` largest of `spread`, float (N,), group by group in turn; in order."""
+    """Rows of the `count` largest of `spread`, float (N,), the groups taking turns; sorted."""
     ranks: list[tuple[int, int, int]] = []
     for turn, group in enumerate(dict.fromkeys(groups)):
         members = [row for row, name in enumerate(groups) if name == group]

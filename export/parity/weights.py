@@ -1,8 +1,8 @@
-"""Are the weights in a file those of the checkpoint? The part of the proof that outputs cannot be.
+"""Are the weights in a file those of the checkpoint? Outputs alone cannot prove it.
 
 A zeroed channel, a layer times 1.01 or two swapped biases can move every probability by less than
-the tolerance of fp16. So each stored value is compared with the checkpoint's: equal in fp32, its
-rounding in fp16.
+the tolerance of fp16. So each stored value is compared with the checkpoint's: it must be equal in
+fp32, and its rounding in fp16.
 """
 
 from __future__ import annotations
@@ -22,19 +22,18 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.floating]
 
-NAMED: Final = 5  # of the layers that are missing
+NAMED: Final = 5  # missing layers listed by name
 UNSEEN: Final = ("normalise", "activation")  # kinds that a format may hide
 
 
 def weight_violations(stored: Sequence[Layer], expected: Sequence[Layer]) -> list[str]:
-    """Sentences, one for each stored tensor that is not the checkpoint's; empty: all well.
+    """A sentence for each stored tensor that differs from the checkpoint's; empty if none does.
 
-    Layers of one kind and shape are matched in their order. Between shapes the order is free, since
-    a runtime may call the branches of a block in either order.
+    Layers of one kind and shape are matched in order. Between shapes the order is free, since a
+    runtime may call the branches of a block in either order.
 
-    A file in which the normalisation looks like other arithmetic leaves it to the outputs, and so
-    does one that hides the scales of its activations. One that holds batch norms as scales and
-    shifts is compared with those.
+    If a file hides its normalisation in other arithmetic, or the scales of its activations, only
+    the outputs check them. If it stores batch norms as scales and shifts, these are compared.
 
     Args:
         stored: as read from the file, float16 or float32.

@@ -59,7 +59,7 @@ def publish(
 
     All of them are staged before the first is exchanged, so that a full disk or Ctrl-C while
     copying leaves every old folder as it was. A platform without artifacts keeps its old folder.
-    What was `rejected` by the promotion gate is listed in the manifest and not copied. Each of
+    What was `rejected` by the quality gate is listed in the manifest and not copied. Each of
     `extras` adds files to every folder, made from its manifest or known before.
 
     Raises:

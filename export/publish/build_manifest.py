@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from export.formats.description import Description
     from export.latency.entry import LatencyEntry
     from export.parity.check import ParityResult
-    from export.parity.quality_gate import Promotion
+    from export.parity.quality_gate import GateResult
     from pipeline.model_spec import ModelSpec
 
 BASE_TOOLS: Final = ("numpy", "torch", "torchvision")  # besides the formats' own
@@ -47,7 +47,7 @@ class Published:
     description: Description
     parity: ParityResult
     checkpoint_sha256: str
-    promotion: Promotion | None = None
+    gate_result: GateResult | None = None
     latency: LatencyEntry | None = None
 
 
@@ -57,7 +57,7 @@ def build_manifest(
     artifacts: Sequence[Published],
     rejected: Sequence[Published] = (),
 ) -> Manifest:
-    """The manifest of one asset folder; `rejected` was kept back by the promotion gate.
+    """The manifest of one asset folder; `rejected` was kept back by the quality gate.
 
     Only `files` is empty, which is for whoever writes the files next to the artifacts to add: some
     of them are made from this manifest.
@@ -130,18 +130,18 @@ def _artifact(artifact: Published) -> ArtifactEntry:
         requires=artifact.description.requires,
         checkpoint_sha256=artifact.checkpoint_sha256,
         parity=artifact.parity.entry(),
-        accuracy=None if artifact.promotion is None else artifact.promotion.entry(),
+        accuracy=None if artifact.gate_result is None else artifact.gate_result.entry(),
         latency_ms=artifact.latency,
         session=FORMATS[artifact.format].session,
     )
 
 
 def _rejected(artifact: Published) -> RejectedEntry:
-    assert artifact.promotion is not None
+    assert artifact.gate_result is not None
     entries = file_entries(artifact.path.parent, artifact.path.name)
     return RejectedEntry(
         format=artifact.format,
         precision=artifact.precision,
         size_bytes=sum(entry.size_bytes for entry in entries),
-        accuracy=artifact.promotion.entry(),
+        accuracy=artifact.gate_result.entry(),
     )

@@ -1,7 +1,7 @@
 """How far the artifacts' answers are from PyTorch's: spread over the images, and where the most.
 
-In: probabilities float32 (N, K) of each artifact and of its twin. Out: parts of the report, whose
-size does not grow with the number of images, nor with that of classes.
+In: probabilities float32 (N, K) of each artifact and its variant. Out: parts of the report, whose
+size does not grow with the number of images or classes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from export.report.disagreement import Answer, Bin, Differences, Percentiles, WorstImage
+from export.report.disagreement import ArtifactAnswer, Bin, Differences, Percentiles, WorstImage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,13 +33,13 @@ class Answered:
 
     Attributes:
         artifact: its name, such as ``onnx fp32``.
-        twin: what it was compared with, a key of the references.
+        variant: what it was compared with, a key of the references.
         probs: float32 (N, K), its own.
         allowed: the largest difference that its tolerance allows.
     """
 
     artifact: str
-    twin: str
+    variant: str
     probs: Probs
     allowed: float
 
@@ -79,19 +79,21 @@ def worst_images(
     Of more than `MOST_LABELS` classes those are shown that PyTorch in fp32 finds most probable and
     those that differ most. Names and probabilities only: no pixels.
     """
-    answered = [a for a in answered if a.probs.shape == references[a.twin].shape]
+    answered = [a for a in answered if a.probs.shape == references[a.variant].shape]
     if not answered:
         return []
-    apart = np.stack([_largest(a.probs, references[a.twin]) for a in answered])  # (A, N)
+    apart = np.stack([_largest(a.probs, references[a.variant]) for a in answered])  # (A, N)
     allowed = np.array([a.allowed for a in answered])[:, None]
     shares = np.where(np.isfinite(apart), apart / np.maximum(allowed, 1e-300), np.inf)
     order = np.argsort(-shares.max(axis=0), kind="stable")[:WORST].tolist()
-    twins = dict.fromkeys(a.twin for a in answered)
+    variants = dict.fromkeys(a.variant for a in answered)
     found = []
     for i in order:
         shown = _shown(i, answered, references) if len(labels) > MOST_LABELS else range(len(labels))
         answers = [
-            Answer(a.artifact, a.twin, _numbers(a.probs[i, list(shown)]), _number(apart[row, i]))
+            ArtifactAnswer(
+                a.artifact, a.variant, _numbers(a.probs[i, list(shown)]), _number(apart[row, i])
+            )
             for row, a in enumerate(answered)
         ]
         found.append(
@@ -102,7 +104,9 @@ def worst_images(
                 artifact=answered[int(np.argmax(shares[:, i]))].artifact,
                 share_of_allowed=_number(shares[:, i].max()),
                 labels=tuple(labels[k] for k in shown),
-                reference={twin: _numbers(references[twin][i, list(shown)]) for twin in twins},
+                reference={
+                    variant: _numbers(references[variant][i, list(shown)]) for variant in variants
+                },
                 answers=tuple(answers),
             )
         )
@@ -111,7 +115,7 @@ def worst_images(
 
 def _shown(i: int, answered: Sequence[Answered], references: Mapping[str, Probs]) -> list[int]:
     likely = np.argsort(-next(iter(references.values()))[i], kind="stable")[: MOST_LABELS // 2]
-    apart = np.max([np.abs(a.probs[i] - references[a.twin][i]) for a in answered], axis=0)
+    apart = np.max([np.abs(a.probs[i] - references[a.variant][i]) for a in answered], axis=0)
     moved = np.argsort(-np.nan_to_num(apart, nan=np.inf), kind="stable")
     return sorted(list(dict.fromkeys([*likely.tolist(), *moved.tolist()]))[:MOST_LABELS])
 

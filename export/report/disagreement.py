@@ -38,7 +38,7 @@ class Differences:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ArtifactAnswer:
     """What an artifact answers to an image; None: not finite.
 
     Attributes:
@@ -74,4 +74,4 @@ class WorstImage:
     share_of_allowed: float | None
     labels: tuple[str, ...]
     reference: Mapping[str, tuple[float | None, ...]]
-    answers: tuple[Answer, ...]
+    answers: tuple[ArtifactAnswer, ...]

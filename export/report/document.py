@@ -1,6 +1,6 @@
 """The verdict, for people (terminal table) and for programs (a `Report`).
 
-In: one `Row` per artifact. Done, failed and not run are all shown, each with its reason.
+In: one `VerdictRow` per artifact. Done, failed and not run are all shown, each with its reason.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from export.latency.entry import LatencyEntry
     from export.parity.check import ParityResult
-    from export.parity.quality_gate import Promotion
+    from export.parity.quality_gate import GateResult
     from export.report.disagreement import Differences
     from export.report.figures import Figures
     from export.report.report import PublishedFile
@@ -31,13 +31,13 @@ STYLES: Final = {"pass": "green", "fail": "bold red", "rejected": "magenta", "no
 
 
 @dataclass(frozen=True)
-class Row:
+class VerdictRow:
     """One artifact in the verdict.
 
     Attributes:
         place: the platforms whose asset folder it is in; empty if in none.
         parity: `fail` with a reason also where the conversion or the file's hash failed.
-        promotion: what the gate found of a reduced precision; None: fp32, or not asked.
+        gate_result: what the gate found of a reduced precision; None: fp32, or not asked.
         size_bytes: whole artifact; None if there is none.
         latency: None: not measured.
         file, differences, classification: see `export.report.report.Artifact`.
@@ -49,7 +49,7 @@ class Row:
     parity: ParityResult
     size_bytes: int | None = None
     latency: LatencyEntry | None = None
-    promotion: Promotion | None = None
+    gate_result: GateResult | None = None
     file: PublishedFile | None = None
     differences: Differences | None = None
     classification: Figures | None = None
@@ -62,19 +62,19 @@ class Row:
     @property
     def verdict(self) -> Verdict:
         """A key of `WORDS`: parity's, or ``rejected`` where the gate kept it back."""
-        if self.parity.status == "pass" and self.promotion and self.promotion.broken:
+        if self.parity.status == "pass" and self.gate_result and self.gate_result.broken:
             return "rejected"
         return self.parity.status
 
     @property
     def reason(self) -> str:
         """Why it is not published; empty if it is."""
-        if self.promotion and self.verdict == "rejected":
-            return "; ".join(self.promotion.broken)
+        if self.gate_result and self.verdict == "rejected":
+            return "; ".join(self.gate_result.broken)
         return self.parity.reason
 
 
-def exit_code(rows: Sequence[Row], strict: bool) -> int:
+def exit_code(rows: Sequence[VerdictRow], strict: bool) -> int:
     """0: nothing failed; 1: something failed, or with `strict` was rejected or not run."""
     bad = {"fail", "rejected", "not_run"} if strict else {"fail"}
     return int(any(row.verdict in bad for row in rows))
@@ -82,7 +82,7 @@ def exit_code(rows: Sequence[Row], strict: bool) -> int:
 
 def print_verdict(
     console: Console,
-    rows: Sequence[Row],
+    rows: Sequence[VerdictRow],
     images: str,
     refused: Mapping[str, Mapping[str, str]] | None = None,
 ) -> None:
@@ -117,7 +117,7 @@ def print_verdict(
             _scientific(parity.max_abs_diff),
             _scientific(parity.tolerance.max_abs_diff if parity.tolerance else None),
             "" if parity.label_flips is None else str(parity.label_flips),
-            *_against_fp32(row.promotion),
+            *_against_fp32(row.gate_result),
             "" if row.size_bytes is None else f"{row.size_bytes / 1e6:.2f}",
             _median(row.latency),
             row.place,
@@ -141,7 +141,7 @@ def print_verdict(
     console.print(verdict_sentence(rows))
 
 
-def evidence_lines(rows: Sequence[Row]) -> list[str]:
+def evidence_lines(rows: Sequence[VerdictRow]) -> list[str]:
     """How far the second output is from PyTorch's, by artifact; and of which there is none.
 
     Nothing is said where no artifact was run.
@@ -163,7 +163,7 @@ def evidence_lines(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def verdict_sentence(rows: Sequence[Row]) -> str:
+def verdict_sentence(rows: Sequence[VerdictRow]) -> str:
     """How many passed, failed, were rejected (if any) and were not run."""
     counts = {status: sum(row.verdict == status for row in rows) for status in WORDS}
     rejected = f"{counts['rejected']} rejected, " if counts["rejected"] else ""
@@ -173,7 +173,7 @@ def verdict_sentence(rows: Sequence[Row]) -> str:
     )
 
 
-def report_of(command: str, rows: Sequence[Row], images: str) -> Report:
+def report_of(command: str, rows: Sequence[VerdictRow], images: str) -> Report:
     """The same verdict for programs."""
     return Report(
         command=command,
@@ -184,7 +184,7 @@ def report_of(command: str, rows: Sequence[Row], images: str) -> Report:
     )
 
 
-def _artifact(row: Row) -> Artifact:
+def _artifact(row: VerdictRow) -> Artifact:
     return Artifact(
         format=row.format,
         precision=row.precision,
@@ -192,7 +192,7 @@ def _artifact(row: Row) -> Artifact:
         size_bytes=row.size_bytes,
         verdict=row.verdict,
         parity=row.parity.entry(),
-        accuracy=row.promotion.entry() if row.promotion else None,
+        accuracy=row.gate_result.entry() if row.gate_result else None,
         latency_ms=row.latency,
         file=row.file,
         differences=row.differences,
@@ -204,8 +204,8 @@ def _scientific(value: float | None) -> str:
     return "" if value is None else f"{value:.1e}"
 
 
-def _against_fp32(promotion: Promotion | None) -> tuple[str, str]:
-    accuracy = promotion.entry() if promotion else None
+def _against_fp32(gate_result: GateResult | None) -> tuple[str, str]:
+    accuracy = gate_result.entry() if gate_result else None
     if accuracy is None or accuracy.auroc_drop is None:
         return "", ""
     return str(accuracy.label_flips), f"{accuracy.auroc_drop.value:+.4f}"

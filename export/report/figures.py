@@ -43,7 +43,7 @@ class Classification:
 
 
 @dataclass(frozen=True)
-class Epoch:
+class HistoryRow:
     """A row of the history: what was trained, and figures by name."""
 
     number: int
@@ -66,10 +66,10 @@ class History:
     epochs: int
     rows: tuple[Mapping[str, int | float | str | None], ...]
 
-    def shown(self) -> list[Epoch]:
+    def shown(self) -> list[HistoryRow]:
         """The rows."""
         return [
-            Epoch(
+            HistoryRow(
                 number=int(row["epoch"] or 0),
                 stage=str(row["stage"]),
                 figures={

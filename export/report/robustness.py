@@ -12,7 +12,7 @@ SCHEMA: Final = 1
 
 @dataclass(frozen=True)
 class MistakeEntry:
-    """What one mistake costs; see `export.run.robustness.Row`."""
+    """What one mistake costs; see `export.run.robustness.MistakeCost`."""
 
     name: str
     does: str

@@ -56,7 +56,10 @@ def worst_of_all(done: Sequence[Outcome], references: References) -> tuple[Worst
         for outcome in done
         if outcome.parity.probs is not None
     ]
-    held = {twin: references.of(twin).probs for twin in ("fp32", *(a.twin for a in answered))}
+    held = {
+        variant: references.of(variant).probs
+        for variant in ("fp32", *(a.variant for a in answered))
+    }
     labels = references.of("fp32").spec.labels
     return tuple(worst_images(answered, held, references.images, labels))
 

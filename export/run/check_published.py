@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.deploy.outputs import EVIDENCE
-from export.deploy.variants import missing_twin
+from export.deploy.variants import missing_variant
 from export.formats.base import verbs_of
 from export.formats.description import FileEntry
 from export.formats.register import FORMATS
@@ -27,10 +27,10 @@ from export.manifest.manifest import (
     read_manifest,
 )
 from export.parity.check import ParityResult, check_artifact, check_outputs
-from export.parity.quality_gate import promote
+from export.parity.quality_gate import judge_quality
 from export.parity.reading import Reading
 from export.publish.assets import FOLDERS, LABELS_FILE, README_FILE
-from export.report.document import Row
+from export.report.document import VerdictRow
 from export.runtimes.runners import foreign_runner, runs_emulated
 from export.verify import FOLDERS_OF_BUILDS
 from pipeline.checkpoint import open_checkpoint
@@ -52,7 +52,7 @@ def check_published(
     image_limit: int,
     target: Target | None = None,
     say: Callable[[str], None] = lambda line: None,
-) -> tuple[list[Row], str]:
+) -> tuple[list[VerdictRow], str]:
     """Check the asset folders below `root`; return the rows and what was compared on.
 
     With a `target` the files of Android are run by foreign builds of their runtimes instead of
@@ -72,7 +72,7 @@ def check_published(
     references = build_references(open_checkpoint(checkpoint), data, image_limit)
     if target is not None and runs_emulated(target):
         made_of = [_variant(artifact) for m in manifests.values() for artifact in m.artifacts]
-        present = [t for t in made_of if t and not missing_twin(references.checkpoint, t)]
+        present = [t for t in made_of if t and not missing_variant(references.checkpoint, t)]
         references = telling_references(references, present, image_limit)
     baseline = references.of("fp32")
     rows = []
@@ -97,10 +97,10 @@ def _variant(artifact: ArtifactEntry) -> str | None:
 
 
 def _side_by_side(
-    check: Callable[[ArtifactEntry], Row],
+    check: Callable[[ArtifactEntry], VerdictRow],
     artifacts: Sequence[ArtifactEntry],
     say: Callable[[str], None],
-) -> list[Row]:
+) -> list[VerdictRow]:
     """For foreign runtimes: each file is run by a process of its own, for minutes if emulated."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         begun = [pool.submit(check, artifact) for artifact in artifacts]
@@ -117,7 +117,7 @@ def _check(
     references: References,
     target: Target | None,
     artifact: ArtifactEntry,
-) -> Row:
+) -> VerdictRow:
     key = (artifact.format, artifact.precision)
     if key[0] not in FORMATS or key[1] not in FORMATS[key[0]].precisions:
         raise BadInput(f"{folder / MANIFEST_FILE} lists {key[0]} {key[1]}, unknown to this version")
@@ -125,15 +125,15 @@ def _check(
     tolerance = FORMATS[key[0]].precisions[key[1]].tolerance
     path = folder / artifact.path
 
-    twin = FORMATS[key[0]].precisions[key[1]].variant
-    absent = missing_twin(references.checkpoint, twin)
+    variant = FORMATS[key[0]].precisions[key[1]].variant
+    absent = missing_variant(references.checkpoint, variant)
     if damage:
         parity = ParityResult("fail", damage, tolerance=tolerance)
-        return Row(*key, platform, parity, size_bytes=artifact.size_bytes)
+        return VerdictRow(*key, platform, parity, size_bytes=artifact.size_bytes)
     if absent:
         parity = ParityResult("not_run", absent, tolerance=tolerance)
-        return Row(*key, platform, parity, size_bytes=artifact.size_bytes)
-    reference = references.of(twin)
+        return VerdictRow(*key, platform, parity, size_bytes=artifact.size_bytes)
+    reference = references.of(variant)
     # A file is held to what its manifest says; those of before there was evidence say none.
     needs_evidence = any(port.name == EVIDENCE for port in artifact.outputs)
     if target is None:
@@ -147,20 +147,22 @@ def _check(
             else ParityResult("not_run", reason, tolerance=tolerance)
         )
     passed = parity.status == "pass"
-    promotion = promote(key[1], parity, reference.spec, references.of("fp32")) if passed else None
-    if promotion and promotion.broken:  # published, and should not have been
-        parity = replace(parity, status="fail", reason="; ".join(promotion.broken))
-    return Row(
+    gate_result = (
+        judge_quality(key[1], parity, reference.spec, references.of("fp32")) if passed else None
+    )
+    if gate_result and gate_result.broken:  # published, and should not have been
+        parity = replace(parity, status="fail", reason="; ".join(gate_result.broken))
+    return VerdictRow(
         *key,
         platform,
         parity,
         size_bytes=artifact.size_bytes,
         latency=artifact.latency_ms,
-        promotion=promotion,
+        gate_result=gate_result,
     )
 
 
-def _with_golden(row: Row, fault: str | None) -> Row:
+def _with_golden(row: VerdictRow, fault: str | None) -> VerdictRow:
     """The golden pack as one more part of the check; None: the folder has no pack."""
     if fault is None or row.parity.status != "pass":
         return row

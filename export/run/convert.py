@@ -133,10 +133,10 @@ def convert_artifact(checkpoint: Checkpoint, name: str, precision: str, folder: 
     """Convert in this process; what is printed goes to the format's log in `folder`."""
     _print_to(_log(folder, name))
     from export.deploy.metadata import model_metadata
-    from export.deploy.variants import twin_checkpoint
+    from export.deploy.variants import variant_checkpoint
 
-    twin = FORMATS[name].precisions[precision].variant
-    held, graph = twin_checkpoint(checkpoint, twin), _graph(checkpoint, twin)
+    variant = FORMATS[name].precisions[precision].variant
+    held, graph = variant_checkpoint(checkpoint, variant), _graph(checkpoint, variant)
     metadata = model_metadata(held.spec, held.sha256)
     path = folder / artifact_name(held.spec.name, name, precision)
     _remove(path)
@@ -166,10 +166,10 @@ def check_conversion(checkpoint: Checkpoint, conversion: Conversion, saved: Path
 
 
 @cache
-def _graph(checkpoint: Checkpoint, twin: str) -> DeployGraph:
-    from export.deploy.variants import twin_graph
+def _graph(checkpoint: Checkpoint, variant: str) -> DeployGraph:
+    from export.deploy.variants import variant_graph
 
-    return twin_graph(checkpoint, twin)
+    return variant_graph(checkpoint, variant)
 
 
 @cache

@@ -16,11 +16,11 @@ from export.latency.entry import LatencyEntry, ThreadLatency
 from export.manifest.manifest import Manifest
 from export.parity.check import ParityResult, check_artifact
 from export.parity.outcome import Conversion, Outcome
-from export.parity.quality_gate import FULL, promote
+from export.parity.quality_gate import FULL, judge_quality
 from export.publish.assets import FOLDERS, ExtraFiles, publish, refuse_foreign_assets
 from export.publish.build_manifest import Published, file_entries, tool_versions
 from export.report.accuracy import reference_classification
-from export.report.document import Row, exit_code, print_verdict, report_of
+from export.report.document import VerdictRow, exit_code, print_verdict, report_of
 from export.report.report import write_report
 from export.report.sections import (
     details,
@@ -89,7 +89,7 @@ def export_all(request: ExportRequest, console: Console) -> int:
     checkpoint = open_checkpoint(request.checkpoint)
     spec, identity = checkpoint.spec, checkpoint.sha256
     console.print(f"{spec.name} {spec.version} ({identity[:12]}): {spec.intended_use}")
-    possible, absent = split_by_twin(checkpoint, wanted)
+    possible, absent = split_by_variant(checkpoint, wanted)
 
     # Imported here: `plan` must be able to refuse before torch takes its two seconds.
     from export.golden.pack import golden_files
@@ -101,7 +101,7 @@ def export_all(request: ExportRequest, console: Console) -> int:
     # What cannot be read is refused before the first converter starts.
     images = gather_images(spec, request.data, request.image_limit)
     references = References(checkpoint, images)
-    references.refuse_damaged({"fp32", *_twins(possible)})
+    references.refuse_damaged({"fp32", *_variants(possible)})
     console.print(f"reference: PyTorch on {images.source}")
     done = _convert_and_prove(request, possible, references, console)
 
@@ -116,7 +116,8 @@ def export_all(request: ExportRequest, console: Console) -> int:
     files = published_files(folders)
     rows = [_row(outcome, latencies, files, references) for outcome in done]
     rows += [
-        Row(name, precision, "", ParityResult("not_run", why)) for name, precision, why in absent
+        VerdictRow(name, precision, "", ParityResult("not_run", why))
+        for name, precision, why in absent
     ]
     rows += [_left_out(name) for name in FORMATS if name not in wanted]
     refused = {name: dict(FORMATS[name].refused) for name in wanted if FORMATS[name].refused}
@@ -194,24 +195,24 @@ def plan(formats: Sequence[str], precisions: Sequence[str] = ()) -> dict[str, tu
     return wanted
 
 
-def split_by_twin(
+def split_by_variant(
     checkpoint: Checkpoint, wanted: Mapping[str, tuple[str, ...]]
 ) -> tuple[dict[str, tuple[str, ...]], list[tuple[str, str, str]]]:
-    """What the checkpoint has the twins for, and (format, precision, reason) of what it has not."""
-    from export.deploy.variants import missing_twin
+    """Artifacts that the checkpoint has a variant for; (format, precision, reason) of the rest."""
+    from export.deploy.variants import missing_variant
 
     possible: dict[str, tuple[str, ...]] = {}
     absent = []
     for name, precisions in wanted.items():
         reasons = {
-            p: missing_twin(checkpoint, FORMATS[name].precisions[p].variant) for p in precisions
+            p: missing_variant(checkpoint, FORMATS[name].precisions[p].variant) for p in precisions
         }
         possible[name] = tuple(p for p in precisions if not reasons[p])
         absent += [(name, p, reason) for p, reason in reasons.items() if reason]
     return {name: chosen for name, chosen in possible.items() if chosen}, absent
 
 
-def _twins(wanted: Mapping[str, tuple[str, ...]]) -> set[str]:
+def _variants(wanted: Mapping[str, tuple[str, ...]]) -> set[str]:
     return {
         FORMATS[name].precisions[p].variant
         for name, precisions in wanted.items()
@@ -226,15 +227,15 @@ def _convert_and_prove(
     console: Console,
 ) -> list[Outcome]:
     """Converters and PyTorch's own answers side by side, then the checks, as they are finished."""
-    twins = _twins(wanted)
+    variants = _variants(wanted)
     count = sum(len(precisions) for precisions in wanted.values())
 
     def answer() -> Path:
         import torch
 
         torch.set_num_threads(1)  # the converters are at work beside it
-        for twin in sorted({"fp32"} | twins):
-            references.of(twin)
+        for variant in sorted({"fp32"} | variants):
+            references.of(variant)
         path = request.build / "references.npz"
         references.save(path)
         return path
@@ -263,10 +264,10 @@ def _judge(conversion: Conversion, references: References) -> Outcome:
         )
     else:
         parity = conversion.parity or check_artifact(name, precision, conversion.path, reference)
-    promotion = None
+    gate_result = None
     if parity.status != "fail":
-        promotion = promote(precision, parity, reference.spec, references.of("fp32"))
-    return Outcome(conversion, parity, promotion, reference.checkpoint_sha256)
+        gate_result = judge_quality(precision, parity, reference.spec, references.of("fp32"))
+    return Outcome(conversion, parity, gate_result, reference.checkpoint_sha256)
 
 
 def _tell(console: Console, outcome: Outcome, count: str) -> None:
@@ -278,7 +279,7 @@ def _tell(console: Console, outcome: Outcome, count: str) -> None:
     )
 
 
-def _point_to_explain(console: Console, rows: Sequence[Row]) -> None:
+def _point_to_explain(console: Console, rows: Sequence[VerdictRow]) -> None:
     for row in rows:
         if row.parity.status == "fail" and row.parity.worst_image:
             console.print(
@@ -344,18 +345,18 @@ def _row(
     latencies: Mapping[tuple[str, str], LatencyEntry],
     files: Mapping[tuple[str, str], PublishedFile],
     references: References,
-) -> Row:
+) -> VerdictRow:
     conversion = outcome.conversion
     size = None
     if conversion.error is None:
         entries = file_entries(conversion.path.parent, conversion.path.name)
         size = sum(entry.size_bytes for entry in entries)
     differences, classification = details(outcome, references)
-    return Row(
+    return VerdictRow(
         *outcome.key,
         place=" ".join(FORMATS[conversion.format].platforms) if outcome.fit else "",
         parity=outcome.parity,
-        promotion=outcome.promotion,
+        gate_result=outcome.gate_result,
         size_bytes=size,
         latency=latencies.get(outcome.key),
         file=files.get(outcome.key),
@@ -376,9 +377,9 @@ def _write_page(build: Path, console: Console) -> None:
         console.print(f"report page: {path}", markup=False, soft_wrap=True)
 
 
-def _left_out(name: str) -> Row:
+def _left_out(name: str) -> VerdictRow:
     """A format that was not asked for is in the report all the same."""
-    return Row(name, "all", "", ParityResult("not_run", "left out by --formats"))
+    return VerdictRow(name, "all", "", ParityResult("not_run", "left out by --formats"))
 
 
 def _operator_configs(fit: Mapping[str, Sequence[Published]]) -> ExtraFiles:
@@ -409,7 +410,7 @@ def _by_platform(
             conversion.description,
             outcome.parity,
             outcome.checkpoint_sha256,
-            outcome.promotion,
+            outcome.gate_result,
             latencies.get(outcome.key),
         )
         for platform in FORMATS[conversion.format].platforms:

@@ -47,7 +47,7 @@ NO_DATA: Final = "it needs labelled validation images: give them with --data"
 
 
 @dataclass(frozen=True)
-class Row:
+class MistakeCost:
     """What one mistake costs.
 
     Attributes:
@@ -101,7 +101,7 @@ class Robustness:
     source: str
     auroc: float
     threshold: float | None
-    rows: tuple[Row, ...]
+    rows: tuple[MistakeCost, ...]
 
     @property
     def broken(self) -> tuple[str, ...]:
@@ -228,14 +228,14 @@ def _row(
     truth: NDArray[np.int64],
     changed: int,
     spec: ModelSpec,
-) -> Row:
+) -> MistakeCost:
     from scipy.stats import binomtest
 
     rule = (spec.positive_index, spec.threshold)
     flips = int((decide(probs, *rule) != decide(right, *rule)).sum())
     interval = binomtest(flips, len(truth)).proportion_ci(0.95, method="wilson")
     apart = np.abs(probs.astype(np.float64) - right)
-    return Row(
+    return MistakeCost(
         mistake.name,
         mistake.does,
         mistake.seen_in,

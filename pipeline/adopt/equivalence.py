@@ -29,7 +29,7 @@ SEED: Final = 2
 
 
 @dataclass(frozen=True)
-class Agreement:
+class Equivalence:
     """The adopted network compared with the original model on the same tensors.
 
     Attributes:
@@ -96,16 +96,16 @@ def softmax(answers: NDArray[np.float32]) -> NDArray[np.float32]:
     return probs
 
 
-def agreement(one: nn.Module, other: nn.Module, batches: Iterable[Tensor]) -> Agreement:
+def agreement(one: nn.Module, other: nn.Module, batches: Iterable[Tensor]) -> Equivalence:
     """How far two networks are apart on the same tensors."""
     seen = list(batches)
     return compare(logits(one, seen), logits(other, seen))
 
 
-def compare(one: NDArray[np.float32], other: NDArray[np.float32]) -> Agreement:
+def compare(one: NDArray[np.float32], other: NDArray[np.float32]) -> Equivalence:
     """How far two networks' logits, float32 (N, K) each, are apart."""
     largest = max(float(np.abs(one).max()), 1.0)
-    return Agreement(
+    return Equivalence(
         len(one),
         float(np.abs(softmax(one) - softmax(other)).max()),
         float(np.abs(one - other).max()) / largest,

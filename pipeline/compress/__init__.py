@@ -1,1 +1,1 @@
-"""A checkpoint in fewer bits a weight."""
+"""A checkpoint in fewer bits per weight."""

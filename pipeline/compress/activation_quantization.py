@@ -1,10 +1,10 @@
-"""The int8 twin: a network whose activations pass through 8 bits, by torch's FX quantisation.
+"""The int8 variant: a network whose activations pass through 8 bits, by torch's FX quantisation.
 
 torch decides where activations are quantised and which share a scale (the two branches of a
 concatenation, pooling and its input), for any network it can trace. The places and their scales are
-kept in the checkpoint; every format quantises at the same places. `calibrate` finds the scales,
-`int8_twin` puts them in. Affine uint8 activations, per tensor; symmetric int8 weights, per channel
-(Jacob et al., CVPR 2018, arXiv:1712.05877).
+stored in the checkpoint; every format quantises at the same places. `calibrate` finds the scales,
+`int8_variant` applies them. Affine uint8 activations, per tensor; symmetric int8 weights, per
+channel (Jacob et al., CVPR 2018, arXiv:1712.05877).
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
     from pipeline.quantization_grid import Grid
 
-PLACE: Final = "activation_post_process_"  # torch's name for a place where activations are seen
+PLACE: Final = "activation_post_process_"  # torch's name for a place where activations are observed
 QUANT_MAX: Final = 255
 
-Maker = Callable[..., nn.Module]  # of an observer, or of what stands in for one
+Maker = Callable[..., nn.Module]  # of an observer, or of a substitute for one
 
 
 def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> dict[str, tuple[float, int]]:
-    """Scale and zero point of every activation: those with the least squared error over `batches`.
+    """Scale and zero point of every activation, with the least squared error over `batches`.
 
     Args:
         network: in evaluation mode; it is not changed.
@@ -57,17 +57,17 @@ def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> dict[str, tuple[
     return found
 
 
-def int8_twin(
+def int8_variant(
     network: nn.Module, activations: Mapping[str, tuple[float, int]], grids: Mapping[str, Grid]
 ) -> nn.Module:
     """`network` with its activations rounded to 8 bits at the places of `activations`.
 
-    Its arithmetic is float32 on rounded values: what an integer kernel computes, up to its own
-    rounding. `torch.ao.quantization.quantize_fx.convert_fx` makes integer kernels of it, with the
-    weights' scales from `grids`.
+    Its arithmetic is float32 on rounded values: what an integer kernel computes, up to the kernel's
+    own rounding. `torch.ao.quantization.quantize_fx.convert_fx` turns it into integer kernels, with
+    the weights' scales from `grids`.
 
     Raises:
-        KeyError: `activations` is of another network.
+        KeyError: `activations` belongs to another network.
     """
     from torch.ao.quantization import FixedQParamsFakeQuantize, FixedQParamsObserver
 
@@ -76,8 +76,8 @@ def int8_twin(
             scale=1.0, zero_point=0, dtype=torch.quint8, quant_min=0, quant_max=QUANT_MAX
         )
     )
-    twin = _prepare(network, any_place, grids, torch.zeros(1, 3, 64, 64))
-    places = _places(twin)
+    variant = _prepare(network, any_place, grids, torch.zeros(1, 3, 64, 64))
+    places = _places(variant)
     if unknown := activations.keys() - {name for name, _ in places}:
         raise KeyError(min(unknown))
     for name, place in places:
@@ -87,18 +87,20 @@ def int8_twin(
         observer = place.activation_post_process
         observer.scale.fill_(scale)
         observer.zero_point.fill_(zero_point)
-    _round_biases(twin, grids)
-    return twin.eval()
+    _round_biases(variant, grids)
+    return variant.eval()
 
 
-def _round_biases(twin: GraphModule, grids: Mapping[str, Grid]) -> None:
-    """Biases to multiples of input scale x weight scale, which is how integer kernels hold them.
+def _round_biases(variant: GraphModule, grids: Mapping[str, Grid]) -> None:
+    """Round biases to multiples of input scale x weight scale, as integer kernels store them.
 
-    Rounded here, once, a kernel's sums are the twin's; rounded by each kernel, one code in some
-    hundred would differ in every layer.
+    Rounded once, here, so that a kernel's sums equal the variant's; if each kernel rounded them,
+    one code in some hundred would differ in every layer.
     """
-    modules = dict(twin.named_modules(remove_duplicate=False))  # a scale may serve several places
-    for node in twin.graph.nodes:
+    modules = dict(
+        variant.named_modules(remove_duplicate=False)
+    )  # a scale may serve several places
+    for node in variant.graph.nodes:
         grid = grids.get(f"{node.target}.weight") if node.op == "call_module" else None
         source = str(node.args[0].target) if grid is not None else ""
         if grid is None or not source.startswith(PLACE):
@@ -109,7 +111,7 @@ def _round_biases(twin: GraphModule, grids: Mapping[str, Grid]) -> None:
             continue
         step = (modules[source].scale.double() * torch.from_numpy(grid.scale).double()).float()
         with torch.no_grad():
-            bias.copy_((bias.double() / step).round().float() * step)  # as a dequantisation does
+            bias.copy_((bias.double() / step).round().float() * step)  # like a dequantisation
 
 
 def _prepare(
@@ -124,13 +126,13 @@ def _prepare(
     for name, grid in grids.items():
         weight = _GridObserver.with_args(grid_scale=torch.from_numpy(grid.scale))
         mapping.set_module_name(name.removesuffix(".weight"), _qconfig(activation, weight))
-    # A step of the logits would be a step of every probability; the last layer costs next to
+    # Steps in the logits would be steps in every probability; the last layer costs almost
     # nothing, so its output stays in floating point.
     mapping.set_module_name(_last_layer(network), None)
     for nothing_to_round in (torch.mean, nn.Dropout):
         mapping.set_object_type(nothing_to_round, None)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecation notes of a torch that is pinned
+        warnings.simplefilter("ignore")  # deprecation notes of a pinned torch
         return prepare_fx(
             copy.deepcopy(network).eval(),
             mapping,
@@ -146,7 +148,7 @@ def _last_layer(network: nn.Module) -> str:
 
 
 def _places(prepared: nn.Module) -> list[tuple[str, Any]]:
-    """The places with their names; a module that serves several places comes once, by its first."""
+    """Places with their names; a module that serves several comes once, under its first name."""
     return [(n, m) for n, m in prepared.named_children() if n.startswith(PLACE)]
 
 
@@ -157,7 +159,7 @@ def _qconfig(activation: Maker, weight: Maker) -> QConfig:
 
 
 class _GridObserver(PerChannelMinMaxObserver):
-    """Answers with the grid's own scales instead of some made from the weight's range."""
+    """Returns the grid's own scales instead of ones derived from the weight's range."""
 
     def __init__(self, grid_scale: Tensor, **settings: object) -> None:
         super().__init__(

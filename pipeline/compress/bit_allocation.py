@@ -1,9 +1,9 @@
-"""How many bits each layer gets, where all together have a budget.
+"""How many bits each layer gets, within a budget for all of them.
 
-A layer of many weights often bears coarse steps better than one of few. So every layer starts at
-the fewest levels, and the next finer grid goes, one at a time, to the layer whose outputs gain most
-for each bit that it costs, until the budget is spent. The error of a grid is that of the layer's
-outputs relative to their power, by the second moments of its inputs.
+A layer with many weights often tolerates coarse steps better than one with few. So every layer
+starts at the fewest levels; then, one at a time, the layer whose outputs gain most per added bit
+gets the next finer grid, until the budget is spent. The error of a grid is the error of the layer's
+outputs relative to their power, computed from the second moments of its inputs.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ CHOICES: Final = {1: 2, 3: 3, 7: 4, 127: 8}  # levels -> bits of a code, as form
 def allocate_levels(
     network: nn.Module, names: Sequence[str], batches: Sequence[Tensor], mean_bits: float, seed: int
 ) -> dict[str, int]:
-    """Levels for each layer, of `CHOICES`, with at most `mean_bits` a weight in the mean.
+    """Levels for each layer, from `CHOICES`, with at most `mean_bits` per weight on average.
 
     Args:
         network: in evaluation mode; not changed.
         names: of its layers.
         batches: float32 (N, 3, H, W), normalised.
-        mean_bits: the budget; at least that of the coarsest choice.
-        seed: of the positions that are looked at.
+        mean_bits: the budget; at least the bits of the coarsest choice.
+        seed: of the sampled positions.
     """
     weights = {n: p.detach().numpy() for n, p in network.named_parameters()}
     sizes = {name: weights[f"{name}.weight"].size for name in names}

@@ -1,7 +1,7 @@
 """One compression run: a checkpoint and its training images in, compressed checkpoints out.
 
-Each becomes a checkpoint folder of its own inside the checkpoint's, named by its precision, and
-says how it compares with its parent on the validation images. Nothing of the parent is changed.
+Each becomes a checkpoint folder inside the checkpoint's own, named by its precision, and records
+how it compares with its parent on the validation images. The parent does not change.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ def compress(
         checkpoint: folder of the model.
         data: the images it was trained on (`pipeline.data.dataset`); None: the synthetic phantoms.
         precisions: keys of `PRECISIONS`.
-        changes: fields of `Recipe` that are to be others than the precision's own.
+        changes: fields of `Recipe` that replace the precision's own.
         overwrite: replace what was compressed before.
 
     Raises:
-        BadInput: a bad checkpoint, bad data or data of other labels, an unknown precision, or a
-            folder that exists.
+        BadInput: a bad checkpoint, bad data or data with other labels, an unknown precision, or an
+            existing folder.
         MissingDependency: fastai is not installed.
     """
     require("fastai", "sklearn", what="compressing")
@@ -87,9 +87,9 @@ def compress(
     for precision, recipe in recipes.items():
         start = time.perf_counter()
         network, grids, activations = _compress(parent, names, dataset, spec, recipe)
-        probs = _probs(_twin(network, activations, grids), valid)
+        probs = _probs(_variant(network, activations, grids), valid)
         if not np.isfinite(probs).all():
-            raise BadInput(f"{precision} diverged: the network answers NaN; lower --lr")
+            raise BadInput(f"{precision} diverged: the network outputs NaN; lower --lr")
         compression = Compression(
             precision=precision,
             parent_sha256=opened.sha256,
@@ -108,17 +108,17 @@ def compress(
 def _recipes(precisions: Sequence[str], changes: Mapping[str, Any]) -> dict[str, Recipe]:
     unknown = [name for name in precisions if name not in PRECISIONS]
     if unknown or not precisions:
-        asked = f"{unknown[0]!r} is not one" if unknown else "none is asked for"
+        asked = f"{unknown[0]!r} is not one" if unknown else "none is requested"
         raise BadInput(f"precisions are {', '.join(PRECISIONS)}; {asked}")
     return {name: replace(PRECISIONS[name], **changes) for name in PRECISIONS if name in precisions}
 
 
 def _check_place(folder: Path, overwrite: bool) -> None:
-    """Refuse to replace anything but a compressed checkpoint, and that only if asked to."""
+    """Refuse to replace anything but a compressed checkpoint, and that only on request."""
 
     def fault(names: set[str]) -> str:
         if SPEC_FILE not in names:
-            return f"{folder} holds something else than a checkpoint; move it away"
+            return f"{folder} contains something other than a checkpoint; move it away"
         return "" if overwrite else f"{folder} exists; give --overwrite to compress again"
 
     refuse_foreign(folder, fault)
@@ -131,7 +131,7 @@ def _compress(
     spec: ModelSpec,
     recipe: Recipe,
 ) -> tuple[nn.Module, dict[str, Grid], dict[str, tuple[float, int]]]:
-    """A network whose weights lie on grids, the grids, and the activations' scales if asked for."""
+    """A network whose weights are on grids, the grids, and the activations' scales if requested."""
     from pipeline.compress.activation_quantization import calibrate
     from pipeline.compress.distillation import finetune_on_grids
     from pipeline.compress.gptq import round_network
@@ -155,19 +155,19 @@ def _compress(
             seed=recipe.seed,
             **{name: spec.training[name] for name in AUGMENTATION if name in spec.training},
         )
-        set_seed(recipe.seed, reproducible=True)  # a loader draws its own seed when it is made
+        set_seed(recipe.seed, reproducible=True)  # a loader draws its own seed when it is created
         loaders = build_loaders(dataset, config)
         grids = finetune_on_grids(network, grids, copy.deepcopy(parent), loaders, recipe)
     activations = calibrate(network, batches) if recipe.activations else {}
     return network, grids, activations
 
 
-def _twin(
+def _variant(
     network: nn.Module, activations: Mapping[str, tuple[float, int]], grids: Mapping[str, Grid]
 ) -> nn.Module:
-    from pipeline.compress.activation_quantization import int8_twin
+    from pipeline.compress.activation_quantization import int8_variant
 
-    return int8_twin(network, activations, grids) if activations else network
+    return int8_variant(network, activations, grids) if activations else network
 
 
 def _batches(samples: Sequence[Sample], spec: ModelSpec) -> list[Tensor]:
@@ -196,7 +196,7 @@ def _compare(
     probs: NDArray[np.float32],
     parent_probs: NDArray[np.float32],
 ) -> dict[str, object]:
-    """The comparison with the parent as it goes into the checkpoint, with the limits it breaks."""
+    """The comparison with the parent for the checkpoint, with the limits that it exceeds."""
     truth, patients = _truth(spec, dataset)
     rule = (spec.positive_index, spec.threshold)
     comparison = compare_models(truth, probs, parent_probs, *rule, patients)

@@ -1,10 +1,10 @@
 """The fastai part of compression: fine-tuning through the rounding, with the model as teacher.
 
 In: a network on grids, the network it came from, training images. Out: better grids. Weights are
-rounded in each forward pass and learn as if they were not (straight-through estimator, Bengio et
-al., arXiv:1308.3432). No labels are used: the target is what the teacher answers, and what each of
-its blocks puts out (FitNets, Romero et al., arXiv:1412.6550), since the aim is the same model and
-not a better one.
+rounded in each forward pass and trained as if they were not (straight-through estimator, Bengio et
+al., arXiv:1308.3432). No labels are used: the targets are the teacher's outputs and those of each
+of its blocks (FitNets, Romero et al., arXiv:1412.6550), since the aim is the same model, not a
+better one.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
     from pipeline.compress.recipes import Recipe
 
-LOGITS_WEIGHT: Final = 4.0  # next to some eight blocks: the answer counts more than any of them
+LOGITS_WEIGHT: Final = 4.0  # with about eight blocks, the logits count more than any of them
 TINY: Final = 1e-6
 
 
 class RoundToGrid(nn.Module):
-    """A weight as its grid holds it, with a scale that learns too (LSQ, Esser et al., ICLR 2020).
+    """A weight rounded to its grid, with a trainable scale (LSQ, Esser et al., ICLR 2020).
 
-    The gradient passes through the rounding, of the codes to integers and of the scale to few bits,
-    as if it were not there. The scale learns by its logarithm: steps in proportion, never negative.
+    The gradient ignores the rounding, of the codes to integers and of the scale to few bits. The
+    scale is trained as its logarithm: proportional steps, never negative.
     """
 
     def __init__(self, grid: Grid) -> None:
@@ -43,7 +43,7 @@ class RoundToGrid(nn.Module):
         self.log_scale = nn.Parameter(torch.from_numpy(grid.scale_like(grid.codes)).log())
 
     def scale(self) -> Tensor:
-        """(O, 1, ...), each with as many significant bits as a grid's scale has."""
+        """(O, 1, ...), each with the significant bits of a grid's scale."""
         exact = self.log_scale.exp().clamp(min=LEAST_SCALE)
         mantissa, exponent = torch.frexp(exact.detach())
         steps = 2.0**SCALE_BITS
@@ -66,10 +66,10 @@ def finetune_on_grids(
     """Fine-tune `student` in place; return the grids with new codes and scales.
 
     Args:
-        student: holds the weights of `grids`.
+        student: with the weights of `grids`.
         grids: by weight name.
         teacher: the network it came from; not changed.
-        loaders: fastai `DataLoaders`; labels are not looked at.
+        loaders: fastai `DataLoaders`; labels are not used.
         recipe: epochs, learning rate, seed.
     """
     import fastai.callback.progress
@@ -85,7 +85,7 @@ def finetune_on_grids(
         )
     for module in student.modules():
         if isinstance(module, nn.Dropout):
-            module.p = 0.0  # the teacher has none when it answers
+            module.p = 0.0  # the teacher has no dropout
     # Channels-last: a training step in two thirds of the time on a CPU.
     for network, learns in ((student, True), (teacher.eval(), False)):
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -104,7 +104,7 @@ def finetune_on_grids(
 
 
 def _asking(teacher: nn.Module, wanted: list[Tensor], found: list[Tensor]) -> Callback:
-    """A fastai callback that puts the teacher's logits in the place of the labels."""
+    """A fastai callback that replaces the labels by the teacher's logits."""
     from fastai.callback.core import Callback
     from fastai.callback.fp16 import MixedPrecision
 
@@ -127,7 +127,7 @@ def _half_precision(recipe: Recipe) -> list[Callback]:
 def _loss(logits: Tensor, target: Tensor, found: list[Tensor], wanted: list[Tensor]) -> Tensor:
     """Squared error of the logits and of every block's output, each relative to its power.
 
-    Of the logits only their differences count, as in a softmax.
+    Only differences between logits count, as in a softmax.
     """
     answer, right = (_centred(values.as_subclass(Tensor)) for values in (logits, target))
     loss = LOGITS_WEIGHT * _relative_error(answer, right)
@@ -166,7 +166,7 @@ def _block_outputs(network: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def _take_codes(student: nn.Module, name: str, grid: Grid) -> Grid:
-    """Leave the rounded weight as a plain parameter, the bias in fp16's numbers; the new grid."""
+    """Make the rounded weight a plain parameter and round the bias to fp16; return the new grid."""
     path, _, parameter = name.rpartition(".")
     layer: Any = student.get_submodule(path)
     rounding = layer.parametrizations[parameter][0]

@@ -1,10 +1,10 @@
-"""Weights to a grid, layer by layer, so that a layer's outputs change least: GPTQ.
+"""GPTQ: round weights to a grid, layer by layer, so that each layer's outputs change least.
 
-In: a network, normalised images, how many levels each weight gets. Out: the grids; the network
-holds their weights. Columns of a weight are rounded one after the other, and the error of each is
-made up for by those not yet rounded, as the second moments of the layer's inputs say (Frantar et
-al., GPTQ, arXiv:2210.17323, after Hassibi & Stork, NeurIPS 1992). Inputs are those of the layers
-before as already rounded, so that later layers mend what earlier ones have lost.
+In: a network, normalised images, the number of levels for each weight. Out: the grids; the network
+has their weights. Columns of a weight are rounded one after the other; those not yet rounded
+compensate for the error of each, according to the second moments of the layer's inputs (Frantar et
+al., GPTQ, arXiv:2210.17323, after Hassibi & Stork, NeurIPS 1992). The inputs come from the layers
+before as already rounded, so that later layers correct the losses of earlier ones.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 
 LAYERS: Final = (nn.Conv2d, nn.Linear)
 POSITIONS: Final = 500  # of a feature map, per batch: enough for the moments of its columns
-DAMPING: Final = 0.01  # share of the mean moment on the diagonal, the paper's
+DAMPING: Final = 0.01  # share of the mean moment on the diagonal, as in the paper
 SHRINK: Final = np.linspace(0.3, 1.0, 60)  # scales tried, as shares of the one that clips nothing
 
 
 def weighted_layers(network: nn.Module) -> list[str]:
-    """Names of the layers whose weights can lie on a grid, as defined in the network.
+    """Names of the layers whose weights can be on a grid, in the network's order of definition.
 
     Raises:
         BadInput: the network has batch norms or grouped convolutions, which have no grid yet.
     """
     for name, module in network.named_modules():
         if isinstance(module, nn.BatchNorm2d):
-            raise BadInput(f"{name} is a batch norm; compressing such a network is not built yet")
+            raise BadInput(f"{name} is a batch norm; such networks cannot be compressed yet")
         if isinstance(module, nn.Conv2d) and module.groups != 1:
             raise BadInput(f"{name} is a grouped convolution, which cannot be compressed yet")
     return [name for name, module in network.named_modules() if isinstance(module, LAYERS)]
@@ -50,13 +50,13 @@ def round_network(
 ) -> dict[str, Grid]:
     """Round `network` in place; return the grids by weight name.
 
-    Biases are rounded to fp16, which every format can hold.
+    Biases are rounded to fp16, which every format can store.
 
     Args:
-        network: in evaluation mode; its layers are called in the order they are defined in.
-        batches: float32 (N, 3, H, W), normalised; some hundred images in all.
+        network: in evaluation mode; its layers are called in their order of definition.
+        batches: float32 (N, 3, H, W), normalised; a few hundred images in all.
         levels: largest code for each layer's weight, by layer name.
-        seed: of the positions that are looked at.
+        seed: of the sampled positions.
     """
     generator = torch.Generator().manual_seed(seed)
     grids = {}
@@ -76,14 +76,14 @@ def round_network(
 def input_moments(
     network: nn.Module, names: Sequence[str], batches: Sequence[Tensor], seed: int
 ) -> dict[str, NDArray[np.float64]]:
-    """Second moments (D, D) of the inputs of each layer, D the columns of its weight."""
+    """Second moments (D, D) of each layer's inputs, D being the columns of its weight."""
     generator = torch.Generator().manual_seed(seed)
     layers = {name: network.get_submodule(name) for name in names}
     return _moments(network, layers, batches, generator, until=None)
 
 
 class _Seen(Exception):
-    """The layer's input has been seen; the rest of the network need not run."""
+    """The layer's input was recorded; the rest of the network need not run."""
 
 
 def _moments(
@@ -93,7 +93,7 @@ def _moments(
     generator: torch.Generator,
     until: nn.Module | None,
 ) -> dict[str, NDArray[np.float64]]:
-    """Of all `layers` in one pass, which ends once the layer `until` has been reached."""
+    """For all `layers` in one pass, which ends at the layer `until`."""
     total: dict[str, Tensor] = {}
 
     def look(name: str, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -139,7 +139,7 @@ def round_weight(weight: NDArray[np.float32], moments: NDArray[np.float64], leve
     moments[unused, unused] = DAMPING * np.diag(moments).mean() or 1.0
     scale = _best_scale(rows, np.diag(moments), levels)
     moments += np.eye(len(moments)) * DAMPING * np.diag(moments).mean()
-    order = np.argsort(-np.diag(moments), kind="stable")  # what matters most is rounded first
+    order = np.argsort(-np.diag(moments), kind="stable")  # the most important column first
     rows, moments = rows[:, order], moments[np.ix_(order, order)]
     factor = np.linalg.cholesky(np.linalg.inv(moments)).T  # upper: H^-1 = factor.T @ factor
     steps = scale.astype(np.float64)
@@ -155,7 +155,7 @@ def round_weight(weight: NDArray[np.float32], moments: NDArray[np.float64], leve
 def _best_scale(
     rows: NDArray[np.float64], importance: NDArray[np.float64], levels: int
 ) -> NDArray[np.float32]:
-    """For each row the scale with the least squared error, each column as important as it is."""
+    """For each row the scale with the least squared error, columns weighted by importance."""
     widest = np.abs(rows).max(axis=1) / levels
     best = short_scale(widest)
     least = np.full(len(rows), np.inf)

@@ -1,7 +1,7 @@
 """What a checkpoint can be compressed to: the precisions, and the recipe behind each.
 
 ``int8``: weights and activations in 8 bits, calibrated on training images, no training.
-``w4``, ``w3``: weights in 4 bits, or 3 in the mean, arithmetic in floating point; rounded layer by
+``w4``, ``w3``: weights in 4 bits, or 3 on average, arithmetic in floating point; rounded layer by
 layer, then fine-tuned through the rounding with the model itself as teacher.
 """
 
@@ -27,14 +27,14 @@ class Recipe:
 
     Attributes:
         levels: largest code of a weight; None: each layer's own, within `mean_bits`.
-        mean_bits: budget of bits a weight (`pipeline.compress.bit_allocation`), where there is no
+        mean_bits: budget of bits per weight (`pipeline.compress.bit_allocation`), if there are no
             `levels`.
         activations: whether they are rounded to 8 bits as well.
         epochs: of fine-tuning over the training images; 0: none.
         lr: its peak learning rate (one cycle).
         batch_size, seed, threads: as in training.
         calibration_images: training images, evenly spaced, that layers and ranges are fitted on.
-        arithmetic: of fine-tuning, as in training; what is left after it is float32.
+        arithmetic: of fine-tuning, as in training; the result is float32.
     """
 
     levels: int | None
@@ -49,10 +49,10 @@ class Recipe:
     arithmetic: str = "auto"
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be done, before any image is read.
+        """Refuse what is impossible, before any image is read.
 
         Raises:
-            BadInput: names the field, its value and what is allowed.
+            BadInput: with the field, its value and the allowed values.
         """
         limits = {
             "epochs": (0, 10_000),
@@ -79,9 +79,9 @@ def levels_of(
 ) -> dict[str, int]:
     """Levels for each of the layers `names`.
 
-    With one number of levels for all, a layer of less than `SMALL_SHARE` of the weights keeps 8
-    bits all the same: rounding it costs accuracy (the first layer and the last are such) and would
-    save next to nothing.
+    With one number of levels for all, a layer with less than `SMALL_SHARE` of the weights still
+    keeps 8 bits: rounding it (the first and last layers, for example) costs accuracy and saves
+    almost nothing.
     """
     if recipe.levels is None:
         return allocate_levels(network, names, batches, recipe.mean_bits, recipe.seed)

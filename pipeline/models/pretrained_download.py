@@ -1,11 +1,11 @@
 """Torchvision's file of ImageNet weights: from torch's cache, or from its server, once.
 
 In: an architecture. Out: the state of torchvision's whole model. The cache is torch.hub's, in
-``$TORCH_HOME/hub/checkpoints``; a file is named by the start of its own SHA-256 and compared with
-it, when it comes and when it is read again.
+``$TORCH_HOME/hub/checkpoints``; a file name contains the start of its SHA-256 and is compared with
+it, when the file is downloaded and when it is read again.
 
-A machine without a network is found out once a process: whoever asks again, for another
-architecture say, learns it at once.
+A missing network is detected once per process: later requests, for another architecture for
+example, fail at once.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from pipeline.file_hash import file_sha256
 if TYPE_CHECKING:
     from torch import Tensor
 
-TIMEOUT_S: Final = 10.0  # for an answer, and between two pieces of a file
+TIMEOUT_S: Final = 10.0  # for a response, and between two pieces of a file
 HASH_IN_NAME: Final = re.compile(r"-([0-9a-f]{8,})\.")
-# DenseNet's file has the names of an early torchvision: norm.1 for what is norm1 today.
+# DenseNet's file has the names of an early torchvision: norm.1 instead of norm1.
 DOTTED: Final = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
 
-_unreachable: dict[str, str] = {}  # host -> why, found out in this process
+_unreachable: dict[str, str] = {}  # host -> why, as found in this process
 
 
 def torchvision_state(architecture: str) -> dict[str, Tensor]:
-    """The weights IMAGENET1K_V1 of torchvision's whole model, by the names it has today.
+    """The weights IMAGENET1K_V1 of torchvision's whole model, under today's names.
 
     Raises:
-        OSError: the server cannot be reached, or answers with an error.
-        RuntimeError: what came, or lies in the cache, is not the file that its name promises.
+        OSError: the server cannot be reached, or returns an error.
+        RuntimeError: the downloaded or cached file does not match the hash in its name.
     """
     from torchvision.models import get_model_weights
 
@@ -54,7 +54,7 @@ def torchvision_state(architecture: str) -> dict[str, Tensor]:
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT_S)  # torch.hub sets none and could hang for minutes
     try:
-        # torch.hub's own line names a place on this machine; its bar is for a person alone.
+        # torch.hub's own line shows a path on this machine; its progress bar is for terminals.
         with contextlib.redirect_stdout(io.StringIO()):
             state: dict[str, Tensor] = weights.get_state_dict(
                 progress=sys.stderr.isatty(), check_hash=True, weights_only=True
@@ -75,7 +75,7 @@ def cached_file(url: str) -> Path:
 
 
 def _check_hash(path: Path) -> None:
-    """Torch.hub looks at the hash of what it downloads, not of what it finds in its cache."""
+    """Torch.hub checks the hash of downloads, but not of files in its cache."""
     wanted = HASH_IN_NAME.search(path.name)
     found = file_sha256(path)
     if wanted is not None and not found.startswith(wanted[1]):
@@ -87,12 +87,12 @@ def _check_hash(path: Path) -> None:
 def _reach(url: str) -> None:
     """Ask the server for the file's header, `TIMEOUT_S` in all; `ConnectionError` if that fails.
 
-    A socket's own time limit is for each address of a host, and does not hold while the host's name
-    is looked up.
+    A socket's own time limit applies to each address of a host, and not while the host's name is
+    looked up.
     """
     host = urlsplit(url).netloc
     if host in _unreachable:
-        raise ConnectionError(f"{_unreachable[host]} (found out before)")
+        raise ConnectionError(f"{_unreachable[host]} (found earlier)")
     failures: list[BaseException] = []
 
     def ask() -> None:
@@ -100,7 +100,7 @@ def _reach(url: str) -> None:
             with urlopen(Request(url, method="HEAD"), timeout=TIMEOUT_S):
                 pass
         except HTTPError:
-            pass  # the server is there; what it has to say, the download will hear
+            pass  # the server is there; the download will report its error
         except BaseException as error:
             failures.append(error)
 
@@ -108,7 +108,7 @@ def _reach(url: str) -> None:
     asking.start()
     asking.join(TIMEOUT_S)
     if asking.is_alive():
-        failures.append(TimeoutError(f"no answer in {TIMEOUT_S:.0f} s"))
+        failures.append(TimeoutError(f"no response in {TIMEOUT_S:.0f} s"))
     if failures:
         reason = getattr(failures[0], "reason", failures[0])
         _unreachable[host] = f"{host} cannot be reached: {reason}"

@@ -36,7 +36,7 @@ DARK, GREY, WRONG = "#222222", "#666666", "#b40426"
 
 
 @dataclass(frozen=True)
-class Cell:
+class EvidenceCell:
     """An image uint8 (S, S, 3), its map (h, w), the end of the colour scale, what stands below.
 
     `is_mean`: of a whole label.
@@ -119,7 +119,7 @@ def _tile_rows(
     contrast: NDArray[np.float32],
     spec: ModelSpec,
     strongest: float,
-) -> Iterator[tuple[str, list[Cell]]]:
+) -> Iterator[tuple[str, list[EvidenceCell]]]:
     for group in dict.fromkeys(tile.group for tile in tiles):
         cells = []
         for tile in tiles:
@@ -127,7 +127,7 @@ def _tile_rows(
                 what = f"p({spec.positive or tile.label}) = {tile.prob:.2f}"
                 ending = "right" if tile.right else "wrong"
                 cells.append(
-                    Cell(
+                    EvidenceCell(
                         read_image(samples[tile.row].path, spec.side),
                         contrast[tile.row],
                         strongest,
@@ -143,7 +143,7 @@ def _mean_rows(
     samples: Sequence[Sample],
     contrast: NDArray[np.float32],
     spec: ModelSpec,
-) -> Iterator[tuple[str, list[Cell]]]:
+) -> Iterator[tuple[str, list[EvidenceCell]]]:
     """The mean image and the mean map of each label that has tiles, in their order."""
     rows_of = {
         label: [i for i, sample in enumerate(samples) if sample.label == label]
@@ -158,7 +158,7 @@ def _mean_rows(
         images = [read_image(samples[i].path, spec.side).astype(np.float64) for i in chosen]
         mean = np.asarray(np.mean(images, axis=0).round(), dtype=np.uint8)
         caption = f"mean of {len(rows)} images of {label}"
-        cells.append(Cell(mean, mean_map, strongest, caption, is_mean=True))
+        cells.append(EvidenceCell(mean, mean_map, strongest, caption, is_mean=True))
     for i in range(0, len(cells), PER_ROW):
         heading = f"all images of a label (full colour here: {strongest:.1f})"
         yield heading if not i else "", cells[i : i + PER_ROW]
@@ -174,7 +174,7 @@ def _strongest(maps: NDArray[np.float32]) -> float:
     return max(float(np.percentile(np.abs(maps), 99)), 1e-6)
 
 
-def _overlay(cell: Cell) -> NDArray[np.float64]:
+def _overlay(cell: EvidenceCell) -> NDArray[np.float64]:
     """The image in grey, the evidence over it in colour: float (S, S, 3) in 0..1.
 
     A cell of the map becomes a smooth patch with its middle where the cell's middle is.

@@ -55,7 +55,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Variant:
+class AblationRow:
     """What a variant of the recipe brings: `changes` are its fields that differ."""
 
     variant: str
@@ -71,7 +71,7 @@ class Ablation:
 
     schema: int
     data: Mapping[str, object]
-    rows: tuple[Variant, ...]
+    rows: tuple[AblationRow, ...]
 
 
 def ablate(
@@ -134,7 +134,7 @@ def _changing() -> set[str]:
     return {name for changes in VARIANTS.values() for name in changes} | {*PRESETS["released"]}
 
 
-def _row(name: str, seeds: Sequence[int], specs: Sequence[ModelSpec]) -> Variant:
+def _row(name: str, seeds: Sequence[int], specs: Sequence[ModelSpec]) -> AblationRow:
     """Mean, standard deviation and single values of each figure over the seeds."""
     figures = {}
     for figure in specs[0].metrics:
@@ -144,7 +144,7 @@ def _row(name: str, seeds: Sequence[int], specs: Sequence[ModelSpec]) -> Variant
             round(mean(values), 4),
             round(stdev(values), 4) if len(values) > 1 else None,
         )
-    return Variant(name, VARIANTS[name], tuple(seeds), specs[0].architecture, figures)
+    return AblationRow(name, VARIANTS[name], tuple(seeds), specs[0].architecture, figures)
 
 
 def _value(figure: Mapping[str, float] | float) -> float:

@@ -37,7 +37,7 @@ Counts = Mapping[str, Mapping[str, int]]  # images by split and label
 
 
 @dataclass(frozen=True)
-class Figure:
+class Estimate:
     """A figure with its 95 % interval."""
 
     value: float | None
@@ -62,7 +62,7 @@ class SeedFigure:
 
 
 @dataclass(frozen=True)
-class Epoch:
+class TrialEpoch:
     """An epoch of a trial; `batches` were learned from at its end, both stages counted on."""
 
     stage: str
@@ -75,7 +75,7 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Target:
+class AccuracyTarget:
     """When the validation accuracy was first `accuracy` or more; None: never."""
 
     accuracy: float
@@ -88,7 +88,7 @@ class Decision:
     """Figures by the threshold that the checkpoint carries."""
 
     threshold: float
-    figures: Mapping[str, Figure]
+    figures: Mapping[str, Estimate]
 
 
 @dataclass(frozen=True)
@@ -123,17 +123,17 @@ class TrialRecord:
     stage_s: Mapping[str, float]
     training_s: float
     total_s: float
-    history: tuple[Epoch, ...]
-    target: Target
+    history: tuple[TrialEpoch, ...]
+    target: AccuracyTarget
     valid_loss_variance: Mapping[str, float | None]
-    figures: Mapping[str, Mapping[str, Figure]]
+    figures: Mapping[str, Mapping[str, Estimate]]
     tools: Mapping[str, str]
     intended_use: str
     files: Mapping[str, str]
     decision: Decision | None = None
 
     @property
-    def final(self) -> Mapping[str, Figure]:
+    def final(self) -> Mapping[str, Estimate]:
         """The figures after the last stage."""
         return self.figures[FINE_TUNED if FINE_TUNED in self.figures else FROZEN]
 
@@ -151,12 +151,12 @@ class Finished:
 
     record: TrialRecord
     taken: bool
-    target: Target
+    target: AccuracyTarget
     variance: Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
-class Entry:
+class TrialEntry:
     """A trial in a comparison; where it is not done, it failed for `reason`."""
 
     name: str
@@ -181,7 +181,7 @@ class SeedDecision:
 
 
 @dataclass(frozen=True)
-class Row:
+class StageResult:
     """A topology under a protocol after a stage, over the seeds that are done.
 
     Attributes:
@@ -254,7 +254,7 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class StudyComparison:
     """The whole comparison.
 
     Attributes:
@@ -266,18 +266,18 @@ class Comparison:
     data: Images
     request: Study
     protocols: tuple[ProtocolSplit, ...]
-    trials: tuple[Entry, ...]
-    rows: tuple[Row, ...]
+    trials: tuple[TrialEntry, ...]
+    rows: tuple[StageResult, ...]
     selection: Mapping[str, Choice | None]
     cautions: tuple[str, ...]
 
     @property
-    def failed(self) -> list[Entry]:
+    def failed(self) -> list[TrialEntry]:
         """The trials that failed."""
         return [entry for entry in self.trials if entry.done is None]
 
 
-def comparison_document(comparison: Comparison) -> JsonObject:
+def comparison_document(comparison: StudyComparison) -> JsonObject:
     """The contents of ``comparison.json``, of the shape in ``study.schema.json``."""
     request = comparison.request
     config = plain(request.config)
@@ -307,7 +307,7 @@ def comparison_document(comparison: Comparison) -> JsonObject:
     }
 
 
-def _entry(entry: Entry) -> JsonObject:
+def _entry(entry: TrialEntry) -> JsonObject:
     head = {
         "name": entry.name,
         "topology": entry.topology,

@@ -1,6 +1,6 @@
 """Pictures of a comparison: the data set, what the networks see, losses, and their answers.
 
-In: a `Comparison` and the finished trials. Out: PNG files. Each `draw_`
+In: a `StudyComparison` and the finished trials. Out: PNG files. Each `draw_`
 function gives a matplotlib figure and writes nothing. Colours are those of Okabe & Ito (2008),
 which people with any colour vision distinguishes; no line relies on its colour alone.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pipeline.config import TrainConfig
     from pipeline.data.dataset import Dataset
-    from pipeline.study.documents import Comparison
+    from pipeline.study.documents import StudyComparison
     from pipeline.study.trial import Trial
 
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -40,7 +40,7 @@ DPI: Final = 110
 
 
 @dataclass(frozen=True)
-class Answers:
+class TopologyAnswers:
     """What a topology answered under a protocol, the seeds one after another.
 
     Attributes:
@@ -77,7 +77,9 @@ class Answers:
         return found
 
 
-def write_figures(folder: Path, comparison: Comparison, trials: Sequence[Trial]) -> dict[str, str]:
+def write_figures(
+    folder: Path, comparison: StudyComparison, trials: Sequence[Trial]
+) -> dict[str, str]:
     """Draw everything into `folder`, which is replaced; titles by path, for the report."""
     if not trials:
         return {}
@@ -103,7 +105,7 @@ def write_figures(folder: Path, comparison: Comparison, trials: Sequence[Trial])
     return {f"{folder.name}/{name}": title for name, (title, _) in drawings.items()}
 
 
-def read_answers(trials: Sequence[Trial]) -> list[Answers]:
+def read_answers(trials: Sequence[Trial]) -> list[TopologyAnswers]:
     """The final answers of finished trials, those of one topology and protocol together."""
     together: dict[tuple[str, str], list[Trial]] = {}
     for trial in trials:
@@ -114,7 +116,7 @@ def read_answers(trials: Sequence[Trial]) -> list[Answers]:
         labels = tables[0][0]
         positive = members[0].positive
         found.append(
-            Answers(
+            TopologyAnswers(
                 topology,
                 protocol,
                 tuple(trial.seed for trial in members),
@@ -234,7 +236,7 @@ def sample_pixels(
     return plain, augmented, [sample.label for sample in chosen]
 
 
-def draw_losses(comparison: Comparison) -> Figure:
+def draw_losses(comparison: StudyComparison) -> Figure:
     """Training and validation loss by epoch, a panel for each topology and protocol."""
     from matplotlib.ticker import MaxNLocator
 
@@ -278,7 +280,7 @@ def draw_losses(comparison: Comparison) -> Figure:
     return _finished(figure, "Training and validation loss, frozen and fine-tuned stage")
 
 
-def draw_roc(answers: Sequence[Answers]) -> Figure:
+def draw_roc(answers: Sequence[TopologyAnswers]) -> Figure:
     """ROC curves on the validation images, a panel for each protocol, a line for each seed."""
     from sklearn.metrics import auc, roc_curve
 
@@ -305,7 +307,7 @@ def draw_roc(answers: Sequence[Answers]) -> Figure:
     return _finished(figure, f"ROC curves, {_whose(answers)}")
 
 
-def draw_reliability(answers: Sequence[Answers]) -> Figure:
+def draw_reliability(answers: Sequence[TopologyAnswers]) -> Figure:
     """How often it is so where the network says p: the diagonal would be right (bins of 0.1)."""
     panels, figure = _panels([(a.protocol, a.topology) for a in answers], 2.8)
     for its in answers:
@@ -340,7 +342,7 @@ def reliability(
     return said, found, counts[used]
 
 
-def draw_confusion(answers: Sequence[Answers]) -> Figure:
+def draw_confusion(answers: Sequence[TopologyAnswers]) -> Figure:
     """Truth by decision at the most probable class, counts over all seeds."""
     panels, figure = _panels([(a.protocol, a.topology) for a in answers], 2.9)
     for its in answers:
@@ -366,7 +368,7 @@ def draw_confusion(answers: Sequence[Answers]) -> Figure:
     return _finished(figure, "Confusion matrices of the validation images")
 
 
-def confusion(answers: Answers) -> NDArray[np.int64]:
+def confusion(answers: TopologyAnswers) -> NDArray[np.int64]:
     """Counts (K, K), rows are the truth."""
     matrix = np.zeros((len(answers.labels),) * 2, dtype=np.int64)
     for truth, probs in zip(answers.truth, answers.probs, strict=True):
@@ -417,7 +419,7 @@ def _finished(figure: Figure, title: str) -> Figure:
     return figure
 
 
-def _whose(answers: Sequence[Answers]) -> str:
+def _whose(answers: Sequence[TopologyAnswers]) -> str:
     first = answers[0]
     if first.positive is None:
         return "each label against the rest, pooled"

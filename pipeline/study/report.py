@@ -1,6 +1,6 @@
 """A comparison for people and programs: JSON, Markdown, CSV, pictures and the terminal.
 
-In: a `Comparison`. Out: files next to the trials. Done, failed and not run
+In: a `StudyComparison`. Out: files next to the trials. Done, failed and not run
 are all shown, each with its reason.
 """
 
@@ -19,10 +19,10 @@ from pipeline.study.documents import (
     FIGURES_METHOD,
     FINE_TUNED,
     FROZEN,
-    Comparison,
-    Entry,
-    Row,
     SeedFigure,
+    StageResult,
+    StudyComparison,
+    TrialEntry,
     comparison_document,
 )
 from pipeline.study.topology_ranking import METHOD
@@ -45,7 +45,7 @@ COLUMNS: Final = (
 )  # fmt: skip
 
 
-def write_report(out: Path, comparison: Comparison, trials: Sequence[Trial]) -> None:
+def write_report(out: Path, comparison: StudyComparison, trials: Sequence[Trial]) -> None:
     """Write the three documents and the pictures into `out`."""
     import jsonschema
 
@@ -62,7 +62,7 @@ def write_report(out: Path, comparison: Comparison, trials: Sequence[Trial]) -> 
     write_text(out / "comparison.md", to_markdown(comparison, pictures))
 
 
-def to_markdown(comparison: Comparison, pictures: Mapping[str, str]) -> str:
+def to_markdown(comparison: StudyComparison, pictures: Mapping[str, str]) -> str:
     """The comparison to be read; `pictures` are titles by path, relative to the text."""
     data, request = comparison.data, comparison.request
     config = request.config
@@ -92,7 +92,7 @@ def to_markdown(comparison: Comparison, pictures: Mapping[str, str]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def to_csv(comparison: Comparison) -> str:
+def to_csv(comparison: StudyComparison) -> str:
     """A row for each trial and stage; a row without figures for what failed or was not run."""
     text = io.StringIO()
     figures = [f"{name}{part}" for name in FIGURES for part in ("", "_low", "_high")]
@@ -107,7 +107,7 @@ def to_csv(comparison: Comparison) -> str:
     return text.getvalue()
 
 
-def _csv_rows(entry: Entry) -> Iterator[dict[str, object]]:
+def _csv_rows(entry: TrialEntry) -> Iterator[dict[str, object]]:
     head = {name: getattr(entry, name) for name in COLUMNS[:5]}
     if entry.done is None:
         yield head
@@ -133,7 +133,7 @@ def _csv_rows(entry: Entry) -> Iterator[dict[str, object]]:
         yield row
 
 
-def print_report(comparison: Comparison, out: Path) -> None:
+def print_report(comparison: StudyComparison, out: Path) -> None:
     """Tables and the rule's choice on the terminal."""
     from rich.table import Table
 
@@ -169,7 +169,7 @@ def print_report(comparison: Comparison, out: Path) -> None:
     print(f"\ncomparison: {out / 'comparison.md'}, .json, .csv and figures/")
 
 
-def _protocol_lines(comparison: Comparison, protocol: str) -> list[str]:
+def _protocol_lines(comparison: StudyComparison, protocol: str) -> list[str]:
     lines = [f"## Protocol {protocol}", ""]
     lines += [f"Not run: {reason}." for reason in _reasons(comparison, protocol)]
     for split in (s for s in comparison.protocols if s.protocol == protocol):
@@ -201,7 +201,7 @@ def _protocol_lines(comparison: Comparison, protocol: str) -> list[str]:
     return [*lines, ""]
 
 
-def _row_line(row: Row) -> str:
+def _row_line(row: StageResult) -> str:
     cells = [
         row.topology,
         row.protocol,
@@ -217,7 +217,7 @@ def _row_line(row: Row) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _stage_lines(rows: Sequence[Row]) -> list[str]:
+def _stage_lines(rows: Sequence[StageResult]) -> list[str]:
     if not rows:
         return []
     within = sorted({name for row in rows for name in row.figures if name.startswith("auroc_")})
@@ -234,7 +234,7 @@ def _stage_lines(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _decision_lines(comparison: Comparison, rows: Sequence[Row]) -> list[str]:
+def _decision_lines(comparison: StudyComparison, rows: Sequence[StageResult]) -> list[str]:
     """What the checkpoints decide by their own thresholds."""
     decided = [(row.topology, row.decision) for row in rows if row.decision is not None]
     if not decided:
@@ -256,17 +256,17 @@ def _decision_lines(comparison: Comparison, rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def _has(rows: Sequence[Row], stage: str) -> bool:
+def _has(rows: Sequence[StageResult], stage: str) -> bool:
     return any(row.stage == stage for row in rows)
 
 
-def _reasons(comparison: Comparison, protocol: str) -> list[str]:
+def _reasons(comparison: StudyComparison, protocol: str) -> list[str]:
     """Why a protocol was not run, each reason once."""
     found = [split.reason for split in comparison.protocols if split.protocol == protocol]
     return [reason for reason in dict.fromkeys(found) if reason]
 
 
-def _selection_lines(comparison: Comparison, protocol: str) -> list[str]:
+def _selection_lines(comparison: StudyComparison, protocol: str) -> list[str]:
     choice = comparison.selection.get(protocol)
     if choice is None:
         return []

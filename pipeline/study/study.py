@@ -27,12 +27,12 @@ from pipeline.study.engine import Lost, run_tasks
 from pipeline.study.progress import watched
 from pipeline.study.protocols import Ruling, apply_protocol, make_pool, table_of
 from pipeline.study.report import print_report, write_report
-from pipeline.study.summary import Outcome, summarise
+from pipeline.study.summary import TrialResult, summarise
 from pipeline.study.trial import Failure, Trial, read_trial, run_trial, why_again
 
 if TYPE_CHECKING:
     from pipeline.data.dataset import Dataset
-    from pipeline.study.documents import Comparison
+    from pipeline.study.documents import StudyComparison
     from pipeline.study.protocols import Pool
     from pipeline.study.request import Study
 
@@ -44,7 +44,7 @@ OURS: Final = frozenset(
 )
 
 
-def run_study(study: Study, data: Path | None, out: Path | None) -> Comparison:
+def run_study(study: Study, data: Path | None, out: Path | None) -> StudyComparison:
     """Train what is missing, then write and print the comparison; what it found.
 
     Args:
@@ -160,7 +160,7 @@ def _absolute(ruling: Ruling) -> Dataset:
     return replace(ruling.dataset, train=train, valid=valid)
 
 
-def _run(study: Study, trials: Sequence[Trial], out: Path) -> dict[str, Outcome]:
+def _run(study: Study, trials: Sequence[Trial], out: Path) -> dict[str, TrialResult]:
     """What came of each trial, by name; those found finished are taken."""
     outcomes, todo = {}, []
     for trial in trials:
@@ -170,7 +170,7 @@ def _run(study: Study, trials: Sequence[Trial], out: Path) -> dict[str, Outcome]
             if trial.folder.exists():
                 print(f"{trial.name}: trained again: {reason}")
         else:
-            outcomes[trial.name] = Outcome(read_trial(trial.folder), taken=True)
+            outcomes[trial.name] = TrialResult(read_trial(trial.folder), taken=True)
     if outcomes:
         print(f"{len(outcomes)} of {len(trials)} trials are finished already and taken as they are")
     make_folder(out / TRIALS)
@@ -194,20 +194,20 @@ def _run(study: Study, trials: Sequence[Trial], out: Path) -> dict[str, Outcome]
     return outcomes
 
 
-def _outcome(trial: Trial, result: Failure | Lost | None, out: Path) -> Outcome:
+def _outcome(trial: Trial, result: Failure | Lost | None, out: Path) -> TrialResult:
     if result is None:
         reason = why_again(trial)
         if not reason:
-            return Outcome(read_trial(trial.folder))
-        return Outcome(None, reason=f"its worker says it is done, but here: {reason}")
+            return TrialResult(read_trial(trial.folder))
+        return TrialResult(None, reason=f"its worker says it is done, but here: {reason}")
     if isinstance(result, Failure) and result.details:
         path = out / FAILURES / f"{trial.name}.txt"
         write_text(path, result.details)
-        return Outcome(None, reason=f"{result.reason} (more in {FAILURES}/{path.name})")
-    return Outcome(None, reason=result.reason)
+        return TrialResult(None, reason=f"{result.reason} (more in {FAILURES}/{path.name})")
+    return TrialResult(None, reason=result.reason)
 
 
-def _forget_failures(out: Path, outcomes: Mapping[str, Outcome]) -> None:
+def _forget_failures(out: Path, outcomes: Mapping[str, TrialResult]) -> None:
     """A trial that is finished has no traceback any more."""
     for name, outcome in outcomes.items():
         if outcome.record is not None:

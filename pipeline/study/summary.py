@@ -1,7 +1,7 @@
 """A comparison summed up: every trial, the means over seeds, the rule's choice, the cautions.
 
-In: the request, the protocols' rulings and the results of each trial. Out: a `Comparison`. Nothing
-is read from disk and nothing is trained here.
+In: the request, the protocols' rulings and the results of each trial. Out: a `StudyComparison`.
+Nothing is read from disk and nothing is trained here.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from pipeline.study.documents import (
     FINE_TUNED,
     FROZEN,
     Choice,
-    Comparison,
-    Entry,
-    Figure,
+    Estimate,
     Finished,
     Images,
     LeftOut,
     ProtocolSplit,
-    Row,
     SeedDecision,
     SeedFigure,
+    StageResult,
+    StudyComparison,
+    TrialEntry,
     TrialRecord,
 )
 from pipeline.study.topology_ranking import Candidate, explain, select
@@ -41,7 +41,7 @@ MIXED: Final = "ImageNet or random, by seed"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrialResult:
     """The result of a trial: its record, or the reason why there is none.
 
     Attributes:
@@ -67,12 +67,12 @@ def summarise(
     pool: Pool,
     rulings: Mapping[tuple[str, int], Ruling],
     trials: Sequence[Trial],
-    outcomes: Mapping[str, Outcome],
-) -> Comparison:
+    outcomes: Mapping[str, TrialResult],
+) -> StudyComparison:
     """The whole comparison."""
     fingerprints = {(trial.protocol, trial.seed): trial.fingerprint for trial in trials}
     entries = [_entry(study, trial, outcomes[trial.name]) for trial in trials]
-    return Comparison(
+    return StudyComparison(
         name=study.name or pool.dataset.name,
         data=Images(
             pool.dataset.name, pool.place, pool.dataset.labels, pool.positive, len(pool.samples)
@@ -97,29 +97,29 @@ def summarise(
     )
 
 
-def _entry(study: Study, trial: Trial, outcome: Outcome) -> Entry:
+def _entry(study: Study, trial: Trial, outcome: TrialResult) -> TrialEntry:
     done, record = None, outcome.record
     if record is not None:
         target = reached(record.history, study.target_accuracy)
         done = Finished(record, outcome.taken, target, loss_variance(record.history))
-    return Entry(trial.name, trial.topology, trial.protocol, trial.seed, outcome.reason, done)
+    return TrialEntry(trial.name, trial.topology, trial.protocol, trial.seed, outcome.reason, done)
 
 
-def _done(entries: Sequence[Entry], protocol: str, topology: str) -> list[Finished]:
+def _done(entries: Sequence[TrialEntry], protocol: str, topology: str) -> list[Finished]:
     its = [
         entry.done for entry in entries if (entry.protocol, entry.topology) == (protocol, topology)
     ]
     return [done for done in its if done is not None]
 
 
-def _rows(protocol: str, topology: str, done: Sequence[Finished]) -> list[Row]:
+def _rows(protocol: str, topology: str, done: Sequence[Finished]) -> list[StageResult]:
     """A row for each stage, over the seeds that are done."""
     if not done:
         return []
     origins = {IMAGENET if its.record.imagenet else RANDOM for its in done}
     first = done[0].record
     return [
-        Row(
+        StageResult(
             protocol=protocol,
             topology=topology,
             stage=stage,
@@ -154,13 +154,13 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return mean(known) if len(known) == len(values) else None
 
 
-def _figures(found: Sequence[Mapping[str, Figure]]) -> dict[str, SeedFigure]:
+def _figures(found: Sequence[Mapping[str, Estimate]]) -> dict[str, SeedFigure]:
     """Those that every seed has."""
     names = [name for name in found[0] if all(name in figures for figures in found)]
     return {name: _over_seeds([figures[name] for figures in found]) for name in names}
 
 
-def _over_seeds(figures: Sequence[Figure]) -> SeedFigure:
+def _over_seeds(figures: Sequence[Estimate]) -> SeedFigure:
     """One seed: its bootstrap interval. Several: the mean, and the range of the seeds."""
     if len(figures) == 1:
         (one,) = figures
@@ -185,7 +185,7 @@ def _protocol(key: tuple[str, int], ruling: Ruling, fingerprint: str | None) -> 
     )
 
 
-def _selection(study: Study, protocol: str, entries: Sequence[Entry]) -> Choice | None:
+def _selection(study: Study, protocol: str, entries: Sequence[TrialEntry]) -> Choice | None:
     """The rule among the topologies that have all their trials; None where none has."""
     candidates, left_out = [], {}
     for topology in study.topologies:
@@ -210,7 +210,7 @@ def _selection(study: Study, protocol: str, entries: Sequence[Entry]) -> Choice 
 
 def _cautions(
     study: Study,
-    entries: Sequence[Entry],
+    entries: Sequence[TrialEntry],
     rulings: Mapping[tuple[str, int], Ruling],
 ) -> list[str]:
     """What a reader must know before he believes a difference."""

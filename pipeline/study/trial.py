@@ -29,7 +29,14 @@ from pipeline.config import RECIPE_VERSION
 from pipeline.errors import BadInput, UserError
 from pipeline.file_hash import file_sha256
 from pipeline.json_files import JsonObject, finite, plain, read_json, structure, write_json
-from pipeline.study.documents import FROZEN, Decision, Epoch, Figure, Target, TrialRecord
+from pipeline.study.documents import (
+    FROZEN,
+    AccuracyTarget,
+    Decision,
+    Estimate,
+    TrialEpoch,
+    TrialRecord,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -261,15 +268,15 @@ def _measure(trial: Trial, watch: StageWatch, folder: Path, start: float) -> Non
     write_json(folder / TRIAL_FILE, finite(plain(record)))
 
 
-def reached(history: Sequence[Epoch], target: float) -> Target:
+def reached(history: Sequence[TrialEpoch], target: float) -> AccuracyTarget:
     """The first epoch (from 1, both stages) whose validation accuracy is `target` or more."""
     for number, epoch in enumerate(history, start=1):
         if epoch.accuracy >= target:
-            return Target(target, number, epoch.batches)
-    return Target(target, None, None)
+            return AccuracyTarget(target, number, epoch.batches)
+    return AccuracyTarget(target, None, None)
 
 
-def loss_variance(history: Sequence[Epoch]) -> dict[str, float | None]:
+def loss_variance(history: Sequence[TrialEpoch]) -> dict[str, float | None]:
     """Population variance of the validation loss over the epochs of each stage, and pooled.
 
     ``within_stages`` is the mean of the squared distances of all epochs from the mean of their own
@@ -289,12 +296,12 @@ def loss_variance(history: Sequence[Epoch]) -> dict[str, float | None]:
     return {**found, "within_stages": squares / epochs if epochs else None}
 
 
-def _history(folder: Path, batches_after: Sequence[int]) -> tuple[Epoch, ...]:
+def _history(folder: Path, batches_after: Sequence[int]) -> tuple[TrialEpoch, ...]:
     with (folder / "history.csv").open(newline="", encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
     names = ("train_loss", "valid_loss", "accuracy", "recall", "auroc")
     return tuple(
-        Epoch(row["stage"], batches, *(float(row[name]) for name in names))
+        TrialEpoch(row["stage"], batches, *(float(row[name]) for name in names))
         for row, batches in zip(rows, batches_after, strict=True)
     )
 
@@ -305,7 +312,7 @@ def _figures(
     probs: NDArray[np.float64],
     labels: tuple[str, ...],
     threshold: float | None = None,
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     """At the most probable class, since a threshold that was chosen on these images flatters.
 
     With a `threshold`, positive is what is as probable as that.
@@ -323,7 +330,7 @@ def _figures(
             found = evaluate(truth[rows], probs[rows], index, threshold, within)
             figures[f"auroc_within_{source}"] = found["auroc"]
     return {
-        name: Figure(float(its.value), float(its.low), float(its.high))
+        name: Estimate(float(its.value), float(its.low), float(its.high))
         for name, its in sorted(figures.items())
     }
 

@@ -8,10 +8,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from pipeline.training.learner import Epoch
+    from pipeline.training.learner import EpochFigures
 
 
-def plot_curves(history: Sequence[Epoch], title: str, path: Path) -> None:
+def plot_curves(history: Sequence[EpochFigures], title: str, path: Path) -> None:
     """Losses, and accuracy, recall and AUROC of the validation images, per epoch, as a PNG."""
     import matplotlib as mpl
 

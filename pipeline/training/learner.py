@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Epoch:
+class EpochFigures:
     """Figures of one epoch; recall is at the most probable class, the threshold comes later."""
 
     stage: str
@@ -51,7 +51,7 @@ class Epoch:
 class Fit:
     """What training leaves behind: history, and the final model's answers on the valid images."""
 
-    history: Sequence[Epoch]
+    history: Sequence[EpochFigures]
     truth: NDArray[np.int64]  # (N,)
     probs: NDArray[np.float32]  # (N, K)
     temperature: float = 1.0  # that the logits were divided by, in the network's last layer
@@ -80,7 +80,7 @@ def fit(
     # Channels-last: a training step in two thirds of the time on a CPU.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     share_weights(network)
-    history: list[Epoch] = []
+    history: list[EpochFigures] = []
     if config.frozen_epochs:
         features = feature_loaders(network.body, loaders, config)  # type: ignore[arg-type]
         head_alone = HeadAlone(network.head, features.train_ds.tensors[0])  # type: ignore[arg-type]
@@ -175,5 +175,5 @@ def _metrics(positive: int | None) -> list[Metric]:
     return [figure(name) for name in ("accuracy", "recall", "auroc")]
 
 
-def _epochs(stage: str, learner: Learner) -> list[Epoch]:
-    return [Epoch(stage, *(float(v) for v in row[:5])) for row in learner.recorder.values]
+def _epochs(stage: str, learner: Learner) -> list[EpochFigures]:
+    return [EpochFigures(stage, *(float(v) for v in row[:5])) for row in learner.recorder.values]

@@ -241,14 +241,14 @@ def _write(
 ) -> None:
     """The checkpoint and what a person wants to look at, put in place together."""
     from pipeline.training.curves import plot_curves
-    from pipeline.training.learner import Epoch
+    from pipeline.training.learner import EpochFigures
 
     with staged_folder(out) as staging:
         checkpoint = write_checkpoint(staging, spec, network.state_dict())
         plot_curves(result.history, f"{spec.name} on {dataset.name}", staging / "curves.png")
         with (staging / "history.csv").open("w", newline="", encoding="utf-8") as lines:
             history = csv.writer(lines)
-            history.writerow(["epoch", *(f.name for f in fields(Epoch))])
+            history.writerow(["epoch", *(f.name for f in fields(EpochFigures))])
             history.writerows([i, *astuple(e)] for i, e in enumerate(result.history, start=1))
         with (staging / "predictions.csv").open("w", newline="", encoding="utf-8") as lines:
             predictions = csv.writer(lines)

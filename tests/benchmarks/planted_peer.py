@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.peers.sources import Sources
+from benchmarks.peers.sources import PeerSources
 from export.errors import CannotRunHere
 from export.latency.protocol import Session
 
@@ -27,7 +27,7 @@ THREADS_BY: Final = "having none"
 ANSWER: Final = (0.25, 0.75)
 
 
-def convert(sources: Sources, folder: Path) -> None:
+def convert(sources: PeerSources, folder: Path) -> None:
     """Keep nothing but a mark; a checkpoint named 'doomed' cannot be converted."""
     if sources.checkpoint.name == "doomed":
         raise RuntimeError("first line\nop aten::doom is not supported")

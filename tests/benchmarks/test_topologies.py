@@ -17,10 +17,10 @@ from benchmarks.cli import main
 from benchmarks.drawn_network import drawn_network
 from benchmarks.process_tree import run_watched, tree_mib
 from export.deploy.graph import DeployGraph, reference_probs
-from export.images.stress_images import hard_images
+from export.images.stress_images import stress_images
 from export.parity.check import ParityResult
 from export.parity.evidence import EvidenceAgreement
-from export.report.document import Row, report_of
+from export.report.document import VerdictRow, report_of
 from export.report.report import write_report
 from tests.conftest import make_spec, write_network
 from tests.export.conftest import tree
@@ -91,7 +91,7 @@ def test_a_process_that_is_gone_takes_nothing() -> None:
 @pytest.mark.parametrize("architecture", ["squeezenet1_1", "resnet34"])
 def test_drawn_answers_vary_and_are_not_saturated(architecture: str) -> None:
     spec = make_spec(architecture=architecture)
-    pixels = np.stack(list(hard_images(spec.side).values()))
+    pixels = np.stack(list(stress_images(spec.side).values()))
     probs = reference_probs(DeployGraph(drawn_network(spec), spec).eval(), pixels)[:, 0]
     assert probs.std() > 0.1
     assert np.median(np.abs(probs - 0.5)) < 0.45
@@ -127,7 +127,7 @@ def leave_report(command: Any) -> None:
     parity = ParityResult("pass", images=1, max_abs_diff=1e-6, evidence=evidence)
     build = Path(command[command.index("--build") + 1])
     build.mkdir()
-    rows = [Row("onnx", "fp32", "", parity, size_bytes=5)]
+    rows = [VerdictRow("onnx", "fp32", "", parity, size_bytes=5)]
     write_report(build / "report.json", report_of("all", rows, "1 image"))
 
 

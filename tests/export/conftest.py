@@ -27,7 +27,7 @@ from export.deploy.outputs import Answers
 from export.formats.base import verbs_of
 from export.formats.register import FORMATS
 from export.images.parity_images import ParityImages
-from export.images.stress_images import hard_images
+from export.images.stress_images import stress_images
 from export.parity.check import ParityResult, check_artifact
 from export.parity.reference import Reference, References
 from export.publish.reduced_build import operator_configs
@@ -43,7 +43,7 @@ from tests.conftest import LABELS, make_spec, write_images
 from tests.tiers import reason_of
 
 ARTIFACTS = [(name, precision) for name in FORMATS for precision in FORMATS[name].precisions]
-# Made of the checkpoint itself, and of its compressed twins.
+# Made of the checkpoint itself, and of its compressed variants.
 PLAIN = [(name, p) for name, p in ARTIFACTS if FORMATS[name].precisions[p].variant == "fp32"]
 COMPRESSED = [artifact for artifact in ARTIFACTS if artifact not in PLAIN]
 # What a compressed checkpoint says of itself; of use where there are no validation images.
@@ -194,7 +194,7 @@ def write_sensitive_network(folder: Path, spec: ModelSpec, seed: int = 0) -> Pat
     torch.manual_seed(seed)
     network = build_network(spec.architecture, len(spec.labels)).eval()
     convolution = network.head[1]
-    pixels = np.stack(list(hard_images(spec.side).values())).transpose(0, 3, 1, 2)
+    pixels = np.stack(list(stress_images(spec.side).values())).transpose(0, 3, 1, 2)
     bare = PixelGraph(network, spec)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -213,11 +213,11 @@ def write_sensitive_network(folder: Path, spec: ModelSpec, seed: int = 0) -> Pat
     return folder
 
 
-def write_twins(folder: Path, **levels: int) -> None:
+def write_variants(folder: Path, **levels: int) -> None:
     """Compress a checkpoint as simply as can be: to the nearest code, ranges of the hard images."""
     parent = open_checkpoint(folder)
     spec = parent.spec
-    pixels = np.stack(list(hard_images(spec.side).values())).transpose(0, 3, 1, 2)
+    pixels = np.stack(list(stress_images(spec.side).values())).transpose(0, 3, 1, 2)
     bare = PixelGraph(load_network(parent), spec)
     images = (torch.from_numpy(pixels).float() - bare.mean) / bare.std
     for precision, most in (levels or {"int8": 127, "w4": 7, "w3": 3}).items():
@@ -253,7 +253,7 @@ def nearest_grid(weight: np.ndarray, levels: int) -> Grid:
 
 def read_model(folder: Path) -> Model:
     checkpoint = open_checkpoint(folder)
-    hard = hard_images(checkpoint.spec.side)
+    hard = stress_images(checkpoint.spec.side)
     pixels = np.stack(list(hard.values()))
     images = ParityImages(tuple(hard), ("hard",) * len(hard), pixels, f"{len(hard)} hard images")
     graph = build_graph(checkpoint)
@@ -309,7 +309,7 @@ def one_thread() -> Iterator[None]:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
     write_sensitive_network(folder, make_spec())
-    write_twins(folder)
+    write_variants(folder)
     return folder
 
 

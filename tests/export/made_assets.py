@@ -13,7 +13,7 @@ from export.formats.base import Description, Port
 from export.latency.entry import LatencyEntry, ThreadLatency
 from export.manifest.manifest import MANIFEST_FILE, SCHEMA, SUM_FILE, Manifest
 from export.parity.check import Agreement, ParityResult
-from export.parity.quality_gate import Promotion
+from export.parity.quality_gate import GateResult
 from export.publish.assets import FOLDERS, ExtraFiles, publish
 from export.publish.build_manifest import Published
 from tests.conftest import make_spec
@@ -108,10 +108,10 @@ def write_assets(
             spec.labels,
             REQUIRES[name],
         )
-        promotion = None if precision == "fp32" else Promotion("recorded", FIGURES)
+        gate_result = None if precision == "fp32" else GateResult("recorded", FIGURES)
         latency = LatencyEntry({"cores": 2}, {"1": ThreadLatency(2.5, 3.0)})
         made[name, precision] = Published(
-            name, precision, path, described, PASSED, "ab" * 32, promotion, latency
+            name, precision, path, described, PASSED, "ab" * 32, gate_result, latency
         )
     platforms = {"android": ANDROID, "ios": IOS, "web": WEB}
     by_platform = {platform: [made[key] for key in keys] for platform, keys in platforms.items()}

@@ -31,10 +31,10 @@ from export.formats.coreml.evaluator.evaluate import load_program
 from export.formats.register import FORMATS
 from export.formats.torchscript.lite_file.safe_unpickler import read_pickle
 from export.images.parity_images import ParityImages
-from export.images.stress_images import hard_images
+from export.images.stress_images import stress_images
 from export.parity.check import check_artifact
 from export.parity.reference import Reference
-from export.parity.rounding_amplification import own_difference
+from export.parity.rounding_amplification import rounding_amplification
 from export.parity.weights import weight_violations
 from pipeline.models.networks import NETWORKS, Network
 from tests.conftest import make_spec
@@ -75,7 +75,7 @@ def reference(architecture: str) -> Reference:
         spec = make_spec(name="drawn", side=SIDE, architecture=architecture)
         network = drawn_network(spec)
     graph = DeployGraph(network, spec).eval()
-    hard = hard_images(SIDE)
+    hard = stress_images(SIDE)
     pixels = np.stack(list(hard.values()))
     images = ParityImages(tuple(hard), ("hard",) * len(hard), pixels, "hard images")
     answers = reference_answers(graph, pixels)
@@ -105,7 +105,7 @@ def larger_variance(network: nn.Module) -> None:
     norms(network)[0].running_var[0] *= 1.1
 
 
-def swapped_twins(network: nn.Module) -> None:
+def swapped_equal_layers(network: nn.Module) -> None:
     """Of the first two convolutions of one shape the weights are exchanged."""
     seen: dict[torch.Size, nn.Conv2d] = {}
     for module in network.modules():
@@ -118,7 +118,7 @@ def swapped_twins(network: nn.Module) -> None:
     raise AssertionError("no two convolutions of one shape")
 
 
-FAULTS = (moved_mean, other_epsilon, larger_variance, swapped_twins)
+FAULTS = (moved_mean, other_epsilon, larger_variance, swapped_equal_layers)
 
 
 def norms(network: nn.Module) -> list[nn.BatchNorm2d]:
@@ -188,7 +188,7 @@ def test_pytorch_can_hold_what_a_lite_file_has_in_place_of_batch_norms(
     path = made("dense", "torchscript", "fp32")
     layers = verbs_of("torchscript").stored_layers(path)
     assert Counter(layer.kind for layer in layers)["scale"] == 6
-    own = own_difference(layers, held, held.images.names)
+    own = rounding_amplification(layers, held, held.images.names)
     assert own.max_abs_diff <= 1e-5
     assert own.max_rel_diff <= 1e-5
 
@@ -218,7 +218,7 @@ def test_a_topology_is_proven_in_every_format_and_faults_in_it_are_found(
     architecture: str, tmp_path: Path
 ) -> None:
     held = reference(architecture)
-    faults = FAULTS if norms(held.graph) else (swapped_twins,)
+    faults = FAULTS if norms(held.graph) else (swapped_equal_layers,)
     planted = {fault.__name__: faulty_layers(held, fault) for fault in faults}
     for name, precision in PLAIN:
         path = convert(held, name, precision, tmp_path)

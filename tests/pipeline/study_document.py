@@ -7,10 +7,17 @@ from pathlib import Path
 
 from pipeline.config import TrainConfig
 from pipeline.data.dataset import Dataset, Sample
-from pipeline.study.documents import Comparison, Decision, Epoch, Figure, Target, TrialRecord
+from pipeline.study.documents import (
+    AccuracyTarget,
+    Decision,
+    Estimate,
+    StudyComparison,
+    TrialEpoch,
+    TrialRecord,
+)
 from pipeline.study.protocols import Ruling, make_pool
 from pipeline.study.request import Study
-from pipeline.study.summary import Outcome, summarise
+from pipeline.study.summary import TrialResult, summarise
 from pipeline.study.trial import Trial
 
 LABELS = ("ill", "well")
@@ -47,19 +54,19 @@ def outcome(
     parameters: int = 1_000,
     figures: dict[str, tuple[float | None, float | None, float | None]] | None = None,
     decision: Decision | None = None,
-) -> Outcome:
+) -> TrialResult:
     """What a trial left: a frozen epoch and two fine-tuned ones."""
     named = figures or dict.fromkeys(
         ("accuracy", "recall", "specificity", "auroc"), (0.8, 0.7, 0.9)
     )
-    its = {name: Figure(*values) for name, values in named.items()}
+    its = {name: Estimate(*values) for name, values in named.items()}
     history = tuple(
-        Epoch(stage, 2 * number, 1.0 / number, 1.2 / number, accuracy, accuracy, accuracy)
+        TrialEpoch(stage, 2 * number, 1.0 / number, 1.2 / number, accuracy, accuracy, accuracy)
         for number, (stage, accuracy) in enumerate(
             zip(("frozen", "fine-tuned", "fine-tuned"), accuracies, strict=True), start=1
         )
     )
-    return Outcome(
+    return TrialResult(
         TrialRecord(
             schema=1,
             name="by hand",
@@ -82,7 +89,7 @@ def outcome(
             training_s=3.0,
             total_s=4.0,
             history=history,
-            target=Target(1.0, None, None),
+            target=AccuracyTarget(1.0, None, None),
             valid_loss_variance={},
             figures={"frozen": its, "fine-tuned": its},
             tools={"torch": "2"},
@@ -93,14 +100,16 @@ def outcome(
     )
 
 
-def _of_trial(its: Outcome, topology: str, protocol: str, seed: int) -> Outcome:
+def _of_trial(its: TrialResult, topology: str, protocol: str, seed: int) -> TrialResult:
     if its.record is None:
         return its
     record = replace(its.record, topology=topology, protocol=protocol, seed=seed)
     return replace(its, record=record)
 
 
-def summary(outcomes: dict[tuple[str, str, int], Outcome], **rulings: Ruling) -> Comparison:
+def summary(
+    outcomes: dict[tuple[str, str, int], TrialResult], **rulings: Ruling
+) -> StudyComparison:
     """The comparison of hand-made outcomes, by (topology, protocol, seed)."""
     topologies, protocols, seeds = (
         tuple(dict.fromkeys(key[part] for key in outcomes)) for part in (0, 1, 2)

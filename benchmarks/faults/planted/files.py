@@ -24,7 +24,7 @@ PACKAGE_PARTS: Final = ("Manifest.json", "model.mlmodel", "weight.bin")
 
 
 @dataclass(frozen=True)
-class Place:
+class WeightPlace:
     """A weight in a file: where it starts, and what kind of number it is."""
 
     offset: int
@@ -45,12 +45,12 @@ def content_file(artifact: Path) -> Path:
     return file
 
 
-def place_of_a_weight(reference: Reference, content: bytearray) -> Place:
+def place_of_a_weight(reference: Reference, content: bytearray) -> WeightPlace:
     """One weight of the first layer whose weights lie in the file in their own order."""
     for stored in _as_stored(reference):
         start = content.find(stored.tobytes())
         if start >= 0:
-            return Place(start + WITHIN * stored.itemsize, stored.dtype)
+            return WeightPlace(start + WITHIN * stored.itemsize, stored.dtype)
     raise DoesNotApply("the file packs its weights: no byte of it is one weight")
 
 
@@ -194,9 +194,9 @@ def of_another_format(bench: Bench, artifact: Artifact, folder: Path) -> Pair:
 def of_another_precision(bench: Bench, artifact: Artifact, folder: Path) -> Pair:
     """Of the same format, and of other weights."""
     name, precision = artifact
-    twins = {other: facts.variant for other, facts in FORMATS[name].precisions.items()}
-    for other in twins:
-        if twins[other] != twins[precision] and not bench.absent((name, other)):
+    variants = {other: facts.variant for other, facts in FORMATS[name].precisions.items()}
+    for other in variants:
+        if variants[other] != variants[precision] and not bench.absent((name, other)):
             path = copied(bench.clean((name, other)), folder)
             return Pair(path.rename(folder / bench.clean(artifact).name), bench.reference(artifact))
     raise DoesNotApply("the checkpoint gives this format in no precision of other weights")

@@ -20,7 +20,7 @@ from export.formats.base import verbs_of
 from export.formats.register import FORMATS
 from export.manifest.manifest import MANIFEST_FILE, read_manifest, write_manifest
 from export.parity.check import ParityResult
-from export.parity.quality_gate import FULL, Promotion
+from export.parity.quality_gate import FULL, GateResult
 from export.publish.assets import FOLDERS, publish
 from export.publish.build_manifest import Published, file_entries
 from pipeline.checkpoint import write_checkpoint
@@ -74,9 +74,9 @@ def publish_clean(bench: Bench, root: Path, artifacts: Sequence[Artifact]) -> No
 def _published(bench: Bench, artifact: Artifact) -> Published:
     path = bench.clean(artifact)
     described = verbs_of(artifact[0]).describe(path)
-    promotion = None if artifact[1] == FULL else Promotion("parity", {})
+    gate_result = None if artifact[1] == FULL else GateResult("parity", {})
     identity = bench.reference(artifact).checkpoint_sha256
-    return Published(*artifact, path, described, PASSED, identity, promotion)
+    return Published(*artifact, path, described, PASSED, identity, gate_result)
 
 
 def plant_in(

@@ -36,9 +36,9 @@ PASSING: Final = (nn.ReLU, nn.MaxPool2d, nn.Dropout)  # twice the input, twice t
 
 
 def computes_in_half(artifact: Artifact) -> str:
-    """In files of the checkpoint itself; those of its twins would have to be compressed again."""
+    """In files of the checkpoint itself; its variants would have to be compressed again."""
     half = artifact[0] == CORE_ML.name and artifact[1] in PLAIN and artifact[1] != FULL
-    return "" if half else "it computes in fp32 or integers, or is of a compressed twin"
+    return "" if half else "it computes in fp32 or integers, or is of a compressed variant"
 
 
 def overflow(network: nn.Module) -> nn.Module:

@@ -21,7 +21,7 @@ from export.latency.protocol import Session
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from benchmarks.peers.sources import Sources
+    from benchmarks.peers.sources import PeerSources
 
 NAME: Final = "executorch"
 TITLE: Final = "ExecuTorch XNNPACK"
@@ -46,7 +46,7 @@ THREADS_BY: Final = "_unsafe_reset_threadpool of its Python binding"
 MODEL_FILE: Final = "model.pte"
 
 
-def convert(sources: Sources, folder: Path) -> None:
+def convert(sources: PeerSources, folder: Path) -> None:
     """torch.export, XNNPACK partitioner, serialise."""
     # Its schema compiler is in the wheel, but looked for on PATH.
     package = find_spec("executorch.data.bin")

@@ -19,7 +19,7 @@ from export.latency.protocol import Session
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from benchmarks.peers.sources import Sources
+    from benchmarks.peers.sources import PeerSources
 
 NAME: Final = "litert"
 TITLE: Final = "LiteRT"
@@ -50,7 +50,7 @@ THREADS_BY: Final = "Interpreter(num_threads=...)"
 MODEL_FILE: Final = "model.tflite"
 
 
-def convert(sources: Sources, folder: Path) -> None:
+def convert(sources: PeerSources, folder: Path) -> None:
     """By litert-torch, from the module."""
     import litert_torch
 

@@ -22,7 +22,7 @@ from export.latency.protocol import Session
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from benchmarks.peers.sources import Sources
+    from benchmarks.peers.sources import PeerSources
 
 NAME: Final = "ncnn"
 TITLE: Final = "ncnn"
@@ -45,7 +45,7 @@ REDUCED: Final = (
 )  # fmt: skip
 
 
-def convert(sources: Sources, folder: Path) -> None:
+def convert(sources: PeerSources, folder: Path) -> None:
     """Run pnnx; weights stay fp32. Raises RuntimeError with its last line."""
     package = find_spec("pnnx")
     assert package is not None

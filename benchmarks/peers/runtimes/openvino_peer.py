@@ -19,7 +19,7 @@ from export.latency.protocol import Session
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from benchmarks.peers.sources import Sources
+    from benchmarks.peers.sources import PeerSources
 
 NAME: Final = "openvino"
 TITLE: Final = "OpenVINO"
@@ -35,7 +35,7 @@ MODEL_FILE: Final = "model.xml"
 FULL: Final = "f32"
 
 
-def convert(sources: Sources, folder: Path) -> None:
+def convert(sources: PeerSources, folder: Path) -> None:
     """OpenVINO's own files, weights kept in fp32."""
     import openvino
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from benchmarks.peers.sources import Sources
+    from benchmarks.peers.sources import PeerSources
 
 NAME: Final = "stock-onnx"
 TITLE: Final = "stock ONNX"
@@ -32,7 +32,7 @@ THREADS_BY: Final = "SessionOptions.intra_op_num_threads"
 MODEL_FILE: Final = "model.onnx"
 
 
-def convert(sources: Sources, folder: Path) -> None:
+def convert(sources: PeerSources, folder: Path) -> None:
     """One line, as in the tutorial."""
     import torch
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from benchmarks.peers.sources import Sources
+    from benchmarks.peers.sources import PeerSources
 
 NAME: Final = "stock-torchscript"
 TITLE: Final = "stock TorchScript"
@@ -33,7 +33,7 @@ THREADS_BY: Final = "torch.set_num_threads"
 MODEL_FILE: Final = "model.ptl"
 
 
-def convert(sources: Sources, folder: Path) -> None:
+def convert(sources: PeerSources, folder: Path) -> None:
     """Three lines, as in the tutorial."""
     import torch
     from torch.utils.mobile_optimizer import optimize_for_mobile

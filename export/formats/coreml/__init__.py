@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def load_verbs() -> Verbs:
-    """What it does."""
+    """The module with the verbs."""
     from export.formats.coreml import format
 
     return format

@@ -1,18 +1,18 @@
 """The same Core ML program in fewer bytes: short names, and constants where they are used.
 
 In: a document whose program coremltools wrote. Out: the same operations in the same order on the
-same numbers. Of a package with 3-bit weights the specification would else be a sixth.
+same numbers. Otherwise the specification would be a sixth of a package with 3-bit weights.
 
-What goes, and why no reader misses it:
+What is removed, and why no reader needs it:
 
-- names of values inside the program: any identifier will do (MIL.proto);
-- a `const` that is used once: its value stands in the argument itself, which the format allows
+- names of values inside the program: any identifier is valid (MIL.proto);
+- a `const` that is used once: its value moves into the argument itself, which the format allows
   everywhere, and which coremltools does for compressed weights and class labels;
 - a `const` that equals another;
 - the `name` of an operation, which is for people; Chromium's WebNN writes programs without one;
-- what coremltools notes of its own versions. Our metadata stay.
+- the version notes of coremltools. Our metadata stay.
 
-Default arguments, such as strides of 1, stay: only coremltools' Python makes them optional.
+Default arguments, such as strides of 1, stay: only coremltools' Python code makes them optional.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def compact_program(document: Model) -> None:
 
 
 def _place_constants(block: Block) -> None:
-    """A constant used once into its argument; of equal ones that are used more often, the first."""
+    """Move constants used once into their arguments; keep one of each set of equal others."""
     constants = {op.outputs[0].name: op for op in block.operations if op.type == "const"}
     content = {
         name: operation.attributes["val"].SerializeToString(deterministic=True)
@@ -71,7 +71,7 @@ def _place_constants(block: Block) -> None:
 
 
 def _rename_values(block: Block, known_outside: Collection[str]) -> None:
-    """The shortest names to the values that are named most often."""
+    """Give the shortest names to the values that are named most often."""
     named = Counter(
         name
         for name in chain(
@@ -90,7 +90,7 @@ def _rename_values(block: Block, known_outside: Collection[str]) -> None:
 
 
 def _short_names() -> Iterator[str]:
-    """a, b, ..., Z, a0, b0, ...: never a word, so never one that means something in MIL's text."""
+    """a, b, ..., Z, a0, b0, ...: never a word, so never a keyword of MIL's text."""
     yield from ascii_letters
     yield from (f"{letter}{number}" for number in count() for letter in ascii_letters)
 

@@ -1,4 +1,4 @@
-"""The processors that Core ML may use: as the manifest says it, as Swift says it."""
+"""The processors that Core ML may use, by their names in the manifest and in Swift."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""The second output of a Core ML classifier: the evidence, beside label and probabilities.
+"""The second output of a Core ML classifier: the evidence, next to label and probabilities.
 
 In: a document whose program coremltools wrote, with the outputs of a classifier. Out: the same
-program, which also gives out what its mean takes: a value that it has anyway, in float32 also where
-arithmetic is in fp16. So it costs nothing, and neither label nor probability changes.
+program, which also outputs the input of its mean: a value that exists anyway, in float32 even if
+the arithmetic is in fp16. So it costs nothing, and neither label nor probability changes.
 
-coremltools 9.0 cannot write it: told the type of a further output, its exporter counts a
-classifier's own two outputs among those it was told of (converters/mil/backend/mil/load.py,
-`get_func_output`); untold, the output of an fp16 program is fp16.
+coremltools 9.0 cannot write it: given the type of a further output, its exporter counts a
+classifier's own two outputs among those given (converters/mil/backend/mil/load.py,
+`get_func_output`); without the type, the output of an fp16 program is fp16.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ def give_out_evidence(document: Model, shape: tuple[int, ...]) -> None:
     """Rewrite a `Model_pb2.Model` in place.
 
     Args:
-        document: of a program in which nothing is renamed yet, constants being operations.
-        shape: that the evidence has, (1, K, h, w).
+        document: of a program before any renaming, with constants as operations.
+        shape: of the evidence, (1, K, h, w).
 
     Raises:
-        ConversionFailed: no mean, or more than one, is taken of a float32 value of that shape.
+        ConversionFailed: not exactly one mean is taken of a float32 value of that shape.
     """
     (function,) = document.mlProgram.functions.values()
     block = function.block_specializations[function.opset]
@@ -52,7 +52,7 @@ def give_out_evidence(document: Model, shape: tuple[int, ...]) -> None:
 
 
 def _averaged(block: Block, shape: tuple[int, ...]) -> Any:
-    """The one value of this shape, in float32, that a mean is taken of."""
+    """The only float32 value of this shape of which a mean is taken."""
     made = {value.name: value for operation in block.operations for value in operation.outputs}
     averaged = {
         operation.inputs["x"].arguments[0].name

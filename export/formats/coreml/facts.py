@@ -16,7 +16,7 @@ from export.formats.facts import (
 
 
 def _rounded(bits: int) -> Tolerance:
-    """Of weights that the twin has as well: what is left is fp16 arithmetic.
+    """The variant has the same weights: only the fp16 arithmetic differs.
 
     Measured on 150 X-rays: 2.3e-3, 2.2e-3 and 1.3e-3 with 8, 4 and 3 bits, no flips.
     """
@@ -31,7 +31,7 @@ FACTS: Final = FormatFacts(
     platforms=("ios",),
     requirements=(Requirement("coremltools", extra="coreml"),),
     runtime="coremltools",
-    # By the version of the specification; coremltools' own table.
+    # By version of the specification; from coremltools' own table.
     least_runtime=LeastRuntime("ios", "iOS", {7: "16.0", 9: "18.0"}),
     session={"compute_units": "all"},
     precisions={
@@ -45,7 +45,7 @@ FACTS: Final = FormatFacts(
                 HALF_EVIDENCE,
             ),
         ),
-        "int8": Precision("w8", _rounded(8)),  # iOS 16 knows no quantised activations
+        "int8": Precision("w8", _rounded(8)),  # iOS 16 has no quantised activations
         "w4": Precision("w4", _rounded(4)),
         "w3": Precision("w3", _rounded(3)),
     },

@@ -1,9 +1,9 @@
 """Core ML (.mlpackage): an ML Program, a classifier that takes the image itself.
 
 fp32, fp16 and int8 are for iOS 16; w4 and w3, of 4 and 3 bits a weight, need iOS 18. The weights of
-int8, w4 and w3 lie on grids, whose codes and scales the file holds; arithmetic is in fp16.
+int8, w4 and w3 are on grids, whose codes and scales the file stores; arithmetic is in fp16.
 
-Core ML converts anywhere but runs on macOS only: elsewhere `load` raises CannotRunHere.
+Core ML models convert anywhere but run on macOS only: elsewhere `load` raises CannotRunHere.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ RUN_BY: Final = "run by Core ML"
 ALSO: Final[tuple[Runner, ...]] = (coreml_evaluator,)
 GRIDS: Final = ("int8", "w4", "w3")  # weights as codes and scales
 TARGETS: Final = {"fp32": "iOS16", "fp16": "iOS16", "int8": "iOS16", "w4": "iOS18", "w3": "iOS18"}
-# Constants of at most so many bytes stay in a compact program: scales and biases of 512 channels.
+# Constants of at most this size stay in a compact program: scales and biases of 512 channels.
 IMMEDIATE_BYTES: Final = 1024
-# Kept in fp32 also in the fp16 file: averaging and softmax of large logits cost half the accuracy
-# in fp16, and no size worth naming (measured: 2.9e-3 against 1.7e-3). So does the normalisation:
+# Kept in fp32 even in the fp16 file: averaging and softmax of large logits in fp16 cost half the
+# accuracy, and fp32 adds hardly any size (measured: 2.9e-3 and 1.7e-3). The normalisation too:
 # ImageNet's means have no fp16 within 0.03 of a pixel's count, which shifts a whole channel.
 FP32_OPS: Final = ("sub", "mul", "real_div", "reduce_mean", "reshape", "softmax")
 
@@ -67,11 +67,11 @@ ARRAY_DTYPES: Final = {FLOAT32: "float32", 65552: "float16", 65600: "float64"}  
 def convert(
     graph: DeployGraph, spec: ModelSpec, metadata: Mapping[str, str], precision: str, path: Path
 ) -> None:
-    """Trace behind the input cast, convert, and write a package whose bytes are reproducible.
+    """Trace after the input cast, convert, and write a package with reproducible bytes.
 
     Raises:
-        ConversionFailed: the package is not of the specification version promised, or the graph's
-            grids are not its weights.
+        ConversionFailed: the package does not have the promised specification version, or the
+            graph's grids do not match its weights.
     """
     quiet()
     import coremltools as ct
@@ -92,7 +92,7 @@ def convert(
     model = ct.convert(
         traced,
         inputs=[ct.ImageType(INPUT_NAME, size, color_layout=ct.colorlayout.RGB)],
-        # fp16 stays as it was published, with probabilities that went through fp16 once.
+        # fp16 stays as published, with probabilities rounded to fp16 once.
         outputs=[ct.TensorType(dtype=np.float32)] if precision in GRIDS else None,
         classifier_config=ct.ClassifierConfig(list(spec.labels), "label"),
         convert_to="mlprogram",
@@ -132,7 +132,7 @@ def load(path: Path, threads: int = 1) -> Any:
 
 
 def run(session: Any, images: NDArray[np.uint8]) -> Answers:
-    """Answers to uint8 (N, H, W, 3), probabilities by label and not by position."""
+    """Outputs for uint8 (N, H, W, 3), probabilities by label, not by position."""
     from PIL import Image
 
     labels = _labels(session.get_spec())
@@ -169,7 +169,7 @@ def describe(path: Path) -> Description:
 
 
 def stored_layers(path: Path) -> list[Layer]:
-    """Layers by the evaluator's reader. Raises Unreadable."""
+    """The layers, by the evaluator's reader. Raises Unreadable."""
     from export.formats.coreml.evaluator.evaluate import load_program
     from export.formats.coreml.evaluator.reference_network import stored_layers
 
@@ -177,7 +177,7 @@ def stored_layers(path: Path) -> list[Layer]:
 
 
 def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | None:
-    """By the evaluator, fp16 rounded as Core ML would. Raises Unreadable."""
+    """By the evaluator, which rounds to fp16 as Core ML does. Raises Unreadable."""
     from export.formats.coreml.evaluator.evaluate import load_program
     from export.formats.coreml.evaluator.reference_network import trace_program
 
@@ -190,12 +190,12 @@ def why_not_convert() -> str:
 
 
 def why_not_run() -> str:
-    """Core ML is a part of macOS."""
+    """Core ML is part of macOS."""
     return "" if sys.platform == "darwin" else "Core ML runs on macOS only"
 
 
 def _array_port(port: FeatureDescription) -> Port:
-    """An output that is an array, as the description declares it."""
+    """An array output as the description declares it."""
     array = port.type.multiArrayType
     return Port(port.name, ARRAY_DTYPES.get(array.dataType, "unknown"), tuple(array.shape))
 
@@ -213,7 +213,7 @@ def _labels(document: Model) -> tuple[str, ...]:
 
 
 def _compress(document: Model, weights: Path, graph: DeployGraph, precision: str) -> None:
-    """The codes of the graph's grids in place of weights, in the program and in its weight.bin."""
+    """Replace weights by the codes of the graph's grids, in the program and in its weight.bin."""
     package = Package("the converted program", document, weights.read_bytes())
     if TARGETS[precision] == "iOS16":
         file = WeightFile(immediate_bytes=0)
@@ -240,7 +240,7 @@ def _describe_model(document: Model, spec: ModelSpec, metadata: Mapping[str, str
 
 
 def _make_reproducible(path: Path) -> None:
-    """The same bytes at each save: fixed identifiers, maps in sorted order; readable to others.
+    """Make the bytes reproducible: fixed identifiers, sorted maps; readable by others.
 
     coremltools draws new UUIDs for `Manifest.json`, and protobuf writes maps in any order.
     """

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from export.formats.coreml.compute_units import COMPUTE_UNITS
-from export.formats.snippet import PYTHON, SWIFT, PublishedFile, Snippet, SnippetMaker
+from export.formats.snippet import PYTHON, SWIFT, Snippet, SnippetFile, SnippetMaker
 from export.formats.source_text import comment, swift_comment, swift_string
 
 
-def _swift_coreml(file: PublishedFile) -> Snippet:
+def _swift_coreml(file: SnippetFile) -> Snippet:
     rows, columns = file.input.shape
     name, answer = swift_string(file.input.name), swift_string(file.output.name)
     units = COMPUTE_UNITS[str(file.session["compute_units"])]
@@ -34,7 +34,7 @@ let probs = output.featureValue(for: {answer})!.dictionaryValue
     return Snippet(f"Core ML alone, iOS {file.requires['ios']} or newer", SWIFT, text)
 
 
-def _python_coreml(file: PublishedFile) -> Snippet:
+def _python_coreml(file: SnippetFile) -> Snippet:
     rows, columns = file.input.shape
     units = str(file.session["compute_units"]).upper()
     text = f"""\

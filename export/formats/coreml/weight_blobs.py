@@ -1,4 +1,4 @@
-"""Constants as a Core ML package holds them: in the specification, or as a record of weight.bin.
+"""Constants as a Core ML package stores them: in the specification, or as a record of weight.bin.
 
 In: numpy arrays and the data types to store them in. Out: `MIL_pb2.Value`s, and the bytes of
 weight.bin. Its layout: coremltools, mlmodel/src/MILBlob/Blob/StorageFormat.hpp.
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 WEIGHT_FILE: Final = "@model_path/weights/weight.bin"
 HEADER: Final = struct.Struct("<II")  # records, version
 VERSION: Final = 2
-# Sentinel, data type, size in bytes, offset of the data, bits of the last byte that mean nothing.
+# Sentinel, data type, size in bytes, offset of the data, unused bits of the last byte.
 RECORD: Final = struct.Struct("<IIQQQ")
 BLOB_NUMBERS: Final = {name: number for number, name in BLOB_TYPES.items()}
 
 
 class WeightFile:
-    """A weight.bin in the making.
+    """A weight.bin under construction.
 
     Args:
-        immediate_bytes: constants of at most so many bytes go into the specification instead. There
+        immediate_bytes: constants of at most this size go into the specification instead. There
             each takes about 130 bytes less than as a record, but is parsed instead of mapped.
     """
 
@@ -46,11 +46,11 @@ class WeightFile:
         return bytes(self._content)
 
     def store(self, array: NDArray[Any], data_type: str) -> Value:
-        """A `MIL_pb2.Value` that holds `array`, or says where it is.
+        """A `MIL_pb2.Value` that contains `array` or refers to it.
 
         Args:
             array: of any shape.
-            data_type: a name of `MIL_pb2.DataType` that the specification keeps as bytes.
+            data_type: a name of `MIL_pb2.DataType` that the specification stores as bytes.
 
         Raises:
             ValueError: the type cannot hold a value.
@@ -63,7 +63,7 @@ class WeightFile:
         return value
 
     def record(self, array: NDArray[Any], data_type: str) -> Value:
-        """The same, never in the specification; equal constants share a record."""
+        """Likewise, but never in the specification; equal constants share a record."""
         content = pack(array, data_type)
         key = data_type, content
         if key not in self._offsets:
@@ -81,7 +81,7 @@ class WeightFile:
 
 
 def typed_value(shape: tuple[int, ...], data_type: str) -> Value:
-    """A `MIL_pb2.Value` of that type, its content to be filled in."""
+    """A `MIL_pb2.Value` of that type, without content."""
     from coremltools.proto import MIL_pb2
 
     value = MIL_pb2.Value()
@@ -93,14 +93,14 @@ def typed_value(shape: tuple[int, ...], data_type: str) -> Value:
 
 
 def replace_operations(block: Block, operations: Sequence[Operation]) -> None:
-    """Give a `MIL_pb2.Block` other operations, its own among them."""
+    """Replace the operations of a `MIL_pb2.Block`; the new ones may include its own."""
     copies = type(block)(operations=operations).operations
     del block.operations[:]
     block.operations.extend(copies)
 
 
 def pack(array: NDArray[Any], data_type: str) -> bytes:
-    """Bytes of `array`, little endian; of small integers the least significant bit first."""
+    """Bytes of `array`, little endian; small integers with the least significant bit first."""
     bits, dtype = PACKED.get(data_type, (None, DTYPES.get(data_type)))
     exact = array.astype(dtype)
     if not np.array_equal(exact, array):
@@ -109,7 +109,7 @@ def pack(array: NDArray[Any], data_type: str) -> bytes:
         return exact.tobytes()
     low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if dtype == np.int8 else (0, 2**bits - 1)
     if exact.size and not low <= int(exact.min()) <= int(exact.max()) <= high:
-        raise ValueError(f"{data_type} holds {low} to {high}, the array has others")
+        raise ValueError(f"{data_type} holds {low} to {high}, the array has values outside")
     rows = exact.reshape(-1, 1).view(np.uint8)
     return np.packbits(
         np.unpackbits(rows, axis=1, count=bits, bitorder="little"), bitorder="little"

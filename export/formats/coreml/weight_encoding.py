@@ -1,9 +1,9 @@
 """The weights of a Core ML program as the codes and scales of their grids.
 
 In: a program converted in fp16, and the grids (`pipeline.quantization_grid`) of its network. Out:
-the program with ``constexpr_*`` operations in place of its weights, which Core ML decompresses to
-the same fp16 numbers. Codes and scales are the checkpoint's, where coremltools would choose its
-own: so the file holds the very weights of its PyTorch twin.
+the program with ``constexpr_*`` operations instead of its weights, which Core ML decompresses to
+the same fp16 numbers. Codes and scales are the checkpoint's, not chosen by coremltools: so the file has
+exactly the weights of its PyTorch variant.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ Encoder = Callable[["Grid", "NamedValueType", WeightFile], "list[Operation]"]
 def encode_weights(
     package: Package, grids: Mapping[str, Grid], encoder: Encoder, file: WeightFile
 ) -> None:
-    """Replace each weight of a program by the codes of its grid, whose scales fp16 holds exactly.
+    """Replace each weight of a program by the codes of its grid, whose scales are exact in fp16.
 
     Args:
         package: the program, changed in place, and its weight.bin so far.
-        grids: by weight name; every weight has to lie on one.
+        grids: by weight name; every weight must be on one.
         encoder: `affine_weight` for iOS 16, `blockwise_weight` for iOS 18.
-        file: takes the constants.
+        file: stores the constants.
 
     Raises:
         ConversionFailed: a weight without grid, or a grid without weight.
@@ -68,7 +68,7 @@ def encode_weights(
 
 
 def affine_weight(grid: Grid, output: NamedValueType, file: WeightFile) -> list[Operation]:
-    """IOS 16: int8 codes and a scale per channel, which are attributes there."""
+    """IOS 16: int8 codes and a scale per channel, stored as attributes."""
     axis = typed_value((), "INT32")
     axis.immediateValue.tensor.ints.values.append(0)
     attributes = {
@@ -103,9 +103,9 @@ def blockwise_weight(grid: Grid, output: NamedValueType, file: WeightFile) -> li
 
 
 def _grids_of(name: str, stored: NDArray[Any], grids: Mapping[str, Grid]) -> list[str]:
-    """The grids that a weight lies on: one, or several of layers that are equal.
+    """The grids that a weight is on: one, or those of several equal layers.
 
-    A converter orders the branches of a block as it likes, so the numbers tell which is which.
+    A converter may reorder the branches of a block, so weights are matched by their numbers.
     """
     found = [
         key
@@ -119,7 +119,7 @@ def _grids_of(name: str, stored: NDArray[Any], grids: Mapping[str, Grid]) -> lis
 
 
 def _move_constant(operation: Operation, package: Package, file: WeightFile) -> None:
-    """Store what an operation keeps in weight.bin anew."""
+    """Store an operation's constant in weight.bin again."""
     for value in operation.attributes.values():
         if value.WhichOneof("value") == "blobFileValue":
             data_type = type_name(value.type.tensorType.dataType)
@@ -132,7 +132,7 @@ def _operation(
     inputs: Mapping[str, Mapping[str, Any]] | None = None,
     attributes: Mapping[str, Value] | None = None,
 ) -> Operation:
-    """A `MIL_pb2.Operation` of one output, named by it; each input by one name or one value."""
+    """A `MIL_pb2.Operation` with one output, named after it; each input is a name or a value."""
     from coremltools.proto import MIL_pb2
 
     name = typed_value((), "STRING")

@@ -8,7 +8,7 @@ from typing import Final
 
 from export.formats.facts import AndroidRuntime
 
-# Newest release whose libraries were seen reported to fit pages of 16 KB, which Google Play wants
+# Newest release whose libraries are reported to support 16 KB pages, which Google Play requires
 # (https://github.com/microsoft/onnxruntime-extensions/issues/1093). Never below what is promised.
 NEWEST: Final = "1.27.0"
 ARTIFACT: Final = "com.microsoft.onnxruntime:onnxruntime-android"
@@ -23,7 +23,7 @@ OPTIMISATION: Final = {
 
 
 def _template_values(sessions: Sequence[Mapping[str, str | int]]) -> Mapping[str, str | None]:
-    """The optimisation level of the files, as ONNX Runtime's Java API calls it."""
+    """The optimisation level of the files, by its name in ONNX Runtime's Java API."""
     levels = {str(session[LEVEL]) for session in sessions if LEVEL in session}
     if levels - OPTIMISATION.keys() or len(levels) > 1:
         raise ValueError(f"optimisation {sorted(levels)} is not one of {', '.join(OPTIMISATION)}")

@@ -51,7 +51,7 @@ FACTS: Final = FormatFacts(
     platforms=("android", "ios", "web"),
     requirements=REQUIREMENTS,
     runtime="onnxruntime",
-    # By opset. The oldest that Python 3.11 can prove it with (`other_builds`); 1.12 introduced 17.
+    # By opset. The oldest that Python 3.11 can test (`other_builds`); 1.12 introduced opset 17.
     least_runtime=LeastRuntime("onnxruntime", "onnxruntime", {17: "1.15"}),
     session={THREADS: 2, LEVEL: "ORT_ENABLE_ALL"},
     precisions={

@@ -1,10 +1,10 @@
-"""The normalisation of pixels as part of the first convolution, taken in when the file is loaded.
+"""The normalisation of pixels as part of the first convolution, folded when the file is loaded.
 
-In: a graph in which a mean is subtracted from the pixels and they are divided, before a convolution
-without padding. Out: the same numbers from pixels as they are,
+In: a graph that subtracts a mean from the pixels and divides them, before a convolution without
+padding. Out: the same numbers from the raw pixels,
 w (x - m) / s + b = (w / s) x + (b - sum of (w / s) m).
-The file keeps w, b, m and s, and onnxruntime folds what hangs on them at load; so the weights are
-still those of the checkpoint, and the normalisation can be read back and checked.
+The file stores w, b, m and s, and onnxruntime folds what depends on them at load; so the weights
+are still those of the checkpoint, and the normalisation can be read back and checked.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ SUM_AXES: Final = "normalised_axes"
 
 @dataclass(frozen=True)
 class Normalisation:
-    """As a file holds it in its first convolution.
+    """The normalisation as a file stores it in its first convolution.
 
     Attributes:
-        weight, bias: names of what the convolution had before.
+        weight, bias: names of the convolution's inputs before.
         mean, std: float32 (3,), in units of pixels.
     """
 
@@ -38,9 +38,9 @@ class Normalisation:
 
 
 def take_in_normalisation(model: ModelProto) -> None:
-    """Rewrite the graph in place; one that is not of this form stays as it is.
+    """Rewrite the graph in place; a graph of another form does not change.
 
-    With padding it is not: the zeros around an image are zeros after the normalisation.
+    Padding prevents it: the zeros around an image are zeros after the normalisation.
     """
     from onnx import helper, numpy_helper
 
@@ -80,7 +80,7 @@ def take_in_normalisation(model: ModelProto) -> None:
 
 
 def read_normalisation(model: ModelProto) -> Normalisation | None:
-    """What `take_in_normalisation` put into a graph; None if there is none."""
+    """The normalisation that `take_in_normalisation` put into a graph; None if there is none."""
     from onnx import numpy_helper
 
     made_by = {name: node for node in model.graph.node for name in node.output}

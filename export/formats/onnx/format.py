@@ -4,7 +4,7 @@ Opset 17 and IR 8 on purpose: every onnxruntime since 1.12 should load them, and
 the newest. torch's TorchScript-based exporter writes them; its dynamo exporter starts at opset 18.
 
 Reduced precisions keep that promise: fp16, w4 and w3 are small in the file, and onnxruntime unpacks
-them to fp32 once, at load (`packed_weights`); int8 is the QDQ form (`qdq`).
+them to fp32 once, at load (`packed_weights`); int8 has the QDQ form (`qdq`).
 """
 
 from __future__ import annotations
@@ -48,29 +48,29 @@ RUN_BY: Final = "run by onnxruntime"
 ALSO: Final[tuple[Runner, ...]] = ()
 OPSET: Final = 17
 TENSORS: Final = ("weight", "bias", "mean", "variance")  # inputs of a layer, after the first
-INSIDE: Final = (NAMES[0], NAMES[-1])  # weight and bias of a layer that normalises as well
+INSIDE: Final = (NAMES[0], NAMES[-1])  # weight and bias of a layer that also normalises
 SIMPLIFIER_CHECKS: Final = 3  # onnxsim's own default is none, and its "ok" then says nothing
 SIMPLIFIER_TOLERANCE: Final = 1e-6
-# Of one graph come several precisions, and the ORT files.
+# Several precisions, and the ORT files, come from one graph.
 SIMPLIFIED: WeakKeyDictionary[DeployGraph, tuple[int, bytes]] = WeakKeyDictionary()
 
 
 def convert(
     graph: DeployGraph, spec: ModelSpec, metadata: Mapping[str, str], precision: str, path: Path
 ) -> None:
-    """Export, simplify, hold the simplified graph against the plain one, store small, write.
+    """Export, simplify, compare the simplified graph with the plain one, store small, write.
 
     Raises:
         ConversionFailed: the simplifier changed the outputs, or a weight is not on its grid.
     """
     model = build_model(graph, spec, precision)
-    if precision != "int8":  # integer kernels take rounded pixels
+    if precision != "int8":  # integer kernels need rounded pixels
         take_in_normalisation(model)
     write_model(model, spec, metadata, path)
 
 
 def build_model(graph: DeployGraph, spec: ModelSpec, precision: str) -> ModelProto:
-    """The graph in ONNX, its weights stored as the precision has them."""
+    """The graph in ONNX, with its weights stored in the precision."""
     import onnx
 
     model = onnx.load_from_string(_simplified(graph, spec))
@@ -86,7 +86,7 @@ def build_model(graph: DeployGraph, spec: ModelSpec, precision: str) -> ModelPro
 def write_model(
     model: ModelProto, spec: ModelSpec, metadata: Mapping[str, str], path: Path
 ) -> None:
-    """Add what the model says of itself, check and write it."""
+    """Add the model's metadata, check and write it."""
     import onnx
 
     onnx.helper.set_model_props(model, dict(metadata))
@@ -101,7 +101,7 @@ def load(path: Path, threads: int = 1) -> InferenceSession:
 
 
 def run(session: InferenceSession, images: NDArray[np.uint8]) -> Answers:
-    """Answers to uint8 (N, H, W, 3), image by image."""
+    """Outputs for uint8 (N, H, W, 3), image by image."""
     return run_session(session, images)
 
 
@@ -124,17 +124,17 @@ def describe(path: Path) -> Description:
 
 
 def stored_layers(path: Path) -> list[Layer]:
-    """Convolutions and matrix products in graph order, with the weights that they will be given.
+    """Convolutions and matrix products in graph order, with the weights that they will get.
 
     Raises:
-        Unreadable: no ONNX file, or a layer whose weight does not hang on constants alone.
+        Unreadable: not an ONNX file, or a layer whose weight depends on more than constants.
     """
     import onnx
 
     try:
         model = onnx.load(path, load_external_data=False)
         nodes = [node for node in model.graph.node if node.op_type in KINDS]
-        # As stored: before fp16 becomes fp32, and before the normalisation is taken in.
+        # As stored: before fp16 becomes fp32, and before the normalisation is folded in.
         sources = {n.output[0]: n.input[0] for n in model.graph.node if n.op_type == "Cast"}
         taken_in = read_normalisation(model)
         before = (
@@ -162,7 +162,7 @@ def stored_layers(path: Path) -> list[Layer]:
 
 
 def _normalisation(taken_in: Normalisation | None) -> list[Layer]:
-    """As `normalisation_layer` has it; none where it is arithmetic among others."""
+    """In the form of `normalisation_layer`; none if it is not separate from other arithmetic."""
     if taken_in is None:
         return []
     tensors: dict[str, NDArray[Any]] = {"weight": taken_in.mean, "bias": 1 / taken_in.std}
@@ -170,7 +170,7 @@ def _normalisation(taken_in: Normalisation | None) -> list[Layer]:
 
 
 def _activations(model: ModelProto) -> list[Layer]:
-    """Scales and zero points of what is rounded while it runs, on either side of the rounding."""
+    """Scales and zero points of values rounded at run time, on either side of the rounding."""
     from onnx import numpy_helper
 
     from export.deploy.layer_order import layer_of_activations
@@ -185,7 +185,7 @@ def _activations(model: ModelProto) -> list[Layer]:
 
 
 def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | None:
-    """Inputs and outputs of the layers' nodes, by a copy of the graph that gives them out.
+    """Inputs and outputs of the layers' nodes, from a copy of the graph that outputs them.
 
     Raises Unreadable.
     """
@@ -211,7 +211,7 @@ def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | Non
             )
         )
     taken_in = read_normalisation(model)
-    if taken_in is not None:  # of that layer the input as PyTorch has it
+    if taken_in is not None:  # the layer's input as in PyTorch
         first = next(n for n in nodes if n.input[1] == INSIDE[0]).input[0]
         mean, std = (v.reshape(1, 3, 1, 1) for v in (taken_in.mean, taken_in.std))
         values[first] = (values[first] - mean) / std
@@ -221,17 +221,17 @@ def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | Non
 
 
 def why_not_convert() -> str:
-    """Empty: with its packages, every machine can."""
+    """Empty: every machine with the packages can convert."""
     return ""
 
 
 def why_not_run() -> str:
-    """Empty: likewise."""
+    """Empty: every machine with the packages can run."""
     return ""
 
 
 def _simplified(graph: DeployGraph, spec: ModelSpec) -> bytes:
-    """The graph in fp32, simplified and held against the plain one; kept while the graph lives."""
+    """The graph in fp32, simplified and compared with the plain one; cached with the graph."""
     import onnx
     import onnxsim
 
@@ -244,7 +244,7 @@ def _simplified(graph: DeployGraph, spec: ModelSpec) -> bytes:
         _export(graph, spec, plain)
         model, equal = onnxsim.simplify(onnx.load(plain), check_n=SIMPLIFIER_CHECKS)
         if not equal:
-            raise ConversionFailed("onnxsim's own check found other outputs than before")
+            raise ConversionFailed("onnxsim's own check found that the outputs changed")
         simplified = Path(folder) / "simplified.onnx"
         onnx.save(model, simplified)
         _compare(plain, simplified, spec.side)
@@ -259,7 +259,7 @@ def _export(graph: DeployGraph, spec: ModelSpec, path: Path) -> None:
     from export.deploy.graph import INPUT_NAME, example_input, output_shapes
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of the exporter that we chose
+        warnings.simplefilter("ignore", DeprecationWarning)  # from the exporter that we chose
         torch.onnx.export(
             folded_graph(graph),
             (example_input(spec),),
@@ -272,9 +272,9 @@ def _export(graph: DeployGraph, spec: ModelSpec, path: Path) -> None:
 
 
 def _compare(before: Path, after: Path, side: int) -> None:
-    from export.images.stress_images import hard_images
+    from export.images.stress_images import stress_images
 
-    images = np.stack(list(hard_images(side).values()))
+    images = np.stack(list(stress_images(side).values()))
     plain, simplified = (run(load(path), images) for path in (before, after))
     diffs = [float(np.max(np.abs(plain.probs - simplified.probs)))]
     if plain.evidence is not None:

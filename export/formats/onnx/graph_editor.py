@@ -1,7 +1,7 @@
 """Rewriting an ONNX graph: constants and nodes in, initializers out, short names at the end.
 
-Of what is not weights in a small file, half are the long names that torch's exporter gives: 10 KB
-of the 19 KB in a 3-bit SqueezeNet.
+The long names from torch's exporter are half of what is not weights in a small file: 10 KB of the
+19 KB in a 3-bit SqueezeNet.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
 LAYER_KINDS: Final = {"Conv": "conv", "Gemm": "linear"}  # whose weights can be stored small
-# A batch norm stays in fp32: its variance may be more than a half holds, or far less.
+# A batch norm stays in fp32: its variance may be outside the range of fp16.
 KINDS: Final = {**LAYER_KINDS, "BatchNormalization": "batch_norm"}
-EPSILON: Final = 1e-5  # where the node does not say another; ONNX, Operators.md
-PREFIX: Final = "pixels.network."  # what torch's exporter puts before the weights' names
+EPSILON: Final = 1e-5  # unless the node has another; ONNX, Operators.md
+PREFIX: Final = "pixels.network."  # torch's exporter puts it before the weights' names
 
 
 @dataclass
 class Editor:
-    """A graph being rewritten; what `node` adds goes before all other nodes.
+    """A graph being rewritten; nodes that `node` adds go before all others.
 
     Attributes:
         model: an onnx.ModelProto, changed in place by `finish`.
@@ -45,7 +45,7 @@ class Editor:
         return [node for node in self.model.graph.node if node.op_type in LAYER_KINDS]
 
     def producer(self, name: str) -> NodeProto | None:
-        """The node that gives the value `name`; None for inputs and initializers."""
+        """The node that outputs the value `name`; None for inputs and initializers."""
         return next((node for node in self.model.graph.node if name in node.output), None)
 
     def value(self, name: str) -> NDArray[Any]:
@@ -66,13 +66,13 @@ class Editor:
         return self.constants[key]
 
     def node(self, operation: str, *inputs: str, **attributes: Any) -> str:
-        """Add a node; the name of its output."""
+        """Add a node; return the name of its output."""
         return self.nodes(operation, inputs, 1, **attributes)[0]
 
     def nodes(
         self, operation: str, inputs: tuple[str, ...], outputs: int, **attributes: Any
     ) -> list[str]:
-        """Add a node with several outputs; their names."""
+        """Add a node with several outputs; return their names."""
         from onnx import helper
 
         first = sum(len(node.output) for node in self.added)
@@ -87,11 +87,11 @@ class Editor:
         return self.node("Cast", value, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
     def replace(self, name: str, by: str) -> None:
-        """Let `by` be used wherever the initializer `name` was, and drop that."""
+        """Replace the initializer `name` by `by` everywhere, and remove it."""
         self.replaced[name] = by
 
     def place(self, node: NodeProto, argument: int, by: str) -> None:
-        """Let `by` be used as one input of one node; others may share what was there before."""
+        """Replace one input of one node by `by`; other nodes may keep the previous one."""
         self.placed[node.output[0], argument] = by
 
     def insert(self, before: NodeProto, operation: str, *more: str) -> None:
@@ -105,7 +105,7 @@ class Editor:
         self.model.graph.node.insert(place, made)
 
     def finish(self) -> None:
-        """Write all that was asked for into the model."""
+        """Write all changes into the model."""
         graph = self.model.graph
         _name_layers([node for node in graph.node if node.op_type in KINDS])
         for node in graph.node:
@@ -116,14 +116,14 @@ class Editor:
         used = {name for node in nodes for name in node.input}
         kept = [tensor for tensor in graph.initializer if tensor.name in used]
         del graph.initializer[:], graph.node[:]
-        del graph.value_info[:]  # shapes that any reader infers again
+        del graph.value_info[:]  # shapes, which every reader infers again
         graph.initializer.extend(kept)
         graph.node.extend(nodes)
         _shorten(graph)
 
 
 def epsilon_of(node: NodeProto) -> dict[str, NDArray[np.float32]]:
-    """The tensor of a `Layer` that a batch norm has as an attribute; of other nodes none."""
+    """The tensor of a `Layer` that a batch norm has as an attribute; none for other nodes."""
     if node.op_type not in KINDS or KINDS[node.op_type] != "batch_norm":
         return {}
     given = [attribute.f for attribute in node.attribute if attribute.name == "epsilon"]
@@ -131,14 +131,14 @@ def epsilon_of(node: NodeProto) -> dict[str, NDArray[np.float32]]:
 
 
 def _name_layers(layers: list[NodeProto]) -> None:
-    """Each layer is called as in the network, by its weight's name; no two may be alike."""
+    """Name each layer as in the network, after its weight; names must be unique."""
     names = [layer.input[1].removeprefix(PREFIX).removesuffix(".weight") for layer in layers]
     for i, (layer, name) in enumerate(zip(layers, names, strict=True)):
         layer.name = name if names.count(name) == 1 else f"{name}.{i}"
 
 
 def _shorten(graph: GraphProto) -> None:
-    """Values get numbers for names; of the nodes only layers keep one, for people."""
+    """Values get numbers as names; only the nodes of layers keep a name, for people."""
     kept = {port.name: port.name for port in (*graph.input, *graph.output)}
     names: dict[str, str] = {"": "", **kept}
 
@@ -160,14 +160,14 @@ def _rename(places: Any, short: Any) -> None:
 
 
 def constant_values(model: ModelProto, wanted: Mapping[str, str]) -> dict[str, NDArray[Any]]:
-    """Values that hang on constants alone, computed by onnxruntime as it does at load.
+    """Values that depend on constants alone, computed by onnxruntime as at load.
 
     Args:
         model: an onnx.ModelProto.
-        wanted: key of the answer -> name in the graph.
+        wanted: key of the result -> name in the graph.
 
     Raises:
-        KeyError: a value is not in the graph, or hangs on the input.
+        KeyError: a value is not in the graph, or depends on the input.
     """
     import onnx
     import onnxruntime

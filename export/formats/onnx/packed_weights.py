@@ -1,11 +1,11 @@
 """Weights stored small in an ONNX file, unpacked by plain operators that fold at load.
 
 In: a simplified graph with fp32 weights. Out: the same graph, its weights computed from constants
-by operators of opset 17 alone. onnxruntime folds what hangs on constants when it loads a file, by
+by operators of opset 17 alone. onnxruntime folds what depends on constants when it loads a file, by
 its default options; so the file is small, needs no newer runtime than an fp32 one, and is as fast.
 
-Codes of -L..L are digits of base 2L+1, as many to an integer as fit it: two of 15 levels to a
-uint8, eleven of 7 levels to an int32 (2.91 bits each). Layers of one base share one constant.
+Codes of -L..L are digits of base 2L+1, as many per integer as fit: two of 15 levels in a uint8,
+eleven of 7 levels in an int32 (2.91 bits each). Layers with the same base share one constant.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ CONTAINERS: Final[Mapping[np.dtype[Any], int]] = {
 
 @dataclass(frozen=True)
 class Digits:
-    """How codes lie in integers.
+    """How codes are packed into integers.
 
     Attributes:
         dtype: of the integers.
-        base: of the digits, which are code + levels.
+        base: of the digits; a digit is code + levels.
         count: digits in each integer, the lowest first.
     """
 
@@ -47,7 +47,7 @@ class Digits:
 
 
 def digits_for(levels: int) -> Digits:
-    """The container with the fewest bits a code; of equal ones the smaller."""
+    """The container with the fewest bits per code; on a tie the smaller."""
     base = 2 * levels + 1
     fitting = []
     for dtype, limit in CONTAINERS.items():
@@ -60,7 +60,7 @@ def digits_for(levels: int) -> Digits:
 
 
 def pack(codes: NDArray[np.int8], levels: int) -> NDArray[Any]:
-    """Codes (n,) as integers (m, 1); digits that are left over in the last one are zeros."""
+    """Codes (n,) as integers (m, 1); unused digits of the last one are zeros."""
     digits = digits_for(levels)
     flat = codes.reshape(-1).astype(np.int64) + levels
     padded = np.concatenate([flat, np.zeros(-len(flat) % digits.count, np.int64)])
@@ -72,7 +72,7 @@ def store_grids(model: ModelProto, grids: Mapping[str, Grid]) -> None:
     """Replace the weights on `grids` by codes and scales, the biases by fp16, in place.
 
     Raises:
-        ConversionFailed: a weight is on no grid, or a bias is no fp16 number.
+        ConversionFailed: a weight is on no grid, or a bias is not exact in fp16.
     """
     editor = Editor(model)
     waiting = list(grids.values())
@@ -100,7 +100,7 @@ def store_halves(model: ModelProto) -> None:
 
 
 def take_grid(waiting: list[Grid], weight: NDArray[np.float32], layer: str) -> Grid:
-    """The grid that holds exactly these weights, taken from `waiting`.
+    """The grid with exactly these weights, removed from `waiting`.
 
     Raises:
         ConversionFailed: there is none.
@@ -112,11 +112,11 @@ def take_grid(waiting: list[Grid], weight: NDArray[np.float32], layer: str) -> G
 
 
 def unpack(editor: Editor, grids: Mapping[str, Grid], levels: int) -> None:
-    """One constant for all layers of these levels; for each a slice, its shape and its scale.
+    """One constant for all layers with these levels; for each a slice, its shape and its scale.
 
     Args:
         editor: of the graph.
-        grids: name of the initializer that it stands for -> grid.
+        grids: name of the initializer that it replaces -> grid.
         levels: of these grids.
     """
     digits = digits_for(levels)

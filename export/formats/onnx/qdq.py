@@ -1,6 +1,6 @@
-"""int8 arithmetic in an ONNX file: integers for weights and biases beside quantised activations.
+"""int8 arithmetic in an ONNX file: integer weights and biases next to quantised activations.
 
-In: the graph of an int8 twin, in which activations pass through QuantizeLinear and
+In: the graph of an int8 variant, in which activations pass through QuantizeLinear and
 DequantizeLinear already and weights are fp32. Out: the QDQ form that every onnxruntime since 1.8
 turns into integer kernels: int8 weights, a scale per output channel, and int32 biases.
 """
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 def store_integers(model: ModelProto, grids: Mapping[str, Grid]) -> None:
     """Replace fp32 weights and biases by integers, in place.
 
-    A layer whose output is not quantised again stays in fp32, with weights that fold at load.
+    A layer with an output that is not quantised stays in fp32, with weights that fold at load.
 
     Raises:
-        ConversionFailed: a weight is on no grid, or a bias no multiple of its step.
+        ConversionFailed: a weight is on no grid, or a bias is not a multiple of its step.
     """
     editor = Editor(model)
     quantised = {n.input[0] for n in model.graph.node if n.op_type in ("QuantizeLinear", "Relu")}
@@ -53,11 +53,11 @@ def store_integers(model: ModelProto, grids: Mapping[str, Grid]) -> None:
 
 
 def _hold_layout(editor: Editor) -> None:
-    """Keep the normalisation in NCHW, where it works on whole planes.
+    """Keep the normalisation in NCHW, where it processes whole planes.
 
     Integer convolutions are NHWC, and onnxruntime moves the change of layout up to the input,
-    through all that works element by element. Subtracting three means from pixels that lie side by
-    side takes it 15 times as long (measured); it does not move a layout through a reshape.
+    through all element-wise operations. Subtracting three means from interleaved pixels takes it 15
+    times as long (measured); it does not move a layout through a reshape.
     """
     graph = editor.model.graph
     # A mean of zero is not subtracted: then the division comes first.
@@ -78,7 +78,7 @@ def _dequantised(editor: Editor, codes: NDArray[Any], scale: NDArray[np.float32]
 def _multiples(
     bias: NDArray[np.float32], step: NDArray[np.float32], layer: str
 ) -> NDArray[np.int32]:
-    """The integers that give `bias` when multiplied by `step`."""
+    """The integers whose product with `step` is `bias`."""
     codes = np.round(bias.astype(np.float64) / step).astype(np.int32)
     if not np.array_equal(codes.astype(np.float32) * step, bias):
         raise ConversionFailed(f"the bias of {layer} is no multiple of input scale x weight scale")

@@ -1,4 +1,4 @@
-"""ONNX Runtime as an app uses it: shared by the two formats that it loads."""
+"""ONNX Runtime as an app uses it, for the two formats that it loads."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 
 def load_session(path: Path, threads: int) -> InferenceSession:
-    """An `onnxruntime.InferenceSession` on the CPU with default options but the thread count.
+    """An `onnxruntime.InferenceSession` on the CPU with default options except the thread count.
 
     Raises:
         CannotRunHere: onnxruntime is not installed.
-        Unreadable: onnxruntime refuses the file.
+        Unreadable: onnxruntime rejects the file.
     """
     missing = missing_modules((FACTS.runtime,))
     if missing:
-        mend = install_command(missing, FACTS.extras_of(missing))
-        raise CannotRunHere(f"{FACTS.runtime} is not installed; {mend}")
+        command = install_command(missing, FACTS.extras_of(missing))
+        raise CannotRunHere(f"{FACTS.runtime} is not installed; {command}")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = 3  # its warnings about our own choices are not news
+    options.log_severity_level = 3  # hide its warnings about our own choices
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no base but this
@@ -41,7 +41,7 @@ def load_session(path: Path, threads: int) -> InferenceSession:
 
 
 def run_session(session: InferenceSession, images: NDArray[np.uint8]) -> Answers:
-    """Answers to uint8 (N, H, W, 3), one call an image."""
+    """Outputs for uint8 (N, H, W, 3), one call an image."""
     name = session.get_inputs()[0].name
     outputs = [output.name for output in session.get_outputs()]
     return gathered(named(outputs, session.run(None, {name: image[None]})) for image in images)

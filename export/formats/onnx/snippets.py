@@ -10,8 +10,8 @@ from export.formats.snippet import (
     KOTLIN,
     PYTHON,
     SWIFT,
-    PublishedFile,
     Snippet,
+    SnippetFile,
     SnippetMaker,
     numbers,
     python_pixels,
@@ -20,7 +20,7 @@ from export.formats.snippet import (
 from export.formats.source_text import comment, kotlin, swift_comment, swift_string
 
 
-def kotlin_onnxruntime(file: PublishedFile) -> Snippet:
+def kotlin_onnxruntime(file: SnippetFile) -> Snippet:
     """Kotlin for an app."""
     shape = file.input.shape
     options = [f"    setIntraOpNumThreads({file.session['intra_op_num_threads']})"]
@@ -57,7 +57,7 @@ val probs = OnnxTensor.createTensor(environment, pixels, shape, OnnxJavaType.UIN
     return Snippet(f"ONNX Runtime alone, {file.requires['onnxruntime']} or newer", KOTLIN, text)
 
 
-def _swift_onnxruntime(file: PublishedFile) -> Snippet:
+def _swift_onnxruntime(file: SnippetFile) -> Snippet:
     shape = file.input.shape
     name, answer = swift_string(file.input.name), swift_string(file.output.name)
     text = f"""\
@@ -86,7 +86,7 @@ let probs = data.withUnsafeBytes {{ Array($0.bindMemory(to: Float.self)) }}"""
     return Snippet(f"ONNX Runtime alone, {file.requires['onnxruntime']} or newer", SWIFT, text)
 
 
-def python_onnxruntime(file: PublishedFile) -> Snippet:
+def python_onnxruntime(file: SnippetFile) -> Snippet:
     """Python for any machine."""
     level = file.session.get(LEVEL)
     optimisation = (

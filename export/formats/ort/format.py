@@ -1,7 +1,7 @@
 """ORT format: the ONNX file with onnxruntime's graph optimisations done ahead, for smaller builds.
 
-Optimised for Arm as the target, which leaves out the layouts of x86 processors: a file made on a
-laptop is the file for a phone, and the same on every machine.
+Optimised for Arm as the target, without the layouts of x86 processors: a file made on a laptop
+suits phones, and is the same on every machine.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ LAYER_KINDS: Final = {
     "BatchNormalization": "batch_norm",
 }
 TENSORS: Final = ("weight", "bias", "mean", "variance")  # inputs of a layer, after the first
-# Operation -> the inputs that are scale and zero point of an activation.
+# Operation -> the inputs with scale and zero point of an activation.
 ROUNDINGS: Final = {
     "QuantizeLinear": ((1, 2),),
     "DequantizeLinear": ((1, 2),),
@@ -50,7 +50,7 @@ ROUNDINGS: Final = {
     "QLinearConcat": ((0, 1),),
 }
 INTEGER_KINDS: Final = {"QLinearConv": "conv", "QGemm": "linear"}
-INTEGER_BIAS: Final = {"QLinearConv": 8, "QGemm": 6}  # its place among the inputs
+INTEGER_BIAS: Final = {"QLinearConv": 8, "QGemm": 6}  # its position among the inputs
 # onnx.TensorProto.DataType
 DTYPES: Final = {1: np.float32, 2: np.uint8, 3: np.int8, 6: np.int32, 10: np.float16}
 RUN_BY: Final = "run by onnxruntime"
@@ -72,9 +72,9 @@ def convert(
 
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "model.onnx"
-        # One pair: onnxruntime writes several in an order that changes from run to run.
+        # A single pair: onnxruntime writes several in an order that changes from run to run.
         one_pair = {METADATA_KEY: json.dumps(dict(metadata), sort_keys=True)}
-        # The normalisation stays apart: taken in, it would be folded into the weights for good.
+        # The normalisation stays separate: otherwise it would be folded into the weights for good.
         onnx_format.write_model(
             onnx_format.build_model(graph, spec, precision), spec, one_pair, source
         )
@@ -93,7 +93,7 @@ def load(path: Path, threads: int = 1) -> InferenceSession:
 
 
 def run(session: InferenceSession, images: NDArray[np.uint8]) -> Answers:
-    """Answers to uint8 (N, H, W, 3), image by image."""
+    """Outputs for uint8 (N, H, W, 3), image by image."""
     return run_session(session, images)
 
 
@@ -129,11 +129,11 @@ def stored_layers(path: Path) -> list[Layer]:
         operation = node.OpType().decode()
         values = [stored.get(node.Inputs(j)) for j in range(node.InputsLength())]
         for place in ROUNDINGS.get(operation, ()):
-            if place[-1] < len(values):  # a QGemm may give floating point
+            if place[-1] < len(values):  # a QGemm may output floating point
                 rounded.add(tuple(values[j].item() for j in place))
         if operation in LAYER_KINDS:
             kind = LAYER_KINDS[operation]
-            count = 4 if kind == "batch_norm" else 2  # a fused convolution may have a summand
+            count = 4 if kind == "batch_norm" else 2  # a fused convolution may also have a summand
             tensors = dict(zip(TENSORS[:count], values[1:], strict=False))
             tensors |= _epsilon(node) if kind == "batch_norm" else {}
         elif operation in INTEGER_KINDS:
@@ -148,8 +148,8 @@ def stored_layers(path: Path) -> list[Layer]:
 
 
 def _integer_tensors(node: Any, values: list[Any]) -> dict[str, Any]:
-    """What the integers of a QLinearConv or QGemm stand for; inputs are as ONNX or its runtime
-    documents them, a matrix may lie either way.
+    """Float values of the integers of a QLinearConv or QGemm; the inputs are as ONNX or its runtime
+    documents them; a matrix may be transposed.
     """
     _, input_scale, _, weight, scale, zero_point, *_ = values
     if weight is None or input_scale is None or np.any(zero_point):
@@ -168,13 +168,13 @@ def _integer_tensors(node: Any, values: list[Any]) -> dict[str, Any]:
 
 
 def _attribute(node: Any, name: bytes) -> int:
-    """An integer attribute, 0 if it is not there."""
+    """An integer attribute, 0 if it is missing."""
     attributes = (node.Attributes(i) for i in range(node.AttributesLength()))
     return next((int(a.I()) for a in attributes if a.Name() == name), 0)
 
 
 def _epsilon(node: Any) -> dict[str, NDArray[np.float32]]:
-    """Of a batch norm; the file spells out what the ONNX node left to the default."""
+    """Of a batch norm; the file states it even if the ONNX node used the default."""
     for i in range(node.AttributesLength()):
         if node.Attributes(i).Name() == b"epsilon":
             return {"epsilon": np.array(node.Attributes(i).F(), np.float32)}
@@ -182,17 +182,17 @@ def _epsilon(node: Any) -> dict[str, NDArray[np.float32]]:
 
 
 def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | None:
-    """The graph of an ORT file is fused and cannot be given more outputs."""
+    """None: the graph of an ORT file is fused and cannot get more outputs."""
     return None
 
 
 def why_not_convert() -> str:
-    """Empty: with its packages, every machine can."""
+    """Empty: every machine with the packages can convert."""
     return ""
 
 
 def why_not_run() -> str:
-    """Empty: likewise."""
+    """Empty: every machine with the packages can run."""
     return ""
 
 
@@ -201,7 +201,7 @@ def _format_version(path: Path) -> int:
 
 
 def _flatbuffer(path: Path) -> Any:
-    """The root of the file by the reader that comes with onnxruntime's tools."""
+    """The root of the file, by the reader from onnxruntime's tools."""
     from onnxruntime.tools.ort_format_model.ort_flatbuffers_py.fbs import InferenceSession
 
     content = path.read_bytes()

@@ -1,7 +1,7 @@
 """The nodes of an ORT file in the order in which a program would call them.
 
-In: the graph of the file, which lists nodes as its optimiser left them. Out: the nodes by
-`call_order`, also where the sum of a residual block was fused into a convolution.
+In: the graph of the file, which lists nodes as its optimiser left them. Out: the nodes in
+`call_order`, also if the sum of a residual block was fused into a convolution.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ def in_call_order(graph: Any) -> list[Any]:
     """All nodes of a flatbuffer's graph.
 
     Raises:
-        Unreadable: they need each other in a circle.
+        Unreadable: they depend on each other in a cycle.
     """
     nodes = [graph.Nodes(i) for i in range(graph.NodesLength())]
     made_by = {n.Outputs(j): i for i, n in enumerate(nodes) for j in range(n.OutputsLength())}
-    before: list[list[int]] = []  # of each node, the nodes called before it
-    beside: list[list[int]] = []  # those whose result it adds to its own
+    before: list[list[int]] = []  # for each node, the nodes called before it
+    summands: list[list[int]] = []  # those whose result it adds to its own
     for node in nodes:
         inputs = [node.Inputs(j) for j in range(node.InputsLength())]
         summand = SUMMAND.get(node.OpType(), len(inputs))
         before.append([made_by[name] for name in inputs[:summand] if name in made_by])
-        beside.append([made_by[name] for name in inputs[summand:] if name in made_by])
+        summands.append([made_by[name] for name in inputs[summand:] if name in made_by])
     try:
-        TopologicalSorter({i: [*before[i], *beside[i]] for i in range(len(nodes))}).prepare()
+        TopologicalSorter({i: [*before[i], *summands[i]] for i in range(len(nodes))}).prepare()
     except CycleError as error:
-        raise Unreadable("the nodes of the ORT file need each other in a circle") from error
+        raise Unreadable("the nodes of the ORT file depend on each other in a cycle") from error
     results = [graph.Outputs(i) for i in range(graph.OutputsLength())]
     ends = [made_by[name] for name in results if name in made_by]
-    return [nodes[i] for i in call_order([*ends, *range(len(nodes))], before, beside)]
+    return [nodes[i] for i in call_order([*ends, *range(len(nodes))], before, summands)]

@@ -2,9 +2,9 @@
 
 A weight on a grid of L levels is a digit in base 2L+1, and a 64-bit word holds as many digits as
 fit below 2**63: 22 of 3 bits (2.9 bits a weight), 16 of 4 bits, 7 of 8 bits. A scale has 8
-significant bits (`pipeline.quantization_grid`), which is what a bfloat16 has. A bias, and a weight
-on no grid, is a half float. Every entry of an archive costs some hundred bytes, so all layers share
-the arrays.
+significant bits (`pipeline.quantization_grid`), which is what a bfloat16 has. A bias, or a weight
+on no grid, is a half float. Every entry of an archive costs a few hundred bytes, so all layers
+share the arrays.
 
 The lite interpreter unpacks them when it loads a file (`unpack_at_load`); the proof unpacks
 them here.
@@ -31,15 +31,15 @@ WORD_LIMIT: Final = 2**63
 
 
 @dataclass(frozen=True)
-class Row:
-    """One layer in the table, as the file holds it.
+class PackedLayer:
+    """One layer in the table, as the file stores it.
 
     Attributes:
         levels: of the grid; 0: the weight is half floats.
-        outputs, inputs, height, width: the weight's shape; a linear layer has height 0 and width 0.
+        outputs, inputs, height, width: the weight's shape; height and width are 0 if linear.
         stride_y, ..., groups: of a convolution.
-        clamp: what follows it: -1 nothing, 0 ReLU, n > 0 ReLU cut at n.
-        normalises: 1 if the normalisation of pixels becomes part of it when it is loaded.
+        clamp: what follows it: -1 nothing, 0 ReLU, n > 0 ReLU limited to n.
+        normalises: 1 if the pixel normalisation becomes part of it at load.
     """
 
     levels: int
@@ -75,7 +75,7 @@ class Packed(NamedTuple):
     Attributes:
         words: int64: the codes of weights on a grid.
         scales: their scales, float32 of 8 significant bits; bfloat16 in the file.
-        halves: float16: of each layer its weight, if on no grid, and its bias.
+        halves: float16: each layer's weight, if on no grid, and its bias.
     """
 
     words: NDArray[np.int64]
@@ -86,10 +86,10 @@ class Packed(NamedTuple):
 def pack_layer(
     weight: NDArray[np.float32], bias: NDArray[np.float32] | None, grid: Grid | None
 ) -> Packed:
-    """One layer, by the codes of its grid if it has one, else in half floats.
+    """Pack one layer: the codes of its grid if it has one, else half floats.
 
     Raises:
-        ConversionFailed: the weight is not what its grid says, or a number does not fit its place.
+        ConversionFailed: the weight does not match its grid, or a number is out of range.
     """
     bias = np.zeros(len(weight), np.float32) if bias is None else bias
     if grid is None:
@@ -109,17 +109,17 @@ def pack_layer(
 
 
 def unpack_layers(packed: Packed, table: Iterable[Sequence[int]]) -> list[Layer]:
-    """The layers that the arrays hold.
+    """The layers in the arrays.
 
     Weights on a grid come as float32 codes x scale, with their biases; others as stored, float16.
 
     Raises:
-        ValueError: table and arrays do not fit.
+        ValueError: table and arrays do not match.
     """
     words, scales, halves = (_Reader(array) for array in packed)
     layers = []
     for number, entries in enumerate(table):
-        row = Row(*entries)
+        row = PackedLayer(*entries)
         count = math.prod(row.shape)
         tensors: dict[str, Any] = {}
         if row.levels:
@@ -132,14 +132,14 @@ def unpack_layers(packed: Packed, table: Iterable[Sequence[int]]) -> list[Layer]
             tensors["weight"] = halves.take(count).reshape(row.shape)
             tensors["bias"] = halves.take(row.outputs)
         layer = Layer("conv" if row.is_conv else "linear", f"packed layer {number}", tensors)
-        layers.append(told_apart(layer, row.groups))
+        layers.append(scale_if_depthwise(layer, row.groups))
     if words.rest.size or scales.rest.size or halves.rest.size:
-        raise ValueError("the arrays hold more than their table says")
+        raise ValueError("the arrays contain more than their table lists")
     return layers
 
 
-def told_apart(layer: Layer, groups: int) -> Layer:
-    """A depthwise 1x1 convolution as what it stands for here: the scale of a batch norm."""
+def scale_if_depthwise(layer: Layer, groups: int) -> Layer:
+    """A depthwise 1x1 convolution, which stores a batch norm here, as a scale; others unchanged."""
     if layer.kind != "conv" or groups == 1 or layer.shape != (groups, 1, 1, 1):
         return layer
     return Layer("scale", layer.name, {k: v.reshape(-1) for k, v in layer.tensors.items()})
@@ -150,13 +150,13 @@ def join(parts: Sequence[Packed]) -> Packed:
     return Packed(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-def table_of(rows: Iterable[Row]) -> list[list[int]]:
-    """The rows as the file holds them."""
+def table_of(rows: Iterable[PackedLayer]) -> list[list[int]]:
+    """The rows as the file stores them."""
     return [list(astuple(row)) for row in rows]
 
 
 def digits_in_word(levels: int) -> int:
-    """How many codes of -levels..levels a word holds."""
+    """How many codes of -levels..levels fit into a word."""
     digits = 1
     while (2 * levels + 1) ** (digits + 1) < WORD_LIMIT:
         digits += 1
@@ -189,13 +189,13 @@ def _halves(values: NDArray[np.float32]) -> NDArray[np.float16]:
 
 
 class _Reader:
-    """Takes values from the front of an array."""
+    """Reads values from the front of an array."""
 
     def __init__(self, array: NDArray[Any]) -> None:
         self.rest = array
 
     def take(self, count: int) -> NDArray[Any]:
         if count > self.rest.size:
-            raise ValueError(f"the table wants {count} values where {self.rest.size} are left")
+            raise ValueError(f"the table needs {count} values, {self.rest.size} are left")
         taken, self.rest = self.rest[:count], self.rest[count:]
         return taken

@@ -27,7 +27,7 @@ FACTS: Final = FormatFacts(
     platforms=("android",),
     requirements=(Requirement("torch", extra=""),),
     runtime="torch",
-    # By the version of the bytecode. Read by torch 2.1.2, the version line of the last
+    # By version of the bytecode. Read by torch 2.1.2, the version line of the last
     # pytorch_android_lite and LibTorch-Lite.
     least_runtime=LeastRuntime("pytorch_lite", "pytorch_lite", {8: "2.1.0"}),
     session={THREADS: 1},

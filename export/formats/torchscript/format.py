@@ -2,7 +2,7 @@
 
 Convolutions are prepacked: for XNNPACK when the file is written (fp32) or when it is loaded (fp16,
 w4, w3: `packed_network`), for QNNPACK in int8. The graph's NHWC input makes every tensor
-channels-last, which both take as it is; with an NCHW input the same file is five times slower.
+channels-last, which both use directly; with an NCHW input the same file is five times slower.
 torch 2.13 wheels have no XNNPACK (https://github.com/pytorch/pytorch/pull/185297), hence the pin.
 """
 
@@ -74,7 +74,7 @@ def convert(
 def load(path: Path, threads: int = 1) -> Any:
     """The lite interpreter's module. Raises Unreadable.
 
-    The thread count, the engine of integer kernels and what becomes of freed memory hold for the
+    The thread count, the engine of integer kernels and the handling of freed memory apply to the
     whole process from here on: a layer packed for QNNPACK runs under no other engine.
     """
     import torch
@@ -94,20 +94,20 @@ def load(path: Path, threads: int = 1) -> Any:
 
 
 def run(session: Any, images: NDArray[np.uint8]) -> Answers:
-    """Answers to uint8 (N, H, W, 3), image by image. The file gives a tensor, or a tuple of two."""
+    """Outputs for uint8 (N, H, W, 3), image by image. The file returns one tensor or two."""
     import torch
 
     with torch.inference_mode():
-        # numpy would give the new axis a stride of 0, by which torch takes the layout for another.
+        # numpy would give the new axis a stride of 0, for which torch assumes another layout.
         answers = (session(torch.from_numpy(image)[None]) for image in images)
         tensors = (a if isinstance(a, tuple | list) else (a,) for a in answers)
         return gathered([tensor.numpy() for tensor in found] for found in tensors)
 
 
 def describe(path: Path) -> Description:
-    """Bytecode version and operators from the bytecode; ports from the file we put in beside it.
+    """Bytecode version and operators from the bytecode; ports from the file that we added to it.
 
-    A lite file itself names no shapes. Raises Unreadable.
+    A lite file itself has no shapes. Raises Unreadable.
     """
     import torch
     from torch.jit.mobile import _get_model_bytecode_version, _get_model_ops_and_info
@@ -135,7 +135,7 @@ def describe(path: Path) -> Description:
 
 
 def stored_layers(path: Path) -> list[Layer]:
-    """Prepacked layers from the bytecode and packed ones, running neither. Raises Unreadable."""
+    """Prepacked layers from the bytecode, and packed ones; runs neither. Raises Unreadable."""
     import torch
 
     try:
@@ -146,22 +146,22 @@ def stored_layers(path: Path) -> list[Layer]:
 
 
 def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | None:
-    """The lite interpreter keeps what it computes to itself."""
+    """None: the lite interpreter hides its intermediate values."""
     return None
 
 
 def why_not_convert() -> str:
-    """A torch without XNNPACK can prepack nothing."""
+    """A torch without XNNPACK cannot prepack layers."""
     return "" if has_xnnpack() else "this torch has no XNNPACK"
 
 
 def why_not_run() -> str:
-    """Such a torch does not run prepacked layers either."""
+    """Nor can it run prepacked layers."""
     return "" if has_xnnpack() else "prepacked layers need XNNPACK; other files run"
 
 
 def has_xnnpack() -> bool:
-    """Whether this torch is built with XNNPACK, without which nothing can be prepacked."""
+    """Whether this torch is built with XNNPACK, which prepacking needs."""
     from torch.backends import xnnpack
 
     return bool(xnnpack.enabled)  # type: ignore[attr-defined]
@@ -192,7 +192,7 @@ def _module(graph: DeployGraph, spec: ModelSpec, precision: str) -> Any:
 
 
 def _ports(graph: DeployGraph, spec: ModelSpec) -> dict[str, Any]:
-    """Inputs and outputs, which a lite file itself does not name; outputs as the tuple has them."""
+    """Inputs and outputs, which a lite file itself does not name; outputs in the tuple's order."""
     from export.deploy.graph import INPUT_NAME, example_input, output_shapes
 
     shape = tuple(example_input(spec).shape)

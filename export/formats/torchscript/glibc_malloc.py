@@ -1,9 +1,9 @@
-"""Freed memory stays with the process, as it does in runtimes that have an arena of their own.
+"""Freed memory stays with the process, as in runtimes with their own arena.
 
-torch allocates every tensor anew. glibc hands large blocks back to the system as soon as they are
-free, or not, by where they happen to lie: in one process of three, each inference then faults in
-five megabytes again, which takes as long as the network. mallopt(3) is glibc's own setting for it;
-ONNX Runtime does without since it keeps an arena.
+torch allocates memory for every tensor. Depending on where large blocks happen to lie, glibc
+returns them to the system as soon as they are free: in one process of three, each inference then
+faults in five megabytes again, which takes as long as the network. mallopt(3) is glibc's setting
+for it; ONNX Runtime does not need it, since it keeps an arena.
 """
 
 from __future__ import annotations

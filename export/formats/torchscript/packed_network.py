@@ -1,8 +1,8 @@
-"""A network whose weights lie packed in the file and unpacked in memory.
+"""A network whose weights are packed in the file and unpacked in memory.
 
-In: the deploy graph. Out: a scripted module that saves packed weights, and that makes XNNPACK's
-prepacked layers of them when it is loaded: small on disk and as fast as an fp32 file, because
-nothing is left to unpack when an image comes.
+In: the deploy graph. Out: a scripted module that saves packed weights, and that turns them into
+XNNPACK's prepacked layers when it is loaded: small on disk and as fast as an fp32 file, because
+nothing remains to unpack per image.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from export.errors import ConversionFailed
-from export.formats.torchscript.bit_packing import Packed, Row, join, pack_layer, table_of
+from export.formats.torchscript.bit_packing import Packed, PackedLayer, join, pack_layer, table_of
 from export.formats.torchscript.unpack_at_load import PackedLayers
 
 if TYPE_CHECKING:
@@ -42,13 +42,13 @@ def packed_network(graph: DeployGraph, half: bool) -> Any:
         half: weights as half floats; otherwise as the codes of the graph's grids.
 
     Raises:
-        ConversionFailed: a layer that cannot be packed, or a weight that lies on no grid.
+        ConversionFailed: a layer cannot be packed, or a weight is on no grid.
     """
     traced = _Tracer().trace(graph)
-    rows: list[Row] = []
+    rows: list[PackedLayer] = []
     parts: list[Packed] = []
     for node in list(traced.nodes):
-        node.type = None  # fx would write it into the code under a name TorchScript does not know
+        node.type = None  # fx would write it into the code under a name unknown to TorchScript
         if node.target is functional.dropout:
             node.replace_all_uses_with(node.args[0])
             traced.erase_node(node)
@@ -70,7 +70,7 @@ def packed_network(graph: DeployGraph, half: bool) -> Any:
 
 
 class _Tracer(fx.Tracer):
-    """Sees through all modules but those with a weight to pack."""
+    """Traces into all modules except those with a weight to pack."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, nn.Conv2d | nn.Linear)
@@ -83,15 +83,15 @@ def _grid(grids: Mapping[str, Grid], name: str) -> Grid:
     return grids[weight]
 
 
-def _row(layer: nn.Module, levels: int, clamp: int, normalises: bool) -> Row:
+def _row(layer: nn.Module, levels: int, clamp: int, normalises: bool) -> PackedLayer:
     if isinstance(layer, nn.Linear):
-        return Row(levels, layer.out_features, layer.in_features, clamp=clamp)
+        return PackedLayer(levels, layer.out_features, layer.in_features, clamp=clamp)
     assert isinstance(layer, nn.Conv2d)
     if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
         raise ConversionFailed(f"{layer} cannot be prepacked: give its padding in numbers, zeros")
     outputs, inputs, height, width = layer.weight.shape
     (stride_y, stride_x), (padding_y, padding_x) = layer.stride, layer.padding
-    return Row(
+    return PackedLayer(
         levels,
         outputs,
         inputs,
@@ -114,9 +114,9 @@ def _array(tensor: Any) -> Any:
 
 
 def _take_normalisation(node: fx.Node, layer: nn.Module) -> bool:
-    """Whether a convolution takes normalised pixels and can do that itself; it then takes pixels.
+    """Whether a convolution can normalise its input pixels itself; it then takes raw pixels.
 
-    With padding it cannot: the zeros around an image are zeros after the normalisation.
+    Padding prevents it: the zeros around an image are zeros after the normalisation.
     """
     if not isinstance(layer, nn.Conv2d) or layer.padding != (0, 0) or layer.groups != 1:
         return False
@@ -132,7 +132,7 @@ def _take_normalisation(node: fx.Node, layer: nn.Module) -> bool:
 
 
 def _clamp_after(node: fx.Node) -> int:
-    """The `Row.clamp` of a layer; a ReLU that alone takes its output is taken out of the graph."""
+    """A layer's `PackedLayer.clamp`; a ReLU that alone takes its output leaves the graph."""
     users = list(node.users)
     clamp = _clamp(users[0]) if len(users) == 1 else NO_CLAMP
     if clamp != NO_CLAMP:
@@ -151,8 +151,8 @@ def _clamp(node: fx.Node) -> int:
     return NO_CLAMP
 
 
-def _run_packed(node: fx.Node, row: Row, number: int) -> None:
-    """Replace the call of a layer by that of its prepacked form."""
+def _run_packed(node: fx.Node, row: PackedLayer, number: int) -> None:
+    """Replace the call of a layer by a call of its prepacked form."""
     held, run = (
         ("convolutions", torch.ops.prepacked.conv2d_clamp_run)
         if row.is_conv
@@ -167,7 +167,7 @@ def _run_packed(node: fx.Node, row: Row, number: int) -> None:
     graph.erase_node(node)
 
 
-def _script(graph: DeployGraph, traced: fx.Graph, packed: Packed, rows: list[Row]) -> Any:
+def _script(graph: DeployGraph, traced: fx.Graph, packed: Packed, rows: list[PackedLayer]) -> Any:
     words, scales, halves = (torch.from_numpy(array) for array in packed)
     layers = PackedLayers(
         words,
@@ -181,8 +181,8 @@ def _script(graph: DeployGraph, traced: fx.Graph, packed: Packed, rows: list[Row
     root.add_module("pixels", graph.pixels)
     root.add_module(LAYERS, layers)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # on empty lists, whose type the class gives
+        warnings.simplefilter("ignore", UserWarning)  # about empty lists; the class has their type
         made = fx.GraphModule(root, traced)
-        made.add_module(LAYERS, layers)  # whole; fx took over only what the code names
+        made.add_module(LAYERS, layers)  # whole; fx kept only what the code names
         made._code, made._lineno_map = "", None  # 8 KB of fx's own notes would go into the file
         return torch.jit.script(made)

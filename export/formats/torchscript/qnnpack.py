@@ -1,6 +1,6 @@
-"""A network in integer arithmetic: QNNPACK's kernels, as torch's FX quantisation places them.
+"""A network in integer arithmetic: QNNPACK's kernels, placed by torch's FX quantisation.
 
-In: the deploy graph of an int8 twin, whose rounding places and grids are already in it. Out: a
+In: the deploy graph of an int8 variant, whose rounding places and grids are already in it. Out: a
 traced module. Between the first and the last layer all tensors are uint8.
 """
 
@@ -25,19 +25,19 @@ ENGINE: Final = "qnnpack"
 
 
 def integer_network(graph: DeployGraph, spec: ModelSpec) -> Any:
-    """The graph traced with integer kernels in the places of its rounded arithmetic.
+    """The graph traced with integer kernels instead of its rounded arithmetic.
 
-    To be called, and what it gives to be saved, inside `qnnpack`.
+    Call it, and save its result, inside `qnnpack`.
 
     Raises:
-        ConversionFailed: the graph is not of an int8 twin.
+        ConversionFailed: the graph is not an int8 variant.
     """
     from torch.ao.quantization.backend_config import get_qnnpack_backend_config
     from torch.ao.quantization.quantize_fx import convert_fx
 
     if not isinstance(graph.pixels.network, torch.fx.GraphModule):
         raise ConversionFailed(
-            "int8 is made from an int8 twin (export.deploy.variants), not from this graph"
+            "int8 is made from an int8 variant (export.deploy.variants), not from this graph"
         )
     integer = convert_fx(
         copy.deepcopy(graph.pixels.network), backend_config=get_qnnpack_backend_config()
@@ -48,7 +48,7 @@ def integer_network(graph: DeployGraph, spec: ModelSpec) -> Any:
 
 @contextmanager
 def qnnpack() -> Iterator[None]:
-    """Integer kernels of QNNPACK, in here: another engine packs layers in another layout.
+    """Use QNNPACK's integer kernels inside; another engine packs layers in another layout.
 
     Raises:
         ConversionFailed: this torch has no QNNPACK.

@@ -1,8 +1,7 @@
-"""The deploy graph with its pixels normalised row by row: the same numbers, sooner.
+"""The deploy graph with its pixels normalised row by row: the same numbers, faster.
 
-Taken three channels at a time, which is how channels-last lays them out, subtraction and division
-are a tenth of the network's time; taken as rows of W x 3 numbers they fill whole vectors and are a
-thirtieth.
+On three channels at a time, as channels-last stores them, subtraction and division take a tenth of
+the network's time; on rows of W x 3 numbers they fill whole vectors and take a thirtieth.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class RowGraph(nn.Module):
-    """What `DeployGraph` computes, for one width."""
+    """Computes the same as `DeployGraph`, for one width."""
 
-    # A file stores this name of its class: published bytes do not depend on where the class stands.
+    # A file stores this class name: published bytes do not depend on the place of the class.
     __module__ = "export.formats.lite_rows"
 
     mean: Tensor
@@ -43,7 +42,7 @@ class RowGraph(nn.Module):
 
 
 def in_rows(graph: DeployGraph, side: int) -> nn.Module:
-    """The graph in rows; one whose pixels go another way than `PixelGraph`'s is taken as it is."""
+    """The graph in rows; unchanged if its pixels are not processed as in `PixelGraph`."""
     if type(graph.pixels) is not PixelGraph:
         return graph
     return RowGraph(graph.pixels.network, graph, side).eval()

@@ -1,9 +1,9 @@
-"""Max pooling down first, then across, by maxima of whole tensors: the same numbers, sooner.
+"""Max pooling down first, then across, by maxima of whole tensors: the same numbers, faster.
 
 In: the deploy graph. Out: one whose square pools are two steps: the maxima of rows, then those of
-their columns. Each is a maximum of two tensors, which fills vectors; torch's own pool looks at each
-window alone and notes where its maximum stood, for a gradient that nobody wants: a fifth of a small
-network's time. The second maximum of a step goes into the memory of the first.
+their columns. Each is a maximum of two tensors, which fills vectors; torch's own pool processes
+each window alone and records the place of its maximum, for a gradient that nobody needs: a fifth of
+a small network's time. The second maximum of a step reuses the memory of the first.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class RowsThenColumns(nn.Module):
-    """What `MaxPool2d` computes, for one size of its input and windows that lie within it."""
+    """Computes the same as `MaxPool2d`, for one input size and windows inside it."""
 
     def __init__(self, pool: nn.MaxPool2d, height: int, width: int) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class RowsThenColumns(nn.Module):
 
 
 def _maxima(parts: list[Tensor]) -> Tensor:
-    """The maximum at each place of tensors of one shape, two at least."""
+    """The maximum at each place of two or more tensors of one shape."""
     found = torch.maximum(parts[0], parts[1])
     for part in parts[2:]:
         found = found.clamp_min_(part)
@@ -52,9 +52,9 @@ def _maxima(parts: list[Tensor]) -> Tensor:
 
 
 def with_split_pools(graph: DeployGraph, spec: ModelSpec) -> DeployGraph:
-    """The graph with every pool split that can be; the graph itself if there is none.
+    """The graph with every possible pool split; the graph itself if there is none.
 
-    A pool that pads, or whose last window sticks out, stays whole.
+    A pool with padding, or with a partial last window, stays whole.
     """
     sizes = _pooled_sizes(graph, spec)
     network = copy.deepcopy(graph.pixels.network)
@@ -68,7 +68,7 @@ def with_split_pools(graph: DeployGraph, spec: ModelSpec) -> DeployGraph:
 
 
 def _pooled_sizes(graph: DeployGraph, spec: ModelSpec) -> dict[str, tuple[int, int]]:
-    """Name of each max pool -> height and width of what it takes, at the spec's input size."""
+    """Name of each max pool -> height and width of its input, at the spec's input size."""
     sizes: dict[str, tuple[int, int]] = {}
     hooks = []
     for name, module in graph.pixels.network.named_modules():

@@ -8,8 +8,8 @@ from typing import Final
 from export.formats.snippet import (
     KOTLIN,
     PYTHON,
-    PublishedFile,
     Snippet,
+    SnippetFile,
     SnippetMaker,
     numbers,
     python_pixels,
@@ -20,7 +20,7 @@ from export.formats.torchscript.android import ARTIFACT
 LITE_ENGINE: Final = {"int8": '\ntorch.backends.quantized.engine = "qnnpack"'}
 
 
-def _kotlin_lite(file: PublishedFile) -> Snippet:
+def _kotlin_lite(file: SnippetFile) -> Snippet:
     version = file.requires["pytorch_lite"]
     shape = file.input.shape
     answer = ".toTuple()[0]" if file.mapped else ""
@@ -45,7 +45,7 @@ val probs = module.forward(IValue.from(image)){answer}.toTensor().dataAsFloatArr
     return Snippet(f"PyTorch lite alone, {version}", KOTLIN, text)
 
 
-def _python_lite(file: PublishedFile) -> Snippet:
+def _python_lite(file: SnippetFile) -> Snippet:
     first = "[0]" if file.mapped else ""
     text = f"""\
 {file.header("#", comment)}

@@ -1,6 +1,6 @@
-"""The weighted layers in a TorchScript-lite file, read without running any of it.
+"""The weighted layers in a TorchScript-lite file, read without running it.
 
-In: the archive. Out: the layers in the order the code calls them. A layer lies in one of two
+In: the archive. Out: the layers in the order the code calls them. A layer is in one of two
 places: prepacked among the constants of the bytecode (fp32, int8), or in the packed arrays of the
 saved module (`bit_packing`).
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from export.deploy.layers import Layer
 from export.errors import Unreadable
-from export.formats.torchscript.bit_packing import Packed, told_apart, unpack_layers
+from export.formats.torchscript.bit_packing import Packed, scale_if_depthwise, unpack_layers
 from export.formats.torchscript.lite_file.bytecode_calls import called_records
 from export.formats.torchscript.lite_file.safe_unpickler import Record, read_pickle
 
@@ -32,7 +32,7 @@ def prepacked_layers(reader: PyTorchFileReader, name: str) -> list[Layer]:
         name: of the file, for messages.
 
     Raises:
-        Unreadable: no bytecode, or one that holds what no lite file of ours holds.
+        Unreadable: no bytecode, or content that our lite files never have.
     """
     document = read_pickle(reader, "bytecode.pkl", name)
     layers = []
@@ -47,12 +47,12 @@ def prepacked_layers(reader: PyTorchFileReader, name: str) -> list[Layer]:
 
 
 def packed_layers(reader: PyTorchFileReader, name: str) -> list[Layer]:
-    """Layers in packed arrays, in call order, the normalisation if one of them takes it in.
+    """Layers in packed arrays, in call order, and the normalisation if one of them includes it.
 
     Empty if the file has no such arrays.
 
     Raises:
-        Unreadable: the saved module cannot be read, or its arrays and its table do not fit.
+        Unreadable: the saved module cannot be read, or its arrays and its table do not match.
     """
     module = read_pickle(reader, "data.pkl", name)
     held = module.state.values() if isinstance(getattr(module, "state", None), dict) else ()
@@ -75,7 +75,7 @@ def _normalisation(mean: Any, std: Any) -> Layer:
 
 
 def _prepacked(constant: Record, place: str) -> Layer:
-    """A layer from the state that torch saves of it."""
+    """A layer from the state that torch saves."""
     kind = constant.name.rsplit(".", 1)[-1]
     if kind in ("Conv2dOpContext", "LinearOpContext", "LinearPackedParamsBase"):
         weight, bias = constant.state[:2]
@@ -87,4 +87,4 @@ def _prepacked(constant: Record, place: str) -> Layer:
         raise ValueError(f"{constant.name} is not expected in a lite file")
     tensors = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
     layer = Layer(CONV if kind.startswith("Conv") else LINEAR, place, tensors)
-    return told_apart(layer, groups)
+    return scale_if_depthwise(layer, groups)

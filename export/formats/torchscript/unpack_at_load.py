@@ -1,7 +1,7 @@
-"""What the lite interpreter does when it loads packed weights: unpack, scale, prepack for XNNPACK.
+"""What the lite interpreter runs when it loads packed weights: unpack, scale, prepack for XNNPACK.
 
 The mirror of `bit_packing.unpack_layers`, in TorchScript. It runs on the phone, once per loaded
-file, and keeps to operators that the last released runtime has.
+file, and uses only operators of the last released runtime.
 """
 
 # No `from __future__ import annotations`: TorchScript reads these annotations, in its own dialect.
@@ -17,16 +17,16 @@ Linear = torch.classes.xnnpack.LinearOpContext
 
 
 class PackedLayers(nn.Module):
-    """Layers that are saved as packed arrays and loaded as XNNPACK's.
+    """Layers saved as packed arrays and loaded as XNNPACK's.
 
     Attributes:
         words, scales, halves: int64, bfloat16 and float16, see `bit_packing.Packed`.
-        mean, std: float32 (1, 3, 1, 1), of the normalisation that the first layer may take in.
-        table: of `bit_packing.Row`.
+        mean, std: float32 (1, 3, 1, 1), of the normalisation that the first layer may include.
+        table: of `bit_packing.PackedLayer`.
         convolutions, linears: by a layer's number among those of its kind.
     """
 
-    # A file stores this name of its class: published bytes do not depend on where the class stands.
+    # A file stores this class name: published bytes do not depend on the place of the class.
     __module__ = "export.formats.lite_packed_layers"
 
     convolutions: List[Convolution]  # type: ignore[valid-type]
@@ -103,11 +103,11 @@ class PackedLayers(nn.Module):
                 linears.append(torch.ops.prepacked.linear_clamp_prepack(weight, bias, low, high))
         self.convolutions = convolutions
         self.linears = linears
-        # What is left of the arrays is empty: nothing is kept beside the unpacked weights.
+        # The arrays are now empty: only the unpacked weights are kept.
         self.words, self.scales, self.halves, self.table = words, scales, halves, table
         self.mean, self.std = mean, std
         self.training = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """Never called; TorchScript wants one."""
+        """Never called; TorchScript requires one."""
         return x

@@ -41,7 +41,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class StatusWord:
     """What became of something: a key of `WORDS`."""
 
     status: str
@@ -57,7 +57,7 @@ class Verdict:
         return SHAPES.get(self.status, "")
 
 
-Cell = str | Figure | Verdict
+Cell = str | Figure | StatusWord
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,9 @@ class Notice:
         return "notice"
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> StatusWord:
         """Its word and shape."""
-        return Verdict(self.status)
+        return StatusWord(self.status)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-from export.report.page.blocks import Block, Chart, Figure, Fold, Section, Table, Verdict
+from export.report.page.blocks import Block, Chart, Figure, Fold, Section, StatusWord, Table
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 # Vega's expressions are interpreted, so that the policy need not allow eval.
@@ -35,7 +35,7 @@ class Opening:
     """
 
     title: str
-    status: Verdict
+    status: StatusWord
     headline: str
     opening: str
     intended_use: str
@@ -55,7 +55,7 @@ def render_page(opening: Opening, sections: Sequence[Section]) -> str:
         lstrip_blocks=True,
     )
     environment.tests["figure"] = lambda cell: isinstance(cell, Figure)
-    environment.tests["verdict"] = lambda cell: isinstance(cell, Verdict)
+    environment.tests["verdict"] = lambda cell: isinstance(cell, StatusWord)
     environment.filters["tables"] = _shown_tables
     environment.filters["side_by_side"] = _side_by_side
     vega, script = _inline(vega_bundle()), _inline(_text("page.js"))

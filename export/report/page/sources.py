@@ -63,7 +63,7 @@ class Timed:
 
 
 @dataclass(frozen=True)
-class Fault:
+class FaultResult:
     """A fault planted in a file of a format, and the parts of the check that found it."""
 
     fault: str
@@ -94,7 +94,7 @@ class Control:
 class Planted:
     """Everything that was planted."""
 
-    faults: tuple[Fault, ...]
+    faults: tuple[FaultResult, ...]
     controls: tuple[Control, ...]
 
 
@@ -108,7 +108,7 @@ class Source(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Sources:
+class PageSources:
     """All that a page is made from: the report, and the optional documents by `NAMES`."""
 
     report: Report
@@ -118,7 +118,9 @@ class Sources:
     faults: Source[Planted]
 
 
-def read_sources(report: Path | None, given: Mapping[str, Path | None] | None = None) -> Sources:
+def read_sources(
+    report: Path | None, given: Mapping[str, Path | None] | None = None
+) -> PageSources:
     """Read what is there.
 
     Args:
@@ -131,7 +133,7 @@ def read_sources(report: Path | None, given: Mapping[str, Path | None] | None = 
     if report is None:
         report = next((path for path in REPORTS if path.is_file()), REPORTS[0])
     files = given or {}
-    return Sources(
+    return PageSources(
         read_report(report),
         report.as_posix(),
         _source("benchmark", Timed, files.get("benchmark")),

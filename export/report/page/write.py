@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from export.report.page.blocks import Section, Verdict
+from export.report.page.blocks import Section, StatusWord
 from export.report.page.html import Opening, render_page
 from export.report.page.sections.integration import integration_section
 from export.report.page.sections.not_run import not_run_section
@@ -21,7 +21,7 @@ from export.report.page.sections.verdict import (
     worst_status,
 )
 from export.report.page.sections.worst import worst_section
-from export.report.page.sources import RELEASED, Sources, read_sources
+from export.report.page.sources import RELEASED, PageSources, read_sources
 from pipeline.atomic_files import write_text
 from pipeline.errors import require
 
@@ -51,7 +51,7 @@ def write_page(
     return path
 
 
-def page_of(sources: Sources) -> str:
+def page_of(sources: PageSources) -> str:
     """The page's text."""
     report = sources.report
     status = worst_status(report)
@@ -60,7 +60,7 @@ def page_of(sources: Sources) -> str:
     return render_page(
         Opening(
             title=f"{title.strip()}: export report",
-            status=Verdict(status),
+            status=StatusWord(status),
             headline=_headline(status),
             opening=opening_sentence(report),
             intended_use=intended_use(report),
@@ -81,7 +81,7 @@ def _headline(status: str) -> str:
     }[status]
 
 
-def all_sections(sources: Sources) -> list[Section]:
+def all_sections(sources: PageSources) -> list[Section]:
     """In the order in which they are read."""
     told = [
         verdict_section(sources),
@@ -95,7 +95,7 @@ def all_sections(sources: Sources) -> list[Section]:
     return [*told, not_run_section(sources, told), integration_section(sources)]
 
 
-def _facts(sources: Sources) -> list[tuple[str, str]]:
+def _facts(sources: PageSources) -> list[tuple[str, str]]:
     report = sources.report
     facts = [
         *(_model_facts(report.model) if report.model else ()),
@@ -116,7 +116,7 @@ def _model_facts(model: ModelFacts) -> list[tuple[str, str]]:
     ]
 
 
-def _origin(sources: Sources) -> str:
+def _origin(sources: PageSources) -> str:
     """Which document the page is of."""
     released = ", the release's" if sources.report_path == RELEASED.as_posix() else ""
     return f"{sources.report_path}{released} (schema {sources.report.schema})"

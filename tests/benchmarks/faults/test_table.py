@@ -14,7 +14,7 @@ from benchmarks.cli import main
 from benchmarks.faults import document
 from benchmarks.faults.bench import COLUMNS, Artifact, Bench, convert, replaced_network
 from benchmarks.faults.fault import Fault, Pair
-from benchmarks.faults.judge import Cell, judge
+from benchmarks.faults.judge import FaultCell, judge
 from benchmarks.faults.planted import declarations, graph, structure, weights
 from benchmarks.faults.planted.folders import FolderFault
 from benchmarks.faults.planted.limits import at_a_side_of_partial_windows, floored, same_answers
@@ -38,7 +38,7 @@ def rows(table: Mapping[str, tuple[Fault | FolderFault, ...]]) -> Iterator[objec
             yield pytest.param(fault, id=fault.name)
 
 
-def assert_caught(cell: Cell, fault: Fault | FolderFault) -> None:
+def assert_caught(cell: FaultCell, fault: Fault | FolderFault) -> None:
     assert cell.caught_by, f"{cell.fault} in {' '.join(cell.artifact)} passed every check"
     assert set(fault.by) <= set(cell.caught_by), f"{cell.artifact}: {cell.reason}"
     says = fault.says if isinstance(fault, Fault) else ""

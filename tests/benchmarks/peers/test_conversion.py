@@ -8,19 +8,19 @@ import pytest
 from benchmarks.peers import conversion as module
 from benchmarks.peers.conversion import convert
 from benchmarks.peers.runtimes import ncnn_peer
-from benchmarks.peers.sources import Sources
+from benchmarks.peers.sources import PeerSources
 from tests.benchmarks import planted_peer
 
 
 @pytest.fixture
-def sources(tmp_path: Path, checkpoint: Path) -> Sources:
+def sources(tmp_path: Path, checkpoint: Path) -> PeerSources:
     folder = tmp_path / "sources"
     folder.mkdir()
-    return Sources(folder, checkpoint, 64)
+    return PeerSources(folder, checkpoint, 64)
 
 
 def test_a_conversion_is_kept_until_the_weights_or_the_packages_change(
-    sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sources: PeerSources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "planted"
     for _ in range(2):
@@ -34,23 +34,23 @@ def test_a_conversion_is_kept_until_the_weights_or_the_packages_change(
     assert list((target / "model").iterdir()) == []  # made anew
 
 
-def test_other_weights_are_converted_anew(sources: Sources, tmp_path: Path) -> None:
+def test_other_weights_are_converted_anew(sources: PeerSources, tmp_path: Path) -> None:
     convert(planted_peer, sources, tmp_path / "planted")
     other = tmp_path / "other"
     shutil.copytree(sources.checkpoint, other)
     text = (other / "checkpoint.json").read_text().replace("1.2.3", "1.2.4")
     (other / "checkpoint.json").write_text(text)
-    convert(planted_peer, Sources(sources.folder, other, 64), tmp_path / "planted")
+    convert(planted_peer, PeerSources(sources.folder, other, 64), tmp_path / "planted")
     assert conversions(sources) == 2
 
 
 def test_a_conversion_that_fails_says_its_last_line_and_leaves_nothing(
-    sources: Sources, tmp_path: Path
+    sources: PeerSources, tmp_path: Path
 ) -> None:
     doomed = tmp_path / "doomed"
     shutil.copytree(sources.checkpoint, doomed)
     found = convert(
-        planted_peer, Sources(sources.folder, doomed, 64), tmp_path / "build" / "planted"
+        planted_peer, PeerSources(sources.folder, doomed, 64), tmp_path / "build" / "planted"
     )
     assert found.status == "failed"
     assert found.reason == "conversion: RuntimeError: op aten::doom is not supported"
@@ -58,12 +58,12 @@ def test_a_conversion_that_fails_says_its_last_line_and_leaves_nothing(
 
 
 def test_a_peer_that_is_not_installed_is_not_run_with_the_way_out(
-    sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sources: PeerSources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     found = convert(ncnn_peer, sources, tmp_path / "ncnn")
     assert (found.status, found.reason) == ("not_run", "ncnn is not installed; make peers")
 
 
-def conversions(sources: Sources) -> int:
+def conversions(sources: PeerSources) -> int:
     return len((sources.folder / "conversions.log").read_text().splitlines())

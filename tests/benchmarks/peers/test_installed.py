@@ -10,7 +10,7 @@ from benchmarks.peers.conversion import convert
 from benchmarks.peers.environment import is_installed
 from benchmarks.peers.register import PEERS
 from benchmarks.peers.run import peer_targets
-from benchmarks.peers.sources import Sources, write_sources
+from benchmarks.peers.sources import PeerSources, write_sources
 from export.latency.answer_check import Expected
 from export.latency.measure import measure
 
@@ -19,14 +19,16 @@ SIDE = 64
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> tuple[Sources, Expected]:
-    sources = Sources(tmp_path_factory.mktemp("peers") / "sources", checkpoint, SIDE)
+def written(
+    tmp_path_factory: pytest.TempPathFactory, checkpoint: Path
+) -> tuple[PeerSources, Expected]:
+    sources = PeerSources(tmp_path_factory.mktemp("peers") / "sources", checkpoint, SIDE)
     return sources, write_sources(sources)
 
 
 @pytest.mark.parametrize("name", PEERS)
 def test_an_installed_peer_answers_as_pytorch_does(
-    name: str, written: tuple[Sources, Expected], tmp_path: Path
+    name: str, written: tuple[PeerSources, Expected], tmp_path: Path
 ) -> None:
     peer = PEERS[name]
     if not is_installed(peer):

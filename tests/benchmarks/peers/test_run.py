@@ -31,7 +31,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Resul
     folder = tmp_path_factory.mktemp("run")
     manifest = manifest_of(open_checkpoint(checkpoint).sha256)
 
-    def sources(sources: run.Sources) -> Expected:
+    def sources(sources: run.PeerSources) -> Expected:
         sources.folder.mkdir(parents=True)
         return planted_expected(folder)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks.peers.runtimes.stock_input import normaliser, write_normalisation
-from benchmarks.peers.sources import Sources, stock_module, write_sources
+from benchmarks.peers.sources import PeerSources, stock_module, write_sources
 from export.deploy.graph import build_graph
 from pipeline.checkpoint import open_checkpoint
 
@@ -18,7 +18,7 @@ SIDE = 64
 
 def test_all_sources_answer_as_pytorch_does(tmp_path: Path, checkpoint: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    sources = Sources(tmp_path / "sources", checkpoint, SIDE)
+    sources = PeerSources(tmp_path / "sources", checkpoint, SIDE)
     expected = write_sources(sources)
     images = np.load(expected.images_file)
     assert images.shape[1:] == (SIDE, SIDE, 3)

@@ -256,7 +256,7 @@ def test_the_same_change_of_several_files_is_one(old: Manifest, new: Manifest) -
     assert breaking(old, new) == [expected]
 
 
-def test_a_file_that_the_promotion_gate_kept_back_says_why(old: Manifest, new: Manifest) -> None:
+def test_a_file_that_the_quality_gate_kept_back_says_why(old: Manifest, new: Manifest) -> None:
     accuracy = {"source": "measured", "limits": {}, "broken_limits": ["AUROC drops by 0.1"]}
     entry = {"format": "onnx", "precision": "w4", "size_bytes": 500, "accuracy": accuracy}
     new["rejected"].append(entry)

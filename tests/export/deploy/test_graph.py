@@ -14,8 +14,8 @@ from export.deploy.graph import (
     reference_answers,
     reference_probs,
 )
-from export.deploy.variants import TWINS
-from export.images.stress_images import hard_images
+from export.deploy.variants import VARIANTS
+from export.images.stress_images import stress_images
 from pipeline.models.networks import load_network
 from tests.conftest import SIDE, make_spec
 from tests.export.conftest import Model
@@ -81,9 +81,11 @@ def test_evidence_is_the_networks_own_place_by_place(model: Model) -> None:
     np.testing.assert_allclose(model.answers.evidence, expected.numpy(), atol=1e-4)
 
 
-@pytest.mark.parametrize("twin", TWINS)
-def test_every_twin_gives_evidence_that_averages_to_its_own_logits(twin: str, model: Model) -> None:
-    answers = model.references.of(twin).answers
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_gives_evidence_that_averages_to_its_own_logits(
+    variant: str, model: Model
+) -> None:
+    answers = model.references.of(variant).answers
     assert answers.evidence is not None
     expected = softmax_by_hand(answers.evidence.mean(axis=(2, 3)))
     np.testing.assert_allclose(answers.probs, expected, atol=1e-6)
@@ -145,4 +147,4 @@ def test_the_answers_of_the_tiny_network_vary_so_that_faults_can_show(model: Mod
     first = model.reference[:, 0]
     assert first.min() < 0.2
     assert first.max() > 0.8
-    assert ((first > 0.01) & (first < 0.99)).sum() >= len(hard_images(SIDE)) / 2
+    assert ((first > 0.01) & (first < 0.99)).sum() >= len(stress_images(SIDE)) / 2

@@ -14,7 +14,7 @@ import torch
 from export.deploy.graph import DeployGraph
 from export.deploy.layer_order import called_modules, network_layers
 from export.deploy.layers import Layer
-from export.deploy.variants import TWINS, missing_twin, twin_checkpoint, twin_graph
+from export.deploy.variants import VARIANTS, missing_variant, variant_checkpoint, variant_graph
 from export.formats.register import FORMATS
 from pipeline.checkpoint import SPEC_FILE, open_checkpoint, write_checkpoint
 from pipeline.errors import BadInput
@@ -22,8 +22,8 @@ from pipeline.models.networks import load_network
 from tests.conftest import make_spec
 from tests.export.conftest import Model, write_sensitive_network
 
-COMPRESSED = [twin for twin in TWINS if twin != "fp32"]
-each_twin = pytest.mark.parametrize("twin", COMPRESSED)
+COMPRESSED = [variant for variant in VARIANTS if variant != "fp32"]
+each_variant = pytest.mark.parametrize("variant", COMPRESSED)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copied(checkpoint: Path, tmp_path: Path) -> Path:
-    """A copy of the checkpoint and its twins, to be damaged."""
+    """A copy of the checkpoint and its variants, to be damaged."""
     return Path(shutil.copytree(checkpoint, tmp_path / "copy"))
 
 
@@ -46,7 +46,7 @@ def pixels(model: Model) -> torch.Tensor:
 
 
 def layers_by_name(model: Model, graph: DeployGraph) -> dict[str, Layer]:
-    """A twin's layers by the names of the network it came from; fusing them changes names."""
+    """A variant's layers by the names of the network it came from; fusing them changes names."""
     names = [layer.name for layer in network_layers(model.graph.pixels, model.spec.side)]
     return dict(zip(names, network_layers(graph.pixels, model.spec.side), strict=True))
 
@@ -54,67 +54,71 @@ def layers_by_name(model: Model, graph: DeployGraph) -> dict[str, Layer]:
 # --- which there are ---------------------------------------------------------------------------
 
 
-def test_every_twin_that_a_format_is_made_from_is_known() -> None:
+def test_every_variant_that_a_format_is_made_from_is_known() -> None:
     for name, facts in FORMATS.items():
-        assert {p.variant for p in facts.precisions.values()} <= TWINS.keys(), name
+        assert {p.variant for p in facts.precisions.values()} <= VARIANTS.keys(), name
 
 
-def test_a_checkpoint_that_was_compressed_has_every_twin(checkpoint: Path) -> None:
+def test_a_checkpoint_that_was_compressed_has_every_variant(checkpoint: Path) -> None:
     assert {
-        twin: missing_twin(open_checkpoint(checkpoint), twin) for twin in TWINS
-    } == dict.fromkeys(TWINS, "")
+        variant: missing_variant(open_checkpoint(checkpoint), variant) for variant in VARIANTS
+    } == dict.fromkeys(VARIANTS, "")
 
 
-@each_twin
-def test_a_missing_twin_says_what_makes_it(twin: str, plain: Path) -> None:
-    said = missing_twin(open_checkpoint(plain), twin)
-    assert f"{plain} is not compressed to {TWINS[twin].folder}" in said
+@each_variant
+def test_a_missing_variant_says_what_makes_it(variant: str, plain: Path) -> None:
+    said = missing_variant(open_checkpoint(plain), variant)
+    assert f"{plain} is not compressed to {VARIANTS[variant].folder}" in said
     assert f"`python -m pipeline compress {plain} --data PLACE`" in said
 
 
 @pytest.mark.parametrize("architecture", ["resnet34", "resnet152", "densenet169", "vgg19_bn"])
-def test_a_twin_that_cannot_be_made_says_why_and_not_how(architecture: str, tmp_path: Path) -> None:
+def test_a_variant_that_cannot_be_made_says_why_and_not_how(
+    architecture: str, tmp_path: Path
+) -> None:
     write_checkpoint(tmp_path, make_spec(architecture=architecture), {"x": torch.zeros(1)})
-    said = missing_twin(open_checkpoint(tmp_path), "w4")
+    said = missing_variant(open_checkpoint(tmp_path), "w4")
     assert "is not compressed to w4, and cannot be: body" in said
     assert "is a batch norm" in said
     assert "python -m" not in said
 
 
-def test_the_checkpoint_itself_is_never_a_missing_twin(plain: Path) -> None:
+def test_the_checkpoint_itself_is_never_a_missing_variant(plain: Path) -> None:
     own = open_checkpoint(plain)
-    assert missing_twin(own, "fp32") == ""
-    assert twin_checkpoint(own, "fp32") is own
+    assert missing_variant(own, "fp32") == ""
+    assert variant_checkpoint(own, "fp32") is own
 
 
-@each_twin
-def test_a_twin_that_is_not_there_is_bad_input(twin: str, plain: Path) -> None:
-    with pytest.raises(BadInput, match=f"no checkpoint at .*{TWINS[twin].folder}"):
-        twin_graph(open_checkpoint(plain), twin)
+@each_variant
+def test_a_variant_that_is_not_there_is_bad_input(variant: str, plain: Path) -> None:
+    with pytest.raises(BadInput, match=f"no checkpoint at .*{VARIANTS[variant].folder}"):
+        variant_graph(open_checkpoint(plain), variant)
 
 
 # --- whose they are ----------------------------------------------------------------------------
 
 
-@each_twin
-def test_a_twin_of_another_checkpoint_is_bad_input_that_names_both(
-    twin: str, checkpoint: Path, plain: Path, tmp_path: Path
+@each_variant
+def test_a_variant_of_another_checkpoint_is_bad_input_that_names_both(
+    variant: str, checkpoint: Path, plain: Path, tmp_path: Path
 ) -> None:
     """Trained again, not compressed again."""
     other = Path(shutil.copytree(plain, tmp_path / "other"))
-    precision = TWINS[twin].folder
+    precision = VARIANTS[variant].folder
     shutil.copytree(checkpoint / precision, other / precision)
     with pytest.raises(BadInput, match="compressed from another checkpoint") as caught:
-        twin_graph(open_checkpoint(other), twin)
+        variant_graph(open_checkpoint(other), variant)
     for identity in (open_checkpoint(checkpoint).sha256, open_checkpoint(other).sha256):
         assert identity[:12] in str(caught.value)
 
 
-def test_a_plain_checkpoint_in_the_place_of_a_twin_is_bad_input(plain: Path, copied: Path) -> None:
+def test_a_plain_checkpoint_in_the_place_of_a_variant_is_bad_input(
+    plain: Path, copied: Path
+) -> None:
     shutil.rmtree(copied / "w4")
     shutil.copytree(plain, copied / "w4")
     with pytest.raises(BadInput, match=r"compressed from another checkpoint \(none\)"):
-        twin_graph(open_checkpoint(copied), "w4")
+        variant_graph(open_checkpoint(copied), "w4")
 
 
 def test_damaged_codes_are_bad_input(copied: Path) -> None:
@@ -122,7 +126,7 @@ def test_damaged_codes_are_bad_input(copied: Path) -> None:
     content[-1] ^= 1
     (copied / "w3" / "model.safetensors").write_bytes(content)
     with pytest.raises(BadInput, match="is damaged"):
-        twin_graph(open_checkpoint(copied), "w3")
+        variant_graph(open_checkpoint(copied), "w3")
 
 
 def test_a_code_beyond_its_levels_is_bad_input(copied: Path) -> None:
@@ -133,10 +137,10 @@ def test_a_code_beyond_its_levels_is_bad_input(copied: Path) -> None:
     grids[name].codes.flat[0] = 8
     write_checkpoint(folder, spec, load_network(opened).state_dict(), grids)
     with pytest.raises(BadInput, match="beyond the 7 levels"):
-        twin_graph(open_checkpoint(copied), "w4")
+        variant_graph(open_checkpoint(copied), "w4")
 
 
-def test_an_int8_twin_without_a_scale_for_each_place_is_bad_input(copied: Path) -> None:
+def test_an_int8_variant_without_a_scale_for_each_place_is_bad_input(copied: Path) -> None:
     folder = copied / "int8"
     opened = open_checkpoint(folder)
     spec, grids = opened.spec, opened.grids()
@@ -145,34 +149,34 @@ def test_an_int8_twin_without_a_scale_for_each_place_is_bad_input(copied: Path) 
     spec_without = replace(spec, compression=replace(spec.compression, activations=fewer))
     write_checkpoint(folder, spec_without, load_network(opened).state_dict(), grids)
     with pytest.raises(BadInput, match=f"no scale for '{lost}'; compress again"):
-        twin_graph(open_checkpoint(copied), "int8")
-    twin_graph(open_checkpoint(copied), "w8")  # which needs none
+        variant_graph(open_checkpoint(copied), "int8")
+    variant_graph(open_checkpoint(copied), "w8")  # which needs none
 
 
 # --- what they say -----------------------------------------------------------------------------
 
 
-@each_twin
-def test_the_spec_of_a_twin_is_its_parents_and_says_how_it_came_about(
-    twin: str, model: Model
+@each_variant
+def test_the_spec_of_a_variant_is_its_parents_and_says_how_it_came_about(
+    variant: str, model: Model
 ) -> None:
-    spec = twin_checkpoint(model.checkpoint, twin).spec
+    spec = variant_checkpoint(model.checkpoint, variant).spec
     assert replace(spec, compression=None) == model.spec
-    assert spec.compression.precision == TWINS[twin].folder
+    assert spec.compression.precision == VARIANTS[variant].folder
     assert spec.compression.parent_sha256 == model.identity
 
 
-@each_twin
-def test_a_twin_has_an_identity_of_its_own(twin: str, model: Model) -> None:
-    identity = model.references.of(twin).checkpoint_sha256
-    content = (model.folder / TWINS[twin].folder / SPEC_FILE).read_bytes()
-    assert identity == open_checkpoint(model.folder / TWINS[twin].folder).sha256
+@each_variant
+def test_a_variant_has_an_identity_of_its_own(variant: str, model: Model) -> None:
+    identity = model.references.of(variant).checkpoint_sha256
+    content = (model.folder / VARIANTS[variant].folder / SPEC_FILE).read_bytes()
+    assert identity == open_checkpoint(model.folder / VARIANTS[variant].folder).sha256
     assert identity != model.identity
     assert json.loads(content)["schema"] == 2  # which no version before compression reads
 
 
-def test_the_checkpoint_is_its_own_fp32_twin(model: Model) -> None:
-    graph = twin_graph(model.checkpoint)
+def test_the_checkpoint_is_its_own_fp32_variant(model: Model) -> None:
+    graph = variant_graph(model.checkpoint)
     assert graph.grids == {}
     for name, tensor in model.graph.state_dict().items():
         assert torch.equal(graph.state_dict()[name], tensor)
@@ -181,11 +185,14 @@ def test_the_checkpoint_is_its_own_fp32_twin(model: Model) -> None:
 # --- what they compute -------------------------------------------------------------------------
 
 
-@each_twin
-def test_every_weight_of_a_twin_is_a_code_times_the_scale_of_its_channel(
-    twin: str, model: Model
+@each_variant
+def test_every_weight_of_a_variant_is_a_code_times_the_scale_of_its_channel(
+    variant: str, model: Model
 ) -> None:
-    graph, held = twin_graph(model.checkpoint, twin), twin_checkpoint(model.checkpoint, twin)
+    graph, held = (
+        variant_graph(model.checkpoint, variant),
+        variant_checkpoint(model.checkpoint, variant),
+    )
     spec, expected = held.spec, held.grids()
     assert graph.grids.keys() == expected.keys() == spec.compression.levels.keys()
     layers = layers_by_name(model, graph)
@@ -198,14 +205,16 @@ def test_every_weight_of_a_twin_is_a_code_times_the_scale_of_its_channel(
 
 def test_w3_w4_and_w8_differ_in_their_levels(model: Model) -> None:
     most = {
-        twin: min(grid.levels for grid in twin_graph(model.checkpoint, twin).grids.values())
-        for twin in ("w3", "w4", "w8")
+        variant: min(
+            grid.levels for grid in variant_graph(model.checkpoint, variant).grids.values()
+        )
+        for variant in ("w3", "w4", "w8")
     }
     assert most == {"w3": 3, "w4": 7, "w8": 127}
 
 
 def test_int8_and_w8_have_the_same_weights(model: Model) -> None:
-    rounded, plain = (model.references.of(twin).layers for twin in ("int8", "w8"))
+    rounded, plain = (model.references.of(variant).layers for variant in ("int8", "w8"))
     assert rounded[-1].kind == "activation"
     for one, other in zip(rounded[:-1], plain, strict=True):
         assert (one.kind, one.shape) == (other.kind, other.shape)
@@ -213,14 +222,14 @@ def test_int8_and_w8_have_the_same_weights(model: Model) -> None:
 
 
 def test_int8_answers_otherwise_than_w8_and_both_near_fp32(model: Model) -> None:
-    int8, w8 = (model.references.of(twin).probs for twin in ("int8", "w8"))
+    int8, w8 = (model.references.of(variant).probs for variant in ("int8", "w8"))
     assert 1e-4 < np.abs(int8 - w8).max() < 0.2
     assert 0 < np.abs(w8 - model.reference).max() < 0.1
 
 
-def weighted_inputs(model: Model, twin: str) -> dict[str, np.ndarray]:
-    """What goes into each weighted layer of a twin, for the hard images."""
-    network = twin_graph(model.checkpoint, twin).pixels.network
+def weighted_inputs(model: Model, variant: str) -> dict[str, np.ndarray]:
+    """What goes into each weighted layer of a variant, for the hard images."""
+    network = variant_graph(model.checkpoint, variant).pixels.network
     found: dict[str, np.ndarray] = {}
     for name, module in called_modules(network, model.spec.side):
         module.register_forward_pre_hook(
@@ -254,7 +263,10 @@ def test_the_biases_of_int8_are_multiples_of_input_scale_times_weight_scale(
     model: Model,
 ) -> None:
     """Integer kernels hold them so; a bias between two multiples would be rounded by each."""
-    graph, held = twin_graph(model.checkpoint, "int8"), twin_checkpoint(model.checkpoint, "int8")
+    graph, held = (
+        variant_graph(model.checkpoint, "int8"),
+        variant_checkpoint(model.checkpoint, "int8"),
+    )
     scales = np.array([s for s, _ in held.spec.compression.activations.values()])
     *integers, (_, last) = layers_by_name(model, graph).items()
     for name, layer in integers:

@@ -15,7 +15,7 @@ import torch
 
 from export.deploy.metadata import model_metadata
 from export.deploy.outputs import Answers
-from export.deploy.variants import TWINS
+from export.deploy.variants import VARIANTS
 from export.errors import CannotRunHere, ConversionFailed, Unreadable
 from export.formats.base import Port, Runner, Verbs, verbs_of
 from export.formats.onnx import format as onnx_format
@@ -34,7 +34,7 @@ from tests.export.conftest import (
     read_model,
     tree,
     write_sensitive_network,
-    write_twins,
+    write_variants,
 )
 
 HERE = Path(__file__).resolve().parents[3]
@@ -95,7 +95,7 @@ def test_a_tolerance_is_small_and_has_a_reason(name: str) -> None:
 
 @every_format
 def test_where_arithmetic_is_fp32_weights_of_few_bits_are_as_close_as_fp32(name: str) -> None:
-    """Unpacked they are the twin's very weights; only Core ML computes with them in fp16."""
+    """Unpacked they are the variant's very weights; only Core ML computes with them in fp16."""
     precisions = FORMATS[name].precisions
     few = [precisions[p].tolerance for p in ("w4", "w3") if p in precisions]
     if name != "coreml":
@@ -118,10 +118,10 @@ def test_ort_refuses_what_it_would_store_unpacked() -> None:
 
 
 @every_artifact
-def test_an_artifact_is_made_from_the_twin_of_its_own_bits(name: str, precision: str) -> None:
-    twin = TWINS[FORMATS[name].precisions[precision].variant]
-    assert twin.folder == ("" if precision in ("fp32", "fp16") else precision)
-    assert twin.activations == (precision == "int8" and name != "coreml")
+def test_an_artifact_is_made_from_the_variant_of_its_own_bits(name: str, precision: str) -> None:
+    variant = VARIANTS[FORMATS[name].precisions[precision].variant]
+    assert variant.folder == ("" if precision in ("fp32", "fp16") else precision)
+    assert variant.activations == (precision == "int8" and name != "coreml")
 
 
 @every_format
@@ -234,7 +234,7 @@ def size_of(path: Path) -> int:
 def three(tmp_path_factory: pytest.TempPathFactory) -> Model:
     spec = make_spec(labels=("zebra", "ape", "ox"), positive=None, threshold=None, side=96)
     folder = write_sensitive_network(tmp_path_factory.mktemp("three") / "three", spec)
-    write_twins(folder, int8=127, w4=7)
+    write_variants(folder, int8=127, w4=7)
     return read_model(folder)
 
 
@@ -319,7 +319,7 @@ def test_a_runtime_of_two_threads_gives_the_same_answers(
 
 
 @every_artifact
-def test_an_artifact_answers_as_its_twin_does_within_its_tolerance(
+def test_an_artifact_answers_as_its_variant_does_within_its_tolerance(
     name: str,
     precision: str,
     model: Model,
@@ -337,7 +337,7 @@ def test_an_artifact_answers_as_its_twin_does_within_its_tolerance(
 
 
 @pytest.mark.parametrize(("name", "precision"), COMPRESSED)
-def test_a_compressed_file_is_nearer_to_its_twin_than_to_the_checkpoint(
+def test_a_compressed_file_is_nearer_to_its_variant_than_to_the_checkpoint(
     name: str,
     precision: str,
     model: Model,

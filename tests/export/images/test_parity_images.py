@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from export.images.parity_images import EMBEDDED_SAMPLES, ParityImages, gather_images
-from export.images.stress_images import hard_images
+from export.images.stress_images import stress_images
 from pipeline.errors import BadInput
 from pipeline.images import read_image
 from tests.conftest import LABELS, SIDE, make_spec, write_images
@@ -23,7 +23,7 @@ def embedded() -> ParityImages:
 def test_the_hard_set_is_always_there(embedded: ParityImages, data: Path) -> None:
     for images in (embedded, gather_images(SPEC, data, limit=1)):
         hard = [n for n, g in zip(images.names, images.groups, strict=True) if g == "hard"]
-        assert hard == list(hard_images(SIDE))
+        assert hard == list(stress_images(SIDE))
 
 
 def test_the_embedded_samples_stand_in_for_data(embedded: ParityImages) -> None:

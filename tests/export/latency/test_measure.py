@@ -8,20 +8,20 @@ import pytest
 from export.latency import process
 from export.latency.answer_check import Expected
 from export.latency.measure import Measurement, Target, measure
-from export.latency.protocol import Answer
+from export.latency.protocol import WorkerAnswer
 
 Planted = Callable[[str], Target]
 
 
 @pytest.mark.slow("times in processes of their own")
 def test_every_target_is_timed_in_its_own_process_at_each_thread_count(checkpoint: Path) -> None:
-    targets = [Target("eager", "fp32", checkpoint, 64), Target("eager", "twin", checkpoint, 64)]
+    targets = [Target("eager", "fp32", checkpoint, 64), Target("eager", "again", checkpoint, 64)]
     measurements = measure(targets, threads=(1, 2), rounds=2, round_s=0.05)
     assert [(m.target.precision, m.threads) for m in measurements] == [
         ("fp32", 1),
-        ("twin", 1),
+        ("again", 1),
         ("fp32", 2),
-        ("twin", 2),
+        ("again", 2),
     ]
     for m in measurements:
         assert m.status == "done"
@@ -60,7 +60,7 @@ def test_a_worker_that_hangs_is_failed_and_the_others_go_on(
     from export.latency import measure as module
 
     class Impatient(process.TargetProcess):
-        def ask(self, command: str) -> Answer:
+        def ask(self, command: str) -> WorkerAnswer:
             patience = 0.5 if self.target.precision == "hangs" else 180
             monkeypatch.setattr(process, "ANSWER_TIMEOUT_S", patience)
             return super().ask(command)

@@ -58,7 +58,7 @@ def turned(image: Image.Image, orientation: int) -> Image.Image:
     return Image.open(content)
 
 
-def hard_images() -> dict[str, tuple[Image.Image, int | None]]:
+def stress_images() -> dict[str, tuple[Image.Image, int | None]]:
     """Name -> image and, where it is not the usual one, its layout in memory."""
     images: dict[str, tuple[Image.Image, int | None]] = {
         "no_padding": (noise(61, 53, 1), workshop.NONE),
@@ -109,7 +109,7 @@ def write_pack(work: Path, manifest: dict[str, Any]) -> None:
     rng = np.random.default_rng(0)
     answers: dict[str, dict[str, Any]] = {model: {} for model in models}
     cases = []
-    for name, (image, info) in hard_images().items():
+    for name, (image, info) in stress_images().items():
         real = work / "real.png"
         image.save(real, exif=image.getexif())
         pixels = read_image(real, SIDE)

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from export.deploy.graph import PixelGraph
-from export.images.stress_images import hard_images
+from export.images.stress_images import stress_images
 from export.parity.check import check_artifact
 from pipeline.checkpoint import write_checkpoint
 from pipeline.model_spec import Head
 from pipeline.models.networks import build_network
 from tests.conftest import make_spec
-from tests.export.conftest import ARTIFACTS, Model, convert, read_model, write_twins
+from tests.export.conftest import ARTIFACTS, Model, convert, read_model, write_variants
 
 pytestmark = pytest.mark.slow("converts a second network")
 
@@ -40,7 +40,7 @@ def adopted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     spec = make_spec(name="adopted", head=Head("concat_pool", (32,)), **STATISTICS[request.param])
     torch.manual_seed(0)
     network = build_network(spec.architecture, 2, spec.head).eval()
-    pixels = np.stack(list(hard_images(spec.side).values())).transpose(0, 3, 1, 2)
+    pixels = np.stack(list(stress_images(spec.side).values())).transpose(0, 3, 1, 2)
     bare = PixelGraph(network, spec)
     last = network.head[-1]
     with torch.no_grad():
@@ -54,7 +54,7 @@ def adopted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("adopted") / "checkpoint"
     folder.mkdir()
     write_checkpoint(folder, spec, network.state_dict())
-    write_twins(folder)
+    write_variants(folder)
     return read_model(folder)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from export.deploy.metadata import model_metadata
 from export.formats.base import Description, Port
-from export.parity.declared_interface import contract_violations
+from export.parity.declared_interface import interface_violations
 from tests.conftest import LABELS, SIDE, make_spec
 
 IDENTITY = "ab" * 32
@@ -21,7 +21,7 @@ GOOD = Description(
 
 
 def violations(**changes: object) -> list[str]:
-    return contract_violations(replace(GOOD, **changes), SPEC, IDENTITY)
+    return interface_violations(replace(GOOD, **changes), SPEC, IDENTITY)
 
 
 def test_a_file_that_says_what_the_checkpoint_says_is_in_order() -> None:
@@ -99,7 +99,7 @@ BOTH = (GOOD.outputs[0], Port("evidence", "float32", EVIDENCE))
 
 
 def with_evidence(*outputs: Port, needs_evidence: bool = True) -> list[str]:
-    return contract_violations(
+    return interface_violations(
         replace(GOOD, outputs=outputs), SPEC, IDENTITY, EVIDENCE, needs_evidence
     )
 

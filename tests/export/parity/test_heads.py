@@ -16,7 +16,7 @@ from export.formats.base import verbs_of
 from export.formats.facts import Precision, Tolerance
 from export.formats.register import FORMATS
 from export.images.parity_images import ParityImages
-from export.images.stress_images import hard_images
+from export.images.stress_images import stress_images
 from export.parity.check import ParityResult, check_artifact
 from export.parity.reference import Reference
 from tests.conftest import make_spec
@@ -82,7 +82,7 @@ def build(pools: Callable[[], nn.Module]) -> DeployGraph:
 
 
 def images() -> ParityImages:
-    hard = hard_images(SPEC.side)
+    hard = stress_images(SPEC.side)
     pixels = np.stack(list(hard.values()))
     return ParityImages(tuple(hard), ("hard",) * len(hard), pixels, "hard images")
 
@@ -132,5 +132,5 @@ def test_rounding_that_fails_is_told_without_evidence(
     monkeypatch.setitem(FORMATS["onnx"].precisions, "fp16", tight)
     found = check("onnx", "fp16", build(Functions), build(Functions), tmp_path / "x.onnx")
     assert found.status == "fail"
-    assert "PyTorch itself, holding the weights as this file does" in found.reason
+    assert "PyTorch itself, with the weights of this file" in found.reason
     assert "evidence" not in found.reason

@@ -15,7 +15,7 @@ from export.deploy.outputs import Answers
 from export.images.parity_images import ParityImages
 from export.manifest.manifest import SCHEMA_FILE
 from export.parity.check import ParityResult
-from export.parity.quality_gate import LEAST_IMAGES, Promotion, promote
+from export.parity.quality_gate import LEAST_IMAGES, GateResult, judge_quality
 from export.parity.reference import Reference
 from pipeline.metrics.paired_comparison import LIMITS, compare_models
 from pipeline.model_spec import Compression, ModelSpec
@@ -74,15 +74,15 @@ def of_file(scores: np.ndarray) -> ParityResult:
     return ParityResult("pass", images=len(probs), probs=probs)
 
 
-def twin(comparison: dict[str, Any] | None = None) -> ModelSpec:
+def variant(comparison: dict[str, Any] | None = None) -> ModelSpec:
     record = RECORD if comparison is None else comparison
     return replace(SPEC, compression=Compression("w4", "ab" * 32, {}, {}, record))
 
 
-def promoted(
+def gated(
     scores: np.ndarray, spec: ModelSpec | None = None, held: Reference | None = None
-) -> Promotion:
-    found = promote("w4", of_file(scores), spec or twin(), held or baseline())
+) -> GateResult:
+    found = judge_quality("w4", of_file(scores), spec or variant(), held or baseline())
     assert found is not None
     return found
 
@@ -91,21 +91,21 @@ def promoted(
 
 
 def test_fp32_is_what_the_others_are_held_against() -> None:
-    assert promote("fp32", of_file(fp32_scores()), SPEC, baseline()) is None
+    assert judge_quality("fp32", of_file(fp32_scores()), SPEC, baseline()) is None
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8", "w4", "w3"])
 def test_every_other_precision_is_measured_on_the_validation_images(precision: str) -> None:
-    found = promote(precision, of_file(fp32_scores()), twin(), baseline())
+    found = judge_quality(precision, of_file(fp32_scores()), variant(), baseline())
     assert found.source == "measured"
     assert found.figures["images"] == POSITIVES + NEGATIVES
     assert found.broken == ()
 
 
-def test_the_files_own_answers_are_measured_and_not_the_twins_record() -> None:
+def test_the_files_own_answers_are_measured_and_not_the_variants_record() -> None:
     scores = fp32_scores()
     scores[0] = 0.41  # as positive as before, below all of the wrong ones
-    found = promoted(scores, twin(BROKEN_RECORD))
+    found = gated(scores, variant(BROKEN_RECORD))
     assert found.broken == ()
     assert found.figures["auroc"] < found.figures["parent_auroc"]
     assert found.figures["max_abs_diff"] == pytest.approx(0.09, abs=1e-6)
@@ -122,14 +122,14 @@ def test_the_figures_are_those_of_the_comparison_on_images_that_have_a_class() -
         SPEC.threshold,
         [f"valid/{i}.jpg" for i in range(len(TRUTH))],
     )
-    assert promoted(scores).figures == asdict(expected)
+    assert gated(scores).figures == asdict(expected)
 
 
 def test_images_of_one_patient_are_drawn_together() -> None:
     scores = fp32_scores() + np.random.default_rng(0).normal(0, 0.1, len(TRUTH))
-    alone = promoted(scores).figures["auroc_drop"]
+    alone = gated(scores).figures["auroc_drop"]
     patients = tuple(f"patient-{i // 10}" for i in range(len(TRUTH)))
-    together = promoted(scores, held=baseline(patients=patients)).figures["auroc_drop"]
+    together = gated(scores, held=baseline(patients=patients)).figures["auroc_drop"]
     assert together["value"] == alone["value"]
     assert (together["low"], together["high"]) != (alone["low"], alone["high"])
 
@@ -139,7 +139,7 @@ def test_fifty_images_are_measured_and_fewer_are_not() -> None:
         positives = 20
         scores = fp32_scores(positives, count - positives)
         truth = (0,) * positives + (1,) * (count - positives)
-        found = promoted(scores, held=baseline(scores, truth))
+        found = gated(scores, held=baseline(scores, truth))
         assert found.source == source
         assert found.figures["images"] == (count if source == "measured" else RECORD["images"])
     assert LEAST_IMAGES == 50
@@ -147,35 +147,35 @@ def test_fifty_images_are_measured_and_fewer_are_not() -> None:
 
 def test_images_of_one_class_alone_have_no_auroc_and_are_not_measured() -> None:
     scores = fp32_scores(POSITIVES, 0)
-    assert promoted(scores, held=baseline(scores, (0,) * POSITIVES)).source == "recorded"
+    assert gated(scores, held=baseline(scores, (0,) * POSITIVES)).source == "recorded"
 
 
 def test_embedded_samples_have_no_class_and_the_record_stands() -> None:
-    found = promoted(fp32_scores(), held=baseline(truth=(), patients=()))
-    assert found == Promotion("recorded", {k: v for k, v in RECORD.items() if k[:6] != "broken"})
+    found = gated(fp32_scores(), held=baseline(truth=(), patients=()))
+    assert found == GateResult("recorded", {k: v for k, v in RECORD.items() if k[:6] != "broken"})
 
 
-def test_what_was_not_run_has_the_record_of_its_twin() -> None:
+def test_what_was_not_run_has_the_record_of_its_variant() -> None:
     not_run = ParityResult("not_run", "Core ML runs on macOS only")
-    assert promote("w4", not_run, twin(), baseline()).source == "recorded"
+    assert judge_quality("w4", not_run, variant(), baseline()).source == "recorded"
 
 
 def test_a_record_with_broken_limits_is_broken() -> None:
-    """`compress` writes a twin that lost too much, and says so; without images that stands."""
-    found = promoted(fp32_scores(), twin(BROKEN_RECORD), baseline(truth=(), patients=()))
+    """`compress` writes a variant that lost too much, and says so; without images that stands."""
+    found = gated(fp32_scores(), variant(BROKEN_RECORD), baseline(truth=(), patients=()))
     assert found.source == "recorded"
     assert found.broken == tuple(BROKEN_RECORD["broken_limits"])
     assert "broken_limits" not in found.figures
 
 
 def test_fp16_without_images_has_its_parity_with_fp32_itself() -> None:
-    found = promote("fp16", of_file(fp32_scores()), SPEC, baseline(truth=(), patients=()))
-    assert found == Promotion("parity", {}, ())
+    found = judge_quality("fp16", of_file(fp32_scores()), SPEC, baseline(truth=(), patients=()))
+    assert found == GateResult("parity", {}, ())
 
 
 def test_fp16_is_measured_where_there_are_images() -> None:
     scores = np.where(np.arange(len(TRUTH)) < 20, 0.1, fp32_scores())
-    found = promote("fp16", of_file(scores), SPEC, baseline())
+    found = judge_quality("fp16", of_file(scores), SPEC, baseline())
     assert found.source == "measured"
     assert found.broken
 
@@ -222,32 +222,32 @@ BREAKING = {
 @pytest.mark.parametrize("said", BREAKING)
 def test_a_broken_limit_rejects_and_says_by_how_much(said: str) -> None:
     change, too_many, _ = BREAKING[said]
-    (sentence,) = promoted(change(too_many)).broken
+    (sentence,) = gated(change(too_many)).broken
     assert said in sentence
 
 
 @pytest.mark.parametrize("said", BREAKING)
 def test_one_image_less_is_within_the_limit(said: str) -> None:
     change, _, as_many = BREAKING[said]
-    found = promoted(change(as_many))
+    found = gated(change(as_many))
     assert found.broken == ()
     assert found.source == "measured"
 
 
 def test_a_file_that_is_far_off_breaks_all_limits() -> None:
-    assert len(promoted(1 - fp32_scores()).broken) == 4
+    assert len(gated(1 - fp32_scores()).broken) == 4
 
 
 # --- as JSON ------------------------------------------------------------------------------------
 
 
 FOUND = {
-    "measured": lambda: promoted(fp32_scores()),
-    "rejected": lambda: promoted(1 - fp32_scores()),
-    "recorded": lambda: promoted(
-        fp32_scores(), twin(BROKEN_RECORD), baseline(truth=(), patients=())
+    "measured": lambda: gated(fp32_scores()),
+    "rejected": lambda: gated(1 - fp32_scores()),
+    "recorded": lambda: gated(
+        fp32_scores(), variant(BROKEN_RECORD), baseline(truth=(), patients=())
     ),
-    "parity": lambda: Promotion("parity", {}),
+    "parity": lambda: GateResult("parity", {}),
 }
 
 

@@ -1,4 +1,4 @@
-"""PyTorch's answers: run once a twin, handed to other processes bit for bit."""
+"""PyTorch's answers: run once a variant, handed to other processes bit for bit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from export.deploy.outputs import Answers
-from export.deploy.variants import TWINS
+from export.deploy.variants import VARIANTS
 from export.parity.reference import References, build_references, load_references
 from pipeline.checkpoint import open_checkpoint
 from pipeline.errors import BadInput
@@ -41,13 +41,13 @@ def test_a_reference_is_run_when_it_is_asked_for_and_once(
     assert answers_counted == [len(model.images.names)]
 
 
-def test_each_twin_is_another_reference_on_the_same_images(model: Model) -> None:
-    made = {twin: model.references.of(twin) for twin in TWINS}
+def test_each_variant_is_another_reference_on_the_same_images(model: Model) -> None:
+    made = {variant: model.references.of(variant) for variant in VARIANTS}
     assert all(reference.images is model.images for reference in made.values())
     answers = {reference.probs.tobytes() for reference in made.values()}
-    assert len(answers) == len(TWINS)
+    assert len(answers) == len(VARIANTS)
     # int8 and w8 are two readings of one folder
-    assert len({reference.checkpoint_sha256 for reference in made.values()}) == len(TWINS) - 1
+    assert len({reference.checkpoint_sha256 for reference in made.values()}) == len(VARIANTS) - 1
 
 
 def test_what_is_saved_is_loaded_bit_for_bit_and_not_run_again(
@@ -58,8 +58,8 @@ def test_what_is_saved_is_loaded_bit_for_bit_and_not_run_again(
     made.save(tmp_path / "references.npz")
     loaded = load_references(tmp_path / "references.npz", model.checkpoint)
     assert loaded.answers.keys() == {"fp32", "w3", "int8"}
-    for twin in loaded.answers:
-        one, other = made.of(twin), loaded.of(twin)
+    for variant in loaded.answers:
+        one, other = made.of(variant), loaded.of(variant)
         assert one.probs.tobytes() == other.probs.tobytes()
         assert one.probs.dtype == other.probs.dtype == np.float32
         assert one.answers.evidence.tobytes() == other.answers.evidence.tobytes()
@@ -89,7 +89,7 @@ def test_the_classes_and_patients_are_those_of_the_validation_images(
     assert images.groups[:6] == ("validation",) * 6
 
 
-def test_a_twin_that_is_not_there_is_bad_input(data: Path, tmp_path: Path) -> None:
+def test_a_variant_that_is_not_there_is_bad_input(data: Path, tmp_path: Path) -> None:
     plain = write_sensitive_network(tmp_path / "plain", make_spec())
     with pytest.raises(BadInput, match="no checkpoint at"):
         build_references(open_checkpoint(plain), data, 10, ("w4",))

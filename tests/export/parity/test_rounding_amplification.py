@@ -1,4 +1,4 @@
-"""Of a file that fails: is it the file, or a network that enlarges rounding?"""
+"""Of a file that fails: is it the file, or a network that amplifies rounding?"""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from export.formats.base import verbs_of
 from export.formats.facts import Precision, Tolerance
 from export.formats.register import FORMATS
 from export.images.parity_images import ParityImages
-from export.images.stress_images import hard_images
+from export.images.stress_images import stress_images
 from export.parity.check import check_artifact
 from export.parity.reference import Reference
-from export.parity.rounding_amplification import OwnDifference, own_difference
+from export.parity.rounding_amplification import RoundingAmplification, rounding_amplification
 from tests.conftest import make_spec
 from tests.export.conftest import ARTIFACTS, Artifacts, Model
 
 TIGHT = Tolerance(1e-9, 0.0, "tighter than rounding, so that the clean file fails", 1e-9)
 NOTHING = Tolerance(-1.0, 0.0, "nothing is as close as that", -1.0)
 HALVES = ("onnx", "torchscript", "coreml")
-SENTENCE = "the network enlarges rounding, the file does not"
+SENTENCE = "the network amplifies rounding, the file does not"
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_weights_of_an_fp32_file_move_pytorch_by_nothing(
     layers = verbs_of(name).stored_layers(artifacts[name, "fp32"])
     few = (model.images.names[7], model.images.names[3])
     for names in (model.images.names, few):
-        assert own_difference(layers, model.held, names) == OwnDifference(0.0, 0.0)
+        assert rounding_amplification(layers, model.held, names) == RoundingAmplification(0.0, 0.0)
 
 
 @pytest.mark.parametrize("name", ["onnx", "torchscript"])
@@ -51,7 +51,7 @@ def test_weights_of_an_fp16_file_move_pytorch_as_far_as_the_file_is_off(
     name: str, model: Model, artifacts: Artifacts
 ) -> None:
     path = artifacts[name, "fp16"]
-    own = own_difference(verbs_of(name).stored_layers(path), model.held, model.images.names)
+    own = rounding_amplification(verbs_of(name).stored_layers(path), model.held, model.images.names)
     found = check_artifact(name, "fp16", path, model.held)
     assert found.max_abs_diff is not None
     assert found.evidence is not None
@@ -85,7 +85,7 @@ def test_a_failing_file_of_any_format_and_precision_gets_a_verdict(
     artifacts: Artifacts,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """int8 and Core ML too, whose twins have more in them than layers."""
+    """int8 and Core ML too, whose variants have more in them than layers."""
     facts = FORMATS[name].precisions[precision]
     monkeypatch.setitem(FORMATS[name].precisions, precision, replace(facts, tolerance=NOTHING))
     found = check_artifact(
@@ -99,20 +99,20 @@ def test_a_failing_file_of_any_format_and_precision_gets_a_verdict(
 @pytest.mark.parametrize(
     ("own", "told"),
     [
-        (OwnDifference(0.9, 0.9), True),
-        (OwnDifference(0.9, 0.0), False),  # evidence fails as well, and is not explained
-        (OwnDifference(0.0, 0.9), False),
+        (RoundingAmplification(0.9, 0.9), True),
+        (RoundingAmplification(0.9, 0.0), False),  # evidence fails as well, and is not explained
+        (RoundingAmplification(0.0, 0.9), False),
     ],
 )
 @pytest.mark.usefixtures("tight")
 def test_each_part_that_fails_has_to_be_the_networks_own(
-    own: OwnDifference,
+    own: RoundingAmplification,
     told: bool,
     model: Model,
     artifacts: Artifacts,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("export.parity.check.own_difference", lambda *_: own)
+    monkeypatch.setattr("export.parity.check.rounding_amplification", lambda *_: own)
     found = check_artifact("onnx", "fp16", artifacts["onnx", "fp16"], model.held)
     assert {part for part, verdict in found.parts.items() if verdict != "pass"} == {
         "outputs",
@@ -127,7 +127,9 @@ def test_where_evidence_alone_fails_it_alone_has_to_be_explained(
     evidence_alone = Tolerance(1.0, 1.0, "any probability", 1e-9)
     facts = Precision("fp32", evidence_alone)
     monkeypatch.setitem(FORMATS["onnx"].precisions, "fp16", facts)
-    monkeypatch.setattr("export.parity.check.own_difference", lambda *_: OwnDifference(0.0, 0.9))
+    monkeypatch.setattr(
+        "export.parity.check.rounding_amplification", lambda *_: RoundingAmplification(0.0, 0.9)
+    )
     found = check_artifact("onnx", "fp16", artifacts["onnx", "fp16"], model.held)
     assert found.parts["outputs"] == "pass"
     assert SENTENCE in found.reason
@@ -137,7 +139,9 @@ def test_evidence_that_does_not_average_to_the_logits_is_no_rounding(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However far PyTorch itself would be."""
-    monkeypatch.setattr("export.parity.check.own_difference", lambda *_: OwnDifference(0.9, 0.9))
+    monkeypatch.setattr(
+        "export.parity.check.rounding_amplification", lambda *_: RoundingAmplification(0.9, 0.9)
+    )
     path = convert(("onnx", "fp16"), computing(seen(moved))(model.held), tmp_path)
     found = check_artifact("onnx", "fp16", path, model.held)
     assert "does not average to the logits" in found.reason
@@ -149,7 +153,7 @@ def moved_by_halves(branch_scale: float, monkeypatch: pytest.MonkeyPatch) -> flo
     monkeypatch.setattr(drawn_network, "BRANCH_SCALE", branch_scale)
     spec = make_spec(architecture="resnet34", side=64)
     graph = DeployGraph(drawn_network.drawn_network(spec), spec).eval()
-    hard = hard_images(spec.side)
+    hard = stress_images(spec.side)
     pixels = np.stack(list(hard.values()))
     images = ParityImages(tuple(hard), ("hard",) * len(hard), pixels, "hard images")
     held = Reference(spec, "", graph, images, reference_answers(graph, pixels))
@@ -157,7 +161,7 @@ def moved_by_halves(branch_scale: float, monkeypatch: pytest.MonkeyPatch) -> flo
         replace(layer, tensors={key: t.astype(np.float16) for key, t in layer.tensors.items()})
         for layer in network_layers(graph.pixels, spec.side)
     ]
-    return own_difference(halves, held, images.names).max_rel_diff
+    return rounding_amplification(halves, held, images.names).max_rel_diff
 
 
 @pytest.mark.slow("converts every format")

@@ -25,8 +25,8 @@ def test_a_few_images_have_the_answers_that_they_had_and_say_of_how_many_they_ar
     assert few.images.source == f"4 of 13 images, those that tell most, of {model.images.source}"
     rows = [model.images.names.index(name) for name in few.images.names]
     assert rows == sorted(rows)
-    for twin in ("fp32", "w3"):
-        held, all_of_it = few.of(twin), model.references.of(twin)
+    for variant in ("fp32", "w3"):
+        held, all_of_it = few.of(variant), model.references.of(variant)
         assert held.checkpoint_sha256 == all_of_it.checkpoint_sha256
         np.testing.assert_array_equal(held.images.pixels, model.images.pixels[rows])
         np.testing.assert_array_equal(held.probs, all_of_it.probs[rows])

@@ -68,8 +68,8 @@ def test_a_missing_bias_counts_as_zeros() -> None:
 
 
 def test_swapped_layers_of_one_shape_are_found_and_other_shapes_may_come_in_any_order() -> None:
-    twin, other = layer(WEIGHT[::-1].copy()), layer(WEIGHT[:, :, :1].copy())
-    assert violations([twin, layer()], [layer(), twin])
+    flipped, other = layer(WEIGHT[::-1].copy()), layer(WEIGHT[:, :, :1].copy())
+    assert violations([flipped, layer()], [layer(), flipped])
     assert violations([other, layer()], [layer(), other]) == []
 
 

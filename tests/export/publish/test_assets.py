@@ -15,7 +15,7 @@ from export.formats.register import FORMATS
 from export.manifest.manifest import Manifest, read_manifest
 from export.packages.folder_readme import asset_readme
 from export.parity.check import Agreement, ParityResult
-from export.parity.quality_gate import Promotion
+from export.parity.quality_gate import GateResult
 from export.publish.assets import FOLDERS, LABELS_FILE, publish
 from export.publish.build_manifest import Published
 from pipeline.errors import BadInput
@@ -33,9 +33,9 @@ LOST = {**FIGURES, "auroc_drop": {"value": 0.1, "low": 0.05, "high": 0.15}}
 BROKEN = ("AUROC drops by 0.1000 (0.0500 to 0.1500), more than 0.005",)
 
 
-def promotion_of(precision: str) -> Promotion | None:
-    sources = {"fp16": Promotion("parity", {}), "fp32": None}
-    return sources.get(precision, Promotion("recorded", FIGURES))
+def gate_result_of(precision: str) -> GateResult | None:
+    sources = {"fp16": GateResult("parity", {}), "fp32": None}
+    return sources.get(precision, GateResult("recorded", FIGURES))
 
 
 def named(platform: str) -> list[str]:
@@ -51,8 +51,8 @@ def named(platform: str) -> list[str]:
 def by_platform(artifacts: Artifacts) -> dict[str, list[Published]]:
     ready: dict[str, list[Published]] = {platform: [] for platform in FOLDERS}
     for (name, precision), path in artifacts.items():
-        described, promotion = verbs_of(name).describe(path), promotion_of(precision)
-        artifact = Published(name, precision, path, described, PASSED, "ab" * 32, promotion)
+        described, gate_result = verbs_of(name).describe(path), gate_result_of(precision)
+        artifact = Published(name, precision, path, described, PASSED, "ab" * 32, gate_result)
         for platform in FORMATS[name].platforms:
             ready[platform].append(artifact)
     return ready
@@ -241,7 +241,7 @@ def test_what_was_rejected_is_listed_with_its_reasons_and_not_copied(
     for platform, artifacts in by_platform.items():
         kept[platform] = [a for a in artifacts if a.precision != "w3"]
         rejected[platform] = [
-            replace(a, promotion=Promotion("measured", LOST, BROKEN))
+            replace(a, gate_result=GateResult("measured", LOST, BROKEN))
             for a in artifacts
             if a.precision == "w3"
         ]

@@ -13,11 +13,11 @@ from export.images.parity_images import ParityImages
 from export.latency.entry import LatencyEntry, ThreadLatency
 from export.parity.check import Agreement, ParityResult
 from export.parity.evidence import EvidenceAgreement
-from export.parity.quality_gate import Promotion
+from export.parity.quality_gate import GateResult
 from export.report.accuracy import classification
 from export.report.differences import Answered, differences, worst_images
-from export.report.document import Row, report_of
-from export.report.page.sources import Planted, Source, Sources, Timed
+from export.report.document import VerdictRow, report_of
+from export.report.page.sources import PageSources, Planted, Source, Timed
 from export.report.report import PublishedFile, Report, report_json
 from pipeline.json_files import plain, structure
 from tests.conftest import LABELS, make_spec
@@ -72,7 +72,7 @@ def answers(noise: float) -> np.ndarray:
     return np.stack([moved, 1 - moved], axis=1).astype(np.float32)
 
 
-def row(name: str, precision: str, status: str, noise: float, **changes: Any) -> Row:
+def row(name: str, precision: str, status: str, noise: float, **changes: Any) -> VerdictRow:
     probs = answers(noise)
     diff = float(np.abs(probs.astype(np.float64) - REFERENCE).max())
     reason = f"max |Δp| {diff:.1e} > 1e-03 on hard/9" if status == "fail" else ""
@@ -98,7 +98,7 @@ def row(name: str, precision: str, status: str, noise: float, **changes: Any) ->
         "differences": differences(probs, REFERENCE),
         "classification": classification(TRUTH, probs, SPEC),
     }
-    return Row(name, precision, changes.pop("place", ""), parity, **{**values, **changes})
+    return VerdictRow(name, precision, changes.pop("place", ""), parity, **{**values, **changes})
 
 
 def document() -> dict[str, Any]:
@@ -114,9 +114,9 @@ def document() -> dict[str, Any]:
             "pass",
             5e-4,
             size_bytes=90_001,
-            promotion=Promotion("measured", FIGURES, broken),
+            gate_result=GateResult("measured", FIGURES, broken),
         ),
-        Row("coreml", "fp16", "", ParityResult("not_run", "Core ML runs on macOS only")),
+        VerdictRow("coreml", "fp16", "", ParityResult("not_run", "Core ML runs on macOS only")),
     ]
     answered = [
         Answered(r.name, "fp32", r.parity.probs, 1e-3) for r in rows if r.parity.probs is not None
@@ -235,7 +235,7 @@ FAULTS = {
 NONE = Source(None, "", "nobody made it")
 
 
-def sources(report: dict[str, Any] | None = None, **changes: Source[Any]) -> Sources:
+def sources(report: dict[str, Any] | None = None, **changes: Source[Any]) -> PageSources:
     """All sources, those of `changes` instead of made-up ones."""
     values = {
         "benchmark": benchmark(timed(["onnx fp32"]), "a/benchmark.json"),
@@ -243,7 +243,7 @@ def sources(report: dict[str, Any] | None = None, **changes: Source[Any]) -> Sou
         "faults": planted(FAULTS, "a/faults.json"),
         **changes,
     }
-    return Sources(typed(report or document(), Report), "a/report.json", **values)
+    return PageSources(typed(report or document(), Report), "a/report.json", **values)
 
 
 def benchmark(document: dict[str, Any], path: str) -> Source[Timed]:

@@ -11,7 +11,7 @@ from export.report.differences import (
     differences,
     worst_images,
 )
-from export.report.disagreement import Answer
+from export.report.disagreement import ArtifactAnswer
 from pipeline.json_files import plain, to_json
 
 
@@ -80,7 +80,7 @@ def test_the_worst_are_those_that_use_up_most_of_what_is_allowed() -> None:
     assert found[1].reference == {"fp32": (0, 0)}
 
 
-def test_each_is_held_against_its_own_twin() -> None:
+def test_each_is_held_against_its_own_variant() -> None:
     probs, reference = pair(0, 0)
     other = reference + 0.25
     found = worst_images(
@@ -99,7 +99,7 @@ def test_an_answer_that_is_not_finite_is_the_worst_and_null() -> None:
     found = worst_images([Answered("a b", "fp32", probs, 1)], {"fp32": reference}, images(3), "xy")
     assert found[0].image == "i2"
     assert found[0].share_of_allowed is None
-    assert found[0].answers[0] == Answer("a b", "fp32", (None, None), None)
+    assert found[0].answers[0] == ArtifactAnswer("a b", "fp32", (None, None), None)
     for image in found:
         to_json(plain(image))
 

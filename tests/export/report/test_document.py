@@ -15,9 +15,9 @@ from export.formats.description import Tolerance
 from export.latency.entry import LatencyEntry, ThreadLatency
 from export.parity.check import Agreement, ParityResult
 from export.parity.evidence import EvidenceAgreement
-from export.parity.quality_gate import Promotion
+from export.parity.quality_gate import GateResult
 from export.report.document import (
-    Row,
+    VerdictRow,
     exit_code,
     print_verdict,
     report_of,
@@ -34,9 +34,9 @@ FAIL = ParityResult("fail", "max |Δp| 3.1e-03 > 1e-04 on hard/red", 13, 3.1e-3,
 NOT_RUN = ParityResult("not_run", "Core ML runs on macOS only", tolerance=TOLERANCE)
 LATENCY = LatencyEntry({"cpu": "x"}, {"1": ThreadLatency(1.234, 2.0)})
 ROWS = {
-    "pass": Row("onnx", "fp32", "android ios", PASS, 2_910_000, LATENCY),
-    "fail": Row("torchscript", "fp32", "", FAIL, 2_920_000),
-    "not_run": Row("coreml", "fp16", "ios", NOT_RUN, 1_490_000),
+    "pass": VerdictRow("onnx", "fp32", "android ios", PASS, 2_910_000, LATENCY),
+    "fail": VerdictRow("torchscript", "fp32", "", FAIL, 2_920_000),
+    "not_run": VerdictRow("coreml", "fp16", "ios", NOT_RUN, 1_490_000),
 }
 ALL = list(ROWS.values())
 FIGURES = {
@@ -45,21 +45,25 @@ FIGURES = {
     "label_flips": 7,
 }
 BROKEN = ("AUROC drops by 0.0123 (0.0010 to 0.0200), more than 0.005", "recall drops by 0.0400")
-REJECTED = Row("onnx", "w3", "", PASS, 290_000, None, Promotion("measured", FIGURES, BROKEN))
-PROMOTED = Row("onnx", "w4", "android ios", PASS, 390_000, None, Promotion("measured", FIGURES))
+REJECTED = VerdictRow(
+    "onnx", "w3", "", PASS, 290_000, None, GateResult("measured", FIGURES, BROKEN)
+)
+LET_THROUGH = VerdictRow(
+    "onnx", "w4", "android ios", PASS, 390_000, None, GateResult("measured", FIGURES)
+)
 
 
-def printed(rows: list[Row]) -> str:
+def printed(rows: list[VerdictRow]) -> str:
     screen = io.StringIO()
     print_verdict(Console(file=screen, width=140), rows, "13 hard images")
     return screen.getvalue()
 
 
-def document(rows: list[Row] = ALL) -> dict[str, Any]:
+def document(rows: list[VerdictRow] = ALL) -> dict[str, Any]:
     return report_json(report(rows))
 
 
-def report(rows: list[Row] = ALL) -> Report:
+def report(rows: list[VerdictRow] = ALL) -> Report:
     return report_of("check", rows, "13 hard images")
 
 
@@ -82,26 +86,26 @@ def test_the_exit_code_is_1_for_a_failure_and_strictly_for_what_was_not_run(
 
 
 def test_what_was_rejected_is_no_failure_but_strictly_not_good_enough() -> None:
-    assert (REJECTED.verdict, PROMOTED.verdict) == ("rejected", "pass")
+    assert (REJECTED.verdict, LET_THROUGH.verdict) == ("rejected", "pass")
     assert exit_code([ROWS["pass"], REJECTED], strict=False) == 0
     assert exit_code([ROWS["pass"], REJECTED], strict=True) == 1
-    assert exit_code([ROWS["pass"], PROMOTED], strict=True) == 0
+    assert exit_code([ROWS["pass"], LET_THROUGH], strict=True) == 0
 
 
 def test_a_failure_or_what_was_not_run_is_not_called_rejected() -> None:
     for name in ("fail", "not_run"):
-        row = replace(ROWS[name], promotion=REJECTED.promotion)
+        row = replace(ROWS[name], gate_result=REJECTED.gate_result)
         assert row.verdict == name
         assert row.reason == row.parity.reason
 
 
 def test_the_verdict_counts_what_was_rejected_where_something_was() -> None:
-    said = verdict_sentence([*ALL, REJECTED, PROMOTED])
+    said = verdict_sentence([*ALL, REJECTED, LET_THROUGH])
     assert said == "2 passed, 1 failed, 1 rejected, 1 not run of 5 artifacts"
 
 
 def test_people_see_what_was_rejected_with_its_reasons_and_figures() -> None:
-    text = printed([ROWS["pass"], REJECTED, PROMOTED])
+    text = printed([ROWS["pass"], REJECTED, LET_THROUGH])
     (line,) = [line for line in text.splitlines() if line.split()[:2] == ["onnx", "w3"]]
     words = line.split()
     assert words[2] == "rejected"
@@ -130,8 +134,8 @@ def test_the_document_has_verdict_and_accuracy_of_each_artifact() -> None:
 
 
 def test_a_figure_that_is_not_finite_is_null_in_the_accuracy_too() -> None:
-    lost = Promotion("measured", {**FIGURES, "auroc": math.nan}, BROKEN)
-    text = to_json(document([replace(REJECTED, promotion=lost)]))
+    lost = GateResult("measured", {**FIGURES, "auroc": math.nan}, BROKEN)
+    text = to_json(document([replace(REJECTED, gate_result=lost)]))
     assert json.loads(text)["artifacts"][0]["accuracy"]["auroc"] is None
 
 
@@ -185,24 +189,26 @@ def test_programs_see_the_evidence_too() -> None:
 
 def test_infinitely_wrong_evidence_is_null_in_a_report() -> None:
     broken = replace(FAIL, evidence=replace(SEEN, max_rel_diff=math.inf))
-    (artifact,) = json.loads(to_json(document([Row("onnx", "fp32", "", broken)])))["artifacts"]
+    (artifact,) = json.loads(to_json(document([VerdictRow("onnx", "fp32", "", broken)])))[
+        "artifacts"
+    ]
     assert artifact["parity"]["evidence"]["max_rel_diff"] is None
 
 
 def test_a_reason_with_brackets_is_shown_as_it_is() -> None:
     reason = "labels in the file ['a', 'b'], in the checkpoint [red]; pip install '.[coreml]'"
-    assert reason in printed([Row("onnx", "fp32", "", ParityResult("fail", reason))])
+    assert reason in printed([VerdictRow("onnx", "fp32", "", ParityResult("fail", reason))])
 
 
 def test_figures_that_are_not_finite_are_shown() -> None:
     broken = ParityResult("fail", "3 images with NaN", 13, math.nan, math.nan, 2, 3)
-    assert "nan" in printed([Row("onnx", "fp32", "", broken)])
+    assert "nan" in printed([VerdictRow("onnx", "fp32", "", broken)])
 
 
 def test_a_latency_without_one_thread_is_shown_as_none() -> None:
     """Timing at one thread can fail where two threads work; the verdict must not fall over it."""
     latency = LatencyEntry({}, {"2": ThreadLatency(1.0, 2.0)})
-    assert "onnx fp32" in printed([Row("onnx", "fp32", "android", PASS, 1, latency)])
+    assert "onnx fp32" in printed([VerdictRow("onnx", "fp32", "android", PASS, 1, latency)])
 
 
 def test_the_document_says_the_same_for_programs() -> None:
@@ -232,9 +238,9 @@ def test_a_report_read_and_written_again_is_the_same_file(tmp_path: Path) -> Non
 
 
 def test_a_report_with_everything_in_it_is_read_as_it_was_written(tmp_path: Path) -> None:
-    lost = Promotion("measured", {**FIGURES, "images": 5, "auroc": math.nan}, BROKEN)
+    lost = GateResult("measured", {**FIGURES, "images": 5, "auroc": math.nan}, BROKEN)
     seen = replace(PASS, evidence=replace(SEEN, max_rel_diff=math.inf))
-    rows = [*ALL, replace(REJECTED, promotion=lost), Row("ort", "fp32", "", seen)]
+    rows = [*ALL, replace(REJECTED, gate_result=lost), VerdictRow("ort", "fp32", "", seen)]
     write_report(tmp_path / "report.json", report(rows))
     read = read_report(tmp_path / "report.json")
     assert report_json(read) == document(rows)
@@ -245,7 +251,7 @@ def test_a_report_with_everything_in_it_is_read_as_it_was_written(tmp_path: Path
 def test_json_has_null_where_a_figure_is_not_finite() -> None:
     sets = {"hard": Agreement(13, math.inf, math.nan, 2)}
     broken = ParityResult("fail", "NaN", 13, math.nan, -math.inf, 2, 3, "hard/red", sets, TOLERANCE)
-    text = to_json(document([Row("onnx", "fp32", "", broken)]))
+    text = to_json(document([VerdictRow("onnx", "fp32", "", broken)]))
     parity = json.loads(text)["artifacts"][0]["parity"]
     assert parity["max_abs_diff"] is parity["mean_abs_diff"] is None
     assert parity["sets"]["hard"] == {
@@ -284,6 +290,6 @@ def test_junit_has_a_case_for_each_artifact_and_its_counts() -> None:
     "reason", ["a < b & 'c' > \"d\"", "größer als |Δp|", "colour \x1b[31mred\x1b[0m", "nul \x00"]
 )
 def test_junit_parses_whatever_a_runtime_says(reason: str) -> None:
-    xml = to_junit(report([Row("onnx", "fp32", "", ParityResult("fail", reason))]))
+    xml = to_junit(report([VerdictRow("onnx", "fp32", "", ParityResult("fail", reason))]))
     message = ElementTree.fromstring(xml).find("testcase/failure").get("message")
     assert message.startswith(reason.split("\x1b")[0].split("\x00")[0])

@@ -57,7 +57,7 @@ def test_a_foreign_runtime_that_answers_otherwise_fails_though_the_installed_one
     assert found == {artifact: expected[artifact[0]] for artifact in ANDROID}
 
 
-def test_a_foreign_runtime_is_held_against_the_twin_of_the_file(
+def test_a_foreign_runtime_is_held_against_the_variant_of_the_file(
     exported: Exported, model: Model, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tolerance of w4 has no room for what rounding the weights moved."""

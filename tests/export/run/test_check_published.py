@@ -19,11 +19,11 @@ from export.formats.base import verbs_of
 from export.formats.facts import Requirement
 from export.formats.register import FORMATS
 from export.parity.check import ParityResult
-from export.parity.quality_gate import Promotion, promote
+from export.parity.quality_gate import GateResult, judge_quality
 from export.parity.reference import References, build_references
 from export.publish.assets import FOLDERS
 from export.publish.build_manifest import file_entries
-from export.report.document import Row, exit_code
+from export.report.document import VerdictRow, exit_code
 from export.run.check_published import check_published
 from pipeline.checkpoint import Checkpoint
 from pipeline.errors import BadInput
@@ -35,7 +35,7 @@ from tests.export.conftest import (
     read_model,
     tree,
     write_sensitive_network,
-    write_twins,
+    write_variants,
 )
 from tests.export.made_assets import age, edit_manifest
 
@@ -76,22 +76,26 @@ def built_once(checkpoint: Checkpoint, data: Path | None, image_limit: int) -> R
     return build_references(checkpoint, data, image_limit)
 
 
-def checked(assets: Path, model: Model, data: Path) -> dict[tuple[str, str], Row]:
+def checked(assets: Path, model: Model, data: Path) -> dict[tuple[str, str], VerdictRow]:
     rows, _ = check_published(assets, model.folder, data, 100)
     return {(row.place, row.name): row for row in rows}
 
 
-def statuses(rows: dict[tuple[str, str], Row]) -> dict[tuple[str, str], str]:
+def statuses(rows: dict[tuple[str, str], VerdictRow]) -> dict[tuple[str, str], str]:
     return {key: row.parity.status for key, row in rows.items()}
 
 
-def assert_one_fails(rows: dict[tuple[str, str], Row], key: tuple[str, str], reason: str) -> None:
+def assert_one_fails(
+    rows: dict[tuple[str, str], VerdictRow], key: tuple[str, str], reason: str
+) -> None:
     assert statuses(rows) == {**CLEAN, key: "fail"}
     assert reason in rows[key].parity.reason
     assert exit_code(list(rows.values()), strict=False) == 1
 
 
-def assert_platform_fails(rows: dict[tuple[str, str], Row], platform: str, reason: str) -> None:
+def assert_platform_fails(
+    rows: dict[tuple[str, str], VerdictRow], platform: str, reason: str
+) -> None:
     expected = {k: "fail" if k[0] == platform else status for k, status in CLEAN.items()}
     assert statuses(rows) == expected
     assert all(reason in row.parity.reason for k, row in rows.items() if k[0] == platform)
@@ -273,19 +277,19 @@ def test_a_file_swapped_together_with_its_hash_still_fails_by_its_content(
 # --- compressed artifacts -----------------------------------------------------------------------
 
 
-def test_a_compressed_artifact_is_checked_against_its_own_twin(
+def test_a_compressed_artifact_is_checked_against_its_own_variant(
     assets: Path, model: Model, data: Path
 ) -> None:
     rows = checked(assets, model, data)
     few_bits = [row for (_, name), row in rows.items() if name in ("onnx w4", "torchscript w3")]
     assert len(few_bits) == 4  # ONNX w4 in all three folders
     for row in few_bits:
-        twin = model.references.of(row.precision)
-        assert row.parity.max_abs_diff <= 1e-4 < np.abs(twin.probs - model.reference).max()
-        assert row.promotion.source == "recorded"
+        variant = model.references.of(row.precision)
+        assert row.parity.max_abs_diff <= 1e-4 < np.abs(variant.probs - model.reference).max()
+        assert row.gate_result.source == "recorded"
 
 
-def test_without_its_twin_an_artifact_is_not_run_and_says_what_makes_it(
+def test_without_its_variant_an_artifact_is_not_run_and_says_what_makes_it(
     assets: Path, model: Model, data: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(model.folder, tmp_path / "tiny"))
@@ -300,7 +304,7 @@ def test_without_its_twin_an_artifact_is_not_run_and_says_what_makes_it(
     assert (exit_code(rows, strict=False), exit_code(rows, strict=True)) == (0, 1)
 
 
-def test_a_damaged_file_fails_also_where_its_twin_is_missing(
+def test_a_damaged_file_fails_also_where_its_variant_is_missing(
     assets: Path, model: Model, data: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(model.folder, tmp_path / "tiny"))
@@ -317,7 +321,7 @@ def test_a_checkpoint_compressed_again_makes_the_published_files_stale(
     """The checkpoint is the same, so that only the file itself can tell."""
     folder = Path(shutil.copytree(model.folder, tmp_path / "tiny"))
     shutil.rmtree(folder / "w3")
-    write_twins(folder, w3=2)
+    write_variants(folder, w3=2)
     rows, _ = check_published(assets, folder, data, 100)
     found = {(row.place, row.name): row.parity for row in rows}
     expected = {k: "fail" if k[1].endswith(" w3") else "pass" for k in CLEAN}
@@ -325,7 +329,7 @@ def test_a_checkpoint_compressed_again_makes_the_published_files_stale(
     assert "checkpoint_sha256 in the file" in found["ios", "onnx w3"].reason
 
 
-def test_the_file_of_another_twin_under_a_renewed_hash_fails(
+def test_the_file_of_another_variant_under_a_renewed_hash_fails(
     assets: Path, model: Model, data: Path
 ) -> None:
     shutil.copy(assets / ANDROID / "tiny_w3.onnx", assets / ANDROID / "tiny_w4.onnx")
@@ -334,12 +338,12 @@ def test_the_file_of_another_twin_under_a_renewed_hash_fails(
     assert_one_fails(rows, ("android", "onnx w4"), "checkpoint_sha256 in the file")
 
 
-def test_a_twin_of_another_checkpoint_is_bad_input(
+def test_a_variant_of_another_checkpoint_is_bad_input(
     assets: Path, model: Model, data: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(model.folder, tmp_path / "tiny"))
     other = write_sensitive_network(tmp_path / "other", make_spec(), seed=1)
-    write_twins(other, w4=7)
+    write_variants(other, w4=7)
     shutil.rmtree(folder / "w4")
     shutil.copytree(other / "w4", folder / "w4")
     with pytest.raises(BadInput, match="compressed from another checkpoint"):
@@ -355,11 +359,11 @@ def test_a_published_artifact_that_loses_too_much_on_given_data_fails(
     """It was fit on the images of its export; on these it is not."""
     said = "recall drops by 0.3000, more than 0.025"
 
-    def judged(precision: str, *arguments: object) -> Promotion | None:
-        found = promote(precision, *arguments)
+    def judged(precision: str, *arguments: object) -> GateResult | None:
+        found = judge_quality(precision, *arguments)
         return replace(found, broken=(said,)) if precision == "int8" else found
 
-    monkeypatch.setattr("export.run.check_published.promote", judged)
+    monkeypatch.setattr("export.run.check_published.judge_quality", judged)
     rows = checked(assets, model, data)
     expected = {k: "fail" if k[1].endswith(" int8") else "pass" for k in CLEAN}
     assert statuses(rows) == expected

@@ -140,8 +140,8 @@ def checked(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Run:
     place = tmp_path_factory.mktemp("checked")
     (place / "packages").mkdir()
     (place / "packages" / "onnxsim.py").write_text(COUNTS)
-    for twin in ("fp32", "w4"):
-        model.references.of(twin)
+    for variant in ("fp32", "w4"):
+        model.references.of(variant)
     model.references.save(place / "references.npz")
     saved: Future[Path] = Future()
     saved.set_result(place / "references.npz")
@@ -166,7 +166,7 @@ def test_each_artifact_is_checked_in_the_process_that_made_it(checked: Run, mode
         assert conversion.error is None
         assert conversion.parity.status == "pass"
         assert conversion.parity.images == len(model.images.names)
-        assert conversion.parity.max_abs_diff <= 1e-4  # to its own twin
+        assert conversion.parity.max_abs_diff <= 1e-4  # to its own variant
         assert conversion.parity.probs.shape == model.reference.shape
 
 

@@ -13,11 +13,11 @@ from export.formats.description import Tolerance
 from export.formats.register import FORMATS
 from export.manifest.manifest import manifest_document, read_manifest
 from export.parity.outcome import Conversion
-from export.parity.quality_gate import Promotion, promote
+from export.parity.quality_gate import GateResult, judge_quality
 from export.publish.assets import FOLDERS
 from export.report.report import read_report, report_json
 from export.run.convert import convert_all
-from export.run.export_all import plan, split_by_twin
+from export.run.export_all import plan, split_by_variant
 from pipeline.checkpoint import SPEC_FILE, open_checkpoint, write_checkpoint
 from pipeline.errors import BadInput, MissingDependency
 from pipeline.json_files import read_json
@@ -147,14 +147,14 @@ def test_every_artifact_of_the_register_is_in_the_report_with_its_verdict(
     assert list(statuses(exported)) == ARTIFACTS  # in the register's order
 
 
-def test_each_artifact_was_held_against_its_own_twin(exported: Exported, model: Model) -> None:
-    """In fp32 arithmetic few bits lose nothing of the twin; to fp32 they would."""
+def test_each_artifact_was_held_against_its_own_variant(exported: Exported, model: Model) -> None:
+    """In fp32 arithmetic few bits lose nothing of the variant; to fp32 they would."""
     found = {(a["format"], a["precision"]): a["parity"] for a in report_of(exported)["artifacts"]}
     for name in ("onnx", "torchscript"):
         for precision in ("w4", "w3"):
             assert found[name, precision]["max_abs_diff"] <= 1e-4
-    twins = [model.references.of(twin).probs for twin in ("w4", "w3")]
-    assert all(np.abs(probs - model.reference).max() > 1e-2 for probs in twins)
+    variants = [model.references.of(variant).probs for variant in ("w4", "w3")]
+    assert all(np.abs(probs - model.reference).max() > 1e-2 for probs in variants)
 
 
 def test_every_part_of_the_check_was_done_for_every_artifact(exported: Exported) -> None:
@@ -369,19 +369,19 @@ def test_exporting_twice_replaces_the_folders(
     assert set(first) == set(FOLDERS.values())
 
 
-# --- what the checkpoint has no twin for --------------------------------------------------------
+# --- what the checkpoint has no variant for -----------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def partly(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """The checkpoint with w4 as its only twin."""
+    """The checkpoint with w4 as its only variant."""
     folder = Path(shutil.copytree(checkpoint, tmp_path_factory.mktemp("partly") / "tiny"))
     for precision in ("int8", "w3"):
         shutil.rmtree(folder / precision)
     return read_model(folder)
 
 
-def test_without_a_twin_an_artifact_is_not_run_and_says_what_makes_it(
+def test_without_a_variant_an_artifact_is_not_run_and_says_what_makes_it(
     converted: StandIn, partly: Model, data: Path, tmp_path: Path
 ) -> None:
     done = export(partly, data, tmp_path)
@@ -401,7 +401,7 @@ def test_without_a_twin_an_artifact_is_not_run_and_says_what_makes_it(
     assert not set(converted.asked) & set(absent)
 
 
-def test_strict_a_missing_twin_is_a_failure(
+def test_strict_a_missing_variant_is_a_failure(
     converted: StandIn, partly: Model, data: Path, tmp_path: Path
 ) -> None:
     few = {"formats": ("onnx",), "precisions": ("fp32", "w3")}
@@ -409,7 +409,7 @@ def test_strict_a_missing_twin_is_a_failure(
     assert export(partly, data, tmp_path, strict=True, **few).code == 1
 
 
-def test_only_what_has_no_twin_publishes_nothing_and_replaces_nothing(
+def test_only_what_has_no_variant_publishes_nothing_and_replaces_nothing(
     converted: StandIn, partly: Model, data: Path, tmp_path: Path
 ) -> None:
     done = export(partly, data, tmp_path, formats=("onnx",), precisions=("w3",))
@@ -418,7 +418,7 @@ def test_only_what_has_no_twin_publishes_nothing_and_replaces_nothing(
     assert statuses(done)["onnx", "w3"] == "not_run"
 
 
-# --- the promotion gate -----------------------------------------------------------------------
+# --- the quality gate -----------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -446,11 +446,11 @@ def test_with_enough_images_every_reduced_precision_is_measured(
 def demanding(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gate finds that w3, and nothing else, loses too much."""
 
-    def judged(precision: str, *arguments: object) -> Promotion | None:
-        found = promote(precision, *arguments)
+    def judged(precision: str, *arguments: object) -> GateResult | None:
+        found = judge_quality(precision, *arguments)
         return replace(found, broken=REASONS) if precision == "w3" else found
 
-    monkeypatch.setattr("export.run.export_all.promote", judged)
+    monkeypatch.setattr("export.run.export_all.judge_quality", judged)
 
 
 REASONS = ("AUROC drops by 0.1000 (0.0500 to 0.1500), more than 0.005", "recall drops by 0.3000")
@@ -591,9 +591,9 @@ def test_an_unknown_precision_is_bad_input_that_names_the_known() -> None:
         plan(("ort",), ("w3",))
 
 
-def test_what_there_is_a_twin_for_is_told_from_what_there_is_none_for(partly: Model) -> None:
+def test_what_there_is_a_variant_for_is_told_from_what_there_is_none_for(partly: Model) -> None:
     wanted = {"onnx": ("fp32", "w4", "w3"), "ort": ("int8",)}
-    possible, absent = split_by_twin(partly.checkpoint, wanted)
+    possible, absent = split_by_variant(partly.checkpoint, wanted)
     assert possible == {"onnx": ("fp32", "w4")}
     assert [artifact[:2] for artifact in absent] == [("onnx", "w3"), ("ort", "int8")]
 

@@ -145,11 +145,11 @@ def test_each_image_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def with_flips(flips: int, images: int) -> Robustness:
-    from export.run.robustness import Row
+    from export.run.robustness import MistakeCost
 
     rate = flips / images
-    limited = Row("plain_bilinear", "", "", "", 1, flips, rate, 0, 1, 0.9, 0.1, 0.1, 0.01)
-    free = Row("nearest", "", "", "", 1, images, 1.0, 0, 1, 0.9, 0.1, 0.1, None)
+    limited = MistakeCost("plain_bilinear", "", "", "", 1, flips, rate, 0, 1, 0.9, 0.1, 0.1, 0.01)
+    free = MistakeCost("nearest", "", "", "", 1, images, 1.0, 0, 1, 0.9, 0.1, 0.1, None)
     return Robustness("m 1", "m.onnx", images, "images", 0.9, 0.5, (limited, free))
 
 

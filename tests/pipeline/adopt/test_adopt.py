@@ -580,7 +580,7 @@ def test_a_disagreement_on_the_users_images_alone_is_not_written(
     compare = equivalence.compare
     calls = []
 
-    def on_the_second(one: np.ndarray, other: np.ndarray) -> equivalence.Agreement:
+    def on_the_second(one: np.ndarray, other: np.ndarray) -> equivalence.Equivalence:
         calls.append(len(one))
         return compare(one, other + np.float32(len(calls) - 1) * np.array([1e-3, 0], np.float32))
 

@@ -132,7 +132,7 @@ def test_help_tells_what_each_precision_does_by_default(capsys):
         (["shortcuts"], "give the images it was trained on with --data"),
         (["compress", "nowhere"], "no checkpoint at nowhere"),
         (["compress", "c", "--precisions", "int8,w5"], "are int8, w4, w3; 'w5' is not one"),
-        (["compress", "c", "--precisions", ","], "none is asked for"),
+        (["compress", "c", "--precisions", ","], "none is requested"),
         (["compress", "c", "--epochs", "-1"], "epochs -1 is not between 0 and 10000"),
     ],
 )

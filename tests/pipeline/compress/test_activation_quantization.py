@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.compress.activation_quantization import PLACE, QUANT_MAX, calibrate, int8_twin
+from pipeline.compress.activation_quantization import PLACE, QUANT_MAX, calibrate, int8_variant
 from pipeline.compress.gptq import round_network, weighted_layers
 from pipeline.quantization_grid import Grid
 from tests.pipeline.small_network import logits, small_network, smooth_images
@@ -26,8 +26,8 @@ class Calibrated:
     grids: Mapping[str, Grid]
     activations: Mapping[str, tuple[float, int]]
 
-    def twin(self) -> Any:
-        return int8_twin(self.network, self.activations, self.grids)
+    def variant(self) -> Any:
+        return int8_variant(self.network, self.activations, self.grids)
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +46,11 @@ def qnnpack() -> Iterator[None]:
     torch.backends.quantized.engine = before
 
 
-def integer_kernels(twin: nn.Module) -> nn.Module:
+def integer_kernels(variant: nn.Module) -> nn.Module:
     from torch.ao.quantization.backend_config import get_qnnpack_backend_config
     from torch.ao.quantization.quantize_fx import convert_fx
 
-    return convert_fx(copy.deepcopy(twin), backend_config=get_qnnpack_backend_config())
+    return convert_fx(copy.deepcopy(variant), backend_config=get_qnnpack_backend_config())
 
 
 def state(network: nn.Module) -> dict[str, Tensor]:
@@ -61,11 +61,11 @@ def same(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def rounded_layers(twin: Any) -> list[tuple[str, Any, str]]:
+def rounded_layers(variant: Any) -> list[tuple[str, Any, str]]:
     """Name, layer and the place of its input, for every layer that takes 8-bit inputs."""
-    modules = dict(twin.named_modules(remove_duplicate=False))
+    modules = dict(variant.named_modules(remove_duplicate=False))
     found = []
-    for node in twin.graph.nodes:
+    for node in variant.graph.nodes:
         if node.op == "call_module" and not str(node.target).startswith(PLACE):
             layer = modules[node.target]
             layer = layer[0] if isinstance(layer, nn.Sequential) else layer
@@ -132,11 +132,11 @@ def test_without_images_there_is_nothing_to_calibrate_with():
         calibrate(small_network(), [])
 
 
-# --- the twin
+# --- the variant
 
 
-def test_the_twin_answers_nearly_as_the_network(calibrated):
-    wanted, found = logits(calibrated.network, UNSEEN), logits(calibrated.twin(), UNSEEN)
+def test_the_variant_answers_nearly_as_the_network(calibrated):
+    wanted, found = logits(calibrated.network, UNSEEN), logits(calibrated.variant(), UNSEEN)
     assert not torch.equal(found, wanted)  # or nothing was rounded
     assert (found - wanted).abs().max() < 0.15 * wanted.std(0).min()
 
@@ -145,14 +145,14 @@ def test_coarser_scales_are_seen_in_the_answers(calibrated):
     coarse = {
         name: (4 * scale, zero // 4) for name, (scale, zero) in calibrated.activations.items()
     }
-    twin = int8_twin(calibrated.network, coarse, calibrated.grids)
+    variant = int8_variant(calibrated.network, coarse, calibrated.grids)
     wanted = logits(calibrated.network, UNSEEN)
-    errors = [(logits(n, UNSEEN) - wanted).abs().mean() for n in (calibrated.twin(), twin)]
+    errors = [(logits(n, UNSEEN) - wanted).abs().mean() for n in (calibrated.variant(), variant)]
     assert errors[1] > 2 * errors[0]
 
 
 def test_every_activation_is_one_of_256_values_at_its_scale(calibrated):
-    twin, checked = calibrated.twin(), []
+    variant, checked = calibrated.variant(), []
 
     def look(name: str) -> Any:
         def hook(place: Any, _: Any, output: Tensor) -> None:
@@ -167,25 +167,25 @@ def test_every_activation_is_one_of_256_values_at_its_scale(calibrated):
 
         return hook
 
-    for name, place in twin.named_children():
+    for name, place in variant.named_children():
         if name.startswith(PLACE):
             place.register_forward_hook(look(name))
-    logits(twin, UNSEEN[:1])
+    logits(variant, UNSEEN[:1])
     assert set(checked) == set(calibrated.activations)
     assert len(checked) == 11  # pooling and concatenation pass through the same places again
 
 
 def test_the_last_layers_output_stays_in_floating_point(calibrated):
-    twin, outputs = calibrated.twin(), []
-    twin.get_submodule("head.1").register_forward_hook(lambda *_: outputs.append(_[-1]))
-    logits(twin, UNSEEN)
+    variant, outputs = calibrated.variant(), []
+    variant.get_submodule("head.1").register_forward_hook(lambda *_: outputs.append(_[-1]))
+    logits(variant, UNSEEN)
     assert len(torch.unique(torch.cat(outputs))) > 2 * (QUANT_MAX + 1)
-    last = next(n for n in reversed(twin.graph.nodes) if n.op == "call_module")
+    last = next(n for n in reversed(variant.graph.nodes) if n.op == "call_module")
     assert last.target == "head.1"
 
 
 def test_a_bias_is_a_multiple_of_input_scale_times_weight_scale(calibrated):
-    layers = rounded_layers(calibrated.twin())
+    layers = rounded_layers(calibrated.variant())
     assert [name for name, *_ in layers] == weighted_layers(calibrated.network)[:-1]
     for name, layer, place in layers:
         weight_scale = torch.from_numpy(calibrated.grids[f"{name}.weight"].scale)
@@ -198,21 +198,21 @@ def test_a_bias_is_a_multiple_of_input_scale_times_weight_scale(calibrated):
 
 
 def test_the_bias_of_the_last_layer_is_not_rounded(calibrated):
-    twin = calibrated.twin()
+    variant = calibrated.variant()
     bias = calibrated.network.get_submodule("head.1").bias
-    assert torch.equal(twin.get_submodule("head.1").bias, bias)
+    assert torch.equal(variant.get_submodule("head.1").bias, bias)
 
 
-def test_the_twin_holds_the_weights_of_the_grids(calibrated):
-    for name, layer, _ in rounded_layers(calibrated.twin()):
+def test_the_variant_holds_the_weights_of_the_grids(calibrated):
+    for name, layer, _ in rounded_layers(calibrated.variant()):
         grid = calibrated.grids[f"{name}.weight"]
         assert torch.equal(layer.weight, torch.from_numpy(grid.weights())), name
 
 
-def test_making_a_twin_does_not_change_the_network(calibrated):
+def test_making_a_variant_does_not_change_the_network(calibrated):
     before = state(calibrated.network)
     answers = logits(calibrated.network, UNSEEN)
-    calibrated.twin()
+    calibrated.variant()
     assert same(state(calibrated.network), before)
     assert torch.equal(logits(calibrated.network, UNSEEN), answers)
 
@@ -221,32 +221,32 @@ def test_a_place_without_a_scale_is_an_error(calibrated):
     for missing in calibrated.activations:
         others = {k: v for k, v in calibrated.activations.items() if k != missing}
         with pytest.raises(KeyError, match=missing):
-            int8_twin(calibrated.network, others, calibrated.grids)
+            int8_variant(calibrated.network, others, calibrated.grids)
 
 
 def test_a_scale_for_a_place_that_is_not_there_is_an_error(calibrated):
     more = {**calibrated.activations, f"{PLACE}99": (0.1, 0)}
     with pytest.raises(KeyError, match=f"{PLACE}99"):
-        int8_twin(calibrated.network, more, calibrated.grids)
+        int8_variant(calibrated.network, more, calibrated.grids)
 
 
-def test_a_layer_without_a_bias_has_a_twin_too(calibrated):
+def test_a_layer_without_a_bias_has_a_variant_too(calibrated):
     network = copy.deepcopy(calibrated.network)
     network.get_submodule("body.0").bias = None
     activations = calibrate(network, SEEN)
-    twin = int8_twin(network, activations, calibrated.grids)
+    variant = int8_variant(network, activations, calibrated.grids)
     wanted = logits(network, UNSEEN)
-    assert (logits(twin, UNSEEN) - wanted).abs().max() < 0.15 * wanted.std(0).min()
+    assert (logits(variant, UNSEEN) - wanted).abs().max() < 0.15 * wanted.std(0).min()
 
 
 # --- integer kernels
 
 
 @pytest.mark.usefixtures("qnnpack")
-def test_integer_kernels_compute_what_the_twin_says(calibrated):
-    twin = calibrated.twin()
-    wanted = logits(twin, UNSEEN)
-    found = logits(integer_kernels(twin), UNSEEN)
+def test_integer_kernels_compute_what_the_variant_says(calibrated):
+    variant = calibrated.variant()
+    wanted = logits(variant, UNSEEN)
+    found = logits(integer_kernels(variant), UNSEEN)
     # A step of the last activation moves a logit by about 1e-4; hardly any code may differ.
     assert (found - wanted).abs().mean() < 1e-5
     assert (found - wanted).abs().max() < 1e-3
@@ -255,7 +255,7 @@ def test_integer_kernels_compute_what_the_twin_says(calibrated):
 
 @pytest.mark.usefixtures("qnnpack")
 def test_integer_kernels_hold_the_codes_and_scales_of_the_grids(calibrated):
-    kernels = integer_kernels(calibrated.twin())
+    kernels = integer_kernels(calibrated.variant())
     held = 0
     for name in weighted_layers(calibrated.network)[:-1]:
         layer: Any = kernels.get_submodule(name)

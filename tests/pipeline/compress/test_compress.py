@@ -21,7 +21,7 @@ from pipeline.checkpoint import (
     write_checkpoint,
 )
 from pipeline.compress import compress as compress_module
-from pipeline.compress.activation_quantization import int8_twin
+from pipeline.compress.activation_quantization import int8_variant
 from pipeline.compress.compress import compress
 from pipeline.compress.gptq import weighted_layers
 from pipeline.compress.recipes import PRECISIONS, SMALL_LEVELS, SMALL_SHARE, Recipe, levels_of
@@ -95,7 +95,7 @@ def answers(folder: Path, data: Path) -> tuple[np.ndarray, np.ndarray]:
     checkpoint = open_checkpoint(folder)
     spec, network = checkpoint.spec, load_network(checkpoint)
     if spec.compression is not None and spec.compression.activations:
-        network = int8_twin(network, spec.compression.activations, checkpoint.grids())
+        network = int8_variant(network, spec.compression.activations, checkpoint.grids())
     truth, pixels = validation(data, spec.mean, spec.std)
     with torch.no_grad():
         return truth, network(pixels).softmax(1).numpy()
@@ -451,7 +451,7 @@ def test_fine_tuning_that_diverged_is_refused_with_the_way_out(parent, data, tra
         return grids
 
     monkeypatch.setattr("pipeline.compress.distillation.finetune_on_grids", diverge)
-    with pytest.raises(BadInput, match="w4 diverged: the network answers NaN; lower --lr"):
+    with pytest.raises(BadInput, match="w4 diverged: the network outputs NaN; lower --lr"):
         compress(parent, data, ["w4"], changes=TUNED)
     assert tree(parent) == tree(trained)
 
@@ -478,7 +478,7 @@ def test_a_compressed_checkpoint_is_not_compressed_again(compressed, data):
     [
         (["w4", "w2"], "precisions are int8, w4, w3; 'w2' is not one"),
         (["fp16"], "'fp16' is not one"),
-        ([], "none is asked for"),
+        ([], "none is requested"),
     ],
 )
 def test_an_unknown_precision_is_refused_with_the_known_ones(parent, data, precisions, message):
@@ -490,7 +490,7 @@ def test_an_unknown_precision_is_refused_with_the_known_ones(parent, data, preci
 def test_a_folder_with_something_else_is_never_replaced(parent, data):
     (parent / "w4").mkdir()
     (parent / "w4" / "thesis.tex").write_text("three years")
-    with pytest.raises(BadInput, match="holds something else than a checkpoint; move it away"):
+    with pytest.raises(BadInput, match="contains something other than a checkpoint; move it away"):
         compress(parent, data, ["int8", "w4"], overwrite=True)
     assert (parent / "w4" / "thesis.tex").read_text() == "three years"
     assert not (parent / "int8").exists()

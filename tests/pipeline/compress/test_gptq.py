@@ -312,7 +312,7 @@ def test_no_hook_stays_on_the_network():
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (nn.BatchNorm2d(4), "1 is a batch norm; compressing such a network is not built yet"),
+        (nn.BatchNorm2d(4), "1 is a batch norm; such networks cannot be compressed yet"),
         (nn.Conv2d(4, 4, 3, groups=4), "1 is a grouped convolution"),
     ],
     ids=["batch norm", "grouped convolution"],

@@ -69,10 +69,10 @@ def test_a_model_loses_nothing_against_itself(classes, positive, threshold):
 def test_the_figures_by_hand():
     truth = np.array([1, 1, 1, 0, 0, 0])
     parent = two_columns([0.9, 0.8, 0.3, 0.2, 0.1, 0.6])
-    twin = two_columns([0.9, 0.4, 0.3, 0.7, 0.1, 0.35])
-    found = compare_models(truth, twin, parent, positive=1, threshold=0.5)
+    variant = two_columns([0.9, 0.4, 0.3, 0.7, 0.1, 0.35])
+    found = compare_models(truth, variant, parent, positive=1, threshold=0.5)
     assert (found.lost, found.gained, found.label_flips) == (2, 1, 3)
-    # Of nine pairs: the parent ranks 0.3 below 0.6; the twin ranks 0.4 and 0.3 below 0.7, 0.3
+    # Of nine pairs: the parent ranks 0.3 below 0.6; the variant ranks 0.4 and 0.3 below 0.7, 0.3
     # below 0.35.
     assert found.parent_auroc == pytest.approx(8 / 9)
     assert found.auroc == pytest.approx(6 / 9)
@@ -84,16 +84,16 @@ def test_the_figures_by_hand():
 
 def test_the_threshold_decides_and_not_the_larger_probability():
     truth = np.array([1, 0])
-    parent, twin = two_columns([0.35, 0.1]), two_columns([0.25, 0.1])
-    assert compare_models(truth, twin, parent, 1, 0.3, resamples=5).label_flips == 1
-    assert compare_models(truth, twin, parent, 1, 0.5, resamples=5).label_flips == 0
+    parent, variant = two_columns([0.35, 0.1]), two_columns([0.25, 0.1])
+    assert compare_models(truth, variant, parent, 1, 0.3, resamples=5).label_flips == 1
+    assert compare_models(truth, variant, parent, 1, 0.5, resamples=5).label_flips == 0
 
 
 def test_the_positive_class_may_be_the_first():
     truth, probs = answers(40)
-    twin = noisy(probs, 0.5)
-    second = compare_models(truth, twin, probs, 1, 0.4)
-    first = compare_models(1 - truth, twin[:, ::-1], probs[:, ::-1], 0, 0.4)
+    variant = noisy(probs, 0.5)
+    second = compare_models(truth, variant, probs, 1, 0.4)
+    first = compare_models(1 - truth, variant[:, ::-1], probs[:, ::-1], 0, 0.4)
     assert first == second
     assert first.label_flips > 0
 
@@ -101,11 +101,11 @@ def test_the_positive_class_may_be_the_first():
 @pytest.mark.parametrize(("lost", "gained"), [(5, 0), (7, 1), (9, 3), (2, 8), (4, 4)])
 def test_mcnemars_test_is_the_exact_binomial_one(lost, gained):
     parent_right = [True] * lost + [False] * gained + [True] * 4 + [False] * 2
-    twin_right = [False] * lost + [True] * gained + [True] * 4 + [False] * 2
+    variant_right = [False] * lost + [True] * gained + [True] * 4 + [False] * 2
     truth = np.arange(len(parent_right)) % 2
-    sides = [np.where(np.array(r), truth, 1 - truth) for r in (twin_right, parent_right)]
-    twin, parent = (two_columns(list(side.astype(float))) for side in sides)
-    found = compare_models(truth, twin, parent, 1, 0.5, resamples=5)
+    sides = [np.where(np.array(r), truth, 1 - truth) for r in (variant_right, parent_right)]
+    variant, parent = (two_columns(list(side.astype(float))) for side in sides)
+    found = compare_models(truth, variant, parent, 1, 0.5, resamples=5)
     n, k = lost + gained, max(lost, gained)
     by_hand = min(1.0, 2 * sum(comb(n, i) for i in range(k, n + 1)) / 2**n)
     assert (found.lost, found.gained, found.label_flips) == (lost, gained, n)
@@ -120,20 +120,20 @@ def test_five_lost_and_none_gained_is_p_one_sixteenth():
 
 def test_the_interval_of_the_drop_holds_its_value_and_is_narrow_since_it_is_paired():
     truth, probs = answers(200)
-    twin = noisy(probs, 0.1)
-    found = compare_models(truth, twin, probs, 1, 0.5)
+    variant = noisy(probs, 0.1)
+    found = compare_models(truth, variant, probs, 1, 0.5)
     drop = found.auroc_drop
     assert drop.low < drop.value < drop.high
     # Drawn separately, the interval would be about as wide as that of either model.
-    alone = metrics.evaluate(truth, twin, 1, 0.5)["auroc"]
+    alone = metrics.evaluate(truth, variant, 1, 0.5)["auroc"]
     assert drop.high - drop.low < 0.3 * (alone.high - alone.low)
 
 
 def test_the_same_seed_draws_the_same_and_another_does_not():
     truth, probs = answers(50)
-    twin = noisy(probs, 0.5)
+    variant = noisy(probs, 0.5)
     first, again, other = (
-        compare_models(truth, twin, probs, 1, 0.5, resamples=50, seed=s).auroc_drop
+        compare_models(truth, variant, probs, 1, 0.5, resamples=50, seed=s).auroc_drop
         for s in (3, 3, 4)
     )
     assert first == again
@@ -145,7 +145,7 @@ def test_patients_are_drawn_whole_and_the_same_ones_for_both_models(monkeypatch)
     from pipeline.metrics import paired_comparison
 
     truth, probs = answers(24)
-    twin = noisy(probs, 0.5)
+    variant = noisy(probs, 0.5)
     drawn = []
     fast = paired_comparison._aurocs
 
@@ -155,7 +155,7 @@ def test_patients_are_drawn_whole_and_the_same_ones_for_both_models(monkeypatch)
 
     monkeypatch.setattr("pipeline.metrics.paired_comparison._aurocs", look)
     patients = [f"p{i // 4}" for i in range(24)]
-    compare_models(truth, twin, probs, 1, 0.5, patients, resamples=20)
+    compare_models(truth, variant, probs, 1, 0.5, patients, resamples=20)
     first, second = drawn
     assert np.array_equal(first, second)
     assert first.shape == (20, 24)
@@ -182,8 +182,8 @@ def test_a_draws_auroc_is_that_of_the_images_drawn(positive):
 
 def test_patients_with_many_images_make_the_interval_wider():
     truth, probs = answers(20, seed=5)
-    twin = noisy(probs, 0.6)
-    many = [np.repeat(a, 10, axis=0) for a in (truth, twin, probs)]
+    variant = noisy(probs, 0.6)
+    many = [np.repeat(a, 10, axis=0) for a in (truth, variant, probs)]
     patients = [f"p{i // 10}" for i in range(200)]
     by_patient = compare_models(*many, 1, 0.5, patients).auroc_drop
     by_image = compare_models(*many, 1, 0.5).auroc_drop
@@ -193,15 +193,17 @@ def test_patients_with_many_images_make_the_interval_wider():
 
 def test_three_classes_are_compared_by_their_means():
     truth, probs = answers(90, 3)
-    twin = noisy(probs, 0.8)
-    found = compare_models(truth, twin, probs, None, None)
-    decision, parent = twin.argmax(1), probs.argmax(1)
+    variant = noisy(probs, 0.8)
+    found = compare_models(truth, variant, probs, None, None)
+    decision, parent = variant.argmax(1), probs.argmax(1)
     assert found.label_flips == np.sum(decision != parent) > 0
     assert found.recall == metrics.recall(truth, decision)
     assert found.parent_auroc == metrics.auroc(truth, probs)
     # A flip from one wrong class to another is neither lost nor gained.
     assert found.lost + found.gained < found.label_flips
-    assert found.mean_abs_diff == pytest.approx(np.abs(twin - probs).max(axis=1).mean(), rel=1e-5)
+    assert found.mean_abs_diff == pytest.approx(
+        np.abs(variant - probs).max(axis=1).mean(), rel=1e-5
+    )
 
 
 # --- limits

@@ -228,16 +228,16 @@ def test_a_page_of_a_proxy_is_not_taken_for_weights(server, small):
 def test_a_server_that_does_not_go_on_is_given_up(server, small, monkeypatch, way):
     monkeypatch.setattr(pretrained_download, "TIMEOUT_S", 0.3)
     server.way = way
-    expect_failure("timed out|no answer in", small, OSError)
+    expect_failure("timed out|no response in", small, OSError)
     before = len(server.requests)
-    expect_failure(r"\(found out before\)", small, ConnectionError)
+    expect_failure(r"\(found earlier\)", small, ConnectionError)
     assert len(server.requests) == before
 
 
 def test_a_name_that_is_looked_up_for_ever_is_given_up(server, small, monkeypatch):
     monkeypatch.setattr(pretrained_download, "TIMEOUT_S", 0.3)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: server.stop_waiting.wait())
-    expect_failure("no answer in", small, ConnectionError)
+    expect_failure("no response in", small, ConnectionError)
     assert not server.stop_waiting.is_set()
 
 

@@ -15,7 +15,7 @@ from pipeline.data.dataset import read_dataset
 from pipeline.images import read_image
 from pipeline.model_spec import INTENDED_USE
 from pipeline.study import figures as study_figures
-from pipeline.study.figures import Answers
+from pipeline.study.figures import TopologyAnswers
 from tests.conftest import LABELS
 from tests.pipeline.study_document import dataset, outcome, summary, trial
 
@@ -24,8 +24,8 @@ ILL = np.array([0.9, 0.8, 0.3, 0.7, 0.2, 0.1, 0.1, 0.05])
 PROBS = np.stack([ILL, 1 - ILL], axis=1)
 
 
-def answers(topology: str = "small", protocol: str = "paper", seeds: int = 1) -> Answers:
-    return Answers(
+def answers(topology: str = "small", protocol: str = "paper", seeds: int = 1) -> TopologyAnswers:
+    return TopologyAnswers(
         topology, protocol, tuple(range(2, 2 + seeds)), (TRUTH,) * seeds, (PROBS,) * seeds,
         ("ill", "well"), 0,
     )  # fmt: skip
@@ -109,10 +109,10 @@ def test_the_losses_of_both_stages_are_drawn_for_every_topology():
 
 
 def test_failed_trials_have_no_loss_to_draw():
-    from pipeline.study.summary import Outcome
+    from pipeline.study.summary import TrialResult
 
     found = summary(
-        {("small", "paper", 2): outcome(), ("large", "paper", 2): Outcome(None, "it broke")}
+        {("small", "paper", 2): outcome(), ("large", "paper", 2): TrialResult(None, "it broke")}
     )
     assert len(study_figures.draw_losses(found).axes) == 1
 
@@ -174,7 +174,9 @@ def test_the_confusion_matrix_has_the_truth_in_rows():
 
 def test_three_labels_are_asked_one_against_the_rest():
     probs = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.1, 0.1, 0.8]])
-    three = Answers("small", "paper", (2,), (np.array([0, 1, 2]),), (probs,), ("a", "b", "c"), None)
+    three = TopologyAnswers(
+        "small", "paper", (2,), (np.array([0, 1, 2]),), (probs,), ("a", "b", "c"), None
+    )
     ((truth, scores),) = three.questions()
     assert truth.sum() == 3
     assert scores[truth].tolist() == [0.8, 0.7, 0.8]

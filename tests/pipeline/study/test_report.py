@@ -11,10 +11,10 @@ import jsonschema
 import pytest
 
 from pipeline.model_spec import INTENDED_USE
-from pipeline.study.documents import Decision, Figure, comparison_document
+from pipeline.study.documents import Decision, Estimate, comparison_document
 from pipeline.study.protocols import Ruling
 from pipeline.study.report import SCHEMA_FILE, print_report, to_csv, to_markdown, write_report
-from pipeline.study.summary import Outcome
+from pipeline.study.summary import TrialResult
 from tests.pipeline.study_document import outcome, summary, trial
 
 
@@ -50,7 +50,7 @@ def test_the_table_has_every_column_and_the_numbers_of_the_trial():
 
 
 def by_threshold(threshold: float, recall: float) -> Decision:
-    interval = Figure(recall, 0.5, 1.0)
+    interval = Estimate(recall, 0.5, 1.0)
     return Decision(threshold, dict.fromkeys(("accuracy", "recall", "specificity"), interval))
 
 
@@ -109,7 +109,7 @@ def test_both_stages_have_their_figures():
 
 
 def test_over_seeds_the_mean_is_given_with_the_spread():
-    def with_accuracy(value: float) -> Outcome:
+    def with_accuracy(value: float) -> TrialResult:
         named = {"accuracy": (value, 0.1, 1.0), "recall": (0.5, 0.1, 1.0), "auroc": (0.5, 0.1, 1.0)}
         return outcome(figures=named)
 
@@ -158,7 +158,7 @@ def test_the_choice_is_made_among_topologies_that_have_all_their_trials():
     found = summary(
         {
             ("best", "paper", 2): outcome(parameters=1),
-            ("best", "paper", 3): Outcome(None, "it broke"),
+            ("best", "paper", 3): TrialResult(None, "it broke"),
             ("other", "paper", 2): outcome(parameters=2),
             ("other", "paper", 3): outcome(parameters=2),
         }
@@ -171,7 +171,7 @@ def test_the_choice_is_made_among_topologies_that_have_all_their_trials():
 
 
 def test_where_everything_failed_there_is_no_choice():
-    found = summary({("best", "paper", 2): Outcome(None, "it broke")})
+    found = summary({("best", "paper", 2): TrialResult(None, "it broke")})
     assert found.selection == {"paper": None}
     assert found.rows == ()
     assert "it broke" in to_markdown(found, {})
@@ -216,7 +216,7 @@ def test_the_document_follows_its_schema_and_is_written_with_the_others(tmp_path
     found = summary(
         {
             ("small", "paper", 2): outcome(),
-            ("large", "paper", 2): Outcome(None, "it broke"),
+            ("large", "paper", 2): TrialResult(None, "it broke"),
         },
         strict=Ruling(None, reason="no patients"),
     )

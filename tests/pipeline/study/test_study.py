@@ -22,7 +22,7 @@ from pipeline.errors import BadInput, MissingDependency
 from pipeline.metrics import classification as metrics
 from pipeline.models.networks import build_network, load_network
 from pipeline.study import trial
-from pipeline.study.documents import Epoch, Target
+from pipeline.study.documents import AccuracyTarget, TrialEpoch
 from pipeline.study.engine import Engine
 from pipeline.study.protocols import apply_protocol, make_pool
 from pipeline.study.request import Study
@@ -488,16 +488,16 @@ def test_without_fastai_the_command_that_installs_it_is_named(data, tmp_path, mo
 # --- pure figures
 
 
-def epochs(stage: str, *values: tuple[float, float]) -> list[Epoch]:
-    return [Epoch(stage, 0, None, loss, accuracy, None, None) for loss, accuracy in values]
+def epochs(stage: str, *values: tuple[float, float]) -> list[TrialEpoch]:
+    return [TrialEpoch(stage, 0, None, loss, accuracy, None, None) for loss, accuracy in values]
 
 
 def test_the_target_is_reached_at_the_first_epoch_of_either_stage():
     history = [*epochs("frozen", (0.5, 0.7), (0.4, 0.9)), *epochs("fine-tuned", (0.3, 1.0))]
     history = [replace(epoch, batches=7 * n) for n, epoch in enumerate(history, start=1)]
-    assert trial.reached(history, 0.9) == Target(0.9, 2, 14)
-    assert trial.reached(history, 1.0) == Target(1.0, 3, 21)
-    assert trial.reached(history[:2], 1.0) == Target(1.0, None, None)
+    assert trial.reached(history, 0.9) == AccuracyTarget(0.9, 2, 14)
+    assert trial.reached(history, 1.0) == AccuracyTarget(1.0, 3, 21)
+    assert trial.reached(history[:2], 1.0) == AccuracyTarget(1.0, None, None)
 
 
 def test_the_variance_does_not_count_the_step_between_the_stages():

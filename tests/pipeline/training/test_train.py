@@ -19,7 +19,7 @@ from pipeline.errors import BadInput, MissingDependency
 from pipeline.images import read_image
 from pipeline.metrics import classification as metrics
 from pipeline.models.networks import build_network, load_network
-from pipeline.training.learner import Epoch, Fit
+from pipeline.training.learner import EpochFigures, Fit
 from pipeline.training.train import train
 from tests.conftest import LABELS, SIDE, write_images
 from tests.pipeline.training.trained_folder import FILES, OWN_FILES, rows
@@ -47,7 +47,7 @@ def quick_fit(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[TrainConfig]]:
         classes = len(dataset.labels)
         truth = np.array([dataset.labels.index(sample.label) for sample in dataset.valid])
         probs = np.random.default_rng(0).dirichlet(np.ones(classes), len(truth))
-        epoch = Epoch("frozen", 0.7, 0.6, 0.5, 0.5, 0.5)
+        epoch = EpochFigures("frozen", 0.7, 0.6, 0.5, 0.5, 0.5)
         return Fit([epoch], truth, probs.astype(np.float32))
 
     monkeypatch.setattr("pipeline.training.learner.fit", fit)
@@ -343,7 +343,7 @@ def test_a_training_that_diverged_is_refused_with_the_way_out(data, tmp_path, mo
     def diverge(_: object, dataset, *__: object) -> Fit:
         truth = np.array([dataset.labels.index(sample.label) for sample in dataset.valid])
         nothing = float("nan")
-        epoch = Epoch("frozen", nothing, nothing, 0.5, 0.5, nothing)
+        epoch = EpochFigures("frozen", nothing, nothing, 0.5, 0.5, nothing)
         return Fit([epoch], truth, np.full((len(truth), 2), nothing, dtype=np.float32))
 
     monkeypatch.setattr("pipeline.training.learner.fit", diverge)

@@ -2,9 +2,9 @@
 
 package -> values -> constants -> operations -> evaluate: a folder on disk is read with
 `coremltools.proto` alone, so that the converter does not grade itself; constants are decompressed;
-operations run in torch. What the evaluator does not know is an error, never a guess.
+operations run in torch. Anything unknown to the evaluator is an error, never a guess.
 
 Sources: the Core ML specification's protobuf files and the definitions of the MIL operations, both
-as coremltools 9.0 publishes them. Not compared with Apple's runtime: whether Core ML's compiler
-takes a package, and what the Neural Engine makes of it, only a Mac can tell.
+as coremltools 9.0 publishes them. Not compared with Apple's runtime: only a Mac
+can show whether Core ML's compiler accepts a package, and what the Neural Engine computes.
 """

@@ -1,7 +1,7 @@
 """Compressed constants, decompressed as Core ML does when it loads a program.
 
 In: the type of a ``constexpr_*`` operation and its arguments as numpy arrays. Out: its outputs, in
-order. Two layouts: iOS 16 keeps packed bytes and a shape, iOS 18 typed small integers.
+order. Two layouts: iOS 16 stores packed bytes and a shape, iOS 18 typed small integers.
 Formulas: docstrings of the operations in coremltools 9.0, ops/defs/iOS16 and iOS18.
 """
 
@@ -31,7 +31,7 @@ def decompress(operation: str, arguments: Arguments) -> tuple[Array, ...]:
         Unreadable: unknown operation, a missing argument, or sizes that do not fit.
     """
     if operation not in CONSTEXPRS:
-        raise Unreadable(f"compressed constant {operation} is not known here")
+        raise Unreadable(f"compressed constant {operation} is not supported here")
     try:
         return CONSTEXPRS[operation](arguments)
     except KeyError as error:
@@ -72,7 +72,7 @@ def _sparse_blockwise_shift_scale(arguments: Arguments) -> tuple[Array, Array]:
 
 
 def _lut_to_dense(arguments: Arguments) -> tuple[Array]:
-    """Look each index up in its table; iOS 16 indices are packed bytes beside a flat table."""
+    """Look each index up in its table; iOS 16 indices are packed bytes with a flat table."""
     lut = arguments["lut"]
     if "shape" in arguments:
         shape = tuple(int(n) for n in arguments["shape"])
@@ -98,14 +98,14 @@ def _lut_to_sparse(arguments: Arguments) -> tuple[Array, Array]:
 def _sparse_to_dense(arguments: Arguments) -> tuple[Array]:
     """Zeros where the mask is 0, the values in row-major order where it is 1."""
     mask = arguments["mask"]
-    if "shape" in arguments:  # iOS 16: the mask is packed, a bit a value
+    if "shape" in arguments:  # iOS 16: the mask is packed, one bit per value
         shape = tuple(int(n) for n in arguments["shape"])
         mask = unpack_bits(mask.tobytes(), 1, math.prod(shape)).reshape(shape)
     return (_scatter(arguments["nonzero_data"], mask.astype(bool)),)
 
 
 def _cast(arguments: Arguments) -> tuple[Array]:
-    """IOS 16: fp16 stored, fp32 used."""
+    """IOS 16: stored as fp16, used as fp32."""
     dtypes = {"fp32": np.float32, "fp16": np.float16}
     return (arguments["source_val"].astype(dtypes[arguments["output_dtype"]]),)
 
@@ -137,7 +137,7 @@ def _scatter(values: Array, mask: NDArray[np.bool_]) -> Array:
 
 
 def _spread(blocks: Array, shape: tuple[int, ...]) -> Array:
-    """Repeat each value of `blocks` over the block of `shape` that it stands for."""
+    """Repeat each value of `blocks` over its block of `shape`."""
     spread = blocks
     for axis, (size, count) in enumerate(zip(shape, blocks.shape, strict=True)):
         if size % count:

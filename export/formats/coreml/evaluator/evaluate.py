@@ -1,7 +1,7 @@
 """A package as a function: images in, probabilities by label and evidence out.
 
-Arithmetic is float32; every output that the program declares FLOAT16 is rounded to it, which is
-what torch's own half kernels give too, since they sum in float32.
+Arithmetic is float32; every output that the program declares as FLOAT16 is rounded to it. torch's
+own half kernels give the same, since they sum in float32.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SELECTING: Final = {
     "reduce_max",
     "relu",
     "reshape",
-}  # each output is an input, or 0
+}  # each output is one of the inputs, or 0
 Watch = Callable[[str, str, Tensor], None]
 
 
@@ -43,13 +43,13 @@ class Step:
     """One operation that computes: its type, where its arguments come from, and its output.
 
     Attributes:
-        arguments: name -> constant as stored, or `Reference`, or a list of references.
-        prepared: the same, constants as `operations` compute with them.
+        arguments: name -> constant as stored, or `ValueReference`, or a list of references.
+        prepared: the same, with constants in the form that `operations` use.
         output: name of the output.
         half: whether the output is declared FLOAT16.
-        rounds: whether it has to be rounded to it; a maximum of fp16 numbers is one already.
+        rounds: whether it must be rounded to it; a maximum of fp16 numbers is one already.
         shape: declared shape of the output.
-        spent: values that no later step takes.
+        spent: values that no later step uses.
     """
 
     operation: str
@@ -63,7 +63,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Reference:
+class ValueReference:
     """The value of that name, computed by an earlier step."""
 
     name: str
@@ -75,10 +75,10 @@ class Program:
 
     Attributes:
         steps: in order.
-        constants: name -> decompressed constant, for whoever wants to look at weights.
+        constants: name -> decompressed constant, to inspect weights.
         image: name of the input; `size` its (width, height); `colour` `RGB` or `BGR`.
-        probabilities: name of the value that `classify` takes; `labels` its class names.
-        evidence: name of the output of that name; empty if there is none.
+        probabilities: name of the input of `classify`; `labels` its class names.
+        evidence: name of the evidence output; empty if there is none.
     """
 
     name: str
@@ -94,7 +94,7 @@ class Program:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a program answers to an image: label -> probability, and evidence (1, K, h, w)."""
+    """A program's outputs for an image: label -> probability, and evidence (1, K, h, w)."""
 
     by_label: Mapping[str, float]
     evidence: NDArray[np.float32] | None = None
@@ -104,7 +104,7 @@ def load_program(path: Path) -> Program:
     """Read and decompress a saved package.
 
     Raises:
-        Unreadable: damaged, or with an operation, type or layout that is not known here.
+        Unreadable: damaged, or with an operation, type or layout that is not supported here.
     """
     return _build(read_package(path))
 
@@ -120,8 +120,8 @@ def evaluate(
 
     Args:
         program: from `load_program`.
-        image: uint8 (H, W, 3) RGB, as Core ML would be given it.
-        round_half: round outputs declared FLOAT16; without it, what is left is the structure.
+        image: uint8 (H, W, 3) RGB, as Core ML would get it.
+        round_half: round outputs declared FLOAT16; without it, the structure alone is tested.
         watch: called with operation, output name and value after each step.
 
     Raises:
@@ -130,8 +130,8 @@ def evaluate(
     if image.shape != (program.size[1], program.size[0], 3):
         raise Unreadable(f"{program.name} takes {program.size} px, the image is {image.shape}")
     ordered = image[..., ::-1] if program.colour == BGR else image
-    # In channels-last, which torch knows by the strides, that of the batch included: it computes
-    # the first and largest convolution and pooling many times faster there, to the same numbers.
+    # Channels-last, which torch recognises by the strides, including the batch's: it computes the
+    # first and largest convolution and pooling many times faster, with the same numbers.
     pixels = torch.from_numpy(ordered.astype(np.float32, order="C")[None]).permute(0, 3, 1, 2)
     values: dict[str, Tensor] = {program.image: pixels}
     with torch.inference_mode():
@@ -147,7 +147,7 @@ def evaluate(
             values[step.output] = value
             if watch is not None:
                 watch(step.operation, step.output, value)
-            for name in step.spent:  # its memory serves again, which is half of the time
+            for name in step.spent:  # reusing its memory saves half of the time
                 del values[name]
     probs = values[program.probabilities].reshape(-1).tolist()
     if len(probs) != len(program.labels):
@@ -167,7 +167,7 @@ def _build(package: Package) -> Program:
         raise Unreadable(f"{package.name}: expected one input that is an image")
     image = description.input[0].type.imageType
     if image.colorSpace not in (RGB, BGR):
-        raise Unreadable(f"{package.name}: colour space {image.colorSpace} is not known here")
+        raise Unreadable(f"{package.name}: colour space {image.colorSpace} is not supported here")
     constants: dict[str, Any] = {}
     steps: list[Step] = []
     halves: set[str] = set()
@@ -206,7 +206,7 @@ def _build(package: Package) -> Program:
 
 
 def _step(operation: Operation, arguments: Mapping[str, Any], halves: Set[str]) -> Step:
-    """One operation that computes; `halves` are the values before it that are FLOAT16."""
+    """One operation that computes; `halves` are the FLOAT16 values before it."""
     if len(operation.outputs) != 1:
         raise Unreadable(f"operation {operation.type} with several outputs")
     output = operation.outputs[0]
@@ -223,7 +223,7 @@ def _step(operation: Operation, arguments: Mapping[str, Any], halves: Set[str]) 
     )
 
 
-IGNORED: Final = {"name"}  # of an operation, for people
+IGNORED: Final = {"name"}  # an operation's name, for people
 
 
 def _arguments(
@@ -245,11 +245,11 @@ def _arguments(
 def _bound(binding: Argument.Binding, constants: Mapping[str, Any], package: Package) -> Any:
     if binding.WhichOneof("binding") == "value":
         return read_value(binding.value, package)
-    return constants.get(binding.name, Reference(binding.name))
+    return constants.get(binding.name, ValueReference(binding.name))
 
 
 def _with_spent(steps: Sequence[Step], results: Set[str]) -> tuple[Step, ...]:
-    """The steps, each with the values that it is the last to take, `results` left out."""
+    """The steps, each with the values that it is the last to use, except `results`."""
     later = set(results)
     reversed_steps = []
     for step in reversed(steps):
@@ -260,7 +260,7 @@ def _with_spent(steps: Sequence[Step], results: Set[str]) -> tuple[Step, ...]:
 
 
 def _prepare(argument: Any) -> Any:
-    """A constant of floats as a tensor, once and not for each image; anything else as it is."""
+    """A constant of floats as a tensor, made once, not per image; anything else unchanged."""
     if isinstance(argument, np.ndarray) and np.issubdtype(argument.dtype, np.floating):
         return tensor(argument)
     return argument
@@ -269,13 +269,13 @@ def _prepare(argument: Any) -> Any:
 def _taken(arguments: Mapping[str, Any]) -> set[str]:
     """Names of the computed values among arguments."""
     lists = (value if isinstance(value, list) else [value] for value in arguments.values())
-    return {item.name for items in lists for item in items if isinstance(item, Reference)}
+    return {item.name for items in lists for item in items if isinstance(item, ValueReference)}
 
 
 def _resolve(argument: Any, values: Mapping[str, Tensor]) -> Any:
     if isinstance(argument, list):
         return [_resolve(item, values) for item in argument]
-    if isinstance(argument, Reference):
+    if isinstance(argument, ValueReference):
         if argument.name not in values:
             raise Unreadable(f"{argument.name} is used before it is computed")
         return values[argument.name]

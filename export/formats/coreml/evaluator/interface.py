@@ -1,7 +1,7 @@
-"""Do the description of a package and its program speak of the same inputs and outputs?
+"""Do the description of a package and its program have the same inputs and outputs?
 
-An app sees the description, Core ML runs the program: names, types and sizes that differ between
-the two make a file that no app can use, however right its arithmetic is.
+An app sees the description, Core ML runs the program: if names, types or sizes differ between
+the two, no app can use the file, however correct its arithmetic is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ARRAY_TYPES: Final = {65568: "FLOAT32", 65552: "FLOAT16"}
 
 
 def check_interface(package: Package, function: Function, classify: Operation) -> None:
-    """Hold a classifier's description against its function `main` and its operation `classify`.
+    """Compare a classifier's description with its function `main` and its operation `classify`.
 
     Raises:
         Unreadable: they contradict each other.
@@ -65,7 +65,7 @@ def check_interface(package: Package, function: Function, classify: Operation) -
 
 
 def _check_array(package: Package, function: Function, output: FeatureDescription) -> None:
-    """An output that is an array: the program computes it, in the type and shape declared."""
+    """An array output: the program must compute it in the declared type and shape."""
     operations = function.block_specializations[function.opset].operations
     made = {v.name: v.type for operation in operations for v in operation.outputs}
     array = output.type.multiArrayType
@@ -86,7 +86,7 @@ def _tensor(value_type: ValueType) -> tuple[str, tuple[int, ...]]:
 
 
 def _feature(feature_type: FeatureType) -> str:
-    """Type of an output in the description; of a dictionary the type of its keys."""
+    """Type of an output in the description; for a dictionary the type of its keys."""
     kind = str(feature_type.WhichOneof("Type"))
     if kind == "dictionaryType":
         return str(feature_type.dictionaryType.WhichOneof("KeyType"))
@@ -94,7 +94,7 @@ def _feature(feature_type: FeatureType) -> str:
 
 
 def _classified(value_type: ValueType) -> str:
-    """Type of an output of `classify`; of a dictionary the type of its keys."""
+    """Type of an output of `classify`; for a dictionary the type of its keys."""
     if value_type.WhichOneof("type") == "dictionaryType":
         return type_name(value_type.dictionaryType.keyType.tensorType.dataType)
     return type_name(value_type.tensorType.dataType)

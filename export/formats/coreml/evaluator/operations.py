@@ -1,7 +1,7 @@
 """The operations of a program, in torch: float32 in, float32 out; rounding to fp16 is the caller's.
 
 In: the type of an operation and its arguments (tensors, numpy constants, strings). Out: a tensor.
-Definitions: coremltools 9.0, converters/mil/mil/ops/defs. Those of the five topologies are here.
+Definitions: coremltools 9.0, converters/mil/mil/ops/defs. Covers the five topologies.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def operate(operation: str, arguments: Arguments) -> Tensor:
         Unreadable: unknown operation, a missing argument, or shapes that do not fit.
     """
     if operation not in OPERATIONS:
-        raise Unreadable(f"operation {operation} is not known here")
+        raise Unreadable(f"operation {operation} is not supported here")
     try:
         return OPERATIONS[operation](arguments)
     except KeyError as error:
@@ -55,8 +55,8 @@ def _conv(arguments: Arguments) -> Tensor:
 def _max_pool(arguments: Arguments) -> Tensor:
     x, kernel, strides, padding = _pool_arguments(arguments)
     padded = _pad(x, _ceil_padding(arguments, x, kernel, strides, padding), float("-inf"))
-    # Torch finds a maximum many times faster in channels-last. Not so what follows, and small
-    # convolutions add up in another order there.
+    # Torch finds a maximum many times faster in channels-last. The operations after it do not gain,
+    # and small convolutions sum in another order there.
     made = F.max_pool2d(padded.contiguous(memory_format=torch.channels_last), kernel, strides)
     return made.contiguous()
 
@@ -66,8 +66,8 @@ def _avg_pool(arguments: Arguments) -> Tensor:
     reached = _ceil_padding(arguments, x, kernel, strides, padding)
     area = kernel[0] * kernel[1]
     total = F.avg_pool2d(_pad(x, reached, 0.0), kernel, strides) * area
-    # The divisor counts real pixels, and padding too unless it is excluded; never the cells that
-    # only ceil_mode adds.
+    # The divisor counts real pixels, and padding unless it is excluded; never the cells that only
+    # ceil_mode adds.
     ones = torch.ones(1, 1, *x.shape[2:])
     if not bool(arguments["exclude_padding_from_average"]):
         ones = F.pad(ones, _torch_order(padding), value=1.0)
@@ -111,9 +111,9 @@ def _ceil_padding(
     strides: Sequence[int],
     padding: Sequence[tuple[int, int]],
 ) -> list[tuple[int, int]]:
-    """`padding`, with what `ceil_mode` adds at the end so that a last, partial window counts.
+    """`padding`, plus what `ceil_mode` adds at the end to include a last, partial window.
 
-    A window that would start beyond the input and its leading padding is left out, as in PyTorch.
+    A window that would start beyond the input and its leading padding is omitted, as in PyTorch.
     """
     if not bool(arguments["ceil_mode"]):
         return list(padding)
@@ -133,13 +133,13 @@ def _pad(x: Tensor, padding: Sequence[tuple[int, int]], value: float) -> Tensor:
 
 
 def _torch_order(padding: Sequence[tuple[int, int]]) -> list[int]:
-    """Torch wants the last axis first."""
+    """Torch expects the last axis first."""
     return [n for pair in reversed(list(padding)) for n in pair]
 
 
 def _concat(arguments: Arguments) -> Tensor:
     if bool(arguments.get("interleave", False)):
-        raise ValueError("interleave is not known here")
+        raise ValueError("interleave is not supported here")
     return torch.cat([tensor(v) for v in arguments["values"]], dim=int(arguments["axis"]))
 
 
@@ -158,7 +158,7 @@ def _linear(arguments: Arguments) -> Tensor:
 
 
 def _reduced(arguments: Arguments) -> tuple[Tensor, list[int], bool]:
-    """What a reduction takes: its input, its axes, whether they stay with size 1."""
+    """Arguments of a reduction: its input, its axes, whether they stay with size 1."""
     x = tensor(arguments["x"])
     axes = _ints(arguments["axes"]) if "axes" in arguments else list(range(x.ndim))
     return x, axes, bool(arguments["keep_dims"])

@@ -1,6 +1,6 @@
 """A saved ``.mlpackage`` on disk: its specification, and its weights by offset.
 
-In: a folder. Out: `Package`. Raises `Unreadable` for whatever is not whole.
+In: a folder. Out: `Package`. Raises `Unreadable` for anything incomplete.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from export.errors import Unreadable
 if TYPE_CHECKING:
     from coremltools.proto.Model_pb2 import Model
 
-# weight.bin: a storage header of 64 bytes, then for each constant a record of 64 bytes that says
-# where its data are (coremltools: mlmodel/src/MILBlob/Blob/StorageFormat.hpp).
+# weight.bin: a storage header of 64 bytes, then for each constant a record of 64 bytes with the
+# place of its data (coremltools: mlmodel/src/MILBlob/Blob/StorageFormat.hpp).
 RECORD: Final = struct.Struct("<IIQQ")  # sentinel, data type, size in bytes, offset of the data
 RECORD_BYTES: Final = 64
 SENTINEL: Final = 0xDEADBEEF
@@ -54,8 +54,8 @@ class Package:
 
         Args:
             offset: of its record, as the specification gives it.
-            data_type: that the specification declares, a name of `MIL_pb2.DataType`.
-            size_bytes: that the declared shape needs.
+            data_type: declared in the specification, a name of `MIL_pb2.DataType`.
+            size_bytes: needed by the declared shape.
 
         Raises:
             Unreadable: no record there, or one that contradicts the specification.
@@ -99,7 +99,7 @@ def read_package(path: Path) -> Package:
 
 
 def quiet() -> None:
-    """Keep coremltools from reporting at import that there is no Mac, no older scikit-learn."""
+    """Silence coremltools' import messages about a missing Mac and an older scikit-learn."""
     logging.getLogger("coremltools").setLevel(logging.ERROR)
 
 
@@ -122,7 +122,7 @@ def read_specification(path: Path) -> Model:
 
 
 def specification_path(path: Path) -> Path:
-    """Where a package keeps its specification, by its ``Manifest.json``.
+    """The place of a package's specification, according to its ``Manifest.json``.
 
     Raises:
         Unreadable: there is no such manifest.

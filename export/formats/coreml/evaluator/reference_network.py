@@ -1,8 +1,8 @@
-"""PyTorch holding a package's own weights: what it must compute, whatever it compresses to.
+"""PyTorch with a package's own weights: what the package must compute, however compressed.
 
-In: a program and the network it was made from. Out: a module that takes the same pixels. If program
-and twin agree to rounding, the structure (operations, order, padding, colour, normalisation) is
-right, and what is left between twin and checkpoint is weights alone.
+In: a program and the network it was made from. Out: a module that takes the same pixels. If both
+agree to rounding, the structure (operations, order, padding, colour, normalisation) is right, and
+only weights can differ between this reference network and the checkpoint.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ KINDS: Final = {
 }
 
 
-class Twin(nn.Module):
+class ReferenceNetwork(nn.Module):
     """Normalisation by the program's constants, the network with the program's weights, softmax."""
 
     def __init__(self, network: nn.Module, mean: Tensor, scale: Tensor) -> None:
@@ -55,8 +55,8 @@ class Twin(nn.Module):
         return to_outputs(self.network((pixels - self.mean) * self.scale))
 
 
-def build_twin(program: Program, graph: PixelGraph) -> Twin:
-    """The twin of a program.
+def build_reference_network(program: Program, graph: PixelGraph) -> ReferenceNetwork:
+    """The reference network of a program.
 
     Raises:
         Unreadable: the program's layers are not those of the network.
@@ -66,7 +66,7 @@ def build_twin(program: Program, graph: PixelGraph) -> Twin:
         torch.from_numpy(value.astype(np.float32).reshape(1, 3, 1, 1))
         for value in normalisation(program)
     )
-    return Twin(network, mean, scale)
+    return ReferenceNetwork(network, mean, scale)
 
 
 def stored_layers(program: Program) -> list[Layer]:

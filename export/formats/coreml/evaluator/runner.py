@@ -33,33 +33,33 @@ def load(path: Path, threads: int = 1) -> Program:
 
 
 def run(session: Program, images: NDArray[np.uint8]) -> Answers:
-    """Answers to uint8 (N, H, W, 3) RGB, in the order of the program's labels."""
+    """Outputs for uint8 (N, H, W, 3) RGB, in the order of the program's labels."""
     return _answers(session, images, round_half=True)
 
 
 def structure_diff(
     program: Program, graph: DeployGraph, images: NDArray[np.uint8]
 ) -> tuple[float, float]:
-    """How far the program, unrounded, is from PyTorch holding the program's own weights.
+    """How far the program, unrounded, is from PyTorch with the program's own weights.
 
     The largest |Δp|, and the largest difference of its evidence
-    (`export.deploy.outputs.evidence_diff`), 0 where it gives none.
+    (`export.deploy.outputs.evidence_diff`), 0 if it has none.
 
     Raises:
-        Unreadable: unknown operations, or not the layers of this network.
+        Unreadable: unknown operations, or layers of another network.
     """
     import torch
 
     from export.deploy.graph import listed
-    from export.formats.coreml.evaluator.reference_network import build_twin
+    from export.formats.coreml.evaluator.reference_network import build_reference_network
 
-    twin = build_twin(program, graph.pixels)
+    reference = build_reference_network(program, graph.pixels)
     probs_diff, map_diff = 0.0, 0.0
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
         pixels = torch.from_numpy(batch).permute(0, 3, 1, 2).to(torch.float32)
         with torch.inference_mode():
-            expected = Answers(*(output.numpy() for output in listed(twin(pixels))))
+            expected = Answers(*(output.numpy() for output in listed(reference(pixels))))
         found = _answers(program, batch, round_half=False)
         diff = np.abs(found.probs - expected.probs)
         probs_diff = max(probs_diff, float(np.where(np.isfinite(diff), diff, np.inf).max()))

@@ -50,13 +50,13 @@ def read_value(value: Value, package: Package) -> Constant:
     """One value of the program.
 
     Raises:
-        Unreadable: damaged, or of a type that the evaluator does not know.
+        Unreadable: damaged, or of a type that the evaluator does not support.
     """
     kind = value.type.WhichOneof("type")
     if kind == "listType":
         return [read_value(item, package) for item in value.immediateValue.list.values]
     if kind != "tensorType":
-        raise Unreadable(f"{package.name}: a constant of type {kind} is not known here")
+        raise Unreadable(f"{package.name}: a constant of type {kind} is not supported here")
     data_type = type_name(value.type.tensorType.dataType)
     shape = tensor_shape(value.type.tensorType)
     if value.WhichOneof("value") == "blobFileValue":
@@ -90,7 +90,7 @@ def tensor_shape(tensor_type: TensorType) -> tuple[int, ...]:
     """
     for dimension in tensor_type.dimensions:
         if dimension.WhichOneof("dimension") != "constant":
-            raise Unreadable("a tensor of unknown size is not known here")
+            raise Unreadable("a tensor of unknown size is not supported here")
     return tuple(int(dimension.constant.size) for dimension in tensor_type.dimensions)
 
 
@@ -128,5 +128,5 @@ def _from_bytes(
 
 def _dtype(data_type: str, package: Package) -> Any:
     if data_type not in DTYPES:
-        raise Unreadable(f"{package.name}: data type {data_type} is not known here")
+        raise Unreadable(f"{package.name}: data type {data_type} is not supported here")
     return DTYPES[data_type]

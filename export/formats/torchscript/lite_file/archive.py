@@ -1,4 +1,4 @@
-"""The archive of a TorchScript-lite file, written again without what a phone has no use for.
+"""The archive of a TorchScript-lite file, rewritten without what a phone does not need.
 
 In: a file of `_save_for_lite_interpreter`. Out: its bytes, by torch's own writer, which aligns the
 tensors; under a fixed name, so that the bytes do not depend on the file's name.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WRITTEN_BY_WRITER: Final = {"version", "byteorder", ".data/serialization_id"}
-# A type's module and name as torch mangles them; in a pickled class a newline parts the two.
+# A type's module and name as torch mangles them; in a pickled class a newline separates them.
 MANGLED: Final = re.compile(rb"(__torch__(?:\.\w+)*?)\.___torch_mangle_(\d+)([.\n])(\w+)")
 
 
@@ -24,7 +24,7 @@ def compact(path: Path) -> bytes:
     """Without source lines and paths of this machine, and without the TorchScript source.
 
     The lite interpreter reads neither. torch numbers types by what its process compiled before;
-    they are numbered afresh here, so that equal networks give equal bytes.
+    they are renumbered here, so that equal networks give equal bytes.
     """
     import torch
 
@@ -41,7 +41,7 @@ def compact(path: Path) -> bytes:
 
 
 def _rewritten(path: Path, kept: Callable[[str, bytes], bytes | None]) -> bytes:
-    """The archive with each record as `kept` gives it back, without those that are None."""
+    """The archive with each record as `kept` returns it, without those that are None."""
     import torch
 
     reader = torch._C.PyTorchFileReader(str(path))

@@ -1,8 +1,8 @@
-"""Which prepacked layers a function of lite bytecode calls, in which order: followed, not run.
+"""The prepacked layers that a function of lite bytecode calls, in order, found without running it.
 
-In: a function without branches, as tracing leaves it. Out: the records among its constants. The
-code keeps values on a stack and in registers; here they are numbers of the operations that would
-have made them. The order is `export.deploy.call_order`: torch's mobile passes move shortcuts ahead.
+In: a function without branches, as tracing makes it. Out: the records among its constants. The code
+keeps values on a stack and in registers; here they are the numbers of the operations that would
+compute them. The order is `export.deploy.call_order`: torch's mobile passes move shortcuts ahead.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from export.formats.torchscript.lite_file.safe_unpickler import Record
 
 
 def called_records(function: Mapping[str, Any]) -> list[tuple[Record, str]]:
-    """Records with a name for people, once for each call that takes them.
+    """Records with a name for messages, once for each call that uses them.
 
     Args:
         function: ``instructions``, ``operators`` and ``constants`` of the bytecode.
 
     Raises:
-        ValueError, IndexError, KeyError: instructions that code of a traced module does not have,
-            or that do not fit together.
+        ValueError, IndexError, KeyError: unexpected in a traced module, or
+            inconsistent instructions.
     """
-    before: list[list[int]] = []  # of each value those that it was made of
+    before: list[list[int]] = []  # for each value those that it was computed from
     records: dict[int, tuple[Record, str]] = {}
     stack: list[int] = []
     registers: dict[int, int] = {}
@@ -72,7 +72,7 @@ def called_records(function: Mapping[str, Any]) -> list[tuple[Record, str]]:
 
 
 def _outputs(name: str, overload: str) -> int:
-    """How many values an operator gives."""
+    """How many values an operator returns."""
     import torch
 
     for schema in torch._C._jit_get_schemas_for_operator(name):

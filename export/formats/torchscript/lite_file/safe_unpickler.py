@@ -1,7 +1,7 @@
-"""Reads the pickles of a TorchScript-lite file; builds arrays and plain records, refuses all else.
+"""Reads the pickles of a TorchScript-lite file: arrays and plain records, nothing else.
 
-In: an archive and the name of a pickle in it. Out: what the pickle holds. A plain `pickle.load`
-would run whatever a file tells it to.
+In: an archive and the name of a pickle in it. Out: the content of the pickle. A plain `pickle.load`
+would run any code that a file contains.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch._C import PyTorchFileReader
 
-BFLOAT16: Final = np.dtype([("bfloat16", "<u2")])  # numpy has no such number
+BFLOAT16: Final = np.dtype([("bfloat16", "<u2")])  # numpy has no such type
 STORAGES: Final[dict[str, Any]] = {
     "DoubleStorage": np.float64,
     "FloatStorage": np.float32,
@@ -36,13 +36,13 @@ STORAGES: Final[dict[str, Any]] = {
 }
 LIST_BUILDERS: Final = {"build_intlist", "build_tensorlist", "build_doublelist", "build_boollist"}
 PER_CHANNEL: Final = "per_channel_affine"
-# Pickle -> where the storages it refers to lie.
+# Pickle -> folder of the storages that it refers to.
 STORAGE_FOLDERS: Final = {"bytecode.pkl": "constants", "data.pkl": "data"}
 
 
 @dataclass
 class Record:
-    """An object of some TorchScript class: its qualified name and its state, nothing that runs."""
+    """An object of a TorchScript class: its qualified name and its state, no code."""
 
     name: str = ""
     state: Any = None
@@ -52,7 +52,7 @@ class Record:
 
 
 def read_pickle(reader: PyTorchFileReader, pickle_name: str, file_name: str) -> Any:
-    """What a pickle of the archive holds.
+    """The content of a pickle in the archive.
 
     Args:
         reader: a `PyTorchFileReader` of the archive.
@@ -60,18 +60,18 @@ def read_pickle(reader: PyTorchFileReader, pickle_name: str, file_name: str) -> 
         file_name: for messages.
 
     Raises:
-        Unreadable: no such pickle, or one that holds what no lite file of ours holds.
+        Unreadable: no such pickle, or content that our lite files never have.
     """
     try:
         content = io.BytesIO(reader.get_record(pickle_name))
         return _Unpickler(content, reader, STORAGE_FOLDERS[pickle_name]).load()
-    except Exception as error:  # what a damaged pickle raises has no common base
+    except Exception as error:  # errors from a damaged pickle have no common base
         what = pickle_name.removesuffix(".pkl")
         raise Unreadable(f"{file_name}: {what} cannot be read: {error}") from error
 
 
 class _Unpickler(pickle.Unpickler):
-    """Builds lists, arrays and records; nothing that could run."""
+    """Builds lists, arrays and records, and nothing that could run."""
 
     def __init__(self, content: io.BytesIO, reader: PyTorchFileReader, storages: str) -> None:
         super().__init__(content)
@@ -112,7 +112,7 @@ def _untagged(value: Any, _type: str) -> Any:
 def _array(
     storage: NDArray[Any], offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
 ) -> NDArray[Any]:
-    """A tensor as numpy array, in its logical order whatever its memory format."""
+    """A tensor as numpy array, in logical order, whatever its memory format."""
     if 0 in size:
         return np.empty(size, storage.dtype)
     last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
@@ -131,7 +131,7 @@ def _dequantised(
     quantiser: tuple[Any, ...],
     *_: Any,
 ) -> NDArray[np.float32]:
-    """A tensor quantised per channel, as the float32 numbers it stands for."""
+    """A tensor quantised per channel, dequantised to float32."""
     scheme, scale, zero_point, axis = quantiser
     if scheme != PER_CHANNEL:
         raise ValueError(f"a tensor quantised {scheme}")

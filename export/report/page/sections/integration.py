@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from export.packages.snippets import snippets
 from export.report.page.blocks import Block, Code, Fold, Notice, Section, Table, Text, count
-from export.report.page.sources import NOT_IN_REPORT, Sources
+from export.report.page.sources import NOT_IN_REPORT, PageSources
 from export.report.report import Artifact, ModelFacts, PublishedFile
 
 
-def integration_section(sources: Sources) -> Section:
+def integration_section(sources: PageSources) -> Section:
     """A fold per published file with its hashes and code; of the others, why there is none."""
     report = sources.report
     title = "Integrate"

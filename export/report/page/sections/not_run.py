@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from export.report.page.blocks import Block, Cell, Fold, Notice, Section, Table, Text, Verdict
+from export.report.page.blocks import Block, Cell, Fold, Notice, Section, StatusWord, Table, Text
 from export.report.page.sections.verdict import latency_of
-from export.report.page.sources import Sources
+from export.report.page.sources import PageSources
 
 TITLE = "Not run, and why"
 
 
-def not_run_section(sources: Sources, others: Sequence[Section]) -> Section:
+def not_run_section(sources: PageSources, others: Sequence[Section]) -> Section:
     """Artifacts, precisions that a format cannot take, and what `others` say they have not."""
     report = sources.report
     rows: list[list[Cell]] = [
-        [a.name, Verdict(a.verdict), a.reason]
+        [a.name, StatusWord(a.verdict), a.reason]
         for a in report.artifacts
         if a.verdict in ("not_run", "rejected")
     ]
     rows += [
-        [f"{name} {precision}", Verdict("not_run"), f"cannot be made: {why}"]
+        [f"{name} {precision}", StatusWord("not_run"), f"cannot be made: {why}"]
         for name, reasons in (report.refused or {}).items()
         for precision, why in reasons.items()
     ]
@@ -32,7 +32,7 @@ def not_run_section(sources: Sources, others: Sequence[Section]) -> Section:
     ]
     timed = [a for a in report.artifacts if latency_of(a) is not None]
     rows += [
-        [f"latency of {a.name}", Verdict("not_run"), f"not timed here: {a.parity.how}"]
+        [f"latency of {a.name}", StatusWord("not_run"), f"not timed here: {a.parity.how}"]
         for a in report.artifacts
         if timed and a not in timed and a.verdict == "pass"
     ]
@@ -40,7 +40,7 @@ def not_run_section(sources: Sources, others: Sequence[Section]) -> Section:
         every = source.document.rows if source.document else ()
         undone = {(r.name, r.reason): r for r in every if r.status != "done"}
         rows += [
-            [f"{row.name} ({source.path})", Verdict(row.status), row.reason]
+            [f"{row.name} ({source.path})", StatusWord(row.status), row.reason]
             for row in undone.values()
         ]
     if not rows:

@@ -18,11 +18,11 @@ from export.report.page.blocks import (
 )
 from export.report.page.charts import agreement_chart
 from export.report.page.points import Box, Limit
-from export.report.page.sources import NOT_IN_REPORT, Sources
+from export.report.page.sources import NOT_IN_REPORT, PageSources
 from export.report.report import Artifact
 
 
-def parity_section(sources: Sources) -> Section:
+def parity_section(sources: PageSources) -> Section:
     """Chart and tables of all artifacts that were run."""
     artifacts = sources.report.artifacts
     run = [a for a in artifacts if a.parity.max_abs_diff is not None]

@@ -11,9 +11,9 @@ from export.report.page.blocks import (
     Fold,
     Notice,
     Section,
+    StatusWord,
     Table,
     Text,
-    Verdict,
     count,
     number,
     scientific,
@@ -21,7 +21,7 @@ from export.report.page.blocks import (
 from export.report.page.charts import bars_chart, tradeoff_chart
 from export.report.page.points import Bar, FilePoint
 from export.report.page.sections.verdict import auroc_of, latency_of
-from export.report.page.sources import Source, Sources, Timed, TimedRow
+from export.report.page.sources import PageSources, Source, Timed, TimedRow
 from export.report.report import Artifact
 
 NO_LATENCY = "no artifact was timed; `python -m export all` times them unless --no-latency is given"
@@ -33,7 +33,7 @@ GROUPS = {
 }
 
 
-def tradeoff_section(sources: Sources) -> Section:
+def tradeoff_section(sources: PageSources) -> Section:
     """The plots of this report's own figures, then benchmark and peers where they are there."""
     artifacts = [a for a in sources.report.artifacts if a.size_bytes is not None]
     points = [
@@ -173,13 +173,13 @@ def _timings(rows: Sequence[TimedRow], caption: str) -> Table:
         [
             row.name,
             count(row.threads),
-            Verdict(row.status),
+            StatusWord(row.status),
             number(row.load_ms, ".1f"),
             number(row.first_ms, ".1f"),
             number(row.median_ms, ".2f"),
             number(row.p90_ms, ".2f"),
             number(row.peak_mb, ".0f"),
-            # Without a limit it is of other weights: parity holds that against its own twin.
+            # Without a limit its weights differ: parity compares it with its own variant.
             scientific(row.max_abs_diff if row.limit is not None else None),
             row.reason,
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from export.parity.entries import IntervalEntry
-from export.report.figures import Epoch, Figures, History, Training
+from export.report.figures import Figures, History, HistoryRow, Training
 from export.report.page.blocks import (
     Block,
     Cell,
@@ -19,7 +19,7 @@ from export.report.page.blocks import (
 )
 from export.report.page.charts import curves_chart, reliability_chart, roc_chart
 from export.report.page.points import EpochPoint, ReliabilityPoint, RocPoint
-from export.report.page.sources import NOT_IN_REPORT, Sources
+from export.report.page.sources import NOT_IN_REPORT, PageSources
 from export.report.report import ModelFacts, Report
 
 Series = tuple[str, str, Figures]  # whose answers, in which precision
@@ -32,7 +32,7 @@ AT_MOST_PROBABLE = (
 )
 
 
-def training_section(sources: Sources) -> Section:
+def training_section(sources: PageSources) -> Section:
     """What there is of it, in this order; the rest is listed as not run."""
     report = sources.report
     training = report.training
@@ -98,7 +98,7 @@ def _curves(history: History) -> list[Block]:
     return blocks
 
 
-def _ends(last: Epoch, wanted: Mapping[str, str]) -> str:
+def _ends(last: HistoryRow, wanted: Mapping[str, str]) -> str:
     """In words: where each line ends."""
     ends = [
         f"{said} {value:.3f}"
@@ -108,7 +108,7 @@ def _ends(last: Epoch, wanted: Mapping[str, str]) -> str:
     return f"After epoch {last.number}: {', '.join(ends)}." if ends else ""
 
 
-def _epochs(epochs: Sequence[Epoch], wanted: Mapping[str, str], title: str) -> Table:
+def _epochs(epochs: Sequence[HistoryRow], wanted: Mapping[str, str], title: str) -> Table:
     cells: list[list[Cell]] = [
         [
             str(epoch.number),

@@ -12,20 +12,20 @@ from export.report.page.blocks import (
     Fold,
     Notice,
     Section,
+    StatusWord,
     Table,
     Text,
-    Verdict,
     count,
     number,
     percent,
 )
 from export.report.page.charts import interval_chart
 from export.report.page.points import Share
-from export.report.page.sources import NOT_IN_REPORT, Control, Fault, Sources
+from export.report.page.sources import NOT_IN_REPORT, Control, FaultResult, PageSources
 from export.report.robustness import MistakeEntry, RobustnessEntry
 
 
-def mistakes_section(sources: Sources) -> Section:
+def mistakes_section(sources: PageSources) -> Section:
     """What preprocessing mistakes cost."""
     found = sources.report.robustness
     title = "Preprocessing mistakes"
@@ -67,7 +67,7 @@ def _mistakes(rows: Sequence[MistakeEntry]) -> Table:
             percent(row.low),
             percent(row.high),
             percent(row.limit),
-            Verdict(row.verdict) if row.verdict else "",
+            StatusWord(row.verdict) if row.verdict else "",
             number(row.auroc, ".4f"),
             number(row.max_abs_diff, ".3f"),
         ]
@@ -88,7 +88,7 @@ def _mistakes(rows: Sequence[MistakeEntry]) -> Table:
     return Table("What each mistake costs", head, cells)
 
 
-def faults_section(sources: Sources) -> Section:
+def faults_section(sources: PageSources) -> Section:
     """Planted faults by format, all of them in a table, and the controls."""
     source = sources.faults
     title = "Planted faults"
@@ -116,7 +116,7 @@ def faults_section(sources: Sources) -> Section:
     return Section("faults", title, blocks)
 
 
-def _by_format(faults: Sequence[Fault]) -> Table:
+def _by_format(faults: Sequence[FaultResult]) -> Table:
     parts = sorted({part for entry in faults for part in entry.caught_by})
     rows: list[list[Cell]] = []
     for name in dict.fromkeys(entry.format for entry in faults):
@@ -133,7 +133,7 @@ def _by_format(faults: Sequence[Fault]) -> Table:
     )
 
 
-def _every(entries: Sequence[Fault | Control], title: str, nothing: str) -> Table:
+def _every(entries: Sequence[FaultResult | Control], title: str, nothing: str) -> Table:
     """A row per fault, a column per format; empty where it was not planted.
 
     `nothing`: the word for what no part of the check found.

@@ -9,14 +9,14 @@ from export.report.page.blocks import (
     Cell,
     Notice,
     Section,
+    StatusWord,
     Table,
     Text,
-    Verdict,
     count,
     number,
     scientific,
 )
-from export.report.page.sources import Sources
+from export.report.page.sources import PageSources
 from export.report.report import VERDICTS, Artifact, Report
 
 INTENDED_USE = "Research only. Not a medical device; never use it for diagnosis."
@@ -53,7 +53,7 @@ def intended_use(report: Report) -> str:
     return INTENDED_USE if said is None else said
 
 
-def verdict_section(sources: Sources) -> Section:
+def verdict_section(sources: PageSources) -> Section:
     """Whatever did not pass first, with its reason; then all artifacts in a table."""
     report = sources.report
     blocks: list[Block] = [
@@ -91,7 +91,7 @@ def _row(artifact: Artifact) -> list[Cell]:
     parity, accuracy = artifact.parity, artifact.accuracy
     return [
         artifact.name,
-        Verdict(artifact.verdict),
+        StatusWord(artifact.verdict),
         scientific(parity.max_abs_diff),
         scientific(artifact.allowed),
         count(parity.label_flips),
@@ -105,7 +105,7 @@ def _row(artifact: Artifact) -> list[Cell]:
 
 
 def auroc_of(artifact: Artifact) -> float | None:
-    """Measured on this run's images; else what the promotion gate has on record."""
+    """Measured on this run's images; else what the quality gate has on record."""
     known = artifact.classification or artifact.accuracy
     return known.auroc if known else None
 

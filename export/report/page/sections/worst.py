@@ -20,12 +20,12 @@ from export.report.page.blocks import (
 )
 from export.report.page.charts import worst_chart
 from export.report.page.points import ImagePoint
-from export.report.page.sources import NOT_IN_REPORT, Sources
+from export.report.page.sources import NOT_IN_REPORT, PageSources
 
 SHORT: Final = 20  # characters
 
 
-def worst_section(sources: Sources) -> Section:
+def worst_section(sources: PageSources) -> Section:
     """A chart of all of them, and a table of each: names and probabilities, never pixels."""
     images = sources.report.worst_images
     title = "Worst-agreeing images"

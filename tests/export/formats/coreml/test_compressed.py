@@ -1,6 +1,6 @@
 """Core ML packages whose weights lie on grids: what they hold, what they compute, what they weigh.
 
-The twins are made here, by rounding a random network; how well they do does not matter.
+The variants are made here, by rounding a random network; how well they do does not matter.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from export.formats.coreml.evaluator.runner import structure_diff
 from export.formats.coreml.evaluator.values import read_value
 from export.formats.coreml.weight_blobs import WeightFile
 from export.images.parity_images import ParityImages
-from export.images.stress_images import hard_images
+from export.images.stress_images import stress_images
 from export.parity.check import EVIDENCE_STRUCTURE_TOLERANCE, STRUCTURE_TOLERANCE, check_artifact
 from export.parity.reference import Reference
 from pipeline.checkpoint import open_checkpoint
@@ -43,7 +43,7 @@ PRECISIONS = list(LEVELS)
 
 @dataclass(frozen=True)
 class Made:
-    """A package and the twin that it is of."""
+    """A package and the variant that it is of."""
 
     path: Path
     spec: ModelSpec
@@ -51,7 +51,7 @@ class Made:
     graph: DeployGraph
 
     def reference(self) -> Reference:
-        images = hard_images(self.spec.side)
+        images = stress_images(self.spec.side)
         pixels = np.stack(list(images.values()))
         hard = ParityImages(tuple(images), ("hard",) * len(images), pixels, "hard images")
         answers = reference_answers(self.graph, pixels)
@@ -200,7 +200,7 @@ def test_a_code_takes_the_bits_of_its_grid(
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_the_decompressed_weights_are_those_of_the_twin(
+def test_the_decompressed_weights_are_those_of_the_variant(
     precision: str, made: dict[str, Made]
 ) -> None:
     """Bit for bit; those of 8 bits as fp16 rounds them."""
@@ -404,10 +404,10 @@ def test_the_scale_of_a_channel_that_fades_is_still_exact_in_fp16(
     fading = DeployGraph(copy.deepcopy(graph.pixels.network), spec).eval()
     with torch.no_grad():
         fading.pixels.network.get_parameter("body.3.squeeze.weight")[0] *= 1e-4
-    twin = rounded_graph(fading, spec, 127)
-    assert twin.grids["body.3.squeeze.weight"].scale[0] == LEAST_SCALE
-    one = convert(twin, spec, identity, "int8", tmp_path / "fading.mlpackage")
-    assert len(stored_grids(read_package(one.path))) == len(twin.grids)
+    variant = rounded_graph(fading, spec, 127)
+    assert variant.grids["body.3.squeeze.weight"].scale[0] == LEAST_SCALE
+    one = convert(variant, spec, identity, "int8", tmp_path / "fading.mlpackage")
+    assert len(stored_grids(read_package(one.path))) == len(variant.grids)
     assert check_artifact("coreml", "int8", one.path, one.reference()).status == "pass"
 
 

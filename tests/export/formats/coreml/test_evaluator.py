@@ -36,10 +36,10 @@ from export.formats.coreml.evaluator.package import (
     read_specification,
     specification_path,
 )
-from export.formats.coreml.evaluator.reference_network import build_twin, stored_layers
+from export.formats.coreml.evaluator.reference_network import build_reference_network, stored_layers
 from export.formats.coreml.evaluator.values import read_value, unpack_bits
 from export.formats.coreml.format import FP32_OPS
-from export.images.stress_images import hard_images
+from export.images.stress_images import stress_images
 from export.parity.weights import weight_violations
 from tests.conftest import make_spec
 from tests.export.conftest import Artifacts, Model
@@ -128,7 +128,7 @@ def test_the_last_byte_of_packed_integers_may_be_filled_in_part() -> None:
     [
         ("INT4", "f1", "1 bytes for INT4"),
         ("FLOAT16", "00 3c", "2 bytes for FLOAT16"),
-        ("BFLOAT16", "00 3c 00 3c 00 3c", "data type BFLOAT16 is not known here"),
+        ("BFLOAT16", "00 3c 00 3c 00 3c", "data type BFLOAT16 is not supported here"),
     ],
 )
 def test_a_constant_that_does_not_fit_its_type_is_unreadable(
@@ -427,7 +427,7 @@ def test_a_compressed_constant_that_does_not_fit_together_is_unreadable(
 
 
 def test_an_unknown_compressed_constant_is_unreadable() -> None:
-    with pytest.raises(Unreadable, match="constexpr_of_tomorrow is not known here"):
+    with pytest.raises(Unreadable, match="constexpr_of_tomorrow is not supported here"):
         decompress("constexpr_of_tomorrow", {})
 
 
@@ -613,7 +613,7 @@ def test_an_operation_gives_what_a_hand_computes(case: str) -> None:
 
 
 def test_an_unknown_operation_is_unreadable() -> None:
-    with pytest.raises(Unreadable, match="operation conv_of_tomorrow is not known here"):
+    with pytest.raises(Unreadable, match="operation conv_of_tomorrow is not supported here"):
         operate("conv_of_tomorrow", {})
 
 
@@ -630,7 +630,7 @@ def test_an_unknown_operation_is_unreadable() -> None:
         (
             "concat",
             {"values": [X, X], "axis": array(0), "interleave": array(True, np.bool_)},
-            "interleave is not known here",
+            "interleave is not supported here",
         ),
     ],
 )
@@ -729,7 +729,7 @@ def test_a_program_with_an_unknown_operation_is_unreadable(package: Path, model:
         next(o for o in operations(document) if o.type == "relu").type = "gelu"
 
     edit_specification(package, rename)
-    with pytest.raises(Unreadable, match="operation gelu is not known here"):
+    with pytest.raises(Unreadable, match="operation gelu is not supported here"):
         evaluate(load_program(package), model.images.pixels[0])
 
 
@@ -901,8 +901,8 @@ def test_the_evaluator_computes_what_pytorch_does(
     variants: tuple[tuple[str, str], ...],
     tmp_path: Path,
 ) -> None:
-    """Logits of each topology against its twin and against the network itself, and its weights."""
-    images = np.stack(list(hard_images(side).values()))[-count:]
+    """Logits of each topology compared with its reference network and the network; its weights."""
+    images = np.stack(list(stress_images(side).values()))[-count:]
     graph = build_calibrated(architecture, side, images)
     layers = [normalisation_layer(graph), *network_layers(graph, side)]
     folded = copy.deepcopy(graph, {id(graph.network): folded_network(graph.network)})
@@ -916,7 +916,7 @@ def test_the_evaluator_computes_what_pytorch_does(
         program = load_program(path)
         found = logits_of(program, images)
         with torch.inference_mode():
-            assert_close(found, build_twin(program, graph).logits(as_pixels(images)))
+            assert_close(found, build_reference_network(program, graph).logits(as_pixels(images)))
         if precision == "fp32":
             assert_close(found, original)
         assert weight_violations(stored_layers(program), layers) == []
@@ -1007,7 +1007,7 @@ COMPRESSIONS: dict[str, tuple[str, Callable[[Any], Any], set[str]]] = {
 def test_a_compressed_package_computes_what_pytorch_does_with_its_weights(
     case: str, model: Model, artifacts: Artifacts, for_ios18: Path, tmp_path: Path
 ) -> None:
-    """Compression changes weights and nothing else: the twin agrees, the checkpoint does not."""
+    """Compression changes weights alone: the reference network agrees, the checkpoint does not."""
     quiet()
     import coremltools as ct
 
@@ -1024,8 +1024,8 @@ def test_a_compressed_package_computes_what_pytorch_does_with_its_weights(
 
     program, images = load_program(path), model.images.pixels
     with torch.inference_mode():
-        twin = build_twin(program, model.graph.pixels).logits(as_pixels(images))
-    assert_close(logits_of(program, images), twin)
+        reference = build_reference_network(program, model.graph.pixels).logits(as_pixels(images))
+    assert_close(logits_of(program, images), reference)
     violations = weight_violations(stored_layers(program), model.held.layers)
     assert violations
     assert all("values are not the checkpoint's" in v for v in violations)

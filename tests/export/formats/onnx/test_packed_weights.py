@@ -183,7 +183,7 @@ def test_no_operator_is_newer_than_what_the_oldest_runtime_knows(
 
 
 @pytest.mark.parametrize("precision", SMALL)
-def test_the_layers_in_a_file_are_the_twins_bit_for_bit(
+def test_the_layers_in_a_file_are_the_variants_bit_for_bit(
     precision: str, model: Model, artifacts: Artifacts
 ) -> None:
     stored = onnx_format.stored_layers(artifacts["onnx", precision])

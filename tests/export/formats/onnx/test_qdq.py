@@ -88,7 +88,7 @@ def test_biases_are_int32_in_steps_of_input_scale_times_weight_scale(artifacts: 
 
 
 @pytest.mark.parametrize("name", ["onnx", "ort"])
-def test_the_layers_in_a_file_are_the_twins_bit_for_bit(
+def test_the_layers_in_a_file_are_the_variants_bit_for_bit(
     name: str, model: Model, artifacts: Artifacts
 ) -> None:
     stored = verbs_of(name).stored_layers(artifacts[name, "int8"])
@@ -105,14 +105,16 @@ def test_the_layers_in_a_file_are_the_twins_bit_for_bit(
     assert waiting == []
 
 
-def test_answers_are_the_twins_and_not_those_of_its_weights_alone(
+def test_answers_are_the_variants_and_not_those_of_its_weights_alone(
     model: Model, artifacts: Artifacts
 ) -> None:
     session = onnx_format.load(artifacts["onnx", "int8"])
     probs = onnx_format.run(session, model.images.pixels).probs
-    twin, weights_alone = (model.references.of(t).probs for t in ("int8", "w8"))
-    assert np.abs(probs - twin).max() <= FORMATS["onnx"].precisions["int8"].tolerance.max_abs_diff
-    assert np.abs(probs - twin).mean() < np.abs(probs - weights_alone).mean() / 3
+    variant, weights_alone = (model.references.of(t).probs for t in ("int8", "w8"))
+    assert (
+        np.abs(probs - variant).max() <= FORMATS["onnx"].precisions["int8"].tolerance.max_abs_diff
+    )
+    assert np.abs(probs - variant).mean() < np.abs(probs - weights_alone).mean() / 3
 
 
 # --- what cannot be stored ----------------------------------------------------------------------

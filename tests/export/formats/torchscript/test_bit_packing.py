@@ -17,7 +17,7 @@ from export.errors import ConversionFailed, Unreadable
 from export.formats.torchscript import format as lite
 from export.formats.torchscript.bit_packing import (
     Packed,
-    Row,
+    PackedLayer,
     digits_in_word,
     join,
     pack_layer,
@@ -28,7 +28,7 @@ from export.formats.torchscript.lite_file.archive import compact
 from export.formats.torchscript.lite_file.safe_unpickler import read_pickle
 from export.formats.torchscript.unpack_at_load import PackedLayers
 from export.parity.weights import weight_violations
-from pipeline.compress.activation_quantization import calibrate, int8_twin
+from pipeline.compress.activation_quantization import calibrate, int8_variant
 from pipeline.model_spec import ModelSpec
 from pipeline.quantization_grid import Grid, short_scale
 from tests.conftest import make_spec
@@ -124,7 +124,7 @@ def quantise(network: nn.Module, levels: int) -> dict[str, Grid]:
 
 
 def make_graph(network: Callable[[], nn.Module], precision: str) -> DeployGraph:
-    """The twin that a file of `precision` is made from."""
+    """The variant that a file of `precision` is made from."""
     torch.manual_seed(1)
     made = network().eval()
     normalised = PixelGraph(nn.Identity(), SPEC)
@@ -139,8 +139,8 @@ def make_graph(network: Callable[[], nn.Module], precision: str) -> DeployGraph:
         return DeployGraph(made, SPEC, quantise(made, LEVELS[precision])).eval()
     if precision == "int8":
         grids = quantise(made, 127)
-        twin = int8_twin(made, calibrate(made, [floats]), grids)
-        return DeployGraph(twin, SPEC, grids).eval()
+        variant = int8_variant(made, calibrate(made, [floats]), grids)
+        return DeployGraph(variant, SPEC, grids).eval()
     return DeployGraph(made, SPEC).eval()
 
 
@@ -181,12 +181,14 @@ def caught(path: Path, graph: DeployGraph) -> bool:
         return True
 
 
-def random_layer(levels: int, shape: tuple[int, ...]) -> tuple[Row, Packed, Grid, np.ndarray]:
+def random_layer(
+    levels: int, shape: tuple[int, ...]
+) -> tuple[PackedLayer, Packed, Grid, np.ndarray]:
     rng = np.random.default_rng(levels)
     codes = rng.integers(-levels, levels + 1, shape).astype(np.int8)
     grid = Grid(codes, short_scale(rng.uniform(1e-6, 1, shape[0])), levels)
     bias = rng.normal(size=shape[0]).astype(np.float16).astype(np.float32)
-    return Row(levels, *shape), pack_layer(grid.weights(), bias, grid), grid, bias
+    return PackedLayer(levels, *shape), pack_layer(grid.weights(), bias, grid), grid, bias
 
 
 @pytest.mark.parametrize("levels", [1, 3, 7, 127])
@@ -247,7 +249,7 @@ def test_what_does_not_fit_is_refused_with_the_number() -> None:
 def test_a_network_without_grids_is_refused_in_few_bits(tmp_path: Path) -> None:
     with pytest.raises(ConversionFailed, match=r"first: its weight lies on no grid"):
         write(make_graph(Plain, "fp16"), "w4", tmp_path / "x.ptl")
-    with pytest.raises(ConversionFailed, match="made from an int8 twin"):
+    with pytest.raises(ConversionFailed, match="made from an int8 variant"):
         write(make_graph(Plain, "fp16"), "int8", tmp_path / "x.ptl")
 
 
@@ -273,7 +275,7 @@ def test_a_packed_file_holds_the_networks_weights_and_answers_as_it_does(
     assert diff <= (2e-3 if precision == "fp16" else 2e-6)
 
 
-def test_an_int8_file_holds_the_twins_weights_and_answers_nearly_as_it_does(
+def test_an_int8_file_holds_the_variants_weights_and_answers_nearly_as_it_does(
     tmp_path: Path,
 ) -> None:
     graph = make_graph(Plain, "int8")

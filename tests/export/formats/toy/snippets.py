@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from export.formats.snippet import PYTHON, PublishedFile, Snippet, SnippetMaker
+from export.formats.snippet import PYTHON, Snippet, SnippetFile, SnippetMaker
 
 
-def _python(file: PublishedFile) -> Snippet:
+def _python(file: SnippetFile) -> Snippet:
     return Snippet("Toys alone", PYTHON, f"import torch\n\ntoy = torch.load({file.path!r})")
 
 
