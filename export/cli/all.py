@@ -21,7 +21,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = commands.add_parser(
         "all",
         help="convert, prove, measure, publish",
-        description="Convert a checkpoint to every format, prove each file, publish what holds.",
+        description="Convert a checkpoint to every format, prove each file, publish what passes.",
     )
     add_common(parser)
     parser.add_argument(
@@ -45,15 +45,15 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--precisions",
         default=",".join(all_precisions()),
         metavar="A,B",
-        help=f"some of {', '.join(all_precisions())} (default: all that there are; the compressed "
-        "ones need `python -m pipeline compress`)",
+        help=f"some of {', '.join(all_precisions())} (default: all; the compressed ones "
+        "need `python -m pipeline compress`)",
     )
     parser.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
-        help="where android_assets/ and the others go (default: assets/ below --build; a release "
-        "is published by --out .)",
+        help="where android_assets/ and the others go (default: assets/ below --build; to "
+        "publish a release: --out .)",
     )
     parser.add_argument(
         "--build",
@@ -67,7 +67,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         type=int,
         default=2,
         metavar="N",
-        help="converters at a time (default: %(default)s)",
+        help="converters that run at a time (default: %(default)s)",
     )
     parser.add_argument(
         "--no-latency", action="store_true", help="do not time the artifacts for the manifest"
@@ -76,13 +76,13 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--budget",
         type=size,
         metavar="SIZE",
-        help="exit 1 if a format has no published file within this, such as 500KB",
+        help="exit 1 if a format has no published file within this size, such as 500KB",
     )
     parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve it; return the exit code."""
+    """Run the command; return the exit code."""
     from export.run.export_all import ExportRequest, export_all, plan
     from pipeline.checkpoint import RELEASED
     from pipeline.errors import BadInput
@@ -91,11 +91,11 @@ def run(options: argparse.Namespace) -> int:
     formats = _names(options.formats, "--formats", tuple(FORMATS))
     precisions = _names(options.precisions, "--precisions", all_precisions())
     every = set(precisions) == set(all_precisions())
-    chosen = () if every else precisions  # all: those that each format has
+    chosen = () if every else precisions  # all: whatever each format has
     plan(formats, chosen)  # refuse before training
     refuse_below_one(options, "images", "jobs")
     if options.train and options.checkpoint:
-        raise BadInput("--train makes a checkpoint and --checkpoint names one; give one of them")
+        raise BadInput("--train makes a checkpoint and --checkpoint names one; give only one")
     checkpoint = _train(options) if options.train else options.checkpoint or RELEASED
     request = ExportRequest(
         checkpoint=checkpoint,
@@ -114,7 +114,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _names(given: str, option: str, known: Sequence[str]) -> tuple[str, ...]:
-    """The names in a comma-separated list; which of them exist is for `plan` to say."""
+    """The names in a comma-separated list; `plan` checks that they exist."""
     from pipeline.errors import BadInput
 
     names = tuple(name.strip() for name in given.split(",") if name.strip())
@@ -124,7 +124,7 @@ def _names(given: str, option: str, known: Sequence[str]) -> tuple[str, ...]:
 
 
 def _train(options: argparse.Namespace) -> Path:
-    """Train, then compress to what is asked for; `quick` rounds without fine-tuning."""
+    """Train, then compress to the precisions requested; `quick` rounds without fine-tuning."""
     from pipeline.compress.compress import compress
     from pipeline.compress.recipes import PRECISIONS
     from pipeline.config import PRESETS, TrainConfig

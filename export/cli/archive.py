@@ -11,9 +11,9 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = commands.add_parser(
         "archive",
         help="the asset folders as zip files to publish, with SHA256SUMS",
-        description="Write NAME-VERSION-PLATFORM.zip of each asset folder, the same bytes every "
-        "time, and SHA256SUMS. A folder must be as its manifest says; no archive is replaced by "
-        "another of its name.",
+        description="Write NAME-VERSION-PLATFORM.zip for each asset folder, the same bytes every "
+        "time, and SHA256SUMS. A folder must match its manifest; an archive that exists with other "
+        "content is never replaced.",
     )
     parser.add_argument(
         "--assets",
@@ -30,7 +30,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve it; return the exit code."""
+    """Run the command; return the exit code."""
     from export.publish.release_archives import archive_assets
 
     for path in archive_assets(options.assets, options.out, options.tag):

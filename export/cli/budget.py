@@ -13,7 +13,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Add `budget` to the command line."""
     parser = commands.add_parser(
         "budget",
-        help="what the files add to an app's download, held against a limit",
+        help="what the files add to an app's download, compared with a limit",
         description=budget.DESCRIPTION,
         epilog=budget.EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -24,7 +24,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         type=size,
         default=budget.MODEL_LIMIT_BYTES,
         metavar="SIZE",
-        help="of a file or package (default: 500KB, which the paper promises)",
+        help="limit of each file or package (default: 500KB, which the paper promises)",
     )
     parser.add_argument(
         "--only",
@@ -34,19 +34,19 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="what the app ships: a format, precision, both ('onnx w4') or path (repeat it)",
     )
     parser.add_argument(
-        "--total", type=size, metavar="SIZE", help="limit of all that --only names, zipped"
+        "--total", type=size, metavar="SIZE", help="limit of everything that --only names, zipped"
     )
     parser.add_argument(
         "--runtime-bytes",
         type=size,
         metavar="SIZE",
-        help="of the runtime in the download, from your own APK or IPA; counts towards --total",
+        help="size of the runtime in the download, from your own APK or IPA; part of --total",
     )
     parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve it; return the exit code."""
+    """Run the command; return the exit code."""
     found = budget.weigh(
         options.folder, options.limit, options.only, options.total, options.runtime_bytes
     )

@@ -10,7 +10,7 @@ from typing import Final
 
 from export.cli.options import IMAGES, add_common, refuse_below_one
 
-EMULATED_IMAGES: Final = 10  # each takes some two seconds a file
+EMULATED_IMAGES: Final = 10  # each takes about two seconds per file
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -32,14 +32,15 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     foreign.add_argument(
         "--arch",
         choices=("arm64",),
-        help="run the Android files by the Arm builds of their runtimes, emulated off Arm "
-        "(once: make arm64); emulated on 10 images in all, those that tell most, unless --images "
-        "says how many",
+        help="run the Android files with the Arm builds of their runtimes (install them once: "
+        "make arm64); on a machine that is not Arm they are emulated, on the 10 most telling "
+        "images unless --images gives another number",
     )
     foreign.add_argument(
         "--oldest",
         action="store_true",
-        help="run them by the oldest runtime that the manifest promises (once: make oldest)",
+        help="run them with the oldest runtime that the manifest promises (install it once: "
+        "make oldest)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the verdict as JSON")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write it as JUnit XML")
@@ -47,7 +48,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve it; return the exit code."""
+    """Run the command; return the exit code."""
     from export.report.document import exit_code, print_verdict, report_of
     from export.report.junit import to_junit
     from export.report.report import write_report

@@ -24,7 +24,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve it; return the exit code."""
+    """Run the command; return the exit code."""
     from export.consumer.diff_report import to_json, to_markdown
 
     old, new = diff.read(options.old), diff.read(options.new)

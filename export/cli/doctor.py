@@ -1,4 +1,4 @@
-"""``python -m export doctor``: what works here, and how to mend the rest."""
+"""``python -m export doctor``: what works here, and how to fix the rest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import argparse
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `doctor` to the command line."""
-    parser = commands.add_parser("doctor", help="which formats work here, and how to mend the rest")
+    parser = commands.add_parser("doctor", help="which formats work here, and how to fix the rest")
     parser.add_argument(
         "--try",
         dest="try_it",
@@ -18,7 +18,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve it; return the exit code."""
+    """Run the command; return the exit code."""
     from rich.table import Table
 
     from export.run.doctor import examine, out_of_range
@@ -33,9 +33,9 @@ def run(options: argparse.Namespace) -> int:
     console = open_console()
     console.print(table)
     for finding in findings:  # below the table, where a command is not wrapped
-        if finding.mend:
-            print(f"{finding.format}: {finding.mend}")
+        if finding.fix:
+            print(f"{finding.format}: {finding.fix}")
     ranges = out_of_range()
     for sentence in ranges:
         console.print(sentence, markup=False)
-    return 2 if ranges or any(finding.mend for finding in findings) else 0
+    return 2 if ranges or any(finding.fix for finding in findings) else 0

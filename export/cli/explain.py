@@ -16,13 +16,13 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="find the layer at which an artifact leaves PyTorch",
         description="Compare an artifact with PyTorch layer by layer, on one image.",
     )
-    parser.add_argument("format", choices=tuple(FORMATS), help="of the artifact")
+    parser.add_argument("format", choices=tuple(FORMATS), help="format of the artifact")
     parser.add_argument("--precision", default="fp32", metavar="P", help="(default: fp32)")
     parser.add_argument(
         "--artifact",
         type=Path,
         metavar="PATH",
-        help="the file or package (default: what the last export left in build/export)",
+        help="the file or package (default: the last export's, in build/export)",
     )
     parser.add_argument(
         "--image",
@@ -33,7 +33,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--checkpoint", type=Path, metavar="DIR", help="of the model (default: the released one)"
     )
-    parser.add_argument("--data", type=Path, metavar="PLACE", help="where the image is from")
+    parser.add_argument("--data", type=Path, metavar="PLACE", help="the images that it is one of")
     parser.set_defaults(command=run)
 
 
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     reference = references.of(FORMATS[options.format].precisions[options.precision].variant)
     if options.image not in reference.images.names:
         some = ", ".join(reference.images.names[:2] + reference.images.names[-2:])
-        raise BadInput(f"no image {options.image!r}; there are {some} and others")
+        raise BadInput(f"no image {options.image!r}; there are {some} and more")
     try:
         found = explain(options.format, options.precision, path, reference, options.image)
     except (Unreadable, CannotRunHere) as error:

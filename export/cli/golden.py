@@ -10,11 +10,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Add `golden` to the command line."""
     parser = commands.add_parser(
         "golden",
-        help="replay a folder's golden pack, or tell what an app gets wrong",
+        help="replay a folder's golden pack, or find what an app gets wrong",
         description="Replay the golden pack of an asset folder through the resize rule and every "
-        "file that has a runtime here. With --case: what an app made of that image is told apart, "
-        "right, a known mistake in preprocessing, or a fault of the model. Needs no torch, but for "
-        ".ptl files and one of the mistakes.",
+        "file that has a runtime here. With --case: judge what an app made of that image: right, "
+        "a known mistake in preprocessing, or a fault of the model. Needs torch only for .ptl "
+        "files and for one of the mistakes.",
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="an asset folder")
     parser.add_argument("--case", metavar="NAME", help="the image that the app was given")
@@ -22,13 +22,13 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--pixels",
         type=Path,
         metavar="FILE",
-        help="what the app gave to its model for it: an RGB .png, or an .npy array",
+        help="the pixels that the app gave to its model: an RGB .png, or an .npy array",
     )
     parser.add_argument(
-        "--probs", metavar="P,Q", help="what its model answered, in the order of labels.txt"
+        "--probs", metavar="P,Q", help="what its model output, in the order of labels.txt"
     )
     parser.add_argument(
-        "--artifact", metavar="FILE", help="the file that it ran, as the folder names it"
+        "--artifact", metavar="FILE", help="the model file that it ran, by its path in the folder"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the verdict as JSON")
     parser.add_argument(
@@ -38,7 +38,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve it; return the exit code."""
+    """Run the command; return the exit code."""
     from export.golden.replay import replay
     from export.golden.report import print_replay, replay_document
     from pipeline.errors import BadInput
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     if options.case is not None:
         return _diagnose(options)
     if given:
-        raise BadInput(f"--{given[0]} is of one image: name it with --case")
+        raise BadInput(f"--{given[0]} belongs to one image: name it with --case")
     found = replay(options.folder)
     print_replay(open_console(), found)
     if options.json:

@@ -24,7 +24,7 @@ from pipeline.terminal import serve
 
 DESCRIPTION = """\
 Turn a trained checkpoint into mobile models ({formats}), prove
-that each gives the same answers as PyTorch, and publish android_assets/, ios_assets/ and
+that each gives the same outputs as PyTorch, and publish android_assets/, ios_assets/ and
 web_assets/.
 Research use only: nothing made with this program is a medical device.
 """
@@ -33,22 +33,22 @@ examples:
   python -m export all                               the released checkpoint, everything
   python -m export all --data xrays/                 parity on your own validation images
   python -m export all --train --data xrays/         train first (as python -m pipeline train)
-  python -m export check --junit parity.xml          what CI runs: is the published still right?
+  python -m export check --junit parity.xml          what CI runs: are the published files right?
   python -m export verify android_assets             is a pulled folder whole? (no torch needed)
   python -m export diff old/ android_assets          what a release changes, for a pull request
   python -m export budget android_assets --only w4   what it adds to an app, against 500 KB
-  python -m export golden android_assets             do image and model behave here as they must?
+  python -m export golden android_assets             are preprocessing and model right here?
   python -m export web --serve                       web_assets/ as a page, on this machine
   python -m export robustness --data xrays/          what each preprocessing mistake costs
   python -m export explain coreml --precision fp16   the layer at which a file leaves PyTorch
   python -m export report                            one HTML page of the last export, no network
-  python -m export doctor                            what works here, and how to mend the rest
+  python -m export doctor                            what works here, and how to fix the rest
 
 exit codes: 0 nothing failed (what was not run is listed), 1 a conversion or check failed or a
 change breaks apps, 2 the request cannot be served: bad input or a missing package (the message
 says which)
 """
-# In the order of the help; `verify` brings its own, since it stands alone.
+# In the order of the help; `verify` defines its own, since it is a standalone file.
 COMMANDS = (
     export_all, check, verify, diff, budget, golden, web, explain, robustness, archive, report,
     doctor,
@@ -58,7 +58,7 @@ COMMANDS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     options = make_parser().parse_args(arguments)
-    return serve(lambda: options.command(options), "the published assets are as they were")
+    return serve(lambda: options.command(options), "the published assets are unchanged")
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 BUILD: Final = Path("build/export")
-IMAGES: Final = 1000  # at most so many validation images
+IMAGES: Final = 1000  # largest number of validation images
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         "--images",
         type=int,
         metavar="N",
-        help="at most so many validation images (default: 1000)",
+        help="use at most N validation images (default: 1000)",
     )
     parser.add_argument(
         "--strict", action="store_true", help="exit 1 also if something could not be run here"

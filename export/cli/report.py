@@ -12,15 +12,15 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "report",
         help="one HTML file of what a report says: verdicts, charts, code to integrate",
         description="Write one self-contained HTML page from the JSON of an export: nothing is "
-        "converted or measured, and the page makes no request. What is not there is listed in it, "
-        "with the reason.",
+        "converted or measured, and the page makes no request. It lists what is missing, with the "
+        "reason.",
     )
     places = {
-        "report": "report.json of an export (default: build/export/report.json if it is there, "
-        "else docs/results/export.json, which is the release's)",
+        "report": "report.json of an export (default: build/export/report.json if it exists, "
+        "else docs/results/export.json, the release's)",
         "benchmark": "results of the benchmark (default: build/benchmarks/results.json, else "
         "docs/results/benchmark.json)",
-        "peers": "results beside other runtimes (default: build/benchmarks/peers.json, else "
+        "peers": "results compared with other runtimes (default: build/benchmarks/peers.json, else "
         "docs/results/peers.json)",
         "faults": "planted faults (default: docs/results/faults.json)",
         "out": "the page (default: build/export/report.html)",
@@ -31,7 +31,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve it; return the exit code."""
+    """Run the command; return the exit code."""
     from export.report.page.write import write_page
 
     given = {name: getattr(options, name) for name in ("benchmark", "peers", "faults")}

@@ -14,7 +14,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = commands.add_parser(
         "robustness",
         help="what each preprocessing mistake of apps costs: labels that flip, AUROC",
-        description="Replay the validation images through the filters and mistakes of phones. "
+        description="Replay the validation images with the filters and mistakes of apps. "
         "Exit code 1 if plain bilinear flips more labels than its limit.",
     )
     add_common(parser)
@@ -29,7 +29,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--format",
         default=next(iter(FORMATS)),
         choices=tuple(FORMATS),
-        help="of the file (default: %(default)s)",
+        help="format of the file (default: %(default)s)",
     )
     parser.add_argument("--precision", default="fp32", metavar="P", help="(default: fp32)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the table as JSON")
@@ -37,7 +37,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve it; return the exit code."""
+    """Run the command; return the exit code."""
     from export.report.robustness import robustness_json
     from export.run.robustness import (
         NO_DATA,

@@ -1,4 +1,4 @@
-"""``python -m export web``: the asset folder for the web with its runtime, as a site."""
+"""``python -m export web``: the asset folder for the web, with its runtime, as a site."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Add `web` to the command line."""
     parser = commands.add_parser(
         "web",
-        help="web_assets/ with its runtime beside it: a page to host or to serve here",
-        description="Copy an asset folder for the web, put the runtime beside it (by npm, as its "
-        "package-lock.json pins it), and write the hashes by which the page is kept offline. "
-        "States what a first visit downloads. The result is a folder for any static host.",
+        help="web_assets/ together with its runtime: a page to host or to serve here",
+        description="Copy an asset folder for the web, add the runtime (by npm, in the version "
+        "that its package-lock.json pins), and write the hashes that the offline copy of the page "
+        "is checked with. Prints what a first visit downloads. The result is a folder for any "
+        "static host.",
     )
     parser.add_argument(
         "folder",
@@ -29,13 +30,13 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--serve", action="store_true", help="then serve it on 127.0.0.1")
     parser.add_argument("--port", type=int, default=8000, metavar="N", help="(default: 8000)")
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the sizes also here, as download.json"
+        "--json", type=Path, metavar="FILE", help="write the sizes here too, as in download.json"
     )
     parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve it; return the exit code."""
+    """Run the command; return the exit code."""
     from export.publish.web_site import build_site, print_download, serve_site
     from pipeline.errors import BadInput
     from pipeline.json_files import plain, write_json

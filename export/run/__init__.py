@@ -1,1 +1,1 @@
-"""The long commands: each walks through the rooms below it, once."""
+"""The long commands: each goes through the packages below it, once."""

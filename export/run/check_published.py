@@ -1,4 +1,4 @@
-"""``python -m export check``: is what is published whole, of this checkpoint, and in agreement?
+"""``python -m export check``: are the published files intact, of this checkpoint, and right?
 
 Nothing is converted. In: the asset folders and a checkpoint. Out: a row per artifact.
 """
@@ -55,10 +55,10 @@ def check_published(
 ) -> tuple[list[VerdictRow], str]:
     """Check the asset folders below `root`; return the rows and what was compared on.
 
-    With a `target` the files of Android are run by foreign builds of their runtimes instead of
-    those installed: ``arm64``, or the ``oldest`` that the manifest promises. `say` hears of each
-    that is done. Where they are emulated, `image_limit` is of all images, and those that tell most
-    are taken; the phrase says so.
+    With a `target` the Android files are run by foreign builds of their runtimes instead of the
+    installed ones: ``arm64``, or the ``oldest`` that the manifest promises. `say` gets a line for
+    each that is done. Where they are emulated, `image_limit` counts all images, and the most
+    telling ones are taken; the phrase says so.
 
     Raises:
         BadInput: a manifest is missing or damaged, or checkpoint or data are bad.
@@ -90,7 +90,7 @@ def check_published(
 
 
 def _variant(artifact: ArtifactEntry) -> str | None:
-    """What a listed file is made of; None: this version does not know it."""
+    """The variant that a listed file is made of; None: unknown to this version."""
     known = FORMATS.get(artifact.format)
     precision = known.precisions.get(artifact.precision) if known else None
     return precision.variant if precision else None
@@ -140,7 +140,7 @@ def _check(
         parity = check_artifact(*key, path, reference, needs_evidence)
     else:
         runner, file = foreign_runner(target, key[0]), Reading(verbs_of(key[0]), path)
-        reason = f"there is no {target} build of its runtime to run it by"
+        reason = f"there is no {target} build of its runtime to run it with"
         parity = (
             check_outputs([runner], file, reference, tolerance, needs_evidence)
             if runner
@@ -174,7 +174,7 @@ def _with_golden(row: VerdictRow, fault: str | None) -> VerdictRow:
 
 
 def damaged_files(folder: Path, artifact: ArtifactEntry) -> str:
-    """What is wrong with the files of one artifact, against its manifest entry; empty: nothing."""
+    """How the files of one artifact differ from its manifest entry; empty: they do not."""
     root = folder / artifact.path
     present = (
         _files_below(root, folder)
@@ -222,12 +222,12 @@ def _stale(folder: Path, manifest: Manifest, spec: ModelSpec, identity: str) -> 
 
 
 def _damage_beside(folder: Path, manifest: Manifest) -> str:
-    """What is wrong with the files that belong to no artifact; schema 2 names none of them."""
+    """What is wrong with the files that belong to no artifact; schema 2 lists none of them."""
     listed = {entry.path for entry in manifest.files}
     apart = {artifact.path for artifact in manifest.artifacts}
     apart |= {MANIFEST_FILE, SUM_FILE} if manifest.lists_files else BESIDE
     beside = [p for p in folder.iterdir() if p.name not in {*apart, *FOLDERS_OF_BUILDS}]
     present = {path for place in beside for path in _files_below(place, folder) or {place.name}}
-    # Hidden files are a desktop's (.DS_Store) and reach no app.
+    # Hidden files come from a desktop (.DS_Store) and reach no app.
     present = {path for path in present if path in listed or not path.startswith(".")}
     return _damage(folder, manifest.files, present)

@@ -1,9 +1,9 @@
-"""Conversions, each family of formats in a process of its own, and the proof of each file there.
+"""Conversions, each family of formats in its own process, and the proof of each file there.
 
 In: a checkpoint folder and the artifacts wanted. Out: one `Conversion` per artifact, done or
 failed, with its parity where references are given. A fresh process keeps the converters' names and
-counters, hence the bytes they write, the same from run to run; it holds their chatter in a log, and
-what it has imported to convert serves to check. Formats that need the same packages share one.
+counters, and so the bytes they write, the same from run to run; it sends their output to a log, and
+the packages imported to convert are used to check. Formats that need the same packages share one.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ def convert_all(
     """Convert, check if there are references, and yield artifacts as they are finished.
 
     Args:
-        checkpoint: of which the processes get a copy, and parse nothing again.
+        checkpoint: the processes get a copy of it, and parse nothing again.
         wanted: format name -> precisions.
         folder: where artifacts and logs go; made if missing.
-        jobs: how many processes at a time.
-        references: will give the file of `export.parity.reference.References.save`; None: no check.
+        jobs: processes that run at a time.
+        references: gives the file of `export.parity.reference.References.save`; None: no check.
     """
     make_folder(folder)
     families: dict[tuple[str, ...], list[tuple[str, str]]] = {}
@@ -80,7 +80,7 @@ def convert_all(
 
 
 def _next(finished: Queue[Conversion], tasks: Sequence[Future[None]]) -> Conversion:
-    """The next one that is finished; what went wrong in a thread of ours is raised here."""
+    """The next one that is finished; raises an error of our own threads."""
     while True:
         try:
             return finished.get(timeout=POLL_S)
@@ -105,7 +105,7 @@ def _family(
             try:
                 task = process.submit(convert_artifact, checkpoint, name, precision, folder)
                 done.append(task.result())
-            except BrokenProcessPool:  # killed, for want of memory for example
+            except BrokenProcessPool:  # killed, out of memory for example
                 error = f"the converter's process died (see {_log(folder, name)})"
                 done.append(Conversion(name, precision, folder, 0.0, error=error))
         for conversion in done:
@@ -121,16 +121,16 @@ def _family(
 
 
 def _keep_to_one_thread() -> None:
-    """As many processes as cores are at work; threads that wait for each other take twice as long.
+    """One process per core runs already; threads that wait for each other take twice as long.
 
-    Before torch and numpy are imported, which read these once.
+    Called before torch and numpy are imported, which read these variables once.
     """
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
 
 
 def convert_artifact(checkpoint: Checkpoint, name: str, precision: str, folder: Path) -> Conversion:
-    """Convert in this process; what is printed goes to the format's log in `folder`."""
+    """Convert in this process; all output goes to the format's log in `folder`."""
     _print_to(_log(folder, name))
     from export.deploy.metadata import model_metadata
     from export.deploy.variants import variant_checkpoint
@@ -148,7 +148,7 @@ def convert_artifact(checkpoint: Checkpoint, name: str, precision: str, folder: 
         description = verbs.describe(path)
     except (ConversionFailed, Unreadable, CannotRunHere) as failure:
         error = str(failure)
-    except Exception as failure:  # whatever a converter raises is a failed conversion
+    except Exception as failure:  # any exception of a converter is a failed conversion
         traceback.print_exc()
         summary = str(failure).strip().splitlines() or [""]
         error = f"{type(failure).__name__}: {summary[0]} (see {_log(folder, name)})"

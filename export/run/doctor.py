@@ -1,4 +1,4 @@
-"""``python -m export doctor``: what can be converted and run here, and how to mend the rest.
+"""``python -m export doctor``: what can be converted and run here, and how to fix the rest.
 
 In: the installed packages. Out: one `Finding` per format, from version ranges alone or, with
 `try_it`, from converting and running a small untrained network.
@@ -27,16 +27,16 @@ EXACT: Final = "python -m pip install -c constraints.txt -e '.[all]'"
 
 @dataclass(frozen=True)
 class Finding:
-    """The state of one format: `convert` and `run` are ``yes``, ``no: why``; `mend` a command."""
+    """The state of one format: `convert` and `run` are ``yes`` or ``no: why``; `fix` a command."""
 
     format: str
     convert: str
     run: str
-    mend: str = ""
+    fix: str = ""
 
 
 def examine(try_it: bool) -> list[Finding]:
-    """Look at every format."""
+    """Examine every format."""
     return [_examine(name, try_it) for name in FORMATS]
 
 
@@ -54,7 +54,7 @@ def out_of_range() -> list[str]:
         try:
             found = version(requirement.name)
         except PackageNotFoundError:
-            continue  # the formats say what is missing
+            continue  # the findings of the formats report what is missing
         if not requirement.specifier.contains(found, prereleases=True):
             why = f" ({WHY[requirement.name]})" if requirement.name in WHY else ""
             findings.append(
@@ -79,7 +79,7 @@ def _examine(name: str, try_it: bool) -> Finding:
 
 
 def _try(name: str) -> Finding:
-    """Convert an untrained network in a process of its own, as an export does, and run it."""
+    """Convert an untrained network in its own process, as an export does, and run it."""
     import numpy as np
 
     from export.run.convert import convert_all

@@ -57,11 +57,11 @@ class ExportRequest:
         precisions: likewise; empty: all that a format and the checkpoint have.
         root: where the asset folders are.
         build: for artifacts before they are proven, logs and the report.
-        image_limit: of the validation images.
-        jobs: converters at a time.
+        image_limit: largest number of validation images.
+        jobs: converters that run at a time.
         latency: measure it for the manifest.
         strict: not run counts as failed.
-        budget_bytes: every format must have a published file of at most so many; None: no limit.
+        budget_bytes: every format must have a published file of at most this size; None: no limit.
     """
 
     checkpoint: Path
@@ -78,7 +78,7 @@ class ExportRequest:
 
 
 def export_all(request: ExportRequest, console: Console) -> int:
-    """Do it and print the verdict; return the exit code.
+    """Run the export and print the verdict; return the exit code.
 
     Raises:
         BadInput, MissingDependency: before anything is written.
@@ -98,7 +98,7 @@ def export_all(request: ExportRequest, console: Console) -> int:
     from export.parity.reference import References
     from export.run.robustness import print_robustness, robustness_entry
 
-    # What cannot be read is refused before the first converter starts.
+    # Unreadable images and weights are refused before the first converter starts.
     images = gather_images(spec, request.data, request.image_limit)
     references = References(checkpoint, images)
     references.refuse_damaged({"fp32", *_variants(possible)})
@@ -153,7 +153,7 @@ def export_all(request: ExportRequest, console: Console) -> int:
 
 
 def _over_budget(folders: Sequence[Path], limit_bytes: int | None) -> list[str]:
-    """Which format has no published file within the limit, and by how much."""
+    """The formats without a published file within the limit, and by how much they exceed it."""
     if limit_bytes is None:
         return []
     from export.consumer.budget import weigh
@@ -246,7 +246,7 @@ def _convert_and_prove(
         saved = thread.submit(answer)
         checkpoint = references.checkpoint
         for done in convert_all(checkpoint, wanted, request.build, request.jobs, saved):
-            saved.result()  # PyTorch's answers are there, or what went wrong is raised here
+            saved.result()  # waits for PyTorch's outputs, or raises its error
             outcome = _judge(done, references)
             outcomes.append(outcome)
             _tell(console, outcome, f"{len(outcomes)} of {count}")
@@ -293,7 +293,7 @@ def _point_to_explain(console: Console, rows: Sequence[VerdictRow]) -> None:
 def _robustness(
     request: ExportRequest, spec: ModelSpec, done: Sequence[Outcome]
 ) -> tuple[Robustness | None, str]:
-    """What preprocessing mistakes cost the first fp32 file; or None, and why it was not asked."""
+    """What preprocessing mistakes cost the first fp32 file; or None, and why it was not run."""
     from export.images.parity_images import validation_samples
     from export.run.robustness import NO_DATA, measure_if_run
 
@@ -321,7 +321,7 @@ def _latencies(
         Target(*outcome.key, outcome.conversion.path, spec.side)
         for outcome in done
         if outcome.parity.status == "pass"
-        and verbs_of(outcome.key[0]).RUN_BY in outcome.parity.how  # not what stood in for it
+        and verbs_of(outcome.key[0]).RUN_BY in outcome.parity.how  # not by a substitute
     ]
     if not targets:
         return {}
@@ -366,7 +366,7 @@ def _row(
 
 
 def _write_page(build: Path, console: Console) -> None:
-    """The report page beside the report; where its charts cannot be drawn it says so."""
+    """Write the report page next to the report; say so if its charts cannot be drawn."""
     from export.report.page.write import PAGE_FILE, write_page
 
     try:
@@ -383,7 +383,7 @@ def _left_out(name: str) -> VerdictRow:
 
 
 def _operator_configs(fit: Mapping[str, Sequence[Published]]) -> ExtraFiles:
-    """For a build of onnxruntime with the published files' operators alone."""
+    """Configurations for a build of onnxruntime with only the published files' operators."""
 
     def made(platform: str, manifest: Manifest) -> Mapping[str, bytes]:
         from export.publish.reduced_build import RUNTIME, operator_configs
@@ -397,7 +397,7 @@ def _operator_configs(fit: Mapping[str, Sequence[Published]]) -> ExtraFiles:
 def _by_platform(
     done: Sequence[Outcome], latencies: Mapping[tuple[str, str], LatencyEntry]
 ) -> tuple[dict[str, list[Published]], dict[str, list[Published]]]:
-    """Platform -> what is published for it, and what was kept back by the gate."""
+    """Platform -> what is published for it, and what the quality gate kept back."""
     fit: dict[str, list[Published]] = {platform: [] for platform in FOLDERS}
     rejected: dict[str, list[Published]] = {platform: [] for platform in FOLDERS}
     for outcome in done:

@@ -2,7 +2,7 @@
 
 In: a checkpoint's validation images and one of its artifacts. Out: a row per mistake: labels that
 flip at the decision threshold, with an interval, AUROC, and how far probabilities move; and the one
-limit that there is: plain bilinear, which no app can be kept from using, flips 1 % at most.
+limit: plain bilinear, which no app can be kept from using, may flip at most 1 %.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ class MistakeCost:
 
     Attributes:
         name, does, seen_in, source: of the mistake.
-        changed: images whose pixels it changes at all.
+        changed: images of which it changes any pixel.
         flips: images whose decided label it changes.
         flip_rate: their share; low and high: 95 % interval, images taken as independent (Wilson,
             J. Am. Stat. Assoc. 1927).
         auroc: with the mistake.
-        max_abs_diff, mean_abs_diff: of any probability, to the right pixels.
-        limit: the largest `flip_rate` allowed; None: for information.
+        max_abs_diff, mean_abs_diff: of any probability, compared with the right pixels.
+        limit: the largest `flip_rate` allowed; None: no limit.
     """
 
     name: str
@@ -85,14 +85,14 @@ class MistakeCost:
 
 @dataclass(frozen=True)
 class Robustness:
-    """All rows, and what they were taken on.
+    """All rows, and what was measured.
 
     Attributes:
         model: name and version.
-        artifact: name of the file that answered.
+        artifact: name of the file that was run.
         images: how many, and of which data.
-        auroc: of the right pixels.
-        threshold: of the decision; None: the most probable label.
+        auroc: with the right pixels.
+        threshold: of the decision; None: the most probable label is taken.
     """
 
     model: str
@@ -121,13 +121,14 @@ def published_robustness(
 
     Args:
         root: where the asset folders are.
-        checkpoint: that they are made of.
+        checkpoint: the one that they are made from.
         artifact: its format and precision.
-        data: folder or table of labelled images; those of its validation split count.
-        image_limit: at most so many.
+        data: folder or table of labelled images; its validation split is used.
+        image_limit: largest number of images.
 
     Raises:
-        BadInput: there is no such artifact, it is damaged or of another checkpoint, or bad data.
+        BadInput: there is no such artifact, it is damaged or of another checkpoint, or the data
+            are bad.
     """
     from export.run.check_published import damaged_files
 
@@ -138,8 +139,8 @@ def published_robustness(
     manifest = read_manifest(folder)
     if manifest.model.checkpoint_sha256 != held.sha256:
         raise BadInput(
-            f"{folder} is of another checkpoint than {checkpoint}; export again, or name its own "
-            "with --checkpoint"
+            f"{folder} is made from another checkpoint than {checkpoint}; export again, or name "
+            "the right one with --checkpoint"
         )
     for entry in manifest.artifacts:
         if (entry.format, entry.precision) == artifact:
@@ -169,14 +170,14 @@ def measure_if_run(
 def measure_robustness(
     spec: ModelSpec, runner: Runner, path: Path, samples: Sequence[Sample], source: str
 ) -> Robustness:
-    """Make every mistake on every image, each decoded once, and let the file answer.
+    """Make every mistake on every image, each decoded once, and run the file on the pixels.
 
     Args:
         spec: labels, side and decision.
         runner: of the file's format; one thread.
         path: the file.
         samples: N labelled images.
-        source: what they are, a phrase.
+        source: a phrase that says what they are.
 
     Raises:
         BadInput: an image that cannot be read.
@@ -214,7 +215,7 @@ def _ways(
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Name of a mistake -> pixels of an image; "" -> the right pixels."""
     image = decode(path)
-    sideways = taken_sideways(image)  # the same picture, whose EXIF tag is there to be ignored
+    sideways = taken_sideways(image)  # turned, with the EXIF tag that the mistake ignores
     yield "", Preprocessing().pixels(image, side)
     for mistake in mistakes:
         source = sideways if mistake.step == "turn" else image
@@ -253,7 +254,7 @@ def _row(
 
 
 def robustness_entry(found: Robustness | None, reason: str = "") -> RobustnessEntry:
-    """For programs; None: not run, for `reason`."""
+    """The result for programs; `found` None: not run, because of `reason`."""
     if found is None:
         return RobustnessEntry("not_run", reason)
     return RobustnessEntry(
@@ -270,7 +271,7 @@ def robustness_entry(found: Robustness | None, reason: str = "") -> RobustnessEn
 
 
 def print_robustness(console: Console, found: Robustness | None, reason: str = "") -> None:
-    """The table, or why there is none."""
+    """Print the table, or why there is none."""
     if found is None:
         console.print(f"robustness to preprocessing: not run: {reason}", markup=False)
         return
@@ -302,6 +303,6 @@ def print_robustness(console: Console, found: Robustness | None, reason: str = "
             f"{styles[row.verdict]}{limit}",
         )
     console.print(table)
-    console.print("changed: images whose pixels differ at all; flips: labels at the threshold")
+    console.print("changed: images whose pixels change; flips: labels that change at the threshold")
     for sentence in found.broken:
         console.print(f"  {sentence}", markup=False)

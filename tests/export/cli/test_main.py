@@ -164,7 +164,7 @@ def test_training_and_a_checkpoint_at_once_are_refused(
     model: Model, empty: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["all", "--train", "--checkpoint", str(model.folder)]
-    assert_refused(arguments, "give one of them", empty, capsys)
+    assert_refused(arguments, "give only one", empty, capsys)
 
 
 @pytest.mark.parametrize(
@@ -373,7 +373,7 @@ def test_ctrl_c_exits_130_and_leaves_the_old_assets(
     monkeypatch.setattr("export.run.export_all.convert_all", interrupted)
     before = tree(assets)
     assert main(request(model, data, "--out", str(assets))) == 130
-    assert "the published assets are as they were" in capsys.readouterr().err
+    assert "the published assets are unchanged" in capsys.readouterr().err
     assert tree(assets) == before
     assert sorted(p.name for p in assets.iterdir()) == sorted(FOLDERS.values())
 
@@ -412,7 +412,7 @@ def test_ctrl_c_in_a_terminal_stops_all_processes_and_leaves_the_old_assets(
     os.killpg(process.pid, signal.SIGINT)
     _, error = process.communicate()
     assert process.returncode == 130
-    assert "stopped; the published assets are as they were" in error
+    assert "stopped; the published assets are unchanged" in error
     assert tree(assets) == before
     assert sorted(p.name for p in assets.iterdir()) == sorted(FOLDERS.values())
 

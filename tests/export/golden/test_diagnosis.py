@@ -352,7 +352,7 @@ def test_the_command_exits_0_where_all_is_right(pack: Pack, tmp_path: Path) -> N
     ("arguments", "said"),
     [
         (["--case", "odd_size"], "--pixels, --probs or both"),
-        (["--probs", "0.5,0.5"], "--probs is of one image: name it with --case"),
+        (["--probs", "0.5,0.5"], "--probs belongs to one image: name it with --case"),
         (["--case", "odd_size", "--probs", "0.5,0.5"], "which file did the app run?"),
         (["--case", "odd_size", "--probs", "0.5", "--artifact", FP32], "the model has 2"),
         (["--case", "odd_size", "--probs", "yes,no", "--artifact", FP32], "is not numbers"),

@@ -36,7 +36,7 @@ def test_every_format_is_looked_at() -> None:
 
 def test_all_formats_convert_here_and_core_ml_runs_on_a_mac_only() -> None:
     for finding in examine(try_it=False):
-        assert (finding.convert, finding.mend) == ("yes", "")
+        assert (finding.convert, finding.fix) == ("yes", "")
         no_mac = finding.format == "coreml" and not CORE_ML_RUNS
         assert finding.run == ("no: Core ML runs on macOS only" if no_mac else "yes")
 
@@ -46,8 +46,8 @@ def test_a_missing_package_is_named_with_the_command(monkeypatch: pytest.MonkeyP
     found = {finding.format: finding for finding in examine(try_it=False)}
     for name in ("onnx", "ort"):
         assert "onnxsim not installed" in found[name].convert
-        assert found[name].mend == "python -m pip install -c constraints.txt -e '.[onnx]'"
-    assert found["coreml"].mend == ""
+        assert found[name].fix == "python -m pip install -c constraints.txt -e '.[onnx]'"
+    assert found["coreml"].fix == ""
 
 
 def test_a_missing_torch_is_named_with_a_command_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +55,7 @@ def test_a_missing_torch_is_named_with_a_command_too(monkeypatch: pytest.MonkeyP
     hide(monkeypatch, "torch")
     found = {finding.format: finding for finding in examine(try_it=False)}
     assert "torch not installed" in found["torchscript"].convert
-    assert "pip install" in found["torchscript"].mend
+    assert "pip install" in found["torchscript"].fix
 
 
 def test_a_torch_without_xnnpack_is_named_with_the_command(
@@ -64,7 +64,7 @@ def test_a_torch_without_xnnpack_is_named_with_the_command(
     monkeypatch.setattr("export.formats.torchscript.format.has_xnnpack", lambda: False)
     found = {finding.format: finding for finding in examine(try_it=False)}
     assert found["torchscript"].convert == "no: this torch has no XNNPACK"
-    assert found["torchscript"].mend == EXACT
+    assert found["torchscript"].fix == EXACT
 
 
 def test_the_installed_versions_are_in_range() -> None:
@@ -137,12 +137,12 @@ def test_a_conversion_that_fails_when_tried_is_said_with_the_command(
 
     monkeypatch.setattr("export.run.convert.convert_all", failing)
     found = examine(try_it=True)[0]
-    assert (found.convert, found.run, found.mend) == ("no: TypeError: no", "no", EXACT)
+    assert (found.convert, found.run, found.fix) == ("no: TypeError: no", "no", EXACT)
 
 
 @pytest.mark.ci("converts with every converter once more")
 def test_trying_converts_and_runs_every_format() -> None:
     for finding in examine(try_it=True):
-        assert (finding.convert, finding.mend) == ("yes, tried", "")
+        assert (finding.convert, finding.fix) == ("yes, tried", "")
         no_mac = finding.format == "coreml" and not CORE_ML_RUNS
         assert finding.run == ("no: Core ML runs on macOS only" if no_mac else "yes, tried")
