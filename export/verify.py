@@ -1,18 +1,18 @@
-"""``python -m export verify DIR``: is a pulled asset folder what its manifest says?
+"""``python -m export verify DIR``: does a pulled asset folder match its manifest?
 
 In: an asset folder and, where an app pins it, the SHA-256 of its ``manifest.json``. Out: every
 difference, not just the first: files missing, changed, extra or of the wrong kind, labels in
 another order, a manifest that points out of the folder. With ``--golden`` also: what the files
-answer on the golden pack, by the runtime that is installed here.
+output for the golden pack, run by the runtime that is installed here.
 
-This file is whole by itself, for the CI of an app: Python 3.9 or newer and its standard library are
-all that ``python verify.py DIR`` needs, wherever the file lies; ``--golden`` uses onnxruntime where
-it is installed. Nothing in the folder is imported, unpickled or written, no symbolic link in it is
-followed, and no model is run whose hash is not the manifest's.
+This is a standalone file, for the CI of an app: ``python verify.py DIR`` needs only Python 3.9 or
+newer and its standard library, wherever the file lies; ``--golden`` uses onnxruntime where it is
+installed. Nothing in the folder is imported, unpickled or written, no symbolic link in it is
+followed, and no model is run whose hash differs from the manifest's.
 
-The manifest is what all else is held against. A manifest that was damaged shows by
-``manifest.json.sha256`` beside it; one that was changed together with that shows by its own SHA-256
-alone: pin it with ``--manifest-sha256``.
+Everything else is compared with the manifest. A damaged manifest does not match
+``manifest.json.sha256`` next to it; if both were changed together, only the manifest's own SHA-256
+shows it: pin it with ``--manifest-sha256``.
 """
 
 from __future__ import annotations
@@ -44,36 +44,36 @@ SUM_FILE = "manifest.json.sha256"
 LABELS_FILE = "labels.txt"
 GOLDEN_FILE = "golden/golden.json"
 README_FILE = "README.md"
-# May be there and are in no manifest: a desktop's and a repository's, which reach no app, and the
+# Allowed, though in no manifest: files of a desktop or a repository, which reach no app, and the
 # folders that Gradle, Swift and npm write where a package is built in its own folder.
 OF_OTHERS = (".DS_Store", ".git")
 FOLDERS_OF_BUILDS = (".build", ".gradle", ".kotlin", ".swiftpm", "build", "node_modules")
 NO_FILES = (MANIFEST_FILE, SUM_FILE, *OF_OTHERS)  # names that `files` cannot list
 NO_ARTIFACTS = (LABELS_FILE, README_FILE, *NO_FILES)
 BLOCK_BYTES = 1 << 20
-MANIFEST_LIMIT_BYTES = 16 << 20  # a thousand times what a manifest has
-TEXT_LIMIT_BYTES = 1 << 20  # larger files are not looked into for the cause of a difference
+MANIFEST_LIMIT_BYTES = 16 << 20  # a thousand times the size of a manifest
+TEXT_LIMIT_BYTES = 1 << 20  # larger files are not searched for the cause of a difference
 DESCRIPTION = """\
-Hold a pulled asset folder against its manifest: every file there, unchanged, none extra, labels.txt
-in the order of the outputs, no path or symbolic link out of the folder. Needs the standard library
-alone: an app's CI can run the one file export/verify.py by Python 3.9 or newer. With --golden the
-ONNX and ORT files also answer the golden pack, where onnxruntime is installed.
+Compare a pulled asset folder with its manifest: every file there, unchanged, none extra, labels.txt
+in the order of the outputs, no path or symbolic link out of the folder. Needs only the standard
+library: an app's CI can run the one file export/verify.py with Python 3.9 or newer. With --golden
+the ONNX and ORT files are also run on the golden pack, where onnxruntime is installed.
 """
 EPILOG = """\
 exit codes: 0 all as the manifest says (what was left out or not run is listed), 1 something differs
-(all of it is listed), 2 cannot be checked: no manifest, or one of an unknown schema
+(everything is listed), 2 cannot be checked: no manifest, or one of an unknown schema
 """
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not as the manifest says.
+    """One thing that differs from the manifest.
 
     Attributes:
         kind: ``missing``, ``extra``, ``changed``, ``not a file``, ``not a folder``, ``link``,
             ``unreadable``, ``labels`` or ``manifest`` (it contradicts itself or leaves the folder).
         path: relative to the asset folder, forward slashes.
-        message: what differs, with the numbers and, where it shows, the cause.
+        message: what differs, with the numbers and, where it can be seen, the cause.
     """
 
     kind: str
@@ -83,16 +83,16 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found in a folder that could be checked.
+    """The result for a folder that could be checked.
 
     Attributes:
         model: name, version and checkpoint_sha256 as the manifest says.
-        manifest_sha256: of manifest.json itself; what an app pins.
+        manifest_sha256: of manifest.json itself; an app pins it.
         files: how many files the manifest lists, without those left out.
         size_bytes: their sum.
         differences: sorted by path; empty: all as the manifest says.
-        not_covered: files that are there and that the manifest does not speak of by design.
-        left_out: listed files that are not there and that nobody asked for, sorted.
+        not_covered: files that are there and that the manifest does not list, by design.
+        left_out: listed files that are not there and were not requested, sorted.
     """
 
     schema: int
@@ -106,14 +106,14 @@ class Verdict:
 
 
 class CannotCheck(Exception):
-    """There is no manifest, or none of a known schema. `reasons`: all that is wrong with it."""
+    """There is no manifest, or none of a known schema. `reasons`: everything that is wrong."""
 
     def __init__(self, *reasons: str) -> None:
         super().__init__("; ".join(reasons))
         self.reasons = reasons
 
 
-# --- a manifest as JSON gives it ----------------------------------------------------------------
+# --- a manifest as JSON holds it ----------------------------------------------------------------
 
 
 class FileDocument(TypedDict):
@@ -339,8 +339,8 @@ ARTIFACT_2: Mapping[str, Shape] = {
     "accuracy": Nullable(ACCURACY),
     "session": "an object of strings and integers",
 }
-# Schema number -> the fields it needs. Others may be there: a later release may add some without
-# raising the number, which says that a field has changed its meaning.
+# Schema number -> the fields it needs. There may be others: a later release may add some without
+# raising the number, which is raised when a field changes its meaning.
 FIELDS: Mapping[int, Mapping[str, Shape]] = {
     1: {
         "schema": "an integer",
@@ -364,7 +364,7 @@ FIELDS: Mapping[int, Mapping[str, Shape]] = {
         "tools": "an object of strings",
     },
 }
-# What an app is written for; a manifest that says otherwise would have another schema number.
+# What apps are written for; a manifest with other values would have another schema number.
 CONSTANTS: Mapping[str, object] = {
     "name": "image",
     "dtype": "uint8",
@@ -375,7 +375,7 @@ CONSTANTS: Mapping[str, object] = {
 
 
 def shape_faults(value: object, shape: Shape, where: str = "") -> list[str]:
-    """All places where a JSON value has not the shape that it should have, as sentences."""
+    """All places where a JSON value does not have the expected shape, as sentences."""
     if isinstance(shape, Nullable):
         return [] if value is None else shape_faults(value, shape.of, where)
     if isinstance(shape, Items):
@@ -404,8 +404,8 @@ def load_manifest(path: Path) -> tuple[ManifestDocument, str]:
     """Read a manifest of any known schema; return it and the SHA-256 of the file.
 
     Raises:
-        CannotCheck: it is not there, not a regular file, not JSON (keys given twice and NaN count
-            as that), or not of a known schema: by its number, or by the fields it needs.
+        CannotCheck: it is missing, not a regular file, not JSON (a key given twice or NaN is not
+            JSON here), or not of a known schema: another number, or missing or wrong fields.
     """
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
@@ -438,7 +438,7 @@ def load_manifest(path: Path) -> tuple[ManifestDocument, str]:
 
 
 def _nearby(path: Path) -> str:
-    """Where the folder given holds asset folders: which to give instead."""
+    """Where the folder given contains asset folders: which one to give instead."""
     below = sorted(found.parent.name for found in path.parent.glob(f"*/{MANIFEST_FILE}"))
     return f"; did you mean {_shown(', '.join(below))} in it?" if below else ""
 
@@ -452,7 +452,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 # --- the folder ---------------------------------------------------------------------------------
@@ -460,7 +460,7 @@ def _refuse_constant(name: str) -> None:
 
 @dataclass(frozen=True)
 class Listed:
-    """What the manifest says of a file; `part`: the artifact that it belongs to, or itself."""
+    """What the manifest says about a file; `part`: the artifact it belongs to, or itself."""
 
     size_bytes: int
     sha256: str
@@ -468,13 +468,14 @@ class Listed:
 
 
 def verify(folder: Path, manifest_sha256: str | None = None, only: Sequence[str] = ()) -> Verdict:
-    """Hold a folder against its manifest; with `manifest_sha256`, the manifest against that.
+    """Compare a folder with its manifest; with `manifest_sha256`, also the manifest with that.
 
-    With `only`, patterns as of a shell, just the artifacts, files and folders whose path matches
-    one must be there. What is there is checked whether it matches or not.
+    With `only`, patterns as in a shell, just the artifacts, files and folders whose path matches
+    one must be there. Everything that is there is checked, whether it matches or not.
 
     Raises:
-        CannotCheck: no folder, no manifest, one of an unknown schema, or a pattern for nothing.
+        CannotCheck: no folder, no manifest, one of an unknown schema, or a pattern that matches
+            nothing.
     """
     if not folder.is_dir():
         raise CannotCheck(f"no folder at {folder}")
@@ -483,7 +484,7 @@ def verify(folder: Path, manifest_sha256: str | None = None, only: Sequence[str]
     if wrong:
         raise CannotCheck(*(f"{folder / MANIFEST_FILE}: {fault}" for fault in wrong))
     if "files" not in FIELDS[document["schema"]]:
-        document.pop("files", None)  # a field of that name means nothing there
+        document.pop("files", None)  # this schema has no such field
     listed, differences = _listed_files(document)
     checks = _checks(folder, document, digest, listed)
     _refuse_patterns_for_nothing(only, checks)
@@ -507,7 +508,7 @@ def verify(folder: Path, manifest_sha256: str | None = None, only: Sequence[str]
             differences.append(Difference("extra", path, f"{kind} that is not in the manifest"))
     if "files" not in document:
         not_covered += {README_FILE} & found
-    # No artifact is left out by half: what is there of one asks for the rest.
+    # An artifact is left out as a whole or not at all: one file of it requires the rest.
     begun = {entry.part for path, entry in listed.items() if path in found}
     absent = sorted(checks.keys() - found - ({README_FILE} - listed.keys()))
     left_out = [
@@ -538,7 +539,7 @@ def verify(folder: Path, manifest_sha256: str | None = None, only: Sequence[str]
 def _checks(
     folder: Path, document: ManifestDocument, digest: str, listed: Mapping[str, Listed]
 ) -> dict[str, Callable[[], list[Difference]]]:
-    """Path -> what compares the file there: all that is listed, and what no manifest lists."""
+    """Path -> the check of the file there: of listed files, and of those no manifest lists."""
 
     def labels() -> list[Difference]:
         said = _compared_labels(folder, document["model"]["labels"])
@@ -602,19 +603,19 @@ def _constant_faults(document: ManifestDocument) -> list[str]:
 
 
 def _label_faults(model: ModelDocument) -> list[Difference]:
-    """Labels that labels.txt cannot hold, and a threshold that speaks of none of them."""
+    """Labels that labels.txt cannot hold, and a positive label that is not among them."""
     faults = [
         f"label {_shown(label)} is empty or holds a line break"
         for label in model["labels"]
         if label.splitlines() != [label]
     ]
     if model["positive"] is not None and model["positive"] not in model["labels"]:
-        faults.append(f"positive {_shown(model['positive'])} is none of the labels")
+        faults.append(f"positive {_shown(model['positive'])} is not among the labels")
     return [Difference("manifest", MANIFEST_FILE, fault) for fault in faults]
 
 
 def _listed_files(document: ManifestDocument) -> tuple[dict[str, Listed], list[Difference]]:
-    """What may be looked for, by its path, and what is wrong with the list itself."""
+    """The files that are safe to open, by path, and what is wrong with the list itself."""
     listed: dict[str, Listed] = {}
     faults = []
 
@@ -629,13 +630,13 @@ def _listed_files(document: ManifestDocument) -> tuple[dict[str, Listed], list[D
     roots = [artifact["path"] for artifact in document["artifacts"]]
     for artifact in document["artifacts"]:
         root = artifact["path"]
-        reason = unsafe(root) or ("is not beside the manifest" if "/" in root else "")
+        reason = unsafe(root) or ("is not next to the manifest" if "/" in root else "")
         if reason:
             faults.append(Difference("manifest", root, f"path of an artifact {reason}"))
         for entry in artifact["files"]:
             reason = "is a name that the folder itself needs" * (entry["path"] in NO_ARTIFACTS)
             if not _is_within(entry["path"], root):
-                reason = f"is no part of the artifact {_shown(root)}"
+                reason = f"is not part of the artifact {_shown(root)}"
             take(entry, root, reason)
         total = sum(entry["size_bytes"] for entry in artifact["files"])
         if total != artifact["size_bytes"]:
@@ -644,7 +645,7 @@ def _listed_files(document: ManifestDocument) -> tuple[dict[str, Listed], list[D
     for entry in document.get("files", ()):
         reason = "is a name that no listed file may have" * (entry["path"] in NO_FILES)
         if any(_is_within(entry["path"], root) for root in roots):
-            reason = "is a part of an artifact"
+            reason = "is part of an artifact"
         take(entry, entry["path"], reason)
     if "files" in document and LABELS_FILE not in listed:
         faults.append(Difference("manifest", LABELS_FILE, "the manifest does not list it"))
@@ -664,10 +665,9 @@ def _parents(path: str) -> list[str]:
 def _entries(
     folder: Path, parents: set[str], differences: list[Difference]
 ) -> Iterator[tuple[str, int]]:
-    """Path and mode of all that lies in the folder and in those of its folders in `parents`.
+    """Path and mode of everything in the folder and in those of its folders in `parents`.
 
-    Symbolic links are neither followed nor gone into; a folder that cannot be listed is added to
-    `differences`.
+    Symbolic links are not followed; a folder that cannot be listed is added to `differences`.
     """
     waiting = [""]
     while waiting:
@@ -700,13 +700,13 @@ def _no_folder(path: str, mode: int) -> list[Difference]:
     if stat.S_ISLNK(mode):
         return [Difference("link", path, "symbolic link; it is not followed")]
     if not stat.S_ISDIR(mode):
-        message = "not a folder, which the manifest has files in"
+        message = "not a folder, but the manifest lists files in it"
         return [Difference("not a folder", path, message)]
     return []
 
 
 def _compared(folder: Path, path: str, entry: Listed) -> list[Difference]:
-    """A regular file against its entry; what is not of its size is not hashed."""
+    """Compare a regular file with its entry; a file of another size is not hashed."""
     try:
         found = (folder / path).stat().st_size
         if found != entry.size_bytes:
@@ -723,7 +723,7 @@ def _compared(folder: Path, path: str, entry: Listed) -> list[Difference]:
 
 
 def _compared_sum(folder: Path, digest: str) -> list[Difference]:
-    """manifest.json.sha256, a line as sha256sum writes and checks it."""
+    """Compare manifest.json.sha256, one line as sha256sum writes and checks it."""
     expected = f"{digest}  {MANIFEST_FILE}\n".encode()
     try:
         with (folder / SUM_FILE).open("rb") as file:
@@ -747,7 +747,7 @@ def file_sha256(path: Path) -> str:
 
 
 def _cause(content: bytes, sha256: str) -> str:
-    """What Git does to files that it was not told to leave alone, if that is what happened."""
+    """What Git did to the file, if that explains the difference; else empty."""
     if content.startswith(b"version https://git-lfs.github.com/spec/"):
         return " (it is a Git LFS pointer: `git lfs pull` fetches the file)"
     if hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest() == sha256:
@@ -756,7 +756,7 @@ def _cause(content: bytes, sha256: str) -> str:
 
 
 def _compared_labels(folder: Path, labels: Sequence[str]) -> list[Difference]:
-    """labels.txt, which has one label a line, in the order of the outputs."""
+    """Compare labels.txt, which has one label per line, in the order of the outputs."""
     expected = "".join(f"{label}\n" for label in labels).encode("utf-8", "surrogatepass")
     try:
         with (folder / LABELS_FILE).open("rb") as file:
@@ -769,7 +769,7 @@ def _compared_labels(folder: Path, labels: Sequence[str]) -> list[Difference]:
     order = ", ".join(labels)
     if said == list(labels):
         digest = hashlib.sha256(expected).hexdigest()
-        message = f"the labels, but not each with one line end{_cause(content, digest)}"
+        message = f"the right labels, but not one line end each{_cause(content, digest)}"
     elif sorted(said) == sorted(labels):
         message = f"in the order {', '.join(said)}; the outputs are in the order {order}"
     else:
@@ -782,7 +782,7 @@ def _compared_labels(folder: Path, labels: Sequence[str]) -> list[Difference]:
 
 @dataclass(frozen=True)
 class Replay:
-    """What an artifact answers on the golden pack: ``pass``, ``fail`` or ``not run``, and why."""
+    """The result of an artifact on the golden pack: ``pass``, ``fail`` or ``not run``, and why."""
 
     path: str
     status: str
@@ -791,7 +791,7 @@ class Replay:
 
 @dataclass(frozen=True)
 class GoldenCase:
-    """An image of the pack: side x side RGB bytes, and by artifact path the K probabilities."""
+    """An image of the pack: side x side RGB bytes, and artifact path -> the K probabilities."""
 
     name: str
     pixels: bytes
@@ -808,7 +808,7 @@ class CaseDocument(TypedDict):
 
 
 class PackDocument(TypedDict):
-    """golden.json, as far as it is read here."""
+    """The fields of golden.json that are read here."""
 
     schema: int
     model: Mapping[str, str]
@@ -818,7 +818,7 @@ class PackDocument(TypedDict):
 
 
 class CannotReplay(Exception):
-    """There is no golden pack as published, or nothing to run it by."""
+    """There is no golden pack as published, or no runtime for it."""
 
 
 GOLDEN: Mapping[str, Shape] = {
@@ -836,14 +836,14 @@ GOLDEN: Mapping[str, Shape] = {
     ),
     "tolerances": "an object",
 }
-RUN_HERE = "onnxruntime"  # what a file requires that is run here
+RUN_HERE = "onnxruntime"  # files that require it are run here
 
 
 def replay(folder: Path, verdict: Verdict) -> tuple[Replay, ...]:
-    """Give the golden pack's exact pixels to each artifact, compare with the answers written there.
+    """Give the golden pack's exact pixels to each artifact; compare its outputs with the pack's.
 
-    Only what `verdict` found nothing wrong with is run. A model that answers otherwise here, its
-    file being as it was published, points to the runtime; pixels are not at fault.
+    Only artifacts without a difference in `verdict` are run. If an unchanged file outputs something
+    else here, the runtime is at fault, not the pixels.
     """
     document, _ = load_manifest(folder / MANIFEST_FILE)
     wrong = {difference.path for difference in verdict.differences} | set(verdict.left_out)
@@ -859,7 +859,7 @@ def replay(folder: Path, verdict: Verdict) -> tuple[Replay, ...]:
         if RUN_HERE not in artifact["requires"]:
             reason = "onnxruntime does not run it; `python -m export check` does"
         elif wrong & {path, *(entry["path"] for entry in artifact["files"])}:
-            reason = "it is not there as published"
+            reason = "it is missing or changed"
         elif not _is_number(allowed) or any(path not in case.probs for case in cases):
             reason = "the golden pack has no answers for it"
         else:
@@ -876,7 +876,7 @@ def _golden_pack(
     if GOLDEN_FILE not in listed:
         raise CannotReplay("the folder has no golden pack")
     if any(_is_within(path, GOLDEN_FILE.split("/")[0]) for path in wrong):
-        raise CannotReplay("the golden pack is not there as published")
+        raise CannotReplay("the golden pack is missing or changed")
     try:
         pack = json.loads((folder / GOLDEN_FILE).read_bytes())
         faults = shape_faults(pack, GOLDEN)
@@ -910,7 +910,7 @@ def _golden_case(
 
 
 def _import_runtime() -> tuple[ModuleType, ModuleType]:
-    """The modules numpy and onnxruntime; they are no part of Python and may be absent."""
+    """The modules numpy and onnxruntime; they are not part of Python and may be missing."""
     try:
         return importlib.import_module("numpy"), importlib.import_module("onnxruntime")
     except ImportError as error:
@@ -939,7 +939,7 @@ def _replay(
             if math.isnan(difference) or difference > worst:
                 worst = math.inf if math.isnan(difference) else difference
                 where = f" on {case.name}"
-    except Exception as error:  # the runtime's errors have no class in common
+    except Exception as error:  # the runtime's errors have no common class
         return Replay(path, "fail", f"{runtime} cannot run it: {error}")
     said = f"{len(cases)} images by {runtime}, max |Δp| {worst:.1e}{where}, allowed {allowed:.1e}"
     return Replay(path, "pass" if worst <= allowed else "fail", said)
@@ -948,8 +948,8 @@ def _replay(
 def png_pixels(content: bytes, side: int) -> bytes:
     """The ``side * side * 3`` bytes of a PNG file, rows first, R G B each.
 
-    Only what the golden pack has: 8-bit RGB, not interlaced, side x side (PNG specification, third
-    edition, chapters 5, 9 and 11).
+    Only the kind of the golden pack: 8-bit RGB, not interlaced, side x side (PNG specification,
+    third edition, chapters 5, 9 and 11).
 
     Raises:
         ValueError: another kind of image, or a damaged one.
@@ -990,12 +990,12 @@ def _unfiltered(kind: int, line: bytes, above: bytes) -> bytes:
 
 
 def _paeth(left: int, up: int, corner: int) -> int:
-    """Whichever of the three is nearest to left + up - corner; the first of equals."""
+    """The one of the three that is nearest to left + up - corner; the first of equals."""
     guess = left + up - corner
     return min((left, up, corner), key=lambda value: abs(guess - value))
 
 
-# By the number that a row begins with: what is added to each byte.
+# Index: the number that a row begins with; value: what is added to each byte.
 FILTERS: Sequence[Callable[[int, int, int], int]] = (
     lambda left, up, corner: 0,
     lambda left, up, corner: left,
@@ -1022,31 +1022,31 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What ``python -m export verify`` and ``python verify.py`` both take."""
+    """The arguments of both ``python -m export verify`` and ``python verify.py``."""
     parser.add_argument("folder", type=Path, metavar="DIR", help="an asset folder")
     parser.add_argument(
         "--manifest-sha256",
         type=_sha256,
         metavar="HEX",
-        help="what the SHA-256 of manifest.json must be: pin it in the app",
+        help="the expected SHA-256 of manifest.json: pin it in the app",
     )
     parser.add_argument(
         "--only",
         action="append",
         default=[],
         metavar="PATTERN",
-        help="an artifact, file or folder that must be there (repeat it); what matches none may be "
-        "absent and is listed as left out: for an app that ships a part",
+        help="an artifact, file or folder that must be there (repeat it); everything else may be "
+        "missing and is listed as left out: for an app that ships only a part",
     )
     parser.add_argument(
         "--golden",
         action="store_true",
-        help="let ONNX and ORT files answer the golden pack, by the onnxruntime installed here",
+        help="also run the ONNX and ORT files on the golden pack, by the installed onnxruntime",
     )
     parser.add_argument(
         "--strict", action="store_true", help="exit 1 also if --golden could not run something"
     )
-    parser.add_argument("--json", action="store_true", help="the verdict as JSON on stdout")
+    parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
 
 
 def serve_verify(options: argparse.Namespace) -> int:
@@ -1092,7 +1092,7 @@ def _sha256(given: str) -> str:
 
 
 def _print_verdict(folder: Path, verdict: Verdict) -> None:
-    """A line a difference, its kind first: what a folder holds cannot start a line of a log."""
+    """One line per difference, its kind first: no text of the folder can start a line of a log."""
     for difference in verdict.differences:
         _print(f"{difference.kind}: {difference.path}: {difference.message}")
     what = f"{verdict.model['name']} {verdict.model['version']}"
@@ -1108,14 +1108,14 @@ def _print_verdict(folder: Path, verdict: Verdict) -> None:
             "manifest says"
         )
     if verdict.left_out:
-        _print(f"left out, as by --only: {', '.join(by_top(verdict.left_out))}")
+        _print(f"left out by --only: {', '.join(by_top(verdict.left_out))}")
     if verdict.not_covered:
         _print(f"not covered by the manifest: {', '.join(verdict.not_covered)}")
     _print(f"SHA-256 of {MANIFEST_FILE}: {verdict.manifest_sha256}")
 
 
 def by_top(paths: Sequence[str]) -> list[str]:
-    """The files, those of one folder as one: ``golden (25 files)``."""
+    """The files, those of a folder as one entry: ``golden (25 files)``."""
     tops = [path.split("/")[0] for path in paths]
     counts = {top: tops.count(top) for top in tops}
     return [
@@ -1128,13 +1128,13 @@ def _json(folder: Path, found: Mapping[str, object]) -> str:
 
 
 def _print(text: str) -> None:
-    """Print one line on any console: what its encoding has not is escaped."""
+    """Print one line on any console: characters that its encoding lacks are escaped."""
     encoding = sys.stdout.encoding or "utf-8"
     print(_shown(text).encode(encoding, "backslashreplace").decode(encoding))
 
 
 def _shown(text: str) -> str:
-    """Text from the folder as it may stand in a log: no control characters."""
+    """Text from the folder that is safe in a log: no control characters."""
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 

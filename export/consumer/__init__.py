@@ -1,1 +1,1 @@
-"""What a developer of an app runs on a folder that was pulled. The standard library is enough."""
+"""What an app developer runs on a pulled folder. The standard library is enough."""

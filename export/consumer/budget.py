@@ -1,10 +1,10 @@
-"""``python -m export budget DIR``: what the published files add to an app, held against a limit.
+"""``python -m export budget DIR``: what the published files add to an app, against a limit.
 
 In: an asset folder, and which of its artifacts an app ships. Out: for each its bytes, its bytes as
-a download (zip with deflate, as APK and IPA hold them), and by how much it is over the limit.
+a download (zip with deflate, as in APK and IPA), and by how much it is over the limit.
 
-A folder holds one model many times over. Where nobody says what an app ships, the smallest file of
-each format is what counts: an app that wants a small one takes that.
+A folder holds the same model many times. Unless told what an app ships, this counts the smallest
+file of each format, which an app that wants a small one would take.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipeline.errors import BadInput
 MODEL_LIMIT_BYTES: Final = 500_000
 UNITS: Final = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "KIB": 2**10, "MIB": 2**20}
 DESCRIPTION: Final = """\
-Hold the artifacts of an asset folder against a limit of bytes. Without --only the smallest of each
+Compare the artifacts of an asset folder with a limit in bytes. Without --only the smallest of each
 format counts, with it every one that it names. Sizes: 500KB, 0.5MB, 512KiB, 500000.
 """
 EPILOG: Final = """\
@@ -34,7 +34,7 @@ exit codes: 0 within the limits, 1 over one (which, and by how much), 2 the fold
 
 @dataclass(frozen=True)
 class Weight:
-    """An artifact. `chosen`: held against the limit; `over_bytes`: 0 if it is within."""
+    """An artifact. `chosen`: compared with the limit; `over_bytes`: 0 if it is within."""
 
     format: str
     precision: str
@@ -52,7 +52,7 @@ class Weight:
 
 @dataclass(frozen=True)
 class Budget:
-    """What was found.
+    """The weights of a folder, and the limits.
 
     Attributes:
         limit_bytes: of each chosen artifact.
@@ -69,7 +69,7 @@ class Budget:
 
     @property
     def faults(self) -> list[str]:
-        """Everything that is over its limit, a sentence each."""
+        """One sentence for each size over its limit."""
         faults = [
             f"{weight.key} ({weight.path}) has {weight.size_bytes:,} bytes, "
             f"{weight.over_bytes:,} over the limit of {self.limit_bytes:,}"
@@ -92,12 +92,12 @@ def weigh(
     total_limit_bytes: int | None = None,
     runtime_bytes: int | None = None,
 ) -> Budget:
-    """Weigh the artifacts that lie in `folder`.
+    """Weigh the artifacts in `folder`.
 
     `only`: patterns, each for a path, a format, a precision or both (``onnx w4``).
 
     Raises:
-        BadInput: no manifest, an artifact that is not there, a pattern for nothing, or a limit of
+        BadInput: no manifest, a missing artifact, a pattern that matches nothing, or a limit of
             the download without `only`.
     """
     if not only and (total_limit_bytes is not None or runtime_bytes is not None):
@@ -133,7 +133,7 @@ def weigh(
 
 
 def to_markdown(budget: Budget, only: Sequence[str]) -> str:
-    """A table of all artifacts, what they come to, and the verdict."""
+    """A table of all artifacts, their sum, and the verdict."""
     lines = [
         "| artifact | bytes | zipped | limit |",
         "| --- | ---: | ---: | --- |",
@@ -146,7 +146,7 @@ def to_markdown(budget: Budget, only: Sequence[str]) -> str:
     ]
     if only:
         runtime = budget.runtime_bytes
-        what = "the runtime not counted" if runtime is None else f"{runtime:,} of them the runtime"
+        what = "without the runtime" if runtime is None else f"{runtime:,} of them the runtime"
         lines += [f"Download: {budget.download_bytes:,} bytes, {what}.", ""]
     verdict = "; ".join(budget.faults) or f"within {budget.limit_bytes:,} bytes"
     return "\n".join([*lines, f"{'Over' if budget.faults else 'All'}: {verdict}", ""])
@@ -157,7 +157,7 @@ def parse_bytes(text: str) -> int:
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KM]?i?B?)", text.strip(), re.IGNORECASE)
     unit = found and found.group(2).upper()
     if not found or unit not in UNITS or float(found.group(1)) * UNITS[unit] < 1:
-        raise ValueError(f"{text!r} is no size; write it as 500KB, 0.5MB, 512KiB or 500000")
+        raise ValueError(f"{text!r} is not a size; write it as 500KB, 0.5MB, 512KiB or 500000")
     return int(float(found.group(1)) * UNITS[unit])
 
 
@@ -172,7 +172,7 @@ def _sizes(folder: Path, path: str) -> tuple[int, int]:
         raise BadInput(f"{folder / MANIFEST_FILE}: path {path!r} {unsafe(path)}")
     place = folder / path
     if not place.exists():
-        raise BadInput(f"{place} is not there; `python -m export verify {folder}` tells what is")
+        raise BadInput(f"{place} is missing; see `python -m export verify {folder}`")
     files = [p for p in place.rglob("*") if p.is_file()] if place.is_dir() else [place]
     return sum(file.stat().st_size for file in files), zipped_bytes(place)
 

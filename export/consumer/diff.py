@@ -1,10 +1,10 @@
 """``python -m export diff OLD NEW``: what a release of the assets changes, and what breaks apps.
 
 In: two manifests, read from asset folders or given as files, of any known schema. Out: a `Change`
-for each thing that differs. Files are not looked at: `export.verify` holds them to their manifest.
+for each thing that differs. Files are not read: `export.verify` compares them with their manifest.
 
-A change breaks apps if one that was written for OLD and takes NEW as it is would not load it, would
-feed it wrongly, or would read its answer wrongly.
+A change breaks apps if an app that was written for OLD and takes NEW unchanged would fail to load
+it, feed it wrongly, or read its output wrongly.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ changes first, each with what an app must do.
 EPILOG: Final = """\
 exit codes: 0 no change breaks apps, 1 one does, 2 one of the two cannot be read
 """
-# Versions that a file is written in. Which runtime reads them is what the other keys of `requires`
-# say; these count only where none of those is there.
+# Versions that a file is written in. The other keys of `requires` say which runtime reads them;
+# these count only where there are no others.
 FILE_VERSIONS: Final = ("opset", "ir_version", "ort_format", "bytecode", "specification_version")
 OPERATORS: Final = "operators"
 # Figures of `accuracy` and `parity` that are compared.
@@ -47,7 +47,7 @@ AGREEMENT: Final = ("status", "images", "max_abs_diff", "label_flips")
 INPUT_ACTIONS: Final = {
     "name": "Feed the input by its new name.",
     "dtype": "Feed pixels of the new type.",
-    "layout": "Lay the pixels out anew.",
+    "layout": "Rearrange the pixels to the new layout.",
     "channels": "Put the channels in the new order.",
     "width": "Resize images to the new size.",
     "height": "Resize images to the new size.",
@@ -56,11 +56,11 @@ LAYOUT_ACTIONS: Final = {
     (
         2,
         3,
-    ): "Take the new verify.py. A reader of manifest.json that insists on schema 2 must take 3, "
+    ): "Take the new verify.py. A reader of manifest.json that insists on schema 2 must accept 3, "
     "which only adds `files` and `zipped_bytes`.",
 }
 TUPLE_ACTION: Final = (
-    "Take the first of the tuple that the file now returns; it returned one tensor."
+    "Take the first element of the tuple that the file now returns; it used to return one tensor."
 )
 FOR_PEOPLE: Final = ("README.md", "golden")  # no app stops working without them
 T = TypeVar("T")
@@ -75,7 +75,7 @@ class Change:
         what: the field, or the artifacts and the field.
         old, new: JSON values; None: not there, or not stated.
         action: what an app must do; empty unless the change breaks apps.
-        note: what else to know.
+        note: anything else to know.
     """
 
     subject: str
@@ -104,7 +104,7 @@ def read(path: Path) -> ManifestDocument:
     keys = [_key(artifact) for artifact in document["artifacts"]]
     twice = sorted({key for key in keys if keys.count(key) > 1})
     if twice:
-        raise BadInput(f"{path} lists {', '.join(twice)} twice; which one is compared is open")
+        raise BadInput(f"{path} lists {', '.join(twice)} twice; it is unclear which one to compare")
     return document
 
 
@@ -127,9 +127,9 @@ def _labels(old: ManifestDocument, new: ManifestDocument) -> Iterator[Change]:
     labels = old["model"]["labels"], new["model"]["labels"]
     same = sorted(labels[0]) == sorted(labels[1])
     action = (
-        "Read labels.txt anew: each output now belongs to another label."
+        "Read the new labels.txt: each output now belongs to another label."
         if same
-        else "Read labels.txt anew, and decide what the app does with each label."
+        else "Read the new labels.txt, and decide what the app does with each label."
     )
     yield from _differing("labels", "labels, in the order of the outputs", *labels, action)
 
@@ -141,15 +141,15 @@ def _input(old: ManifestDocument, new: ManifestDocument) -> Iterator[Change]:
         action = INPUT_ACTIONS.get(name, "Prepare the input by the new rule.")
         yield from _differing("input", name, before.get(name), after.get(name), action)
     for name in _union(*resize):
-        action = "Resize by the new rule; the old one gives other answers."
+        action = "Resize by the new rule; the old one gives other outputs."
         what = f"resize, {name}"
         yield from _differing("input", what, resize[0].get(name), resize[1].get(name), action)
     for names, was, now in _by_artifact(old, new, lambda artifact: artifact["inputs"]):
-        yield Change("input", names, was, now, "Feed the file what it now takes.")
+        yield Change("input", names, was, now, "Feed the file the input that it now takes.")
 
 
 def _output(old: ManifestDocument, new: ManifestDocument) -> Iterator[Change]:
-    """An output that comes after the old ones is found by whoever asks for it, by nobody else."""
+    """An output added after the old ones breaks nothing: only code that asks for it gets it."""
 
     def outputs(artifact: ArtifactDocument) -> tuple[bool, list[PortDocument]]:
         ports = artifact["outputs"]
@@ -158,12 +158,12 @@ def _output(old: ManifestDocument, new: ManifestDocument) -> Iterator[Change]:
 
     for names, (was_tuple, was), (is_tuple, now) in _by_artifact(old, new, outputs):
         if now[: len(was)] != was:
-            yield Change("output", names, was, now, "Read the answer as the file now gives it.")
+            yield Change("output", names, was, now, "Read the output as the file now gives it.")
         elif is_tuple and not was_tuple:
             yield Change("output", names, was, now, TUPLE_ACTION)
         else:
             added = ", ".join(str(port["name"]) for port in now[len(was) :])
-            note = f"{added} is new; what was there is as it was"
+            note = f"{added} is new; the other outputs are unchanged"
             yield Change("output", names, was, now, note=note)
 
 
@@ -180,7 +180,7 @@ def _decision(old: ManifestDocument, new: ManifestDocument) -> Iterator[Change]:
         )
         yield Change("decision", "threshold", was, now, action)
     elif was != now:
-        note = "an app that holds the number itself must take the new one"
+        note = "an app that stores the number itself must take the new one"
         yield Change("decision", "threshold", was, now, note=note)
 
 
@@ -206,7 +206,7 @@ def _operators(old: ManifestDocument, new: ManifestDocument) -> Iterator[Change]
         before, after = (
             {o.strip() for o in str(v or "").split(",") if o.strip()} for v in (was, now)
         )
-        note = "matters to runtimes that were built with chosen operators alone"
+        note = "matters to runtimes that were built with chosen operators only"
         what = f"{names}: operators no longer used, newly used"
         yield Change(
             "requirements", what, sorted(before - after), sorted(after - before), note=note
@@ -253,7 +253,7 @@ def _files_beside(old: ManifestDocument, new: ManifestDocument) -> Iterator[Chan
     added = [path for path in after if path not in before]
     contents = [path for path in after if path in before and before[path] != after[path]]
     if needed:
-        action = "Do without these, or stay with the old release."
+        action = "Stop using these, or stay with the old release."
         yield Change("files", "beside the artifacts, gone", ", ".join(needed), None, action)
     if others:
         yield Change("files", "beside the artifacts, gone", ", ".join(by_top(others)), None)
@@ -313,7 +313,7 @@ def _agreement(old: ManifestDocument, new: ManifestDocument) -> Iterator[Change]
 
 def _session(old: ManifestDocument, new: ManifestDocument) -> Iterator[Change]:
     for names, was, now in _by_artifact(old, new, lambda artifact: artifact.get("session")):
-        note = "set these in the runtime; the answers do not depend on them"
+        note = "set these in the runtime; the outputs do not depend on them"
         yield Change("session", names, was, now, note=note)
 
 
@@ -382,7 +382,7 @@ def _shared(
 def _by_artifact(
     old: ManifestDocument, new: ManifestDocument, value: Callable[[ArtifactDocument], T]
 ) -> Iterator[tuple[str, T, T]]:
-    """(artifacts, old, new) where a value of theirs differs: one for all that change alike."""
+    """(artifacts, old, new) where a value differs: one for all artifacts that change alike."""
     groups: dict[str, list[str]] = {}
     pairs = {}
     shared = _shared(old, new)
@@ -398,7 +398,7 @@ def _by_artifact(
 
 
 def _medians(latency: Mapping[str, object]) -> dict[str, object]:
-    """Median by thread count, of those that are stated: the schema leaves this open."""
+    """Median by thread count, where stated: the schema leaves this open."""
     timed = _object(latency.get("threads")).items()
     return {count: times.get("median") for count, times in timed if isinstance(times, dict)}
 
@@ -415,7 +415,7 @@ def _required(name: str) -> Callable[[ArtifactDocument], tuple[str | int | None,
 
 
 def _is_newer(old: str | int | None, new: str | int | None) -> bool:
-    """Whether a version is above another; one that cannot be ordered counts as above."""
+    """Whether `new` is above `old`; a version that cannot be ordered counts as above."""
     if old is None or new is None:
         return new is not None
     versions = []
@@ -435,7 +435,7 @@ def _object(value: object) -> Mapping[str, object]:
 
 
 def _union(*mappings: Mapping[str, object]) -> list[str]:
-    """The keys of all, each once, in the order in which they come."""
+    """The keys of all, each once, in order of appearance."""
     return list(dict.fromkeys(key for mapping in mappings for key in mapping))
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from export.consumer.diff import Change
 from export.verify import ManifestDocument
 
-# What Markdown or HTML would take for its own. A backslash does not undo these four in all places.
+# What Markdown or HTML would interpret. A backslash does not escape the last four everywhere.
 ESCAPES: Final = {
     **{ord(mark): f"\\{mark}" for mark in "\\`*_[]#~"},
     **{ord(mark): f"&#{ord(mark)};" for mark in "&<|@"},
@@ -18,7 +18,7 @@ ESCAPES: Final = {
 
 
 def to_markdown(old: ManifestDocument, new: ManifestDocument, changes: Sequence[Change]) -> str:
-    """What breaks apps first, each with what to do; then a table of the rest."""
+    """First what breaks apps, each with what to do; then a table of the rest."""
     before, after = old["model"], new["model"]
     lines = [
         f"## {_cell(before['name'])} {_cell(before['version'])} → "
@@ -53,7 +53,7 @@ def to_markdown(old: ManifestDocument, new: ManifestDocument, changes: Sequence[
 
 
 def to_json(old: ManifestDocument, new: ManifestDocument, changes: Sequence[Change]) -> str:
-    """The same for programs: sorted, with the raw values."""
+    """The comparison for programs: sorted, with the raw values."""
     document = {
         "old": _identity(old),
         "new": _identity(new),
@@ -91,7 +91,7 @@ def _row(change: Change) -> str:
 
 
 def _said(value: object) -> str:
-    """A JSON value as a person reads it."""
+    """A JSON value for people."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -112,6 +112,6 @@ def _said(value: object) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text as a cell of a table: nothing in it is Markdown, HTML or a mention of somebody."""
+    """Text as a cell of a table: nothing in it acts as Markdown, HTML or a mention."""
     shown = text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
     return shown.translate(ESCAPES)

@@ -351,8 +351,8 @@ def test_what_builds_and_git_leave_in_the_folder_is_told_and_is_no_difference(
         ("manifest.json", "is a name that no listed file may have"),
         ("manifest.json.sha256", "is a name that no listed file may have"),
         (".DS_Store", "is a name that no listed file may have"),
-        ("tiny_fp32.onnx", "is a part of an artifact"),
-        ("tiny_w4.mlpackage/more", "is a part of an artifact"),
+        ("tiny_fp32.onnx", "is part of an artifact"),
+        ("tiny_w4.mlpackage/more", "is part of an artifact"),
         ("made.txt", "is listed twice"),
         ("../made.txt", "leaves the folder by .."),
     ],
@@ -454,7 +454,7 @@ def test_what_is_left_out_is_printed(android: Path, capsys: pytest.CaptureFixtur
     lines = capsys.readouterr().out.splitlines()
     assert "2 files" in lines[0]
     assert lines[1] == (
-        "left out, as by --only: README.md, golden (1 file), made.txt, manifest.json.sha256, "
+        "left out by --only: README.md, golden (1 file), made.txt, manifest.json.sha256, "
         "src (1 file), tiny_fp32.onnx, tiny_fp32.ort, tiny_int8.ptl"
     )
     assert main([str(android), "--only", "*_w4.onnx", "--only", "golden"]) == 1

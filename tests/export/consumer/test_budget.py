@@ -115,7 +115,7 @@ def test_bad_input_says_what_there_is(android: Path, tmp_path: Path) -> None:
         weigh(tmp_path)
     folder = write_assets(tmp_path / "made")["android"]
     (folder / "tiny_fp32.ort").unlink()
-    with pytest.raises(BadInput, match=r"tiny_fp32\.ort is not there; `python -m export verify"):
+    with pytest.raises(BadInput, match=r"tiny_fp32\.ort is missing; see `python -m export verify"):
         weigh(folder)
 
 
@@ -136,7 +136,7 @@ def test_sizes_are_read_as_people_write_them(text: str, size_bytes: int) -> None
 
 @pytest.mark.parametrize("text", ["", "KB", "-1", "0", "0.1", "1GB", "1e6", "5 00", "nan", "1,000"])
 def test_what_is_no_size_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no size; write it as 500KB"):
+    with pytest.raises(ValueError, match="is not a size; write it as 500KB"):
         parse_bytes(text)
 
 
@@ -148,7 +148,7 @@ def test_the_table_lists_all_and_judges_what_counts(android: Path) -> None:
         " |",
         " |",
     ]
-    assert "the runtime not counted." in lines[7]
+    assert "without the runtime." in lines[7]
     assert lines[-1].startswith("Over: onnx fp32")
 
 
@@ -163,4 +163,4 @@ def test_the_command_exits_0_within_and_1_over_the_limit(
     with pytest.raises(SystemExit) as stopped:
         cli.main(["budget", str(android), "--limit", "much"])
     assert stopped.value.code == 2
-    assert "'much' is no size" in capsys.readouterr().err
+    assert "'much' is not a size" in capsys.readouterr().err

@@ -480,7 +480,7 @@ def test_a_second_output_breaks_only_where_one_tensor_becomes_a_tuple(
         entry["outputs"].append(EVIDENCE)
     named, tupled = compare(old, new)
     assert named.what == "onnx fp32, onnx w4, ort fp32"
-    assert named.note == "evidence is new; what was there is as it was"
+    assert named.note == "evidence is new; the other outputs are unchanged"
     assert not named.breaking
     assert tupled.what == "torchscript int8"
     assert tupled.action.startswith("Take the first of the tuple")
@@ -584,7 +584,7 @@ def test_the_markdown_tells_what_breaks_first(old: Manifest, release: Manifest) 
         "| --- | --- | --- | --- | --- |",
         "| labels | labels, in the order of the outputs | covid19, non\\_covid19 "
         "| non\\_covid19, covid19 "
-        "| Read labels.txt anew: each output now belongs to another label. |",
+        "| Read the new labels.txt: each output now belongs to another label. |",
         "| requirements | onnx fp32: onnxruntime | 1.15 | 1.20 | Raise the app's least onnxruntime "
         "to 1.20, or stay with the old file. |",
         "| files | ort fp32 | tiny\\_fp32.ort | none | Load another file, or stay with the old. |",
