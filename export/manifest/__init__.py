@@ -1,1 +1,1 @@
-"""What an asset folder says of itself: the document that publishing writes and all others read."""
+"""The document that describes an asset folder: publishing writes it, everything else reads it."""

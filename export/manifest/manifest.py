@@ -1,8 +1,7 @@
-"""The manifest: what an app developer's tools read. Sorted JSON, laid down in a JSON Schema.
+"""The manifest: what an app developer's tools read. Sorted JSON, defined by a JSON Schema.
 
 In: an asset folder, or a `Manifest` (`export.publish.build_manifest` makes one). Out: a `Manifest`,
-or the files. The schema file is the one description of the fields; docs/manifest.md is made from
-it.
+or the files. The schema file alone describes the fields; docs/manifest.md is made from it.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ class ModelEntry:
 
     Attributes:
         labels: in the order of the outputs.
-        positive, threshold: None: the most probable label is taken.
+        positive, threshold: None: decide by the most probable label.
         checkpoint_sha256: identity of the checkpoint.
         metrics: on the validation images.
     """
@@ -80,9 +79,9 @@ class ArtifactEntry:
 
     Attributes:
         path: relative to the asset folder.
-        files: every file of it.
+        files: all its files.
         requires: the least runtime or OS that loads it, and the versions it is written in.
-        checkpoint_sha256: of the checkpoint it is made from, the model's or a compressed one.
+        checkpoint_sha256: of the checkpoint that it is made from, the model's or a compressed one.
         accuracy: None for fp32.
         latency_ms: None: not measured.
         session: options that the app should set in its runtime.
@@ -107,7 +106,7 @@ class ArtifactEntry:
 
 @dataclass(frozen=True)
 class RejectedEntry:
-    """What was made and proven but lost too much accuracy; the reasons are in `accuracy`."""
+    """An artifact that was proven but lost too much accuracy; the reasons are in `accuracy`."""
 
     format: str
     precision: str
@@ -140,11 +139,11 @@ class Manifest:
 def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of an asset folder.
 
-    One of schema 2, of an earlier release, is read as well: it has no `files` and no
-    `zipped_bytes`, all else is the same.
+    Schema 2, of an earlier release, is read as well: it has no `files` and no `zipped_bytes`;
+    everything else is the same.
 
     Raises:
-        BadInput: no manifest there, or one that is damaged or of another schema.
+        BadInput: there is no manifest, or it is damaged or of another schema.
     """
     path = folder / MANIFEST_FILE
     return as_manifest(
@@ -164,10 +163,10 @@ def as_manifest(document: JsonObject, where: str) -> Manifest:
 
 
 def manifest_document(manifest: Manifest) -> JsonObject:
-    """The manifest as it stands in JSON."""
+    """The manifest as JSON holds it."""
     document = plain(manifest)
     for entry in (*document["artifacts"], *document["rejected"]):
-        if entry["accuracy"] is not None:  # a figure that is not known does not stand there
+        if entry["accuracy"] is not None:  # unknown figures are left out
             stated = {key: value for key, value in entry["accuracy"].items() if value is not None}
             entry["accuracy"] = stated
     return document
@@ -177,7 +176,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest, and its own SHA-256 next to it, as sha256sum writes it.
 
     Raises:
-        ValueError: it is not of the schema, or holds a number that JSON has not: our own bug.
+        ValueError: it violates the schema, or holds a number that JSON cannot: our own bug.
         BadInput: the place cannot be written.
     """
     document = manifest_document(manifest)
@@ -192,7 +191,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def _as_current(document: JsonObject) -> JsonObject:
-    """A document of schema 2 with what schema 3 adds, so that one schema describes both."""
+    """A document of schema 2 plus what schema 3 adds, so that one schema describes both."""
     artifacts = document.get("artifacts")
     if isinstance(artifacts, list):
         artifacts = [{"zipped_bytes": 1, **a} if isinstance(a, dict) else a for a in artifacts]
