@@ -1,1 +1,1 @@
-"""How long an artifact takes on a CPU: one process each, rounds interleaved."""
+"""How long an artifact takes on a CPU: one process each, in interleaved rounds."""

@@ -1,4 +1,4 @@
-"""A fast wrong answer is no peer: probabilities are compared with PyTorch's before the timing."""
+"""Fast wrong outputs are not timed: probabilities are compared with PyTorch's before the timing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Expected:
-    """What a target must answer.
+    """What a target must output.
 
     Attributes:
         images_file: a .npy file of images, uint8 (N, H, W, 3).
@@ -28,11 +28,11 @@ class Expected:
 def disagreement(
     answered: object, expected: Expected, limit: float | None
 ) -> tuple[float | None, str]:
-    """The largest |Δp|, None if there is none; and why these answers will not do, else empty.
+    """The largest |Δp|, None if there is none; and why these outputs are wrong, else empty.
 
     Args:
-        answered: nested lists or array, (N, K).
-        expected: with the probabilities to compare them with.
+        answered: probabilities as nested lists or array, (N, K).
+        expected: the probabilities to compare them with.
         limit: the largest |Δp| allowed; None: any.
     """
     probs = np.asarray(answered, dtype=np.float64)

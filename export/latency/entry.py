@@ -1,4 +1,4 @@
-"""The latency of one artifact as manifest and report hold it."""
+"""The latency of one artifact in manifest and report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ThreadLatency:
-    """Milliseconds of one inference; None: too few to say."""
+    """Milliseconds of one inference; None: too few measurements."""
 
     median: float | None
     p90: float | None

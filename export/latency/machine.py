@@ -1,4 +1,4 @@
-"""Which machine a figure was taken on: processor, cores, system; never its name."""
+"""Which machine a figure was measured on: processor, cores, system; never its name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Machine:
-    """What stands next to every time: processor model, cores usable, system, Python's version."""
+    """Printed with every time: processor model, usable cores, system, version of Python."""
 
     processor: str
     cores: int
@@ -29,7 +29,7 @@ def machine() -> Machine:
 
 
 def _processor() -> str:
-    """The model name where the system tells it, else the architecture."""
+    """The model name if the system reports it, else the architecture."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

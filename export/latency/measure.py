@@ -1,4 +1,4 @@
-"""Time several targets fairly: one process each, rounds in turn, so that noise hurts all alike.
+"""Time several targets fairly: one process each, rounds in turn, so that noise affects all alike.
 
 In: targets and thread counts. Out: `Measurement` per target and thread count: load time, first
 inference, latencies by round, peak memory; or why there is none.
@@ -32,10 +32,10 @@ def measure(
     Args:
         targets: what to time.
         threads: thread counts, one after the other.
-        rounds: each target has so many turns; the first is a warm-up and not counted.
+        rounds: counted turns of each target; one more, the first, is a warm-up.
         round_s: length of a turn in seconds.
-        progress: is called with what is going on.
-        expected: answers that each loaded target must give before it is timed; None: not compared.
+        progress: is called with a line of progress.
+        expected: outputs that each loaded target must give before it is timed; None: not compared.
     """
     return [
         measurement

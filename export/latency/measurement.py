@@ -1,4 +1,4 @@
-"""What is timed, and the figures of it: a `Target` in, a `Measurement` out."""
+"""What is timed, and its figures: a `Target` in, a `Measurement` out."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Target:
         path: the file or folder that is loaded.
         side: width and height of an image in pixels.
         title: its name in tables; empty: format and precision.
-        worker: command that speaks `export.latency.protocol`; the fields above and a thread count
-            are appended.
+        worker: command that implements `export.latency.protocol`; the fields above and a thread
+            count are appended.
         variables: the worker's environment; None: this process's.
-        limit: where answers are compared, the largest |Δp| that is still timed; None: any.
+        limit: if outputs are compared, the largest |Δp| that is still timed; None: any.
     """
 
     format: str
@@ -39,7 +39,7 @@ class Target:
 
     @property
     def name(self) -> str:
-        """As in tables."""
+        """The name in tables."""
         if self.title:
             return self.title
         return "PyTorch eager" if self.format == "eager" else f"{self.format} {self.precision}"
@@ -52,7 +52,7 @@ class Measurement:
     Attributes:
         rounds_ms: of each counted round, the latency of each inference.
         max_abs_diff: largest |Δp| to PyTorch; None: not compared.
-        detail: what the runtime said of itself.
+        detail: what the runtime reports about itself.
     """
 
     target: Target

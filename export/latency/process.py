@@ -1,4 +1,4 @@
-"""The process that runs one target, as `export.latency.measure` sees it: asked line by line."""
+"""The process that runs one target, as `export.latency.measure` uses it, line by line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ANSWER_TIMEOUT_S: Final = 180  # starting torch on a busy machine, or a round of
 
 
 class TargetProcess:
-    """A process that speaks `export.latency.protocol`, and what it has said so far."""
+    """A process that implements `export.latency.protocol`, and its answers so far."""
 
     def __init__(self, target: Target, threads: int) -> None:
         self.target, self.threads = target, threads
@@ -43,7 +43,7 @@ class TargetProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it can be asked more."""
+        """Whether it can take more commands."""
         return self.said.not_run is None and self.said.failed is None
 
     def ask(self, command: str) -> WorkerAnswer:
@@ -60,7 +60,7 @@ class TargetProcess:
         """Wait for the next answer; a process that died or hangs has failed."""
         pipe = self.process.stdout
         assert pipe is not None
-        # One answer per question: nothing is left in the pipe's buffer when it is waited for.
+        # One answer per command: nothing is left in the pipe's buffer when this waits.
         if select.select([pipe], [], [], ANSWER_TIMEOUT_S)[0]:
             line = pipe.readline()
             said = self._read(line) if line else WorkerAnswer(failed=self._last_words())
@@ -71,13 +71,13 @@ class TargetProcess:
         return said
 
     def take_round(self, seconds: float, count: bool) -> None:
-        """Let it infer for so long; `count` its latencies, or not."""
+        """Let it infer for `seconds`; keep the latencies if `count`."""
         latencies = self.ask(f"round {seconds}").latencies_ms
         if latencies and count:
             self.rounds_ms.append(tuple(latencies))
 
     def check(self, expected: Expected) -> None:
-        """Hold its answers against PyTorch's; one that is too far off has failed."""
+        """Compare its outputs with PyTorch's; a target that is too far off has failed."""
         probs = self.ask(f"probs {expected.images_file}").probs
         if probs is not None:
             self.max_abs_diff, why = disagreement(probs, expected, self.target.limit)
@@ -85,7 +85,7 @@ class TargetProcess:
                 self.said = replace(self.said, failed=why)
 
     def measurement(self) -> Measurement:
-        """All that it said."""
+        """The figures of all its answers."""
         said = self.said
         status: Status = "done" if self.alive else "failed" if said.not_run is None else "not_run"
         return Measurement(
@@ -103,7 +103,7 @@ class TargetProcess:
         )
 
     def close(self) -> None:
-        """End it, whatever it is doing."""
+        """End the process, whatever it is doing."""
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
             with suppress(BrokenPipeError):
@@ -117,7 +117,7 @@ class TargetProcess:
         return structure(json.loads(line), WorkerAnswer, where, "its worker is of another release")
 
     def _last_words(self) -> str:
-        """Why a process is gone that did not say so itself."""
+        """Why a process ended that did not report it itself."""
         code = self.process.wait()
         self.errors.seek(0)
         words = last_words(self.errors.read().decode(errors="replace"), 1)

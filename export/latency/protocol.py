@@ -1,6 +1,6 @@
-"""What is said between `export.latency.measure` and the process that runs one target.
+"""The protocol between `export.latency.measure` and the process that runs one target.
 
-Line by line on stdin, one JSON object per line on stdout::
+One command per line on stdin, one JSON object per line on stdout::
 
                     {"runtime_mb": ...}             once the runtime is imported, unasked
     load            {"load_ms": ..., "first_ms": ..., "detail": ...}
@@ -8,9 +8,9 @@ Line by line on stdin, one JSON object per line on stdout::
     round SECONDS   {"latencies_ms": [...]}
     end             {"peak_mb": ...}
 
-``{"not_run": reason}`` or ``{"failed": reason}`` in place of any of them ends the process. A
-process of its own makes peak memory the target's own, and keeps one runtime's threads out of
-another's way. Peers speak this too, in environments of their own: standard library and numpy only.
+``{"not_run": reason}`` or ``{"failed": reason}`` in place of any of them ends the process. With
+one process per target, peak memory is the target's own, and the threads of runtimes do not disturb
+each other. Peers use this too, in their own environments: standard library and numpy only.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from export.errors import CannotRunHere
 
-MIN_INFERENCES: Final = 3  # a round has at least so many, however slow
+MIN_INFERENCES: Final = 3  # per round, however slow
 
 
 def _as_it_is(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -56,7 +56,7 @@ class WorkerAnswer:
     failed: str | None = None
 
     def known(self) -> dict[str, Any]:
-        """What it says, by name."""
+        """The fields that are not None, by name."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
     def then(self, later: WorkerAnswer) -> WorkerAnswer:
@@ -69,9 +69,9 @@ class Session:
     """A loaded target.
 
     Attributes:
-        infer: what is timed: what `prepare` gave -> probabilities, float32 (1, K).
-        prepare: what is not timed: uint8 (1, H, W, 3) -> what `infer` takes.
-        detail: what only the runtime knows, for the table.
+        infer: timed: the result of `prepare` -> probabilities, float32 (1, K).
+        prepare: not timed: uint8 (1, H, W, 3) -> the input of `infer`.
+        detail: facts that only the runtime has, for the table.
     """
 
     infer: Callable[[Any], NDArray[np.floating]]
@@ -84,11 +84,11 @@ def serve(import_runtime: Callable[[], object], load: Callable[[], Session], sid
 
     Args:
         import_runtime: is called first, so that its memory is not counted as the model's.
-        load: is called, and timed, on ``load``. May raise CannotRunHere.
+        load: is called and timed on the command ``load``. May raise CannotRunHere.
         side: width and height of the image that is timed, in pixels.
     """
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a runtime prints must not mix with the answers
+    os.dup2(2, 1)  # output of a runtime must not mix with the answers
 
     def say(answer: WorkerAnswer) -> None:
         answers.write(json.dumps(answer.known()) + "\n")
@@ -144,6 +144,6 @@ def _time(session: Session, images: NDArray[np.uint8], seconds: float) -> list[f
 
 
 def _peak_mb() -> float:
-    """Peak resident memory of this process in MiB; the system counts in bytes or in KiB."""
+    """Peak resident memory of this process in MiB; systems count in bytes or in KiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

@@ -35,7 +35,7 @@ def _artifact(format_name: str, path: Path, threads: int) -> Session:
 
 
 def _eager(format_name: str, path: Path, threads: int) -> Session:
-    """PyTorch as it is, from the checkpoint folder `path`."""
+    """PyTorch in eager mode, from the checkpoint folder `path`."""
     import torch
 
     from export.deploy.graph import build_graph, reference_probs

@@ -39,7 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
         help=f"some of {', '.join(CHOICES)}",
     )
     installing.set_defaults(command=_install)
-    listing = commands.add_parser("list", help="what there is, and what is installed")
+    listing = commands.add_parser("list", help="the environments, and which are installed")
     listing.set_defaults(command=_list)
     return parser
 

@@ -1,7 +1,7 @@
-"""The cache folder: what was fetched once, each entry there whole or not at all.
+"""The cache folder: what was fetched once, each entry complete or not there at all.
 
-An entry is a folder with a recipe beside its content: the lines that say what was put in. An entry
-of another recipe (an older version of this project, another Python) counts as not there.
+An entry is a folder with its content and a recipe: lines that say what was put in. An entry with
+another recipe (an older version of this project, another Python) counts as missing.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ def cache_folder() -> Path:
 
 
 def entry(name: str) -> Path:
-    """The folder of an entry, whether it is there or not."""
+    """The folder of an entry, which need not exist."""
     return cache_folder() / name
 
 
 def is_whole(name: str, recipe: Sequence[str]) -> bool:
-    """Whether the entry is there and of this recipe."""
+    """Whether the entry is there and has this recipe."""
     try:
         return (entry(name) / RECIPE_FILE).read_text(encoding="utf-8") == _text(recipe)
     except OSError:

@@ -16,7 +16,7 @@ from typing import Final
 from export.runtimes.subprocesses import find_program, run_program
 from pipeline.errors import MissingDependency
 
-# Lists, cache and state of our own; the hooks of the system's apt would touch the system's.
+# Our own lists, cache and state; the hooks of the system's apt would change the system's.
 APT_CONFIG: Final = """\
 #clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
@@ -40,10 +40,10 @@ KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
 def unpack(packages: Sequence[str], folder: Path, way_out: str, config: str = "") -> None:
-    """Download packages, without what they depend on, from the system's sources; unpack them.
+    """Download packages, without their dependencies, from the system's sources; unpack them.
 
     Raises:
-        MissingDependency: apt-get or dpkg-deb is missing, or the packages are not to be had; the
+        MissingDependency: apt-get or dpkg-deb is missing, or the packages are not available; the
             message ends with `way_out`.
     """
     apt_get = find_program("apt-get", way_out)
@@ -60,13 +60,13 @@ def unpack(packages: Sequence[str], folder: Path, way_out: str, config: str = ""
 
 
 def unpack_system(packages: Sequence[str], suite: str, folder: Path, way_out: str) -> None:
-    """Download packages of the Debian release `suite`, with all that they depend on; unpack them.
+    """Download packages of the Debian release `suite`, with all their dependencies; unpack them.
 
-    They come from where the system's own packages come from. The folder is then a root to start
+    They come from the archive of the system's own packages. The folder is then a root to start
     programs in.
 
     Raises:
-        MissingDependency: no Debian, a tool is missing, or the packages are not to be had; the
+        MissingDependency: not a Debian, a tool is missing, or the packages are not available; the
             message ends with `way_out`.
     """
     apt_get = find_program("apt-get", way_out)

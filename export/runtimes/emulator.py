@@ -1,7 +1,7 @@
 """An Arm Linux to run Python in, on a machine that is not Arm: user-mode emulation by QEMU.
 
 Two entries of the cache: ``arm64-root``, the loader, C libraries and Python 3.11 of Debian 12 for
-arm64, unpacked and never installed; and ``qemu``, the emulator, where the system has none. The
+arm64, unpacked and never installed; and ``qemu``, the emulator, if the system has none. The
 system's packages, architectures and apt lists stay as they are, and no root rights are needed.
 """
 
@@ -29,7 +29,7 @@ DEBIAN_PACKAGES: Final = (
     "libc6", "libgcc-s1", "libstdc++6", "zlib1g", "libexpat1", "libffi8",
     "libpython3.11-minimal", "libpython3.11-stdlib", "python3.11-minimal",
 )  # fmt: skip
-# A Cortex-A72. Without it onnxruntime reads the host's file, finds no Arm core and crashes.
+# A Cortex-A72. Without this onnxruntime reads the host's file, finds no Arm core and crashes.
 CPUINFO: Final = "".join(
     f"processor\t: {core}\n"
     "BogoMIPS\t: 100.00\n"
@@ -56,15 +56,15 @@ def is_emulated(environment: Environment) -> bool:
 
 
 def is_installed() -> bool:
-    """Whether an Arm Python can be emulated here now."""
+    """Whether an Arm Python can be emulated here."""
     return cache.is_whole(ROOT, _root_recipe()) and _emulator() is not None
 
 
 def install(say: Callable[[str], None]) -> None:
-    """Fetch what is missing of the two entries.
+    """Fetch the missing ones of the two entries.
 
     Raises:
-        MissingDependency: apt-get or dpkg-deb is missing, or what they ask for is not to be had.
+        MissingDependency: apt-get or dpkg-deb is missing, or a package is not available.
         BadInput: the cache folder cannot be written.
     """
     if sys.platform != "linux":

@@ -1,4 +1,4 @@
-"""The environments: what the formats list as other builds of their runtimes, each once."""
+"""The environments: the other builds of their runtimes that the formats list, each once."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Run a published file in a foreign environment: images in, answers out.
+"""Run a published file in a foreign environment: images in, outputs out.
 
-The work is done by `runner` in a process of that environment; arrays travel in numpy's files.
+`standalone_runner` does the work in a process of that environment; arrays travel in numpy's files.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from export.runtimes.subprocesses import last_words
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Emulated on a busy machine, starting torch takes half a minute and an image some seconds.
+# Emulated on a busy machine, starting torch takes half a minute and an image several seconds.
 SECONDS_TO_START: Final = 900
 SECONDS_PER_IMAGE: Final = 30
 TAIL_LINES: Final = 3  # of a crashed runner's stderr, in the error
@@ -35,11 +35,11 @@ TAIL_LINES: Final = 3  # of a crashed runner's stderr, in the error
 
 @dataclass(frozen=True)
 class ForeignRun:
-    """What a foreign runtime answered.
+    """What a foreign runtime output.
 
     Attributes:
-        answers: to N images.
-        runtime: which it was: ``onnxruntime 1.32.0 on aarch64 (qemu)``.
+        answers: outputs for N images.
+        runtime: which one it was: ``onnxruntime 1.32.0 on aarch64 (qemu)``.
         load_s: seconds to load the file.
         run_s: seconds for all N images.
     """
@@ -92,7 +92,7 @@ def _run(environment: Environment, format_name: str, files: list[Path], count: i
     try:
         done = subprocess.run(
             [*command, str(Path(standalone_runner.__file__).absolute()), *arguments],
-            cwd=files[-1].parent,  # where a crash may leave its core
+            cwd=files[-1].parent,  # a crash may leave its core there
             env=variables,
             capture_output=True,
             text=True,

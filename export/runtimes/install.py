@@ -1,10 +1,10 @@
 """``python -m export.runtimes install``: fetch foreign environments into the cache.
 
 Everything comes by package name through pip and apt-get, as they are configured on this machine.
-An environment is in place only after its runtime has been imported in it.
+An environment is put in place only after its runtime has been imported in it.
 
 On an Arm machine the arm64 environments are plain folders of packages run by this Python; that
-path has not been tried, for want of such a machine.
+path is not tested, since no such machine was available.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from export.runtimes.environments import Environment
 from export.runtimes.interpreter import python_command
 from export.runtimes.subprocesses import run_program
 
-# Every tag that PyPI's aarch64 wheels of the register carry; pip does not derive the older ones.
+# Every tag of the register's aarch64 wheels on PyPI; pip does not derive the older ones.
 EMULATED_TARGET: Final = (
     "--platform=manylinux_2_28_aarch64",
     "--platform=manylinux_2_27_aarch64",
@@ -57,14 +57,14 @@ def install(environments: Iterable[Environment], say: Callable[[str], None]) -> 
 
 
 def is_installed(environment: Environment) -> bool:
-    """Whether the environment is there, with the packages of the register and for this Python."""
+    """Whether the environment is there, with the register's packages and for this Python."""
     if emulator.is_emulated(environment) and not emulator.is_installed():
         return False
     return cache.is_whole(environment.name, recipe_of(environment))
 
 
 def recipe_of(environment: Environment) -> tuple[str, ...]:
-    """What makes an installed environment this one: its packages, and whose machine code it is."""
+    """What identifies an installed environment: its packages, and whose machine code it is."""
     return (*environment.packages, f"for {_target(environment)}")
 
 

@@ -1,7 +1,7 @@
 """The command line that runs a script in an environment: under this Python, or an emulated Arm one.
 
-Nothing of the project and nothing installed beside it is importable there: no site-packages (`-S`,
-`-s`), no script's own folder (`-P`), no variables of the caller's Python.
+Neither the project nor the packages installed with it are importable there: no site-packages (`-S`,
+`-s`), no folder of the script (`-P`), no variables of the caller's Python.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def python_command(environment: Environment, packages: Path) -> tuple[list[str],
     """The start of a command line and the environment variables for it.
 
     Args:
-        environment: of the register.
+        environment: one of the register.
         packages: the folder that its packages are in.
     """
     variables = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}

@@ -1,6 +1,6 @@
 """Foreign environments as runners of parity: which one runs which published file.
 
-In: a wish, ``arm64`` or ``oldest``. Out: for each format the runner, or why there is none.
+In: a target, ``arm64`` or ``oldest``. Out: the runner of a format, if there is one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class ForeignRunner:
     Attributes:
         environment: where it runs.
         format: of the file.
-        RUN_BY: how a report says it; exact once something has run.
+        RUN_BY: how a report names it; exact once something has run.
     """
 
     environment: Environment
@@ -35,11 +35,11 @@ class ForeignRunner:
     RUN_BY: str = field(default="")
 
     def load(self, path: Path, threads: int) -> Path:
-        """Nothing yet: the file is loaded over there."""
+        """Only pass the path on: the environment loads the file."""
         return path
 
     def run(self, session: Path, images: NDArray[np.uint8]) -> Answers:
-        """Answers to uint8 (N, H, W, 3). Raises CannotRunHere, Unreadable, RuntimeError."""
+        """Outputs for uint8 (N, H, W, 3). Raises CannotRunHere, Unreadable, RuntimeError."""
         from export.runtimes.execute import run_foreign
 
         done = run_foreign(self.environment, self.format, session, images)

@@ -1,12 +1,12 @@
-"""Load one model file with the runtime at hand, run images through it, write its answers.
+"""Load one model file with this environment's runtime, run images through it, write its outputs.
 
-    python -S -s -P runner.py RUNTIME THREADS MODEL IMAGES.npy ANSWERS.npz
+    python -S -s -P standalone_runner.py RUNTIME THREADS MODEL IMAGES.npy ANSWERS.npz
 
-Run in a foreign environment, so it stands alone: the standard library, numpy and one runtime; no
-module of the project. In: uint8 (N, H, W, 3). Out: arrays ``probs``, float32 (N, K), and where the
-file gives it ``evidence``, float32 (N, K, h, w); and as the last line of stdout a JSON object:
+It runs in a foreign environment, so it needs only the standard library, numpy and one runtime; no
+module of the project. In: uint8 (N, H, W, 3). Out: arrays ``probs``, float32 (N, K), and if the
+file has it ``evidence``, float32 (N, K, h, w); and as the last line of stdout a JSON object:
 ``runtime, version, machine, seconds_load, seconds_run``, or ``refused``, the runtime's message,
-with exit code 3 where it does not load the file.
+with exit code 3, if it does not load the file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Runner = Callable[[Any], list[Any]]
 
 
 def main(module: str, threads: str, model: str, images_file: str, answers_file: str) -> int:
-    """Do what the module says; return the exit code."""
+    """Run the images through the model as the module describes; return the exit code."""
     images = np.load(images_file)
     runtime, version, load = RUNTIMES[module]()
     start = time.perf_counter()
@@ -97,7 +97,7 @@ RUNTIMES = {"onnxruntime": _onnxruntime, "torch": _torch}  # module -> how it lo
 
 
 def _last_line(message: str) -> str:
-    """The last line that says something: torch appends the frames of its C++ stack."""
+    """The last meaningful line: torch appends the frames of its C++ stack."""
     lines = [line.strip() for line in message.splitlines()]
     said = [line for line in lines if line and not line.startswith(("frame #", "Exception raised"))]
     return said[-1] if said else "no message"

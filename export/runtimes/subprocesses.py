@@ -11,7 +11,7 @@ from pipeline.errors import MissingDependency
 
 
 def find_program(name: str, way_out: str) -> str:
-    """The path of a program. Raises MissingDependency, which ends with `way_out`."""
+    """The path of a program. Raises MissingDependency, whose message ends with `way_out`."""
     path = shutil.which(name)
     if path is None:
         raise MissingDependency(f"{name} is not on this machine; {way_out}")
@@ -30,7 +30,7 @@ def run_program(
     Args:
         command: program and arguments.
         failure: what a failure means, the start of the error.
-        way_out: how to mend that, the end of the error.
+        way_out: how to fix that, the end of the error.
         folder: working directory; None: this process's.
         variables: all environment variables; None: this process's.
 
@@ -53,6 +53,6 @@ def run_program(
 
 
 def last_words(output: str, count: int) -> str:
-    """The last `count` lines of a program's output that say something, as one line."""
+    """The last `count` lines of a program's output that are not empty, as one line."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     return " | ".join(lines[-count:])

@@ -1,9 +1,9 @@
 """A Swift compiler with its package manager, to build and test the package of ``ios_assets/``.
 
-The one on the PATH where there is one (a Mac with Xcode, a Linux with Swift). Otherwise Debian's,
-unpacked into the entry ``swift`` of the cache and run there in a mount namespace of its own, which
-needs no root rights. On Linux there is no Core ML: the code that needs it is left out there, or
-compiled against stand-ins (``tests/export/swift``).
+The one on the PATH if there is one (a Mac with Xcode, a Linux with Swift). Otherwise Debian's,
+unpacked into the entry ``swift`` of the cache and run there in its own mount namespace, which
+needs no root rights. Linux has no Core ML: the code that needs it is left out there, or
+compiled with stand-ins (``tests/export/swift``).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pipeline.errors import MissingDependency
 SWIFT: Final = "swift"
 SUITE: Final = "trixie"  # the oldest Debian with Swift 6
 PACKAGES: Final = ("swiftlang", "libstdc++-14-dev", "libc6-dev", "base-files", "dash", "coreutils")
-# Of no use for building and testing, and half of the 2.6 GB.
+# Not needed for building and testing, and half of the 2.6 GB.
 NEEDLESS: Final = (
     "usr/libexec/swift/lib/swift_static",
     "usr/libexec/swift/lib/swift/embedded",
@@ -51,12 +51,12 @@ exec chroot "$root" /usr/bin/env -i "PATH={PATH_INSIDE}" HOME=/tmp LANG=C.UTF-8 
 
 
 def is_installed() -> bool:
-    """Whether Swift can be run here now."""
+    """Whether Swift can be run here."""
     return shutil.which(SWIFT) is not None or cache.is_whole(SWIFT, _recipe())
 
 
 def install(say: Callable[[str], None]) -> None:
-    """Fetch the compiler where there is none.
+    """Fetch the compiler if there is none.
 
     Raises:
         MissingDependency: not a Debian, no network, or namespaces are forbidden here.
@@ -76,12 +76,12 @@ def run_swift(
 ) -> subprocess.CompletedProcess[str]:
     """Run a program of the toolchain, such as ``("swift-build",)``, in `folder`.
 
-    The program sees this folder and little else: paths among the arguments are relative to it.
+    The program sees little more than this folder: paths among the arguments are relative to it.
 
     Args:
-        arguments: the program (``swift-build``, ``swift-test``, ``swiftc``) and what it is told.
+        arguments: the program (``swift-build``, ``swift-test``, ``swiftc``) and its arguments.
         folder: to work in.
-        variables: environment variables beside those that Swift needs.
+        variables: environment variables besides those that Swift needs.
 
     Returns:
         Its exit code and its output, both streams in `stdout`.
@@ -99,7 +99,7 @@ def run_swift(
 
 
 def _by_driver(arguments: Sequence[str]) -> list[str]:
-    """``swift-test`` is called ``swift test`` where only the driver is on the PATH."""
+    """``swift-test`` becomes ``swift test``: only the driver is sure to be on the PATH."""
     program, *rest = arguments
     return [*program.split("-", 1), *rest] if program.startswith("swift-") else [program, *rest]
 
