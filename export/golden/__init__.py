@@ -1,4 +1,4 @@
-"""The golden pack: image files with the pixels and probabilities that they must become.
+"""The golden pack: image files, and the pixels and probabilities that they must give.
 
-An app that replays it knows whether a wrong answer comes from its preprocessing or from the model.
+An app that replays it finds out whether a wrong output comes from its preprocessing or its model.
 """

@@ -2,10 +2,10 @@
 
 In: a case of a pack and what an app made of it: its pixels, its probabilities, or both. Out: a
 `Diagnosis`: preprocessing right, or which known mistakes (`export.images.preprocessing_mistakes`)
-make such pixels; model right, or at fault, with what it looks like.
+make such pixels; model right, or at fault, with hints at the cause.
 
-Pixels are told by their distance to what each mistake, and each two together, make of the image.
-Probabilities without pixels are told by running the file on all of those.
+Pixels are judged by their distance from the result of each mistake, and of each pair of mistakes.
+Probabilities without pixels are judged by running the file on all those results.
 """
 
 from __future__ import annotations
@@ -34,10 +34,12 @@ if TYPE_CHECKING:
 
 Answer = tuple[str, str, "NDArray[np.float64]"]  # path of the artifact, its format, (K,)
 Part = Literal["right", "wrong", "not given", "cannot be told"]
-NEARER: Final = 0.5  # of the way from the right pixels to its own must a mistake explain
-SIMPLER: Final = 0.7  # two mistakes must be nearer than one by this factor to be believed
+# A mistake explains pixels that are nearer to its own than this share of their distance to the
+# right ones.
+NEARER: Final = 0.5
+SIMPLER: Final = 0.7  # two mistakes count only if nearer than one by this factor
 BY_NAME: Final = {mistake.name: mistake for mistake in MISTAKES}
-# Told by what an app's array is, before its pixels are compared.
+# Recognised by shape and values of an app's array, before its pixels are compared.
 ARRAY_MISTAKES: Final = {
     "divided": "values of 0 to 1, divided by 255 although the model does so: pass 0 to 255",
     "normalised": "values are normalised, although the model does so: pass 0 to 255",
@@ -47,9 +49,9 @@ ARRAY_MISTAKES: Final = {
 
 @dataclass(frozen=True)
 class AppPixels:
-    """An app's pixels, and the `ARRAY_MISTAKES` that were undone to see them.
+    """An app's pixels, and the `ARRAY_MISTAKES` that were undone to get them.
 
-    `pixels` is uint8 (side, side, 3); None where the mistakes cannot be undone.
+    `pixels` is uint8 (side, side, 3); None if the mistakes cannot be undone.
     """
 
     pixels: Pixels | None
@@ -62,11 +64,11 @@ class Diagnosis:
 
     Attributes:
         case: name.
-        preprocessing: the app's, judged by its pixels; or, without them, by its answer.
+        preprocessing: the app's, judged by its pixels; or, without them, by its probabilities.
         model: what ran in the app: file and runtime.
         explanations: sets of mistakes that explain the pixels equally well, names of `MISTAKES` or
             `ARRAY_MISTAKES`; empty if the pixels are right, or wrong in an unknown way.
-        sentences: the same for a person, the conclusion first.
+        sentences: the same for people, the conclusion first.
     """
 
     case: str
@@ -85,10 +87,10 @@ class Diagnosis:
 
 
 def read_app_pixels(path: Path, side: int) -> AppPixels:
-    """What an app gave to its model, from a PNG or a ``.npy`` file.
+    """The pixels that an app gave to its model, from a PNG or a ``.npy`` file.
 
     An array may have a batch dimension of 1, planes instead of rows of RGB, and values of 0 to 1:
-    that is undone, and said.
+    that is undone, and reported.
 
     Raises:
         BadInput: it cannot be read, or is not of side x side x 3.
@@ -110,7 +112,7 @@ def read_app_pixels(path: Path, side: int) -> AppPixels:
     if array.dtype == np.uint8:
         return AppPixels(np.ascontiguousarray(array), tuple(undone))
     if not (np.issubdtype(array.dtype, np.number) and np.isfinite(array).all()):
-        raise BadInput(f"{path} holds {array.dtype}, or values that are no numbers")
+        raise BadInput(f"{path} holds {array.dtype}, or values that are not numbers")
     low, high = float(array.min()), float(array.max())
     if low < 0 or high > 255:
         return AppPixels(None, (*undone, "normalised"))
@@ -120,7 +122,7 @@ def read_app_pixels(path: Path, side: int) -> AppPixels:
 
 
 def read_answer(probs: str, artifact: str | None, artifacts: Mapping[str, ArtifactEntry]) -> Answer:
-    """An app's answer as the command line takes it.
+    """An app's output, from the arguments of the command line.
 
     Args:
         probs: numbers with commas between them.
@@ -128,7 +130,7 @@ def read_answer(probs: str, artifact: str | None, artifacts: Mapping[str, Artifa
         artifacts: path -> manifest entry.
 
     Raises:
-        BadInput: no numbers, or no such file.
+        BadInput: not numbers, or no such file.
     """
     try:
         numbers = np.array([float(number) for number in probs.split(",")])
@@ -151,13 +153,13 @@ def diagnose(
     """Say what is wrong.
 
     Args:
-        pack: with the file that the app runs beside it.
-        name: of the case that the app was given the image of.
+        pack: the golden pack; the file that the app runs is in the same asset folder.
+        name: of the case whose image the app was given.
         given: what the app's preprocessing made of it.
         answer: path of the artifact, its format, and the app's probabilities (K,).
 
     Raises:
-        BadInput: no such case, or an answer of another length.
+        BadInput: no such case, no such artifact in the pack, or an answer of another length.
     """
     case = pack.case(name)
     found = _judge_pixels(case, pack.side, given) if given else None
@@ -166,14 +168,14 @@ def diagnose(
         return found
     path, format_name, probs = answer
     if path not in case.probs:
-        raise BadInput(f"the golden pack says nothing of {path}; it has {', '.join(case.probs)}")
+        raise BadInput(f"the golden pack has no {path}; it has {', '.join(case.probs)}")
     if probs.shape != case.probs[path].shape:
         raise BadInput(f"{len(probs)} probabilities given, the model has {len(pack.labels)}")
     return _judge_answer(pack, case, found, given, path, format_name, probs)
 
 
 def candidates(image_path: Path, side: int) -> Iterator[tuple[tuple[str, ...], Pixels]]:
-    """Names and pixels of each known mistake made on an image, then of each two together."""
+    """Names and pixels of each known mistake made on an image, then of each pair of them."""
     image = decode(image_path)
     for count in (1, 2):
         for chosen in combinations(MISTAKES, count):
@@ -183,9 +185,9 @@ def candidates(image_path: Path, side: int) -> Iterator[tuple[tuple[str, ...], P
 
 
 def _distinct(case: Case, side: int) -> dict[bytes, tuple[Pixels, list[tuple[str, ...]]]]:
-    """What the mistakes make of the image, each result once, with the fewest that make it.
+    """The results of the mistakes on the image, each once, with the smallest sets that give it.
 
-    A mistake that this image cannot show makes the right pixels, and is not among them.
+    A mistake that this image cannot show gives the right pixels, and is left out.
     """
     found: dict[bytes, tuple[Pixels, list[tuple[str, ...]]]] = {}
     for names, pixels in candidates(case.image, side):
@@ -223,14 +225,14 @@ def _judge_pixels(case: Case, side: int, given: AppPixels) -> Diagnosis:
     if explanations:
         sentences = (head, *undone, *_described(explanations, nearest))
     else:
-        sentences = (head, *undone, "it looks like none of the known mistakes, nor two of them")
+        sentences = (head, *undone, "it looks like no known mistake, nor like two of them")
     return Diagnosis(case.name, "wrong", "not given", named, sentences)
 
 
 def _explain(
     case: Case, side: int, pixels: Pixels, from_right: float
 ) -> tuple[list[tuple[str, ...]], float]:
-    """The mistakes that come nearest, if near enough, and their mean distance."""
+    """The nearest mistakes, if near enough, and their mean distance."""
     told = [(distance(made, pixels)[1], names) for made, names in _distinct(case, side).values()]
     if not told:
         return [], np.inf
@@ -250,7 +252,7 @@ def _described(explanations: list[tuple[str, ...]], nearest: float) -> list[str]
         what = " and ".join(f"{name} ({BY_NAME[name].does})" for name in names)
         lines.append(f"it is {how} {what} {'makes' if len(names) == 1 else 'make'} them")
     if len(explanations) > 1:
-        lines.append("this image cannot tell these apart; another case may")
+        lines.append("this image cannot distinguish these; another case may")
     seen = dict.fromkeys(name for names in explanations for name in names)
     lines += [f"{name}: seen with {BY_NAME[name].seen_in}" for name in seen]
     return lines
@@ -268,11 +270,11 @@ def _judge_answer(
     expected, tolerance = case.probs[path], pack.tolerances[path]
     off = float(np.abs(probs - expected).max())
     if off <= tolerance:
-        right = f"{path} answers as it must (|Δp| {off:.1e}, allowed {tolerance:.0e})"
+        right = f"{path} outputs the right probabilities (|Δp| {off:.1e}, allowed {tolerance:.0e})"
         if found is None:
             return Diagnosis(case.name, "right", "right", (), (right,))
         return replace(found, model="right", sentences=(*found.sentences, right))
-    wrong = f"{path} answers {_list(probs)}, not {_list(expected)} (allowed {tolerance:.0e})"
+    wrong = f"{path} outputs {_list(probs)}, not {_list(expected)} (allowed {tolerance:.0e})"
     if found and found.preprocessing == "right":
         sentences = (f"the model is at fault: for the right pixels {wrong}",)
         hints = _hints(pack, case, path, probs)
@@ -282,7 +284,7 @@ def _judge_answer(
             return _by_answer(pack, case, path, format_name, probs, wrong)
         return _by_both(pack, case, found, given, path, format_name, probs, wrong)
     except (CannotRunHere, Unreadable) as error:
-        sentence = f"whether the model is at fault cannot be told, for it cannot be run: {error}"
+        sentence = f"whether the model is at fault is unknown: it cannot be run here: {error}"
         if found is None:
             return Diagnosis(case.name, "not given", "cannot be told", (), (wrong, sentence))
         untold = (*found.sentences, wrong, sentence)
@@ -299,10 +301,10 @@ def _by_both(
     probs: NDArray[np.float64],
     wrong: str,
 ) -> Diagnosis:
-    """Wrong pixels and a wrong answer: is it what the model answers for those pixels?"""
+    """Wrong pixels and wrong probabilities: does the model output these for those pixels?"""
     assert given is not None
     if given.pixels is None or given.undone:
-        sentence = f"{wrong}; mend the pixels first"
+        sentence = f"{wrong}; fix the pixels first"
         return replace(found, model="cannot be told", sentences=(*found.sentences, sentence))
     here = _run(pack, path, format_name, given.pixels[None])[0]
     if float(np.abs(here - probs).max()) <= pack.tolerances[path]:
@@ -320,32 +322,32 @@ def _by_both(
 def _by_answer(
     pack: Pack, case: Case, path: str, format_name: str, probs: NDArray[np.float64], wrong: str
 ) -> Diagnosis:
-    """A wrong answer alone: does the model give it for the pixels of a known mistake?"""
+    """Wrong probabilities only: does the model output them for the pixels of a known mistake?"""
     made = list(_distinct(case, pack.side).values())
     here = _run(pack, path, format_name, np.stack([case.pixels, *(m for m, _ in made)]))
     off = np.abs(here - probs).max(axis=1)
     hints = _hints(pack, case, path, probs)
     if off[0] <= pack.tolerances[path]:
         sentence = (
-            f"the model is at fault: {wrong}; the file here answers so too, it is not the one that "
-            "the pack was made for: pull the folder again, whole"
+            f"the model is at fault: {wrong}; so does the file here, which is not the one that "
+            "the pack was made for: pull the whole folder again"
         )
         return Diagnosis(case.name, "not given", "wrong", (), (sentence, *hints))
     fits = [i for i in range(len(made)) if off[i + 1] <= pack.tolerances[path]]
     if not fits:
         unknown = f"the model is at fault, or an unknown mistake in preprocessing: {wrong}"
         why = (
-            "no known mistake makes pixels for which the file here answers so; "
+            "the file here outputs that for the pixels of no known mistake; "
             "give the app's pixels too (--pixels)"
         )
         return Diagnosis(case.name, "not given", "wrong", (), (unknown, *hints, why))
     fewest = min(len(made[i][1][0]) for i in fits)
     explanations = [names for i in fits for names in made[i][1] if len(names) == fewest]
     what = "; or ".join(" and ".join(names) for names in explanations)
-    after = f"the file here answers so after a known mistake: {what}"
+    after = f"the file here outputs the same after a known mistake: {what}"
     seen = dict.fromkeys(name for names in explanations for name in names)
     does = tuple(f"{name}: {BY_NAME[name].does}" for name in seen)
-    more = "give the app's pixels too (--pixels), which tell more than an answer"
+    more = "give the app's pixels too (--pixels), which show more than probabilities"
     if hints:
         head = f"preprocessing or model is at fault: {wrong}"
         both = (head, after, *does, *hints, more)
@@ -361,18 +363,19 @@ def _run(pack: Pack, path: str, format_name: str, images: NDArray[np.uint8]) -> 
 
 
 def _hints(pack: Pack, case: Case, path: str, probs: NDArray[np.float64]) -> list[str]:
-    """What a wrong answer looks like."""
+    """Possible causes of wrong probabilities."""
     tolerance, expected = pack.tolerances[path], case.probs[path]
     if not np.isfinite(probs).all():
-        return ["it is not a number: a damaged file, or arithmetic in too few bits"]
+        return ["not a number: a damaged file, or arithmetic with too few bits"]
     hints = []
     if abs(probs.sum() - 1) > 1e-3:
-        hints.append("it does not sum to one: these are no probabilities")
+        hints.append("they do not sum to one: these are not probabilities")
     flat = np.exp(expected) / np.exp(expected).sum()
     if np.abs(probs - flat).max() <= tolerance:
-        hints.append("it is the right answer with softmax taken once more")
+        hints.append("they are the right probabilities with softmax taken once more")
     if np.abs(np.sort(probs) - np.sort(expected)).max() <= tolerance:
-        hints.append(f"it is the right answer in another order; it is {', '.join(pack.labels)}")
+        order = ", ".join(pack.labels)
+        hints.append(f"they are the right probabilities in another order; the right one: {order}")
     others = [
         other
         for other, theirs in case.probs.items()
@@ -381,7 +384,7 @@ def _hints(pack: Pack, case: Case, path: str, probs: NDArray[np.float64]) -> lis
         and np.abs(theirs - expected).max() > tolerance
     ]
     if others:
-        hints.append(f"it is what {', '.join(others)} must answer: is that the file the app runs?")
+        hints.append(f"they are those of {', '.join(others)}: is that the file that the app runs?")
     return hints
 
 

@@ -1,6 +1,6 @@
 """``golden/golden.json``: its fields as dataclasses, read and written by one function each.
 
-The schema file is the one description of the fields; docs/preprocessing.md is made from it.
+The schema file alone describes the fields; docs/preprocessing.md is made from it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WAY_OUT: Final = "give an asset folder, or export again: `python -m export all` 
 
 @dataclass(frozen=True)
 class PackModel:
-    """The model that the pack is of, as in the manifest."""
+    """The model that the pack is made for, as in the manifest."""
 
     name: str
     version: str
@@ -37,7 +37,7 @@ class CaseEntry:
         image, tensor: paths relative to the asset folder: the file that an app reads, and a PNG of
             the pixels that it must become.
         tensor_sha256: of those pixels as raw bytes.
-        why: what the image brings out.
+        why: what the image tests.
         pixel_tolerance: for an app's pixels.
         probs: artifact's path -> the K probabilities that it must give.
     """
@@ -92,10 +92,10 @@ def read_document(folder: Path) -> PackDocument:
 
 
 def document_text(document: PackDocument) -> str:
-    """What stands in golden.json.
+    """The text of golden.json.
 
     Raises:
-        ValueError: it is not of the schema, or holds a number that JSON has not: our own bug.
+        ValueError: it violates the schema, or holds a number that JSON cannot: our own bug.
     """
     fields = plain(document)
     try:

@@ -1,6 +1,6 @@
-"""The pack on disk: ``golden/golden.json``, with images and tensors beside it.
+"""The pack on disk: ``golden/golden.json``, with images and tensors next to it.
 
-In: a manifest and PyTorch's answers; or an asset folder. Out: files as bytes; or a `Pack`.
+In: a manifest and PyTorch's outputs; or an asset folder. Out: files as bytes; or a `Pack`.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Case:
         image: the file that an app reads.
         pixels: what it must become, uint8 (side, side, 3) RGB.
         tolerance: for an app's pixels.
-        probs: artifact's path -> float64 (K,), what it must answer for `pixels`.
+        probs: artifact's path -> float64 (K,), what it must output for `pixels`.
     """
 
     name: str
@@ -82,8 +82,8 @@ class Pack:
 
     Attributes:
         folder: the asset folder.
-        model: that it is of.
-        side: of the input.
+        model: the one that it is made for.
+        side: of the input, in pixels.
         labels: in the order of the probabilities.
         tolerances: artifact's path -> largest difference of any probability.
     """
@@ -108,7 +108,7 @@ def golden_files(manifest: Manifest, references: References) -> dict[str, bytes]
     """The pack for the artifacts of one asset folder.
 
     Args:
-        manifest: of that folder; its list of other files is not looked at.
+        manifest: of that folder; its list of other files is not used.
         references: the checkpoint on the parity images, the golden ones among them.
 
     Returns:
@@ -158,8 +158,8 @@ def read_pack(folder: Path) -> Pack:
     """Read the golden pack of an asset folder.
 
     Raises:
-        BadInput: there is none, it is of another schema or damaged, or a tensor is not the one that
-            golden.json names by its hash.
+        BadInput: there is none, it is of another schema or damaged, or a tensor does not have the
+            hash in golden.json.
     """
     document = read_document(folder)
     return Pack(
@@ -173,7 +173,7 @@ def read_pack(folder: Path) -> Pack:
 
 
 def read_pixels(path: Path) -> NDArray[np.uint8]:
-    """The pixels of an RGB image file as they are: uint8 (H, W, 3). Raises BadInput."""
+    """The pixels of an RGB image file, unchanged: uint8 (H, W, 3). Raises BadInput."""
     image = decode(path)
     if image.mode != "RGB":
         raise BadInput(f"{path} has the mode {image.mode}, not RGB")
@@ -181,13 +181,13 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
 
 
 def refuse_other_model(pack: Pack, manifest: Manifest) -> None:
-    """Make sure that pack and manifest of a folder are of one model. Raises BadInput."""
+    """Make sure that pack and manifest of a folder are of the same model. Raises BadInput."""
     said, listed = plain(pack.model), plain(_model(manifest))
     for key in said:
         if said[key] != listed[key]:
             raise BadInput(
                 f"{pack.folder / PACK_FILE} is of {key} {said[key]}, manifest.json of "
-                f"{listed[key]}; pull the folder again, whole"
+                f"{listed[key]}; pull the whole folder again"
             )
 
 
@@ -204,13 +204,13 @@ def _case(folder: Path, case: CaseEntry, document: PackDocument) -> Case:
     side = document.side
     if pixels.shape != (side, side, 3) or pixels_sha256(pixels) != case.tensor_sha256:
         raise BadInput(
-            f"{folder / case.tensor} does not hold the pixels that {PACK_FILE} names by their "
-            "SHA-256; pull the folder again, whole"
+            f"{folder / case.tensor} does not hold the pixels whose SHA-256 is in {PACK_FILE}; "
+            "pull the whole folder again"
         )
     for path in document.tolerances.keys() | case.probs.keys():
         if len(case.probs.get(path, ())) != len(document.labels):
             raise BadInput(
-                f"{folder / PACK_FILE}: {case.name} has not one probability a label for {path}"
+                f"{folder / PACK_FILE}: {case.name} needs one probability per label for {path}"
             )
     return Case(
         case.name,

@@ -1,4 +1,4 @@
-"""Replay: do the golden images become their tensors here, and does every file answer as it must?
+"""Replay: do the golden images become their tensors here, and is every file's output right?
 
 In: an asset folder. Out: a `PackReplay`: per image how far the resize rule's pixels are from the
 tensor, per artifact how far its probabilities are from PyTorch's, as the pack holds both. Needs
@@ -35,7 +35,7 @@ Status = Literal["pass", "fail", "not_run"]
 
 @dataclass(frozen=True)
 class PixelResult:
-    """How the resize rule here does on one image; differences in counts of 0 to 255."""
+    """The resize rule here on one image; differences in counts of 0 to 255."""
 
     case: str
     status: Status
@@ -47,14 +47,14 @@ class PixelResult:
 
 @dataclass(frozen=True)
 class AnswerResult:
-    """How one artifact answers for the tensors.
+    """How far one artifact is off on the tensors.
 
     Attributes:
         path: of the artifact in its folder.
         max_abs_diff: of any probability; None when not run.
-        worst_case: where that is.
-        tolerance: what is allowed.
-        how: by what it was run.
+        worst_case: the case with that difference.
+        tolerance: the largest difference allowed.
+        how: how it was run.
         reason: why it failed or was not run.
     """
 
@@ -82,7 +82,7 @@ class PackReplay:
 
     @property
     def failed(self) -> bool:
-        """Whether anything is not as the pack says."""
+        """Whether anything differs from the pack."""
         wrong_pixels = any(result.status == "fail" for result in self.pixels)
         return wrong_pixels or any(result.status == "fail" for result in self.answers)
 
@@ -96,7 +96,7 @@ def replay(folder: Path) -> PackReplay:
     """Replay the golden pack of an asset folder.
 
     Raises:
-        BadInput: no manifest or pack there, or one that is damaged or of another model.
+        BadInput: no manifest or pack, or one that is damaged or of another model.
     """
     pack, artifacts = read_both(folder)
     pixels = tuple(replay_pixels(case, pack.side) for case in pack.cases)
@@ -112,17 +112,17 @@ def published_faults(
 ) -> dict[str, str]:
     """What is wrong with a published pack, for `export check`: artifact's path -> fault, or "".
 
-    The images must become their tensors, the tensors be those of the parity images, and every
-    artifact's answers, as parity has just taken them, be within tolerance of the pack's. A folder
-    without a pack, published before there were any, has no entries; nor has a check on none of
-    its images.
+    The images must become their tensors, the tensors must be those of the parity images, and every
+    artifact's outputs, just taken by the parity check, must be within tolerance of the pack's. A
+    folder without a pack, from an early release, gives no entries; nor does a check on none of its
+    images.
 
     Args:
         manifest: of the folder.
         folder: the asset folder.
-        references: the checkpoint on the parity images, golden ones among them; of the pack those
-            count that are.
-        answers: artifact's path -> float (N, K), its answers to those; None: not run.
+        references: the checkpoint on the parity images, golden ones among them; only these cases
+            of the pack count.
+        answers: artifact's path -> float (N, K), its outputs for those images; None: not run.
     """
     if not any(entry.path == PACK_FILE for entry in manifest.files):
         return {}
@@ -153,8 +153,9 @@ def published_faults(
 
 
 def _held_fault(pack: Pack, path: str, probs: NDArray[np.float32]) -> str:
-    known = path in pack.tolerances
-    return _held(pack, path, probs, "").reason if known else f"{PACK_FILE} says nothing of {path}"
+    if path not in pack.tolerances:
+        return f"{PACK_FILE} has no answers for {path}"
+    return _held(pack, path, probs, "").reason
 
 
 def read_both(folder: Path) -> tuple[Pack, dict[str, ArtifactEntry]]:
@@ -173,7 +174,7 @@ def read_both(folder: Path) -> tuple[Pack, dict[str, ArtifactEntry]]:
 
 
 def replay_pixels(case: Case, side: int) -> PixelResult:
-    """The resize rule on one image, against its tensor."""
+    """Compare the resize rule on one image with its tensor."""
     try:
         pixels = read_image(case.image, side)
     except BadInput as error:
@@ -189,13 +190,13 @@ def replay_pixels(case: Case, side: int) -> PixelResult:
 
 
 def distance(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> tuple[int, float]:
-    """The largest and the mean difference of two images of one size, in counts."""
+    """The largest and the mean difference of two images of the same size, in counts."""
     apart = np.abs(one.astype(np.int16) - other)
     return int(apart.max()), float(apart.mean())
 
 
 def within(one: NDArray[np.uint8], other: NDArray[np.uint8], allowed: PixelTolerance) -> bool:
-    """Whether two images of one size are as near to each other as is allowed."""
+    """Whether two images of the same size are within the tolerance."""
     max_abs, mean_abs = distance(one, other)
     return max_abs <= allowed.max_abs and mean_abs <= allowed.mean_abs
 
@@ -203,10 +204,10 @@ def within(one: NDArray[np.uint8], other: NDArray[np.uint8], allowed: PixelToler
 def run_here(
     path: Path, format_name: str, images: NDArray[np.uint8]
 ) -> dict[str, NDArray[np.float32]]:
-    """What a file answers: how it was run -> float (N, K), by every runner that exists here.
+    """The outputs of a file: how it was run -> float (N, K), for every runner that exists here.
 
     Raises:
-        CannotRunHere: there is none; with their reasons.
+        CannotRunHere: there is no runner; with the reasons.
         Unreadable: the file cannot be run: damaged, or not of its format.
     """
     verbs = verbs_of(format_name)
@@ -232,7 +233,7 @@ def _run(runner: Runner, path: Path, images: NDArray[np.uint8]) -> NDArray[np.fl
 
 def _answers(pack: Pack, path: str, entry: ArtifactEntry) -> AnswerResult:
     if path not in pack.tolerances:
-        return AnswerResult(path, "fail", None, reason=f"{PACK_FILE} says nothing of it")
+        return AnswerResult(path, "fail", None, reason=f"{PACK_FILE} has no answers for it")
     images = np.stack([case.pixels for case in pack.cases])
     tolerance = pack.tolerances[path]
     try:
@@ -249,7 +250,7 @@ def _held(pack: Pack, path: str, probs: NDArray[np.float32], how: str) -> Answer
     expected = np.stack([case.probs[path] for case in pack.cases])
     tolerance = pack.tolerances[path]
     if probs.shape != expected.shape:
-        reason = f"answers of shape {probs.shape}, not {expected.shape}"
+        reason = f"outputs of shape {probs.shape}, not {expected.shape}"
         return AnswerResult(path, "fail", tolerance, how=how, reason=reason)
     diff = np.abs(probs - expected).max(axis=1)
     worst = int(np.argmax(np.where(np.isfinite(diff), diff, np.inf)))

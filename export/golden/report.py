@@ -21,8 +21,8 @@ def print_replay(console: Console, found: PackReplay) -> None:
     """A row for each image and for each artifact, reasons below, and one sentence that counts."""
     console.print(_images(found))
     console.print(_artifacts(found))
-    console.print("pixels: the resize rule here against the tensor, counts of 0 to 255")
-    console.print("|Δp|: the file on the tensors against PyTorch with the same weights")
+    console.print("pixels: the resize rule here compared with the tensor, in counts of 0 to 255")
+    console.print("|Δp|: the file on the tensors compared with PyTorch with the same weights")
     for name, result in [(r.case, r) for r in found.pixels] + [(r.path, r) for r in found.answers]:
         if result.reason:
             console.print(f"  {name}: {result.reason}", markup=False)

@@ -1,1 +1,1 @@
-"""Proven files become asset folders, archives and a site."""
+"""Make asset folders, archives and a site from proven files."""

@@ -1,8 +1,8 @@
-"""Publish: the asset folders that app developers pull, each put in place whole.
+"""Publish: the asset folders that app developers pull, each put in place as a whole.
 
 In: artifacts that did not fail, still in the build folder. Out: ``android_assets/``,
 ``ios_assets/`` and ``web_assets/`` with the artifacts, ``labels.txt``, a README for the app
-developer, what callers add to that, and ``manifest.json``, which lists all of it with size and
+developer, files that callers add, and ``manifest.json``, which lists all of them with size and
 hash.
 """
 
@@ -64,7 +64,7 @@ def publish(
 
     Raises:
         BadInput: `root` cannot be written, or holds a folder that is not ours.
-        ValueError: an extra file leaves the folder, or would take the place of another.
+        ValueError: an extra file leaves the folder, or would replace another file.
     """
     refuse_foreign_assets(root, by_platform)
     folders = []

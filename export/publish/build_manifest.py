@@ -1,4 +1,4 @@
-"""The manifest of one asset folder, built from what is known of its artifacts.
+"""The manifest of one asset folder, built from the facts about its artifacts.
 
 In: the spec, and a `Published` record per artifact. Out: a `Manifest`.
 """
@@ -39,7 +39,7 @@ WAY_OUT: Final = "train again"
 
 @dataclass(frozen=True)
 class Published:
-    """All that is known of an artifact when it is published."""
+    """All facts about an artifact when it is published."""
 
     format: str
     precision: str
@@ -59,8 +59,8 @@ def build_manifest(
 ) -> Manifest:
     """The manifest of one asset folder; `rejected` was kept back by the quality gate.
 
-    Only `files` is empty, which is for whoever writes the files next to the artifacts to add: some
-    of them are made from this manifest.
+    Only `files` is empty: whoever writes the files next to the artifacts adds them, since some of
+    them are made from this manifest.
     """
     return Manifest(
         model=_model(spec, checkpoint_sha256),
@@ -81,7 +81,7 @@ def file_entries(folder: Path, artifact: str) -> list[FileEntry]:
 
 
 def tool_versions() -> dict[str, str]:
-    """Versions of the packages that made the artifacts, those that are installed."""
+    """Versions of the packages that made the artifacts, as far as they are installed."""
     versions = {}
     for tool in sorted({*BASE_TOOLS, *(m for facts in FORMATS.values() for m in facts.requires)}):
         try:

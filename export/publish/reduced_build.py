@@ -1,12 +1,12 @@
-"""Which operators a build of onnxruntime must have to run the published files: its build's config.
+"""The operators that a build of onnxruntime needs to run the published files: its build's config.
 
-The runtime is the larger part of what an app downloads, and onnxruntime can be built with chosen
-operators alone. In: ONNX and ORT files. Out: the text of two files for its build script, one with
+The runtime is the larger part of an app's download, and onnxruntime can be built with chosen
+operators only. In: ONNX and ORT files. Out: the text of two files for its build script, one with
 the operators, one with the types of their inputs as well.
 
-An ONNX file is optimised while it is loaded, and which operators that leaves depends on the level;
-folding constants runs operators that are then gone. So all of them count: those in the file, and
-those that each level leaves, for processors with and without onnxruntime's blocked layout.
+An ONNX file is optimised while it is loaded, and the level decides which operators are left;
+folding constants runs operators that are gone afterwards. So all of them count: those in the file,
+and those that each level leaves, for processors with and without onnxruntime's blocked layout.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ BLOCKED_LAYOUT: Final = "NchwcTransformer"  # for x86: emulators
 
 
 def operator_configs(models: Sequence[Path]) -> dict[str, bytes]:
-    """File name -> content, of both configurations; nothing where there are no models.
+    """File name -> content, of both configurations; empty if there are no models.
 
-    In: files ``.onnx`` and ``.ort``, whose names stand in the head of what is written.
+    In: files ``.onnx`` and ``.ort``, whose names are listed in the head of the written files.
     """
     if not models:
         return {}
@@ -43,7 +43,7 @@ def operator_configs(models: Sequence[Path]) -> dict[str, bytes]:
         for name, with_types in ((OPERATORS_FILE, False), (TYPES_FILE, True)):
             create_config_from_models(written, Path(place) / name, with_types)
             lines = (Path(place) / name).read_text(encoding="utf-8").splitlines()
-            # Its own head names files of this machine.
+            # Its own head contains paths of this machine.
             rest = "".join(f"{line}\n" for line in lines if not line.startswith("#"))
             configs[name] = (head + rest).encode()
     return configs
@@ -66,7 +66,7 @@ def _write(model: Path, level: str, disabled: list[str], target: Path) -> None:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # not what every developer knows: that the file is machine's own
+    options.log_severity_level = 3  # no warning that the file is specific to this machine
     options.intra_op_num_threads = 1
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
     options.optimized_model_filepath = str(target)

@@ -1,8 +1,8 @@
 """``python -m export archive``: the asset folders as zip files to publish, with their checksums.
 
-In: the asset folders, each as its manifest says. Out: ``NAME-VERSION-PLATFORM.zip`` for each and a
-``SHA256SUMS`` as sha256sum checks it. The same folders give the same bytes again, and an archive
-that is there is never replaced by another: apps pin what was published once.
+In: the asset folders, each matching its manifest. Out: ``NAME-VERSION-PLATFORM.zip`` for each and a
+``SHA256SUMS`` for sha256sum to check. The same folders give the same bytes again, and an existing
+archive is never replaced by a different one: apps pin what was published once.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pipeline.atomic_files import make_folder
 from pipeline.errors import BadInput
 
 SUMS_FILE: Final = "SHA256SUMS"
-OLDEST_TIME: Final = (1980, 1, 1, 0, 0, 0)  # the first that zip can say
-READABLE: Final = 0o100644 << 16  # a regular file, for everybody to read
+OLDEST_TIME: Final = (1980, 1, 1, 0, 0, 0)  # the first that zip can store
+READABLE: Final = 0o100644 << 16  # a regular file that everybody may read
 UNIX: Final = 3
 
 
@@ -30,8 +30,8 @@ def archive_assets(root: Path, target: Path, tag: str | None = None) -> list[Pat
     With `tag`, such as ``v2.0.0``, the assets must be of that version.
 
     Raises:
-        BadInput: a folder differs from its manifest, is of another version than the tag or
-            another folder, or an archive of that name and other content is there.
+        BadInput: a folder differs from its manifest, has another version than the tag or another
+            folder, or an archive of the same name has other content.
     """
     contents: dict[str, bytes] = {}
     versions = set()
@@ -54,7 +54,7 @@ def archive_assets(root: Path, target: Path, tag: str | None = None) -> list[Pat
         file = f"{verdict.model['name']}-{version}-{platform}.zip"
         contents[file] = _zipped(folder, set(verdict.not_covered))
     if len(versions) > 1:
-        raise BadInput(f"the folders are of several versions: {', '.join(sorted(versions))}")
+        raise BadInput(f"the folders have several versions: {', '.join(sorted(versions))}")
     contents[SUMS_FILE] = "".join(
         f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in contents.items()
     ).encode()
@@ -63,8 +63,8 @@ def archive_assets(root: Path, target: Path, tag: str | None = None) -> list[Pat
         path = target / name
         if path.exists() and path.read_bytes() != content:
             raise BadInput(
-                f"{path} is there and has another content; what was published once is not "
-                "replaced: raise the model's version, or move it away"
+                f"{path} exists with other content; a published archive is never replaced: "
+                "raise the model's version, or move it away"
             )
     for name, content in contents.items():
         (target / name).write_bytes(content)

@@ -1,9 +1,8 @@
 """The runtime of the page: the files of onnxruntime-web that it loads, fetched by npm.
 
-In: the ``package.json`` and ``package-lock.json`` of an asset folder for the web; npm compares what
-it downloads with the hashes in the lock. Out: the files' bytes. They are kept in the project's
-cache folder, by the hash of the lock, with a list of their own hashes: what was damaged there is
-fetched again.
+In: the ``package.json`` and ``package-lock.json`` of an asset folder for the web; npm compares its
+downloads with the hashes in the lock. Out: the files' bytes. They are kept in the project's cache
+folder, by the hash of the lock, with a list of their own hashes: damaged files are fetched again.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ PACKAGE: Final = "onnxruntime-web"
 LOCK_FILE: Final = "package-lock.json"
 NPM_FILES: Final = (".npmrc", "package.json", LOCK_FILE)
 HASHES_FILE: Final = "hashes.json"
-# File of the npm package -> name beside the page. It is the build for WebAssembly alone: the others
-# of the package bring WebGL, WebGPU or WebNN along. .js, since not every host knows .mjs; packed,
-# since not every host compresses .wasm, which has a quarter of its bytes then. Not .gz: some hosts
-# send that with a Content-Encoding.
+# File of the npm package -> name in the runtime folder of the page. It is the build for WebAssembly
+# only: the others of the package include WebGL, WebGPU or WebNN. .js, since not every host serves
+# .mjs correctly; packed to a quarter of its bytes, since not every host compresses .wasm. Not .gz:
+# some hosts send that with a Content-Encoding.
 RUNTIME_FILES: Final = {
     "dist/ort.wasm.min.mjs": "ort.wasm.min.js",
     "dist/ort-wasm-simd-threaded.mjs": "ort-wasm-simd-threaded.js",
@@ -37,10 +36,10 @@ NPM_LIMIT_S: Final = 600
 
 
 def runtime_files(assets: Path, cache: Path) -> dict[str, bytes]:
-    """Name beside the page -> content, of the version that `assets` pins.
+    """Name in the runtime folder -> content, of the version that `assets` pins.
 
     Raises:
-        BadInput: the asset folder has no lock, or the package lacks a file.
+        BadInput: the asset folder has no lock, or a file is missing from the package.
         MissingDependency: npm is not installed, or could not fetch the package.
     """
     try:
@@ -56,12 +55,12 @@ def runtime_files(assets: Path, cache: Path) -> dict[str, bytes]:
             _fetch(assets, staging)
         kept = _kept(folder)
     if kept is None:
-        raise BadInput(f"{folder} is not as it was written a moment ago; is the disk damaged?")
+        raise BadInput(f"{folder} does not hold what was just written to it; is the disk damaged?")
     return kept
 
 
 def _kept(folder: Path) -> dict[str, bytes] | None:
-    """What the cache holds, if it is what was written there."""
+    """The files in the cache, if they are unchanged."""
     try:
         hashes = json.loads((folder / HASHES_FILE).read_text(encoding="utf-8"))
         files = {name: (folder / name).read_bytes() for name in RUNTIME_FILES.values()}
@@ -71,7 +70,7 @@ def _kept(folder: Path) -> dict[str, bytes] | None:
 
 
 def _fetch(assets: Path, folder: Path) -> None:
-    """Install the package in a folder below `folder`, keep its few files there, drop the rest."""
+    """Install the package in a folder below `folder`, keep the few files needed, drop the rest."""
     npm = shutil.which("npm")
     if npm is None:
         raise MissingDependency(
@@ -93,7 +92,7 @@ def _fetch(assets: Path, folder: Path) -> None:
         said = [line for line in done.stderr.splitlines() if line.startswith("npm err")]
         said = said or done.stderr.splitlines()
         raise MissingDependency(
-            f"npm ci could not fetch {PACKAGE}: {' '.join(said[:3]) or 'no word'}"
+            f"npm ci could not fetch {PACKAGE}: {' '.join(said[:3]) or 'no message'}"
         )
     for path, name in RUNTIME_FILES.items():
         source = place / "node_modules" / PACKAGE / path

@@ -1,8 +1,8 @@
 """``python -m export web``: an asset folder for the web becomes a site that any host can serve.
 
-In: ``web_assets/`` as its manifest says. Out: a folder with the same files, the runtime in
+In: ``web_assets/``, matching its manifest. Out: a folder with the same files, the runtime in
 ``runtime/``, ``files.js`` (the hash of each file that the service worker may keep, by which it
-tells one release from another) and ``download.json`` (what a first visit downloads).
+distinguishes releases) and ``download.json`` (what a first visit downloads).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ DOWNLOAD_FILE: Final = "download.json"
 PAGE_FILE: Final = "index.html"
 WORKER_FILE: Final = "service_worker.js"
 PAGE_SUFFIXES: Final = (".html", ".css", ".js", ".svg", ".webmanifest")
-# Not fetched by a browser: for npm, for who hosts the page, or for a build of onnxruntime.
+# Not fetched by a browser: for npm and for whoever hosts the page.
 NO_PAGE: Final = (*NPM_FILES, README_FILE)
 EXAMPLES: Final = ("grey.png", "grey_jpeg.jpg", "upright_photo.jpg")  # as in modules/sources.js
 IMAGES_FOLDER: Final = "golden/images"
@@ -59,7 +59,7 @@ TYPES: Final = {
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many files, their bytes, and their bytes when each is sent by gzip."""
+    """Number of files, their bytes, and their bytes when each is compressed by gzip."""
 
     files: int
     bytes: int
@@ -100,12 +100,12 @@ class Download:
 
 
 def build_site(assets: Path, target: Path, cache: Path | None = None) -> Download:
-    """Write the site to `target`; return what ``download.json`` says. See `download_sizes`.
+    """Write the site to `target`; return the content of ``download.json``. See `download_sizes`.
 
     `cache` is where the runtime is kept; None: the project's cache folder.
 
     Raises:
-        BadInput: `assets` is not as its manifest says or holds no page, or `target` cannot be
+        BadInput: `assets` differs from its manifest or holds no page, or `target` cannot be
             written.
         MissingDependency: the runtime has to be fetched, and npm is missing or fails.
     """
@@ -128,7 +128,7 @@ def build_site(assets: Path, target: Path, cache: Path | None = None) -> Downloa
 def download_sizes(site: Path, manifest: Manifest, runtime_version: str) -> Download:
     """What a first visit downloads, by part, and what each model adds."""
     chosen = default_model(manifest)
-    assert chosen is not None  # `_checked` refuses a folder without
+    assert chosen is not None  # `_checked` refuses a folder without a model
     runtime = [f"{RUNTIME_FOLDER}/{name}" for name in RUNTIME_FILES.values()]
     parts = {
         "page": [*_page_files(manifest), FILES_FILE, WORKER_FILE],
@@ -162,7 +162,7 @@ def print_download(download: Download, target: Path) -> None:
 
 
 def open_server(site: Path, port: int) -> ThreadingHTTPServer:
-    """A server of the folder on this machine's own address, not yet serving.
+    """A server of the folder on the loopback address, not yet serving.
 
     Raises:
         BadInput: the port is taken.
@@ -184,13 +184,13 @@ def serve_site(site: Path, port: int) -> None:
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: socket | tuple[bytes, socket], client_address: object) -> None:
-        """A browser that goes away while it is served is no error."""
+        """A browser that closes the connection is not an error."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    """Quiet, with the headers that a good host sends."""
+    """Serves without a log, with the headers that a good host sends."""
 
     extensions_map = {**SimpleHTTPRequestHandler.extensions_map, **TYPES}  # noqa: RUF012
 
@@ -203,7 +203,7 @@ class _Handler(SimpleHTTPRequestHandler):
         policy: str,
         directory: str,
     ) -> None:
-        self._policy = policy  # before the rest: it answers the request at once
+        self._policy = policy  # before the rest: `__init__` handles the request at once
         super().__init__(request, client_address, server, directory=directory)
 
     def end_headers(self) -> None:
@@ -217,7 +217,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
 
 def _checked(assets: Path) -> Manifest:
-    """The manifest of a folder that is whole and has a page."""
+    """The manifest of a folder that matches it and has a page."""
     try:
         verdict = verify(assets)
     except CannotCheck as error:
@@ -235,7 +235,7 @@ def _checked(assets: Path) -> Manifest:
 
 
 def _refuse_foreign(target: Path, assets: Path) -> None:
-    """Only a site of ours, or nothing, is replaced."""
+    """Make sure that only a site of ours, or nothing, is replaced."""
     if target.resolve() == assets.resolve() or assets.resolve().is_relative_to(target.resolve()):
         raise BadInput(f"--out {target} would replace {assets}; give another folder")
     foreign = f"{target} has no {DOWNLOAD_FILE}, so it is not ours to replace; give another --out"
@@ -243,14 +243,14 @@ def _refuse_foreign(target: Path, assets: Path) -> None:
 
 
 def _listed(manifest: Manifest) -> list[str]:
-    """Every file of the asset folder, the manifest and its sum among them."""
+    """Every file of the asset folder, including the manifest and its checksum."""
     of_artifacts = [file for artifact in manifest.artifacts for file in artifact.files]
     paths = [entry.path for entry in (*of_artifacts, *manifest.files)]
     return [*paths, MANIFEST_FILE, SUM_FILE]
 
 
 def _page_files(manifest: Manifest) -> list[str]:
-    """What the page is made of, but for what must change with every release."""
+    """The files of the page, without those that change with every release."""
     files = [
         path
         for path in _listed(manifest)
@@ -265,7 +265,7 @@ def _examples(manifest: Manifest) -> list[str]:
 
 
 def _release(site: Path, manifest: Manifest) -> str:
-    """``files.js``: what is kept at the first visit, and what may be kept later."""
+    """``files.js``: the files kept at the first visit, and those that may be kept later."""
     chosen = default_model(manifest)
     runtime = [f"{RUNTIME_FOLDER}/{name}" for name in RUNTIME_FILES.values()]
     kept = {
@@ -279,7 +279,7 @@ def _release(site: Path, manifest: Manifest) -> str:
         path: {"sha256": file_sha256(site / path), "kept": path in kept}
         for path in sorted(kept | others)
     }
-    # The worker itself counts: a release with another one is another release.
+    # The worker itself counts: another worker makes another release.
     identity = json.dumps([files, file_sha256(site / WORKER_FILE)], sort_keys=True).encode()
     release = {
         "id": hashlib.sha256(identity).hexdigest()[:16],
@@ -290,15 +290,15 @@ def _release(site: Path, manifest: Manifest) -> str:
 
 
 def _policy(page: str) -> str:
-    """The Content-Security-Policy that the page carries."""
+    """The Content-Security-Policy in the page."""
     found = POLICY.search(page)
     if found is None:
-        raise BadInput(f"{PAGE_FILE} carries no Content-Security-Policy; was it made by hand?")
+        raise BadInput(f"{PAGE_FILE} has no Content-Security-Policy; was it made by hand?")
     return html.unescape(found[1])
 
 
 def _version(assets: Path) -> str:
-    """Of the runtime, as the lock pins it."""
+    """The version of the runtime that the lock pins."""
     lock = read_json(assets / LOCK_FILE, what="lock of npm", way_out="export again")
     return str(lock["packages"][f"node_modules/{PACKAGE}"]["version"])
 

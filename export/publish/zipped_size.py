@@ -12,13 +12,13 @@ from typing import Final
 
 from pipeline.file_hash import file_sha256
 
-# Names and hashes of the files -> bytes. The folders of three platforms hold the same files, and to
-# deflate those of a large network takes as long as to convert it.
+# Names and hashes of the files -> bytes. The folders of three platforms hold the same files, and
+# deflating those of a large network takes as long as converting it.
 KNOWN: Final[dict[tuple[tuple[str, str], ...], int]] = {}
 
 
 def zipped_bytes(path: Path) -> int:
-    """Bytes of it as a zip archive (deflate), which is about what a phone downloads."""
+    """Bytes of `path` as a zip archive (deflate), which is about what a phone downloads."""
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     names = [file.relative_to(path.parent).as_posix() for file in files]
     key = tuple(zip(names, map(file_sha256, files), strict=True))

@@ -483,7 +483,7 @@ def test_a_second_output_breaks_only_where_one_tensor_becomes_a_tuple(
     assert named.note == "evidence is new; the other outputs are unchanged"
     assert not named.breaking
     assert tupled.what == "torchscript int8"
-    assert tupled.action.startswith("Take the first of the tuple")
+    assert tupled.action.startswith("Take the first element of the tuple")
 
 
 def test_a_third_output_breaks_nothing_and_a_lost_or_moved_one_does(
@@ -502,7 +502,7 @@ def test_a_third_output_breaks_nothing_and_a_lost_or_moved_one_does(
         "onnx fp32, onnx w4, ort fp32",
         "torchscript int8",
     ]
-    assert {change.action for change in changes} == {"Read the answer as the file now gives it."}
+    assert {change.action for change in changes} == {"Read the output as the file now gives it."}
 
 
 def paths_of(manifest: Manifest) -> list[str]:

@@ -131,7 +131,7 @@ def test_what_an_image_cannot_tell_apart_is_said(pack: Pack) -> None:
     """3 x 5 pixels are enlarged alike by nearest neighbour and by area."""
     found = told(pack, "tiny", "area")
     assert set(found.explanations) == {("nearest",), ("area",)}
-    assert any("cannot tell these apart" in sentence for sentence in found.sentences)
+    assert any("cannot distinguish these" in sentence for sentence in found.sentences)
 
 
 def test_a_mistake_is_told_though_the_library_rounds_otherwise(pack: Pack) -> None:
@@ -155,7 +155,7 @@ def test_an_unknown_mistake_is_not_given_a_name(pack: Pack) -> None:
     found = diagnose(pack, "odd_size", AppPixels(inverted))
     assert found.preprocessing == "wrong"
     assert found.explanations == ()
-    assert any("none of the known mistakes" in sentence for sentence in found.sentences)
+    assert any("no known mistake" in sentence for sentence in found.sentences)
 
 
 # --- an app's arrays --------------------------------------------------------------------------
@@ -209,8 +209,8 @@ def test_normalised_values_are_told_by_their_range(pack: Pack, tmp_path: Path) -
     [
         (np.zeros((SIDE, SIDE), np.uint8), "has the shape"),
         (np.zeros((SIDE + 1, SIDE, 3), np.uint8), "has the shape"),
-        (np.full((SIDE, SIDE, 3), np.nan), "are no numbers"),
-        (np.full((SIDE, SIDE, 3), "x"), "are no numbers"),
+        (np.full((SIDE, SIDE, 3), np.nan), "are not numbers"),
+        (np.full((SIDE, SIDE, 3), "x"), "are not numbers"),
     ],
 )
 def test_an_array_that_is_no_image_is_refused(array: np.ndarray, said: str, tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_an_answer_alone_tells_a_mistake_as_well(name: str, pack: Pack) -> None:
 FAULTS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
     "labels swapped": (lambda p: p[::-1], "in another order"),
     "softmax twice": (lambda p: np.exp(p) / np.exp(p).sum(), "softmax taken once more"),
-    "logits": (lambda p: np.log(p), "does not sum to one"),
+    "logits": (lambda p: np.log(p), "do not sum to one"),
     "not a number": (lambda p: p * np.nan, "not a number"),
 }
 

@@ -232,8 +232,11 @@ def test_a_changed_tensor_is_refused(assets: Path) -> None:
         (lambda d: d.pop("labels"), "'labels' is a required property"),
         (lambda d: d["cases"][0].update(image="../secret.png"), "leaves the folder by .."),
         (lambda d: d["cases"][0].update(tensor="/etc/passwd"), "is absolute"),
-        (lambda d: d["cases"][1]["probs"].popitem(), "has not one probability a label"),
-        (lambda d: d["cases"][1]["probs"]["tiny_fp32.onnx"].pop(), "not one probability a label"),
+        (lambda d: d["cases"][1]["probs"].popitem(), "needs one probability per label"),
+        (
+            lambda d: d["cases"][1]["probs"]["tiny_fp32.onnx"].pop(),
+            "needs one probability per label",
+        ),
         (lambda d: d.update(side=SIDE + 1), "does not hold the pixels"),
     ],
 )

@@ -62,7 +62,7 @@ def test_what_was_published_once_is_not_replaced(assets: Path, tmp_path: Path) -
     before = tree(tmp_path / "dist")
     other = tmp_path / "other"
     write_assets(other, seed=1)
-    with pytest.raises(BadInput, match="has another content; what was published once"):
+    with pytest.raises(BadInput, match="exists with other content; a published archive"):
         archive_assets(other, tmp_path / "dist")
     assert tree(tmp_path / "dist") == before
 
