@@ -1,1 +1,1 @@
-"""What a run found, as one document and as one page."""
+"""The results of a run, as one document and as one page."""

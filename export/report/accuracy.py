@@ -1,6 +1,6 @@
-"""What answers are worth where the labels are known: figures, ROC curve, reliability.
+"""Accuracy of outputs on labelled images: figures, ROC curve, reliability.
 
-In: truth int (N,) and probabilities (N, K), of PyTorch or of an artifact alike. Out: parts of the
+In: truth int (N,) and probabilities (N, K), of PyTorch or of an artifact. Out: parts of the
 report, whose size does not grow with N or K.
 """
 
@@ -34,10 +34,11 @@ NO_LABELS: Final = "it needs labelled validation images: give them with --data"
 def classification(
     truth: NDArray[np.int64], probs: NDArray[np.floating], spec: ModelSpec
 ) -> Figures | None:
-    """Figures as in `pipeline.metrics`, of the first N of the answers; None: one is not finite.
+    """Figures as in `pipeline.metrics`, of the first N outputs; None: one is not finite.
 
-    ROC and AUROC are of the positive class, without one the mean of each class against the rest;
-    reliability and calibration error are of the most probable class (Guo et al., arXiv:1706.04599).
+    ROC and AUROC are of the positive class, or without one the mean over each class against the
+    rest; reliability and calibration error are of the most probable class (Guo et al.,
+    arXiv:1706.04599).
     """
     probs = probs[: len(truth)]
     if probs.shape != (len(truth), len(spec.labels)) or not np.isfinite(probs).all():
@@ -66,7 +67,7 @@ def reference_classification(references: References) -> Classification:
     reference = references.of("fp32")
     figures = classification(truth, reference.probs, reference.spec)
     if figures is None:
-        return Classification("not_run", "PyTorch's own answers are not finite", None)
+        return Classification("not_run", "PyTorch's own outputs are not finite", None)
     return Classification("done", "", figures)
 
 

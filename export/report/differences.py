@@ -1,4 +1,4 @@
-"""How far the artifacts' answers are from PyTorch's: spread over the images, and where the most.
+"""How far the artifacts' outputs are from PyTorch's: the distribution, and the worst images.
 
 In: probabilities float32 (N, K) of each artifact and its variant. Out: parts of the report, whose
 size does not grow with the number of images or classes.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Probs = NDArray[np.float32]
 
-SMALLEST: Final = -9  # differences below 10 to this are one bin
+SMALLEST: Final = -9  # differences below 10 to this power share one bin
 PERCENTILES: Final = (50, 90, 99)
 WORST: Final = 10
 MOST_LABELS: Final = 6
@@ -47,8 +47,9 @@ class Answered:
 def differences(probs: Probs, reference: Probs) -> Differences | None:
     """The largest |Δp| of each image, as percentiles and a histogram in powers of ten.
 
-    An image counts into the bin low <= |Δp| < high, and 1 into the last; images with an answer that
-    is not finite are counted apart. None: the shapes differ, so that there is nothing to compare.
+    An image counts in the bin low <= |Δp| < high, and a difference of 1 in the last; images with an
+    output that is not finite are counted separately. None: the shapes differ, so nothing can be
+    compared.
     """
     if probs.shape != reference.shape:
         return None
@@ -74,10 +75,10 @@ def worst_images(
     images: ParityImages,
     labels: Sequence[str],
 ) -> list[WorstImage]:
-    """The images on which any artifact uses up the most of what is allowed to it, worst first.
+    """The images on which any artifact uses the most of its tolerance, worst first.
 
-    Of more than `MOST_LABELS` classes those are shown that PyTorch in fp32 finds most probable and
-    those that differ most. Names and probabilities only: no pixels.
+    Of more than `MOST_LABELS` classes only the most probable ones of PyTorch in fp32 and those that
+    differ most are shown. Names and probabilities only: no pixels.
     """
     answered = [a for a in answered if a.probs.shape == references[a.variant].shape]
     if not answered:
@@ -121,7 +122,7 @@ def _shown(i: int, answered: Sequence[Answered], references: Mapping[str, Probs]
 
 
 def _largest(probs: Probs, reference: Probs) -> NDArray[np.float64]:
-    """(N,): of each image the largest |Δp|, infinite where an answer is not finite."""
+    """(N,): the largest |Δp| of each image, infinite where an output is not finite."""
     with np.errstate(invalid="ignore"):
         found = np.abs(probs.astype(np.float64) - reference).max(axis=1)
     return np.asarray(np.where(np.isfinite(probs).all(axis=1), found, np.inf))
@@ -132,5 +133,5 @@ def _numbers(values: NDArray[np.floating]) -> tuple[float | None, ...]:
 
 
 def _number(value: np.floating) -> float | None:
-    """Nine digits are all that a float32 has."""
+    """A float32 has no more than nine digits."""
     return float(f"{float(value):.9g}") if np.isfinite(value) else None

@@ -1,6 +1,6 @@
-"""How far answers are from PyTorch's, image by image, as a report says it.
+"""How far outputs are from PyTorch's, image by image, as in a report.
 
-`export.report.differences` finds the figures.
+`export.report.differences` computes the figures.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Percentiles:
-    """Of |Δp| over the images; None: no answer is finite."""
+    """Of |Δp| over the images; None: no output is finite."""
 
     p50: float | None
     p90: float | None
@@ -29,7 +29,7 @@ class Percentiles:
 
 @dataclass(frozen=True)
 class Differences:
-    """The largest |Δp| of each image; those that are not finite are counted apart."""
+    """The largest |Δp| of each image; those that are not finite are counted separately."""
 
     images: int
     non_finite: int
@@ -43,7 +43,7 @@ class ArtifactAnswer:
 
     Attributes:
         twin: what it is compared with.
-        probs: of the labels of the image's entry.
+        probs: of the labels that the image's entry lists.
     """
 
     artifact: str
@@ -59,9 +59,9 @@ class WorstImage:
     Attributes:
         image: its name.
         set: of the parity images.
-        label: its own; None: not known.
-        artifact: which disagrees the most.
-        share_of_allowed: its |Δp| / what its tolerance allows; None: an answer is not finite.
+        label: the true one; None: not known.
+        artifact: the one that disagrees most.
+        share_of_allowed: its |Δp| / what its tolerance allows; None: an output is not finite.
         labels: those whose probabilities are given.
         reference: twin -> PyTorch's probabilities.
         answers: of every artifact that was run.

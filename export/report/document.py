@@ -86,7 +86,7 @@ def print_verdict(
     images: str,
     refused: Mapping[str, Mapping[str, str]] | None = None,
 ) -> None:
-    """The table, what is to be said of it, and one sentence that counts.
+    """Print the table, notes on it, and one sentence with the counts.
 
     `refused` is format -> precision it cannot take -> why.
     """
@@ -144,7 +144,7 @@ def print_verdict(
 def evidence_lines(rows: Sequence[VerdictRow]) -> list[str]:
     """How far the second output is from PyTorch's, by artifact; and of which there is none.
 
-    Nothing is said where no artifact was run.
+    Empty if no artifact was run.
     """
     compared = [row for row in rows if row.parity.images]
     found = dict.fromkeys(

@@ -1,6 +1,6 @@
-"""What answers are worth, of PyTorch or of an artifact, and what training left: as in a report.
+"""Accuracy figures, of PyTorch or of an artifact, and what training left, as in a report.
 
-`export.report.accuracy` finds the figures.
+`export.report.accuracy` computes the figures.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Status = Literal["done", "not_run"]
 
 @dataclass(frozen=True)
 class Figures:
-    """Figures on labelled images; None: there is no such figure for these labels.
+    """Figures on labelled images; None: not defined for these labels.
 
     Attributes:
         roc: points (false positive rate, true positive rate).
@@ -57,7 +57,7 @@ class History:
 
     Attributes:
         epochs: how many.
-        rows: ``epoch``, ``stage`` and figures of each; of very many, some of them evenly spaced.
+        rows: ``epoch``, ``stage`` and figures of each; of very many, some evenly spaced ones.
     """
 
     status: Status
@@ -84,7 +84,7 @@ class History:
 
 @dataclass(frozen=True)
 class Validation:
-    """What the checkpoint's own answers were worth when it was trained."""
+    """The accuracy of the checkpoint's own outputs when it was trained."""
 
     status: Status
     reason: str

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def to_junit(report: Report) -> str:
-    """JUnit XML of a report: a test case per artifact; not run is skipped."""
+    """JUnit XML of a report: a test case per artifact; not run and rejected are skipped."""
     count = {s: sum(a.verdict == s for a in report.artifacts) for s in VERDICTS}
     suite = ElementTree.Element(
         "testsuite",
@@ -45,5 +45,5 @@ def to_junit(report: Report) -> str:
 
 
 def _printable(text: str) -> str:
-    """XML has no place for control characters, which runtimes put into their messages."""
+    """Replace control characters, which XML forbids and messages of runtimes contain."""
     return "".join(c if c.isprintable() else " " for c in text)

@@ -1,7 +1,7 @@
 """The report of an export or a check as an object, and report.json, read and written by one
 function each.
 
-report.schema.json describes the fields. What an earlier release's report does not have is None.
+report.schema.json describes the fields. A field that an earlier release's report lacks is None.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """What an app must know of a published file, as in the manifest."""
+    """What an app must know about a published file, as in the manifest."""
 
     path: str
     zipped_bytes: int | None
@@ -67,7 +67,7 @@ class Artifact:
 
     Attributes:
         place: the platforms whose asset folder it is in; empty if in none.
-        verdict: parity's, or ``rejected`` where the quality gate kept it back.
+        verdict: parity's, or ``rejected`` if the quality gate kept it back.
         accuracy: None for fp32, or not checked.
         file: None: not published, or not known.
         differences, classification: None: not run, or not known.
@@ -105,13 +105,13 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Report:
-    """All of a report; what only an export writes is None in that of a check.
+    """A report; fields that only an export writes are None in the report of a check.
 
     Attributes:
         failed: whether any artifact failed.
-        images: what was compared on.
+        images: the images compared on, as a phrase.
         finished: time in UTC, ISO 8601.
-        seconds: the whole run took.
+        seconds: duration of the whole run.
         classification: of PyTorch.
         published: folders written.
         refused: format -> precision that it cannot take -> why.
@@ -156,7 +156,7 @@ def write_report(path: Path, report: Report) -> None:
 
 
 def report_json(report: Report) -> JsonObject:
-    """As JSON holds it: what is not known is left out, figures that are not finite are null."""
+    """As JSON holds it: unknown fields are left out, figures that are not finite are null."""
     document = {key: value for key, value in plain(report).items() if value is not None}
     document["artifacts"] = [
         {**plain(a), "accuracy": None if a.accuracy is None else accuracy_json(a.accuracy)}
@@ -178,7 +178,7 @@ def _as_current(document: JsonObject) -> JsonObject:
 
 
 def _finite(value: object) -> object:
-    """JSON has no NaN and no infinity: null stands for them."""
+    """Replace NaN and infinity, which JSON lacks, by null."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""What preprocessing mistakes cost, as the report holds it and `export robustness` writes it."""
+"""What preprocessing mistakes cost, as in the report and as `export robustness` writes it."""
 
 from __future__ import annotations
 

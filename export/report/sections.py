@@ -1,4 +1,4 @@
-"""What a run found beyond its verdicts, as parts of the report.
+"""The results of a run beyond its verdicts, as parts of the report.
 
 In: the outcomes of a run and the references that they were compared with. Out: parts of a `Report`.
 """
@@ -34,7 +34,7 @@ MOST_EPOCHS: Final = 500
 
 
 def details(outcome: Outcome, references: References) -> tuple[Differences | None, Figures | None]:
-    """What the answers of one artifact amount to; None for one that gave none."""
+    """Differences and accuracy of one artifact's outputs; None if it was not run."""
     probs = outcome.parity.probs
     if probs is None:
         return None, None
@@ -65,9 +65,9 @@ def worst_of_all(done: Sequence[Outcome], references: References) -> tuple[Worst
 
 
 def training_of(checkpoint: Path, spec: ModelSpec) -> Training:
-    """Epochs and validation answers that training left next to the checkpoint; or why not.
+    """Epochs and validation outputs that training left next to the checkpoint; or why not.
 
-    Of more than `MOST_EPOCHS` epochs as many, evenly spaced.
+    Of more than `MOST_EPOCHS` epochs that many are kept, evenly spaced.
     """
     found, no_history = read_history(checkpoint)
     answers, no_answers = read_predictions(checkpoint, spec)
@@ -87,7 +87,7 @@ def training_of(checkpoint: Path, spec: ModelSpec) -> Training:
 
 
 def published_files(folders: Sequence[Path]) -> dict[tuple[str, str], PublishedFile]:
-    """(format, precision) -> what an app must know of the published file, as its manifest says."""
+    """(format, precision) -> what an app must know about the published file, by its manifest."""
     return {
         (entry.format, entry.precision): PublishedFile(
             path=entry.path,
@@ -104,7 +104,7 @@ def published_files(folders: Sequence[Path]) -> dict[tuple[str, str], PublishedF
 
 
 def model_of(spec: ModelSpec, identity: str) -> ModelFacts:
-    """What the artifacts are made from; `identity` is the checkpoint's hash."""
+    """The model that the artifacts are made from; `identity` is the checkpoint's hash."""
     return ModelFacts(
         name=spec.name,
         version=spec.version,

@@ -1,6 +1,6 @@
-"""What a page is made of: sections of blocks, frozen, every figure as it stood in its document.
+"""The parts of a page: sections of blocks, frozen, every figure as in its document.
 
-A section builds them from documents; ``html`` is the only one that knows how they look.
+A section builds them from documents; only ``html`` decides how they look.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 
 from pipeline.json_files import JsonObject
 
-# A verdict is told by a word and a shape; colour comes on top.
+# A verdict is shown by a word and a shape; colour is only an addition.
 WORDS: Final = {
     "pass": "passed",
     "fail": "FAILED",
@@ -34,7 +34,7 @@ SHAPES: Final = {
 
 @dataclass(frozen=True)
 class Figure:
-    """A number: `value` is the document's own, `text` what people read."""
+    """A number: `value` is the document's, `text` is for people."""
 
     value: float
     text: str
@@ -53,7 +53,7 @@ class StatusWord:
 
     @property
     def shape(self) -> str:
-        """One character, so that it is not told by colour alone."""
+        """One character, so that colour is not the only sign."""
         return SHAPES.get(self.status, "")
 
 
@@ -74,19 +74,19 @@ class Table:
         return "table"
 
     def is_number(self, column: int) -> bool:
-        """Whether the column is to be aligned as numbers."""
+        """Whether the column is aligned as numbers."""
         cells = [row[column] for row in self.rows]
         return any(isinstance(cell, Figure) for cell in cells)
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A Vega-Lite chart, and the same figures as a table for those who do not see it.
+    """A Vega-Lite chart, and the same figures as a table for those who cannot see it.
 
     Attributes:
         name: unique on the page; letters, digits and hyphens.
         title: what it shows.
-        description: what is to be seen in it, a sentence or two; read out in place of the picture.
+        description: what can be seen in it, in a sentence or two; read out instead of the picture.
         spec: Vega-Lite, as JSON holds it.
         tables: the figures.
     """
@@ -175,7 +175,7 @@ class Section:
 
 
 def number(value: float | None, form: str) -> Cell:
-    """A figure in the format `form`, such as ``.4f``; nothing where there is none."""
+    """A figure in the format `form`, such as ``.4f``; empty for None."""
     return "" if value is None else Figure(value, format(value, form))
 
 

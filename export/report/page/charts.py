@@ -1,7 +1,7 @@
 """Charts: points in (`export.report.page.points`), Vega-Lite specs out, by Altair.
 
-Colours are names of CSS variables: one picture serves light, dark and paper, and follows a change
-without being drawn again. Series differ by shape or dash as well as by colour.
+Colours are names of CSS variables: one picture serves light mode, dark mode and paper, and changes
+between them without being drawn again. Series differ by shape or dash as well as by colour.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ SHAPES: Final = ("circle", "square", "triangle-up", "diamond")
 DASHES: Final = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2])
 FONT: Final = "system-ui, sans-serif"
 INK, FAINT, GRID = "var(--ink)", "var(--muted)", "var(--grid)"
-NOTHING: Final = 1e-10  # a log scale has no place for zero
+NOTHING: Final = 1e-10  # replaces zero, which a log scale cannot show
 _TEXT: Final = {"labelFont": FONT, "titleFont": FONT, "labelFontSize": 12, "titleFontSize": 12}
 CONFIG: Final[JsonObject] = {
-    "aria": False,  # the page says it once, and gives a table
+    "aria": False,  # the page describes the chart, and gives a table
     "background": None,
     "font": FONT,
     "view": {"stroke": GRID},
@@ -70,7 +70,7 @@ CONFIG: Final[JsonObject] = {
 
 
 def agreement_chart(histogram: Sequence[Box], limits: Sequence[Limit]) -> JsonObject:
-    """Images by |Δp|, a row of boxes per artifact, its largest, and what is allowed."""
+    """Images by |Δp|, a row of boxes per artifact, its largest |Δp|, and what is allowed."""
     import altair as alt
 
     boxes = [{**asdict(box), "from": max(box.low, NOTHING)} for box in histogram]
@@ -133,7 +133,7 @@ def tradeoff_chart(points: Sequence[FilePoint], y: str, title: str, log: bool) -
 def curves_chart(
     points: Sequence[EpochPoint], title: str, unfrozen: float | None, zero: bool
 ) -> JsonObject:
-    """A line per series over the epochs; `title` is of the values."""
+    """A line per series over the epochs; `title` names the values."""
     import altair as alt
 
     series = list(dict.fromkeys(point.series for point in points))
@@ -182,7 +182,7 @@ def reliability_chart(points: Sequence[ReliabilityPoint]) -> JsonObject:
 
     base = alt.Chart(_data(map(plain, points))).encode(
         x=alt.X("mean_prob:Q", title="probability stated", scale=alt.Scale(domain=[0, 1])),
-        y=alt.Y("share:Q", title="share that is right", scale=alt.Scale(domain=[0, 1])),
+        y=alt.Y("share:Q", title="share that is correct", scale=alt.Scale(domain=[0, 1])),
         detail="series:N",
         tooltip=["series:N", "mean_prob:Q", "share:Q", "images:Q"],
         **_by_precision(points),
@@ -210,7 +210,7 @@ def worst_chart(points: Sequence[ImagePoint]) -> JsonObject:
 
 
 def interval_chart(shares: Sequence[Share], title: str) -> JsonObject:
-    """Shares with their intervals, and limits where there are any."""
+    """Shares with their intervals, and their limits if they have any."""
     import altair as alt
 
     names = [share.name for share in shares]
@@ -231,7 +231,7 @@ def interval_chart(shares: Sequence[Share], title: str) -> JsonObject:
 
 
 def bars_chart(bars: Sequence[Bar], title: str) -> JsonObject:
-    """A bar for each."""
+    """A bar for each value."""
     import altair as alt
 
     names = [bar.name for bar in bars]
@@ -333,7 +333,7 @@ def _data(rows: Iterable[JsonObject]) -> alt.InlineData:
 
 
 def _spec(chart: alt.Chart | alt.LayerChart | alt.FacetChart, height: int) -> JsonObject:
-    """As JSON holds it: as wide as its place, `height` in pixels without axes."""
+    """The chart as JSON: as wide as its container, `height` in pixels without axes."""
     sized = chart.properties(width="container", height=height)
     spec: JsonObject = sized.to_dict()
     spec["config"] = CONFIG

@@ -1,7 +1,7 @@
 """Sections as one HTML file: template, style, script and Vega inside it, nothing fetched.
 
-A content security policy in the file itself lets no request out and runs these two scripts alone,
-known by their hashes: what a label or a reason says can never become code.
+A content security policy in the file itself forbids all requests and allows only these two scripts,
+by their hashes: the text of a label or a reason can never become code.
 """
 
 from __future__ import annotations
@@ -18,18 +18,17 @@ from typing import Final
 from export.report.page.blocks import Block, Chart, Figure, Fold, Section, StatusWord, Table
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
-# Vega's expressions are interpreted, so that the policy need not allow eval.
 BUNDLED: Final = "window.vegaEmbed = vegaEmbed;"
 SIGNIFICANT: Final = 6  # digits of figures in charts; tables and tooltips show fewer
 
 
 @dataclass(frozen=True)
 class Opening:
-    """What stands above the sections.
+    """The head of the page, above the sections.
 
     Attributes:
         status: of the whole report.
-        headline: the same in two or three words.
+        headline: the same in a few words.
         facts: (name, text).
         source: the document that the page is made from.
     """
@@ -97,7 +96,7 @@ def _charts(sections: Sequence[Section]) -> list[Chart]:
 
 
 def _side_by_side(blocks: Sequence[Block]) -> list[tuple[bool, list[Block]]]:
-    """Runs of charts apart from the rest: (whether they are charts, blocks)."""
+    """Blocks in runs of charts and of others: (whether they are charts, blocks)."""
     return [(charts, list(run)) for charts, run in groupby(blocks, lambda b: isinstance(b, Chart))]
 
 
@@ -106,7 +105,7 @@ def _shown_tables(chart: Chart) -> list[Table]:
 
 
 def _rounded(value: object) -> object:
-    """Fewer digits than the document has: a picture shows no more, and the file stays small."""
+    """Round to fewer digits than the document has: enough for a picture, in a small file."""
     if isinstance(value, float):
         return float(f"{value:.{SIGNIFICANT}g}")
     if isinstance(value, Mapping):
@@ -119,9 +118,9 @@ def _text(name: str) -> str:
 
 
 def _inline(script: str) -> str:
-    """A script that can stand in HTML: nothing in it ends the element or opens a comment.
+    """A script that is safe inside HTML: nothing in it ends the element or opens a comment.
 
-    Both sequences stand in strings and regular expressions, where the backslash changes nothing.
+    Both sequences occur only in strings and regular expressions; a backslash changes nothing there.
     """
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 

@@ -1,4 +1,4 @@
-"""What charts draw: a dataclass for each kind of mark, its fields by the names of Vega-Lite."""
+"""What charts draw: a dataclass for each kind of mark; its fields are the names in Vega-Lite."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Limit:
-    """The largest |Δp| of an artifact, and what is allowed; None: no tolerance is known."""
+    """The largest |Δp| of an artifact, and what is allowed; None: unknown."""
 
     artifact: str
     largest: float
@@ -25,7 +25,7 @@ class Limit:
 
     @property
     def broken(self) -> bool:
-        """Whether the largest is more than what is allowed."""
+        """Whether the largest is more than allowed."""
         return bool(self.allowed) and self.largest > (self.allowed or 0)
 
 
@@ -98,7 +98,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Bar:
-    """A value of one of a group."""
+    """A value; `group` gives its colour."""
 
     name: str
     group: str

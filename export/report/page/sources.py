@@ -1,7 +1,7 @@
-"""The documents that a page is made from, read and held against what the page needs of them.
+"""The documents that a page is made from, read and checked for what the page needs.
 
-The report must be there. The others are optional: where one is missing, or is damaged and nobody
-asked for it by name, the page says so in its place.
+The report must exist. The others are optional: if one is missing, or damaged and not named by the
+user, the page says so in its place.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pipeline.json_files import read_json, structure
 
 RELEASED: Final = Path("docs/results/export.json")
 REPORTS: Final = (Path("build/export/report.json"), RELEASED)
-NOT_IN_REPORT: Final = "the report does not hold it; one by `python -m export all` does"
+NOT_IN_REPORT: Final = "not in this report; one made by `python -m export all` has it"
 NAMES: Final = ("benchmark", "peers", "faults")
-# Where each is looked for, the newest first, and what makes it.
+# Where each is searched, the newest first, and the command that makes it.
 PLACES: Final = {
     "benchmark": (Path("build/benchmarks/results.json"), Path("docs/results/benchmark.json")),
     "peers": (Path("build/benchmarks/peers.json"), Path("docs/results/peers.json")),
@@ -125,7 +125,7 @@ def read_sources(
 
     Args:
         report: the file; None: the last export's, else the release's (`REPORTS`).
-        given: name -> file, for those of `NAMES` that are not to be looked for in `PLACES`.
+        given: name -> file, for those of `NAMES` that are not searched in `PLACES`.
 
     Raises:
         BadInput: no report, or one that is damaged; a file in `given` that is missing or damaged.

@@ -34,11 +34,11 @@ PAGE_FILE: Final = "report.html"
 def write_page(
     report: Path | None, out: Path | None, given: Mapping[str, Path | None] | None = None
 ) -> Path:
-    """Write the page, whole, and return its path.
+    """Write the page and return its path.
 
     Args:
         report: see `read_sources`.
-        out: the file to be written; None: ``build/export/report.html``.
+        out: the file to write; None: ``build/export/report.html``.
         given: see `read_sources`.
 
     Raises:
@@ -72,11 +72,11 @@ def page_of(sources: PageSources) -> str:
 
 
 def _headline(status: str) -> str:
-    """In two or three words, for who reads no further."""
+    """The status in a few words, for those who read no further."""
     return {
         "pass": "Nothing failed",
         "fail": "There are failures",
-        "rejected": "Files were kept back for the accuracy they lose",
+        "rejected": "Files were rejected because they lose accuracy",
         "not_run": "Nothing was proven",
     }[status]
 
@@ -127,4 +127,4 @@ def _decision(model: ModelFacts) -> str:
         return ""
     if model.positive is None or model.threshold is None:
         return "the most probable label"
-    return f"{model.positive} from {model.threshold} on"
+    return f"{model.positive} if its probability is at least {model.threshold}"

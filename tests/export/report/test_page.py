@@ -168,7 +168,7 @@ def test_training_roc_and_reliability_are_the_documents(page: Read) -> None:
     assert shown["calibration error"] == figures["calibration_error"]
     _, *points = page.values["ROC of PyTorch fp32"]
     assert [[float(x), float(y)] for _, x, y in points] == figures["roc"]
-    _, *bins = page.values["Reliability, bin by bin"]
+    _, *bins = page.values["Reliability by bin"]
     assert [float(b[3]) for b in bins[: len(figures["reliability"])]] == [
         b["mean_prob"] for b in figures["reliability"]
     ]
@@ -259,26 +259,28 @@ def test_a_fault_that_was_not_found_and_a_false_alarm_are_told() -> None:
 
 def test_missing_sources_are_told_in_their_place_and_in_the_list() -> None:
     read = Read(page_of(sources(benchmark=NONE, peers=NONE, faults=NONE)))
-    for title in ("Benchmark of the files", "Beside other runtimes", "Planted faults"):
+    for title in ("Benchmark of the files", "Compared with other runtimes", "Planted faults"):
         assert f"{title}: not here. nobody made it" in read.said
     named = " ".join(row[0] for row in read.tables["Left out"])
     assert "Planted faults" in named
-    assert "Beside other runtimes" in named
+    assert "Compared with other runtimes" in named
 
 
 def test_figures_of_other_files_are_said_to_be_of_other_files() -> None:
     other = timed(["onnx fp32"])
     other["rows"][0]["size_bytes"] = 5
     said = Read(page_of(sources(peers=benchmark(other, "p.json")))).said
-    assert "Taken on other files than this report's" in said
-    assert "Its files have the sizes of this report's." in said  # the benchmark's
+    assert "Measured on other files than this report's" in said
+    assert "Its files have the same sizes as this report's." in said  # the benchmark's
 
 
 def test_files_of_other_weights_are_not_compared_with_fp32_beside_peers() -> None:
     beside = timed(["onnx fp32", "onnx int8"])
     for row, limit, diff in zip(beside["rows"], (1e-3, None), (2e-6, 0.98), strict=True):
         row.update(limit=limit, max_abs_diff=diff)
-    rows = Read(page_of(sources(peers=benchmark(beside, "p.json")))).tables["Beside other runtimes"]
+    rows = Read(page_of(sources(peers=benchmark(beside, "p.json")))).tables[
+        "Compared with other runtimes"
+    ]
     held = {row[0]: row[8] for row in rows[1:]}
     assert held["onnx fp32"] == "2.0e-06"
     assert "9.8e-01" not in held["onnx int8"]
@@ -290,8 +292,8 @@ def test_a_document_of_schema_1_is_shown_and_what_it_lacks_is_said(tmp_path: Pat
     read = Read(write_page(path, tmp_path / "page.html").read_text("utf-8"))
     assert read_report(path).schema == 1
     assert report["verdict"] in read.said
-    for title in ("Training curves", "Worst-agreeing images", "Integrate"):
-        assert f"{title}: not here. the report does not hold it" in read.said
+    for title in ("Training curves", "Images with the worst agreement", "Integrate"):
+        assert f"{title}: not here. not in this report" in read.said
     for artifact in report["artifacts"]:
         name = f"{artifact['format']} {artifact['precision']}"
         shown = page_value(read, name)
@@ -318,7 +320,7 @@ def test_the_report_of_a_check_is_shown_too() -> None:
         artifact |= {"file": None, "differences": None, "classification": None}
     read = Read(page_of(sources(report)))
     assert read.exact_row("Verdict per artifact", "onnx fp32")["images"] == 40
-    assert "Distribution of differences: not here. the report does not hold it" in read.said
+    assert "Distribution of differences: not here. not in this report" in read.said
     assert "Research only" in read.said
 
 
@@ -361,7 +363,7 @@ def test_an_answer_that_is_not_finite_is_told_and_does_not_break_the_page() -> N
     report["artifacts"][1]["parity"]["max_abs_diff"] = None
     report["artifacts"][1]["differences"]["non_finite"] = 3
     read = Read(page_of(sources(report)))
-    assert "gives an answer that is not finite" in read.said
+    assert "gives an output that is not finite" in read.said
     assert "not finite" in read.said
 
 
@@ -438,7 +440,7 @@ def test_a_file_whose_entry_lacks_what_the_code_needs_is_told_not_a_crash() -> N
     report = document()
     report["artifacts"][0]["file"]["requires"] = {}
     said = Read(page_of(sources(report))).said
-    assert "Code: not run. the report does not say of the file what the code needs" in said
+    assert "Code: not run. the report lacks what the code needs" in said
 
 
 def test_the_whole_page_is_small_and_complete(

@@ -1,1 +1,1 @@
-"""The sections of the page: sources in, blocks out, a file for each."""
+"""The sections of the page: sources in, blocks out, one file each."""

@@ -1,4 +1,4 @@
-"""The exact lines that load each published file."""
+"""The exact lines of code that load each published file."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def integration_section(sources: PageSources) -> Section:
         return Section("integrate", title, [notice])
     blocks: list[Block] = [
         Text(
-            "The folder's own package comes first: it has the preprocessing, tests and the golden "
-            "pack in it. The other lines use the runtime alone and expect pixels that were "
-            "made by the resize rule: the whole image squished, bilinear, antialiased. Python is "
-            "run by our tests, Kotlin compiled against stand-ins of Android and the runtimes, "
-            "Swift parsed by a grammar; no phone has run these lines here."
+            "The folder's own package comes first: it includes the preprocessing, tests and the "
+            "golden pack. The other lines use only the runtime and expect pixels made by the "
+            "resize rule: the whole image squished, bilinear, antialiased. Our tests run the "
+            "Python, compile the Kotlin with stand-ins for Android and the runtimes, and parse "
+            "the Swift; no phone has run these lines here."
         )
     ]
     blocks += [_fold(artifact, file, report.model) for artifact, file in published]
@@ -52,7 +52,7 @@ def _fold(artifact: Artifact, file: PublishedFile, model: ModelFacts | None) -> 
 
 
 def _code(artifact: Artifact, file: PublishedFile, model: ModelFacts | None) -> list[Block]:
-    lacking = "the report does not say of the file what the code needs"
+    lacking = "the report lacks what the code needs"
     if model is None:
         return [Notice("not_run", "Code", f"{lacking}: its model")]
     try:

@@ -1,4 +1,4 @@
-"""Everything that was not run or is not here, and why, in one list."""
+"""Everything that was not run or is missing, and why, in one list."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def not_run_section(sources: PageSources, others: Sequence[Section]) -> Section:
 
 
 def _merged(rows: Sequence[Sequence[Cell]]) -> list[list[Cell]]:
-    """One row for all that have the same verdict and reason."""
+    """One row for everything with the same verdict and reason."""
     together: dict[tuple[Cell, ...], list[str]] = {}
     for what, *rest in rows:
         together.setdefault(tuple(rest), []).append(str(what))

@@ -1,4 +1,4 @@
-"""Parity: how far every file is from PyTorch, how that is spread, how it was checked."""
+"""Parity: how far every file is from PyTorch, the distribution, and how it was checked."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def parity_section(sources: PageSources) -> Section:
     told = [a for a in run if a.differences is not None]
     blocks: list[Block] = [
         Text(
-            "Each file was read back from disk and answered the same images as PyTorch holding the "
-            "same weights. |Δp| is the largest difference of any probability of an image."
+            "Each file was read back from disk and run on the same images as PyTorch with the same "
+            "weights. |Δp| is the largest difference of any probability of an image."
         )
     ]
     if told:
@@ -60,14 +60,10 @@ def _chart(artifacts: Sequence[Artifact]) -> Chart:
     over = [limit.artifact for limit in limits if limit.broken]
     return Chart(
         "agreement",
-        "How the differences are spread",
+        "Distribution of the differences",
         "A row of boxes for each artifact: the more images a box holds, the stronger its colour. "
-        "The dot is the largest difference, the thick tick what is allowed. "
-        + (
-            f"Beyond what is allowed: {', '.join(over)}."
-            if over
-            else "Every dot is left of its tick."
-        ),
+        "The dot is the largest difference, the thick tick is what is allowed. "
+        + (f"More than allowed: {', '.join(over)}." if over else "Every dot is left of its tick."),
         agreement_chart(histogram, limits),
         [_percentiles(artifacts), _histogram(artifacts)],
     )

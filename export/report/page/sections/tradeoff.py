@@ -1,4 +1,4 @@
-"""Size against latency against accuracy; and latency beside other runtimes."""
+"""Size against latency and accuracy; and latency compared with other runtimes."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _table(artifacts: Sequence[Artifact]) -> Table:
         "ms (1 thread)",
         "ms (2 threads)",
         "AUROC",
-        "AUROC is",
+        "source of AUROC",
         "loss to fp32",
         "accuracy",
         "recall",
@@ -123,7 +123,7 @@ def _source_of(artifact: Artifact) -> str:
 
 def _left_out(points: Sequence[FilePoint], shown: Sequence[FilePoint]) -> str:
     names = [point.artifact for point in points if point not in shown]
-    return f" Not known, and so not drawn: {', '.join(names)}." if names else ""
+    return f" Unknown, so not drawn: {', '.join(names)}." if names else ""
 
 
 def _first_machine(artifacts: Sequence[Artifact]) -> Mapping[str, str | int]:
@@ -133,7 +133,7 @@ def _first_machine(artifacts: Sequence[Artifact]) -> Mapping[str, str | int]:
 def _machine(machine: Mapping[str, str | int]) -> str:
     known = [str(machine[key]) for key in ("processor", "system", "cpu") if machine.get(key)]
     cores = [f"{machine['cores']} cores"] if machine.get("cores") else []
-    return ", ".join([*known, *cores]) or "a machine that is not told"
+    return ", ".join([*known, *cores]) or "an unknown machine"
 
 
 def _timed_block(title: str, source: Source[Timed], points: Sequence[FilePoint]) -> Block:
@@ -149,19 +149,19 @@ def _timed_block(title: str, source: Source[Timed], points: Sequence[FilePoint])
 
 
 def _provenance(found: Timed, path: str, points: Sequence[FilePoint]) -> Text:
-    """Where it comes from, and whether it is of the very files that the report is of."""
+    """Where the figures come from, and whether they are of the same files as the report."""
     sizes = {point.artifact: point.size_bytes for point in points}
     shared = [row for row in found.rows if row.name in sizes and row.size_bytes]
     other = sorted({row.name for row in shared if row.size_bytes != sizes[row.name]})
     if not shared:
-        same = "No file of this report is in it."
+        same = "It has no file of this report."
     elif other:
         same = (
-            f"Taken on other files than this report's: {len(other)} of them have another size "
+            f"Measured on other files than this report's: {len(other)} of them have another size "
             f"({', '.join(other[:3])}{', ...' if len(other) > 3 else ''})."
         )
     else:
-        same = "Its files have the sizes of this report's."
+        same = "Its files have the same sizes as this report's."
     return Text(
         f"Source: {path}. Median of {found.rounds} interleaved rounds of "
         f"{found.round_s} s on {_machine(found.machine)}. {same}"
@@ -201,7 +201,7 @@ def _timings(rows: Sequence[TimedRow], caption: str) -> Table:
 
 
 def _peers(source: Source[Timed], points: Sequence[FilePoint]) -> list[Block]:
-    title = "Beside other runtimes"
+    title = "Compared with other runtimes"
     if source.document is None:
         return [Notice("not_here", title, source.reason)]
     every = source.document.rows

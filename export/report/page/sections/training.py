@@ -1,4 +1,4 @@
-"""How the model was trained, and what its answers are worth: curves, ROC, reliability."""
+"""How the model was trained, and how accurate it is: curves, ROC, reliability."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from export.report.page.points import EpochPoint, ReliabilityPoint, RocPoint
 from export.report.page.sources import NOT_IN_REPORT, PageSources
 from export.report.report import ModelFacts, Report
 
-Series = tuple[str, str, Figures]  # whose answers, in which precision
+Series = tuple[str, str, Figures]  # whose outputs, in which precision
 LOSSES = {"train_loss": "train", "valid_loss": "valid"}
 REFERENCE = "PyTorch fp32"
-# As `pipeline.training.learner` records them.
+# This is how `pipeline.training.learner` records them.
 AT_MOST_PROBABLE = (
     " Recall and accuracy are of the most probable label here; the decision's threshold was chosen "
     "after training."
@@ -83,7 +83,7 @@ def _curves(history: History) -> list[Block]:
                 Chart(
                     f"training-{name}",
                     title,
-                    f"{_ends(epochs[-1], wanted)}{dashed} Source: {history.source} beside the "
+                    f"{_ends(epochs[-1], wanted)}{dashed} Source: {history.source} next to the "
                     "checkpoint"
                     + (
                         f", {len(epochs)} of {history.epochs} epochs."
@@ -135,11 +135,11 @@ def _metrics(model: ModelFacts | None) -> list[Block]:
     if not rows:
         return []
     head = ("figure", "value", "95 % interval from", "to")
-    return [Table("What the checkpoint says of itself, on its validation images", head, rows)]
+    return [Table("The checkpoint's own figures, on its validation images", head, rows)]
 
 
 def _classification(report: Report, training: Training | None) -> list[Block]:
-    """ROC and reliability of this run, else of the answers that training left behind."""
+    """ROC and reliability of this run, else of the outputs that training left."""
     measured = report.classification
     if measured is None:
         return [Notice("not_here", "ROC and reliability", NOT_IN_REPORT)]
@@ -157,10 +157,10 @@ def _classification(report: Report, training: Training | None) -> list[Block]:
         validation = training.validation if training else None
         if validation is None or validation.figures is None:
             reason = validation.reason if validation else ""
-            reason = reason or "the checkpoint has no validation answers"
+            reason = reason or "the checkpoint has no validation outputs"
             return [*blocks, Notice("not_run", "ROC and reliability of the checkpoint", reason)]
         series = [("checkpoint, when it was trained", "fp32", validation.figures)]
-        source = f"{validation.source} beside the checkpoint"
+        source = f"{validation.source} next to the checkpoint"
     return [*blocks, *_curves_of(series, source, report.model)]
 
 
@@ -186,7 +186,7 @@ def _curves_of(series: Sequence[Series], source: str, model: ModelFacts | None) 
             )
         )
     else:
-        blocks.append(Notice("not_run", "ROC", "the images are all of one label"))
+        blocks.append(Notice("not_run", "ROC", "all images have the same label"))
     bins = [
         ReliabilityPoint(name, precision, **vars(found_bin))
         for name, precision, found in series
@@ -198,7 +198,7 @@ def _curves_of(series: Sequence[Series], source: str, model: ModelFacts | None) 
                 "reliability",
                 "Reliability of the most probable label",
                 f"{first}: expected calibration error {_said(figures.calibration_error)} on "
-                f"{figures.images} images. On the dashed line, what is stated is what happens. "
+                f"{figures.images} images. On the dashed line, stated probabilities are true. "
                 f"Source: {source}.",
                 reliability_chart(bins),
                 [_bins(series)],
@@ -214,7 +214,7 @@ def _curves_of(series: Sequence[Series], source: str, model: ModelFacts | None) 
 
 
 def _said(value: float | None) -> str:
-    return "not known" if value is None else f"{value:.4f}"
+    return "unknown" if value is None else f"{value:.4f}"
 
 
 def _figures(series: Sequence[Series]) -> Table:
@@ -231,7 +231,7 @@ def _figures(series: Sequence[Series]) -> Table:
         for name, _, found in series
     ]
     head = (
-        "answers of",
+        "outputs of",
         "images",
         "AUROC",
         "accuracy",
@@ -263,5 +263,5 @@ def _bins(series: Sequence[Series]) -> Table:
         for name, _, found in series
         for b in found.reliability
     ]
-    head = ("answers of", "probability", "images", "mean probability", "share that is right")
-    return Table("Reliability, bin by bin", head, rows)
+    head = ("outputs of", "probability", "images", "mean probability", "share correct")
+    return Table("Reliability by bin", head, rows)

@@ -1,4 +1,4 @@
-"""What was done to break it: preprocessing mistakes of apps, and faults planted in files."""
+"""Trials: preprocessing mistakes of apps, and faults planted in files."""
 
 from __future__ import annotations
 
@@ -100,17 +100,17 @@ def faults_section(sources: PageSources) -> Section:
     blocks: list[Block] = [
         Text(
             f"{len(faults) - len(missed)} of {len(faults)} faults planted in real files were "
-            f"found, by the check that every file of this report went through; {len(alarms)} of "
-            f"{len(controls)} changes that change nothing raised a false alarm. Source: "
-            f"{source.path}; they were planted when that file was made, not in this run."
+            f"found by the check that every file of this report went through; {len(alarms)} of "
+            f"{len(controls)} harmless changes raised a false alarm. Source: {source.path}; "
+            "the faults were planted when that file was made, not in this run."
         ),
         *(Notice("fail", f"not found: {entry.name}", f"in {entry.format}") for entry in missed),
         *(Notice("fail", f"false alarm: {entry.name}", f"in {entry.format}") for entry in alarms),
         _by_format(faults),
         Fold(f"All {len(faults)} planted faults", [_every(faults, "planted fault", "NOT FOUND")]),
         Fold(
-            f"All {len(controls)} changes that change nothing",
-            [_every(controls, "change that changes nothing", "pass")],
+            f"All {len(controls)} harmless changes",
+            [_every(controls, "harmless change", "pass")],
         ),
     ]
     return Section("faults", title, blocks)

@@ -29,18 +29,18 @@ def counts(report: Report) -> dict[str, int]:
 
 
 def opening_sentence(report: Report) -> str:
-    """What it comes to, on which images, by which versions, and when, as far as it is known."""
+    """The result, on which images, by which versions, and when, as far as known."""
     tools = ", ".join(f"{tool} {version}" for tool, version in (report.tools or {}).items())
     when = report.finished
     return (
         f"{report.verdict}: compared with PyTorch on {report.images}, by "
-        f"{tools or 'versions that the report does not tell'}; "
-        + (f"finished {_moment(when)}." if when else "when, the report does not tell.")
+        f"{tools or 'unknown versions'}; "
+        + (f"finished {_moment(when)}." if when else "the report does not say when.")
     )
 
 
 def _moment(text: str) -> str:
-    """A time in UTC for people; what is no time stays as it is."""
+    """A time in UTC for people; text that is not a time stays unchanged."""
     try:
         return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     except ValueError:
@@ -48,7 +48,7 @@ def _moment(text: str) -> str:
 
 
 def intended_use(report: Report) -> str:
-    """What the model is not for, which stands where people look first."""
+    """What the model must not be used for; shown where people look first."""
     said = report.model.intended_use if report.model else None
     return INTENDED_USE if said is None else said
 
@@ -79,8 +79,8 @@ def verdict_section(sources: PageSources) -> Section:
     blocks.append(Table("Verdict per artifact", head, rows))
     blocks.append(
         Text(
-            "max |Δp| and label flips: to PyTorch holding the same weights. Of fp32's labels: how "
-            "many validation images are decided otherwise than by the fp32 model. ms: median of "
+            "max |Δp| and label flips: compared with PyTorch with the same weights. Of fp32's "
+            "labels: validation images decided differently from the fp32 model. ms: median of "
             "one inference on the machine named below."
         )
     )
@@ -117,7 +117,7 @@ def latency_of(artifact: Artifact, threads: str = "1") -> float | None:
 
 
 def worst_status(report: Report) -> str:
-    """The verdict that the whole page is headed by: a key of `blocks.WORDS`."""
+    """The verdict in the head of the page: a key of `blocks.WORDS`."""
     found = counts(report)
     for status in ("fail", "rejected"):
         if found[status]:

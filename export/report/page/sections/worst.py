@@ -1,4 +1,4 @@
-"""The images on which files disagree most with PyTorch, and what each file answers there."""
+"""The images on which files disagree most with PyTorch, and what each file outputs there."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SHORT: Final = 20  # characters
 def worst_section(sources: PageSources) -> Section:
     """A chart of all of them, and a table of each: names and probabilities, never pixels."""
     images = sources.report.worst_images
-    title = "Worst-agreeing images"
+    title = "Images with the worst agreement"
     if not images:
         notice = (
             Notice("not_here", title, NOT_IN_REPORT)
@@ -50,9 +50,9 @@ def worst_section(sources: PageSources) -> Section:
     ]
     blocks: list[Block] = [
         Text(
-            "Those on which any file uses up the most of what its tolerance allows, worst first. A "
-            "file is held against PyTorch with the same weights: fp32, or the compressed "
-            "checkpoint that it is made from. Images are named, never shown."
+            "The images on which any file uses the most of its tolerance, worst first. A file is "
+            "compared with PyTorch with the same weights: fp32, or the compressed checkpoint that "
+            "it is made from. Images are named, never shown."
         )
     ]
     if points:
@@ -60,7 +60,7 @@ def worst_section(sources: PageSources) -> Section:
             Chart(
                 "worst",
                 "|Δp| of every file on these images",
-                f"Furthest: {_worst(images[0])}.",
+                f"Worst: {_worst(images[0])}.",
                 worst_chart(points),
                 [],
             )
@@ -73,14 +73,14 @@ def worst_section(sources: PageSources) -> Section:
 
 
 def _short(name: str) -> str:
-    """An axis has room for the end of a long path, which tells images apart."""
+    """The end of a long path, which fits on an axis and distinguishes images."""
     return name if len(name) <= SHORT else PurePosixPath(name).name
 
 
 def _worst(image: WorstImage) -> str:
     share = image.share_of_allowed
     if share is None:
-        return f"{image.artifact} gives an answer that is not finite"
+        return f"{image.artifact} gives an output that is not finite"
     return f"{image.artifact} uses {share:.0%} of what is allowed"
 
 
@@ -88,7 +88,7 @@ def _table(image: WorstImage) -> Table:
     labels = image.labels
     head = (
         "artifact",
-        "held against",
+        "compared with",
         "|Δp|",
         *(f"{label}, file" for label in labels),
         *(f"{label}, PyTorch" for label in labels),

@@ -1,4 +1,4 @@
-// Draws the charts, copies code, opens what is folded for the printer. No request leaves the file.
+// Draws the charts, copies code, opens folded parts for printing. The file makes no request.
 (function () {
   "use strict";
 
@@ -21,14 +21,14 @@
     });
   }
 
-  // One after the other, with a pause between: the page can be read and scrolled meanwhile.
+  // One after the other, with a pause in between, so that the page can be read and scrolled.
   function drawFrom(next) {
     if (next === places.length) {
       document.documentElement.dataset.drawnMs = String(Math.round(performance.now()));
       return;
     }
     draw(places[next]).then(function () {
-      const channel = new MessageChannel(); // a timer would wait four milliseconds and more
+      const channel = new MessageChannel(); // a timer would wait at least four milliseconds
       channel.port1.onmessage = function () {
         channel.port1.close();
         drawFrom(next + 1);
@@ -48,7 +48,7 @@
     }, 2000);
   }
 
-  // For browsers that give a page of a file no clipboard.
+  // For browsers that give a local file no access to the clipboard.
   function copySelected(code) {
     const range = document.createRange();
     range.selectNodeContents(code);
