@@ -1,8 +1,8 @@
 """The generated parts of README, model card and docs: functions that cog calls to write them.
 
-In: ``docs/results/*.json`` (runs of `make release`), the released checkpoint, the manifest's
-schema, the command lines. Out: Markdown, printed. `make docs` writes it; `make check` and a test
-hold it.
+In: ``docs/results/*.json`` (runs of `make release`), the released checkpoint, the schemas, the
+command lines. Out: Markdown, printed. `make docs` writes it; `make check` and a test check that it
+is current.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def results_table() -> None:
     print(f"| PyTorch eager | {eager['size_bytes']:,} | | | | | | {_ms(eager)} |")
     print()
     ways = dict.fromkeys(a["parity"]["how"] for a in export["artifacts"] if a["parity"]["how"])
-    print(f"Files {', '.join(ways)}. Compared on {export['images']}: with PyTorch holding the same")
+    print(f"Files {', '.join(ways)}. Compared on {export['images']}: with PyTorch using the same")
     print(
         "weights (differences, labels), and with the fp32 model (labels, AUROC; validation images"
     )
@@ -65,7 +65,7 @@ def _against_fp32(accuracy: dict[str, Any] | None) -> str:
 
 
 def benchmark_setting() -> str:
-    """Where and how the times were taken."""
+    """Where and how the times were measured."""
     document = _read("benchmark.json")
     machine = document["machine"]
     return (
@@ -75,20 +75,22 @@ def benchmark_setting() -> str:
 
 
 def web_download() -> None:
-    """What the first visit of the page in a browser downloads, and what other models add."""
+    """What a first visit of the page downloads."""
     document = _read("web.json")
-    print("| first visit | files | bytes | bytes, sent by gzip |")
+    print("| first visit | files | bytes | bytes, gzipped |")
     print("| --- | ---: | ---: | ---: |")
     for name, sizes in document["first_visit"].items():
         name = f"model ({document['model']['precision']})" if name == "model" else name
         print(f"| {name} | {sizes['files']} | {sizes['bytes']:,} | {sizes['gzip_bytes']:,} |")
     runtime = document["runtime"]
     print()
-    print(f"The runtime is {runtime['package']} {runtime['version']}, which is packed already.")
+    print(
+        f"The runtime is {runtime['package']} {runtime['version']}, whose files are packed already."
+    )
 
 
 def web_agreement() -> None:
-    """How far a browser's answers are from those that the golden pack demands."""
+    """How far a browser's outputs are from those that the golden pack requires."""
     document = _read("web_golden.json")
     print("| precision | max \\|Δp\\| to the golden pack | allowed | evidence |")
     print("| --- | ---: | ---: | ---: |")
@@ -101,7 +103,7 @@ def web_agreement() -> None:
     print()
     print(
         f"{model['name']} {model['version']} on the {document['images']} golden images, in "
-        f"{document['browser']}. Evidence: to onnxruntime, as a share of the image's largest."
+        f"{document['browser']}. Evidence: from onnxruntime's, as a share of the image's largest."
     )
 
 
@@ -136,7 +138,7 @@ def benchmark_table() -> None:
 
 
 def peers_table() -> None:
-    """The benchmark beside peers: a row per runtime and thread count, fastest first."""
+    """The benchmark with peers: a row per runtime and thread count, fastest first."""
     rows = _read("peers.json")["rows"]
     print(
         "| runtime | threads | median ms | p90 ms | of the best fp32 | of onnx fp32 "
@@ -179,7 +181,7 @@ def _spread(row: dict[str, Any], name: str) -> str:
 
 
 def compression_table() -> None:
-    """The released compressed checkpoints, beside their parent."""
+    """The released compressed checkpoints, compared with their parent."""
     from dataclasses import asdict
 
     from pipeline.metrics.paired_comparison import LIMITS
@@ -211,7 +213,7 @@ def compression_table() -> None:
 
 
 def metrics_table() -> None:
-    """The released model's figures with their intervals, and what they were taken on."""
+    """The released model's figures with their intervals."""
     spec = _released()
     print("| figure | value | 95 % interval |")
     print("| --- | ---: | --- |")
@@ -224,7 +226,7 @@ def metrics_table() -> None:
 
 
 def seeds_table() -> None:
-    """The released recipe with several seeds: how much of its figures is luck."""
+    """The released recipe with several seeds: how much its figures vary by chance."""
     recipe = _read("ablation.json")["rows"][0]
     seeds = recipe["seeds"]
     print("| figure | mean | standard deviation | " + " | ".join(f"seed {s}" for s in seeds) + " |")
@@ -251,7 +253,7 @@ def ablation_table() -> None:
 
 
 def comparison_table(name: str) -> None:
-    """Topologies under a protocol, as `python -m pipeline compare` found them."""
+    """Topologies under a protocol, as `python -m pipeline compare` measured them."""
     document = _read(name)
     config = document["request"]["config"]
     print(
@@ -272,14 +274,14 @@ def comparison_table(name: str) -> None:
     seeds = ", ".join(map(str, document["request"]["seeds"]))
     print(
         f"\n{config['frozen_epochs']} epochs with the body frozen, {config['finetune_epochs']} "
-        f"with everything learning, {config['side']} px, batch size {config['batch_size']}, seed "
-        f"{seeds}; target: an accuracy of {document['request']['target_accuracy']:g}. Decided by "
+        f"with all layers learning, {config['side']} px, batch size {config['batch_size']}, seed "
+        f"{seeds}; target: an accuracy of {document['request']['target_accuracy']:g}. Decision: "
         "the most probable label; 95 % intervals, by patient."
     )
 
 
 def decision_table(name: str) -> None:
-    """What the trials of a comparison decide by the thresholds that their checkpoints carry."""
+    """What the trials of a comparison decide with the thresholds in their checkpoints."""
     document = _read(name)
     print("| topology | protocol | threshold | accuracy | recall | specificity |")
     print("| --- | --- | --- | --- | --- | --- |")
@@ -298,7 +300,7 @@ def _intervals(row: dict[str, Any], *names: str) -> str:
 
 
 def topologies_table() -> None:
-    """What exporting each topology takes, and what comes out."""
+    """What exporting each topology takes, and the resulting files."""
     from benchmarks.drawn_network import BRANCH_SCALE
 
     document = _read("topologies.json")
@@ -325,7 +327,7 @@ def topologies_table() -> None:
     settings, where = document["settings"], document["machine"]
     print(
         f"\nSizes in MB. {_sides(document)} px, {settings['images']} validation images and the "
-        f"hard set, {settings['jobs']} converter at a time, weights drawn at random, residual "
+        f"hard set, {settings['jobs']} converter at a time, random weights, residual "
         f"branches at {BRANCH_SCALE:g}; {where['processor']}, {where['cores']} cores."
     )
     _print_failed(document)
@@ -374,7 +376,7 @@ def _print_failed(document: dict[str, Any]) -> None:
 
 
 def training_table() -> None:
-    """Time to a validation AUROC, ours beside plain fastai."""
+    """Time to a validation AUROC, ours compared with plain fastai."""
     document = _read("training.json")
     print("| training | seed | s | epochs | AUROC after each |")
     print("| --- | ---: | ---: | ---: | --- |")
@@ -385,13 +387,13 @@ def training_table() -> None:
         print(f"| {row['name']} | {row['seed']} | {seconds} | {row['epochs']} | {aurocs} |")
     where = document["machine"]
     bounds = "".join(
-        f" With seed {seed} it takes less than {bound:.2f} x: plain fastai did not get there."
+        f" With seed {seed} it takes less than {bound:.2f} x: plain fastai did not reach it."
         for seed, bound in document["ratio_below"].items()
     )
     print(
         f"\nTo a validation AUROC of {document['target_auroc']:g}: ours takes "
         f"{document['median_ratio']:.2f} x the time, as the median over the seeds with which both "
-        f"get there ({', '.join(map(str, document['ratios']))}).{bounds} "
+        f"reach it ({', '.join(map(str, document['ratios']))}).{bounds} "
         f"{document['threads']} thread(s), {where['processor']}, {where['cores']} cores."
     )
 
@@ -407,10 +409,10 @@ def released_facts() -> None:
     print(f"- initial weights: {training['initial_weights']}")
     print(
         f"- {training['frozen_epochs']} epochs with the body frozen, {training['finetune_epochs']} "
-        f"with everything learning; batch size {training['batch_size']}, seed {training['seed']}"
+        f"with all layers learning; batch size {training['batch_size']}, seed {training['seed']}"
     )
     print(f"- logits divided by a temperature of {training['temperature']:.3f}")
-    print(f"- decision: `{spec['positive']}` from a probability of {spec['threshold']} on")
+    print(f"- decision: `{spec['positive']}` if its probability is at least {spec['threshold']}")
     print(
         f"- {spec['weights']['parameters']:,} parameters, {spec['weights']['size_bytes']:,} bytes"
     )
@@ -452,7 +454,7 @@ def mistakes_table() -> None:
         "taken as independent."
     )
     if same:
-        print(f"Of images that are grey {', '.join(same)} makes the same pixels.")
+        print(f"With grey images {', '.join(same)} gives the same pixels.")
 
 
 def mistake_sources() -> None:
@@ -489,7 +491,7 @@ def report_fields() -> None:
 
 
 def faults_table() -> None:
-    """Planted fault against the parts of the check that find it, and the controls."""
+    """A row per planted fault: the parts of the check that found it, by format."""
     document = _read("faults.json")
     formats = list(dict.fromkeys(entry["format"] for entry in document["faults"]))
     print(f"| planted fault | {' | '.join(formats)} |")
@@ -501,8 +503,8 @@ def faults_table() -> None:
 
 
 def controls_table() -> None:
-    """What changes nothing and must pass."""
-    print("| change that changes nothing | format | verdict |")
+    """Harmless changes, which must pass."""
+    print("| harmless change | format | verdict |")
     print("| --- | --- | --- |")
     for entry in _read("faults.json")["controls"]:
         verdict = ", ".join(entry["caught_by"]) or "pass"
@@ -538,7 +540,7 @@ def _print_schema(path: str) -> None:
 
 
 def _print_fields(schema: dict[str, Any], named: dict[str, Any], prefix: str) -> None:
-    """The fields of an object; `named`: what a ``$ref`` refers to."""
+    """The fields of an object; `named`: the targets of each ``$ref``."""
     for name, said in schema.get("properties", {}).items():
         field = _resolved(said, named)
         kind = field.get("type") or ("constant" if "const" in field else "one of")
@@ -552,7 +554,7 @@ def _print_fields(schema: dict[str, Any], named: dict[str, Any], prefix: str) ->
 
 
 def _resolved(field: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
-    """A field with what it refers to; of "that or null" both types."""
+    """A field with the target of its reference merged in; of "target or null" both types."""
     for choice in field.get("anyOf", [field]):
         if "$ref" in choice:
             target = named[choice["$ref"].rpartition("/")[2]]
@@ -566,7 +568,7 @@ def _ms(row: dict[str, Any]) -> str:
 
 
 def _released(precision: str = "") -> Any:
-    """What the released checkpoint, or a compressed one of it, says; None if there is none."""
+    """The JSON of the released checkpoint or of a compressed one; None if there is none."""
     from pipeline.checkpoint import RELEASED, SPEC_FILE
 
     path = RELEASED / precision / SPEC_FILE
