@@ -5,10 +5,10 @@ difference, not just the first: files missing, changed, extra or of the wrong ki
 another order, a manifest that points out of the folder. With ``--golden`` also: what the files
 output for the golden pack, run by the runtime that is installed here.
 
-This is a standalone file, for the CI of an app: ``python verify.py DIR`` needs only Python 3.9 or
-newer and its standard library, wherever the file lies; ``--golden`` uses onnxruntime where it is
-installed. Nothing in the folder is imported, unpickled or written, no symbolic link in it is
-followed, and no model is run whose hash differs from the manifest's.
+This is a standalone file, for the CI of an app: ``python verify.py DIR`` needs only
+Python 3.9 or newer and its standard library, wherever the file lies; ``--golden`` uses onnxruntime
+where it is installed. Nothing in the folder is imported, unpickled or written, no symbolic link in
+it is followed, and no model is run whose hash differs from the manifest's.
 
 Everything else is compared with the manifest. A damaged manifest does not match
 ``manifest.json.sha256`` next to it; if both were changed together, only the manifest's own SHA-256

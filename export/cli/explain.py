@@ -33,7 +33,9 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--checkpoint", type=Path, metavar="DIR", help="of the model (default: the released one)"
     )
-    parser.add_argument("--data", type=Path, metavar="PLACE", help="the images that it is one of")
+    parser.add_argument(
+        "--data", type=Path, metavar="PLACE", help="folder or .csv that the image is from"
+    )
     parser.set_defaults(command=run)
 
 

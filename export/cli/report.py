@@ -20,8 +20,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "else docs/results/export.json, the release's)",
         "benchmark": "results of the benchmark (default: build/benchmarks/results.json, else "
         "docs/results/benchmark.json)",
-        "peers": "results compared with other runtimes (default: build/benchmarks/peers.json, else "
-        "docs/results/peers.json)",
+        "peers": "results of the benchmark with other runtimes (default: "
+        "build/benchmarks/peers.json, else docs/results/peers.json)",
         "faults": "planted faults (default: docs/results/faults.json)",
         "out": "the page (default: build/export/report.html)",
     }

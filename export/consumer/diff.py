@@ -31,7 +31,7 @@ from pipeline.errors import BadInput
 
 DESCRIPTION: Final = """\
 Compare two asset folders, or two manifests, for a pull request: labels, input, output, decision,
-least runtimes, files, sizes, latency, accuracy, agreement, identity. Markdown on stdout, breaking
+oldest runtimes, files, sizes, latency, accuracy, agreement, identity. Markdown on stdout, breaking
 changes first, each with what an app must do.
 """
 EPILOG: Final = """\
