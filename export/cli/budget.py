@@ -1,4 +1,4 @@
-"""``python -m export budget``: what files add to an app. Needs the standard library alone."""
+"""``python -m export budget``: what files add to an app. Needs only the standard library."""
 
 from __future__ import annotations
 

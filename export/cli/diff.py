@@ -1,4 +1,4 @@
-"""``python -m export diff``: what a release changes. Needs the standard library alone."""
+"""``python -m export diff``: what a release changes. Needs only the standard library."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("old", type=Path, metavar="OLD", help="asset folder or manifest.json")
-    parser.add_argument("new", type=Path, metavar="NEW", help="likewise")
+    parser.add_argument("new", type=Path, metavar="NEW", help="asset folder or manifest.json")
     parser.add_argument("--json", action="store_true", help="JSON on stdout, not Markdown")
     parser.set_defaults(command=run)
 

@@ -245,7 +245,7 @@ def _files_beside(old: ManifestDocument, new: ManifestDocument) -> Iterator[Chan
     if not before or not after:
         note = "schema 2 does not list them"
         was, now = ", ".join(by_top([*before])), ", ".join(by_top([*after]))
-        yield from _differing("files", "beside the artifacts", was, now, note=note)
+        yield from _differing("files", "next to the artifacts", was, now, note=note)
         return
     gone = [path for path in before if path not in after]
     needed = [path for path in gone if path.split("/")[0] not in FOR_PEOPLE]
@@ -254,13 +254,13 @@ def _files_beside(old: ManifestDocument, new: ManifestDocument) -> Iterator[Chan
     contents = [path for path in after if path in before and before[path] != after[path]]
     if needed:
         action = "Stop using these, or stay with the old release."
-        yield Change("files", "beside the artifacts, gone", ", ".join(needed), None, action)
+        yield Change("files", "next to the artifacts, gone", ", ".join(needed), None, action)
     if others:
-        yield Change("files", "beside the artifacts, gone", ", ".join(by_top(others)), None)
+        yield Change("files", "next to the artifacts, gone", ", ".join(by_top(others)), None)
     if added:
-        yield Change("files", "beside the artifacts, added", None, ", ".join(by_top(added)))
+        yield Change("files", "next to the artifacts, added", None, ", ".join(by_top(added)))
     if contents:
-        what = "beside the artifacts, with new contents"
+        what = "next to the artifacts, with new contents"
         yield Change("files", what, "", ", ".join(by_top(contents)))
 
 

@@ -517,7 +517,7 @@ def test_files_beside_the_artifacts_are_compared(old: Manifest, new: Manifest) -
     new["files"] = [e for e in old["files"] if not e["path"].startswith("golden/")]
     new["files"] += [entry("golden/2.png"), entry("golden/3.png"), entry("new.txt")]
     new["files"][0] = entry(paths_of(new)[0])
-    what = "beside the artifacts"
+    what = "next to the artifacts"
     assert [(c.what, c.old, c.new, c.breaking) for c in compare(old, new)] == [
         (f"{what}, gone", "golden (1 file)", None, False),
         (f"{what}, added", None, "golden (2 files), new.txt", False),
@@ -530,7 +530,7 @@ def test_a_file_that_an_app_uses_and_that_is_gone_breaks_it(
     path: str, old: Manifest, new: Manifest
 ) -> None:
     new["files"] = [e for e in old["files"] if e["path"] != path]
-    assert breaking(old, new) == [("files", "beside the artifacts, gone", path, None)]
+    assert breaking(old, new) == [("files", "next to the artifacts, gone", path, None)]
 
 
 def test_what_cannot_be_read_exits_2_with_one_line(
