@@ -40,7 +40,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve it; return the exit code."""
+    """Run the command; return the exit code."""
     from export.deploy.variants import missing_variant
     from export.errors import CannotRunHere, Unreadable
     from export.parity.layer_diff import explain, print_explanation

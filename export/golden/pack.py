@@ -223,7 +223,7 @@ def _case(folder: Path, case: CaseEntry, document: PackDocument) -> Case:
 
 
 def _told(references: References, variant: str, name: str) -> tuple[float, ...]:
-    """PyTorch's probabilities for a golden image, in as few digits as tell a float32."""
+    """PyTorch's probabilities for a golden image, in the fewest digits that identify a float32."""
     reference = references.of(variant)
     row = reference.images.names.index(f"{GROUP}/{name}")
     return tuple(float(str(p)) for p in reference.probs[row])

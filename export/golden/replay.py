@@ -1,8 +1,8 @@
 """Replay: do the golden images become their tensors here, and is every file's output right?
 
 In: an asset folder. Out: a `PackReplay`: per image how far the resize rule's pixels are from the
-tensor, per artifact how far its probabilities are from PyTorch's, as the pack holds both. Needs
-neither torch nor a checkpoint, only the runtimes; what has none here is not run, with the reason.
+tensor, per artifact how far its probabilities are from PyTorch's; the pack holds both. Needs
+neither torch nor a checkpoint, only the runtimes; a file without one is not run, with the reason.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class AnswerResult:
 
 @dataclass(frozen=True)
 class PackReplay:
-    """All that was found.
+    """All results.
 
     Attributes:
         pixels: one for each case.

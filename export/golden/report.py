@@ -18,7 +18,7 @@ STYLES: Final = {"pass": "green", "fail": "bold red", "not_run": "yellow"}
 
 
 def print_replay(console: Console, found: PackReplay) -> None:
-    """A row for each image and for each artifact, reasons below, and one sentence that counts."""
+    """A row for each image and each artifact, reasons below, and a sentence with the counts."""
     console.print(_images(found))
     console.print(_artifacts(found))
     console.print("pixels: the resize rule here compared with the tensor, in counts of 0 to 255")
@@ -78,7 +78,7 @@ def _images(found: PackReplay) -> Table:
 
 
 def _artifacts(found: PackReplay) -> Table:
-    table = _table(f"Answers for {len(found.pixels)} tensors")
+    table = _table(f"Outputs for {len(found.pixels)} tensors")
     table.add_column("artifact", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     table.add_column("max |Δp|", justify="right")

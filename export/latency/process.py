@@ -47,7 +47,7 @@ class TargetProcess:
         return self.said.not_run is None and self.said.failed is None
 
     def ask(self, command: str) -> WorkerAnswer:
-        """Say a line and wait for the answer; an empty one if it has ended badly before."""
+        """Send a command and wait for the answer; an empty one if the process has failed before."""
         if not self.alive:
             return WorkerAnswer()
         assert self.process.stdin is not None
@@ -57,7 +57,7 @@ class TargetProcess:
         return self.answer()
 
     def answer(self) -> WorkerAnswer:
-        """Wait for the next answer; a process that died or hangs has failed."""
+        """Wait for the next answer; a process that died or hangs counts as failed."""
         pipe = self.process.stdout
         assert pipe is not None
         # One answer per command: nothing is left in the pipe's buffer when this waits.

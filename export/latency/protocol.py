@@ -38,7 +38,7 @@ def _as_it_is(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class WorkerAnswer:
-    """A line from the process; what it does not say is None. Times in ms, memory in MiB.
+    """A line from the process; what it leaves out is None. Times in ms, memory in MiB.
 
     Attributes:
         probs: nested lists, (N, K).
@@ -60,7 +60,7 @@ class WorkerAnswer:
         return {name: value for name, value in vars(self).items() if value is not None}
 
     def then(self, later: WorkerAnswer) -> WorkerAnswer:
-        """Both, where the later one says nothing else."""
+        """Both answers in one; `later` replaces fields that both have."""
         return replace(self, **later.known())
 
 

@@ -57,9 +57,9 @@ def publish(
 ) -> list[Path]:
     """Write the asset folders below `root`; return their paths.
 
-    All of them are staged before the first is exchanged, so that a full disk or Ctrl-C while
-    copying leaves every old folder as it was. A platform without artifacts keeps its old folder.
-    What was `rejected` by the quality gate is listed in the manifest and not copied. Each of
+    All of them are staged before the first is replaced, so that a full disk or Ctrl-C while
+    copying leaves every old folder unchanged. A platform without artifacts keeps its old folder.
+    Artifacts `rejected` by the quality gate are listed in the manifest and not copied. Each of
     `extras` adds files to every folder, made from its manifest or known before.
 
     Raises:

@@ -39,7 +39,7 @@ class Differences:
 
 @dataclass(frozen=True)
 class ArtifactAnswer:
-    """What an artifact answers to an image; None: not finite.
+    """What an artifact outputs for an image; None: not finite.
 
     Attributes:
         twin: what it is compared with.

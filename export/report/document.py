@@ -36,7 +36,7 @@ class VerdictRow:
 
     Attributes:
         place: the platforms whose asset folder it is in; empty if in none.
-        parity: `fail` with a reason also where the conversion or the file's hash failed.
+        parity: `fail` with a reason also if the conversion or the file's hash failed.
         gate_result: what the gate found of a reduced precision; None: fp32, or not asked.
         size_bytes: whole artifact; None if there is none.
         latency: None: not measured.
@@ -61,7 +61,7 @@ class VerdictRow:
 
     @property
     def verdict(self) -> Verdict:
-        """A key of `WORDS`: parity's, or ``rejected`` where the gate kept it back."""
+        """A key of `WORDS`: parity's, or ``rejected`` if the quality gate kept it back."""
         if self.parity.status == "pass" and self.gate_result and self.gate_result.broken:
             return "rejected"
         return self.parity.status
@@ -142,7 +142,7 @@ def print_verdict(
 
 
 def evidence_lines(rows: Sequence[VerdictRow]) -> list[str]:
-    """How far the second output is from PyTorch's, by artifact; and of which there is none.
+    """How far the second output is from PyTorch's, by artifact; and which artifacts have none.
 
     Empty if no artifact was run.
     """

@@ -44,7 +44,7 @@ class Classification:
 
 @dataclass(frozen=True)
 class HistoryRow:
-    """A row of the history: what was trained, and figures by name."""
+    """A row of the history: its stage, and figures by name."""
 
     number: int
     stage: str

@@ -101,7 +101,7 @@ def _side_by_side(
     artifacts: Sequence[ArtifactEntry],
     say: Callable[[str], None],
 ) -> list[VerdictRow]:
-    """For foreign runtimes: each file is run by a process of its own, for minutes if emulated."""
+    """For foreign runtimes: each file runs in its own process, for minutes if emulated."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         begun = [pool.submit(check, artifact) for artifact in artifacts]
         for count, future in enumerate(as_completed(begun), 1):
@@ -134,7 +134,7 @@ def _check(
         parity = ParityResult("not_run", absent, tolerance=tolerance)
         return VerdictRow(*key, platform, parity, size_bytes=artifact.size_bytes)
     reference = references.of(variant)
-    # A file is held to what its manifest says; those of before there was evidence say none.
+    # The manifest says whether a file has evidence; earlier releases had none.
     needs_evidence = any(port.name == EVIDENCE for port in artifact.outputs)
     if target is None:
         parity = check_artifact(*key, path, reference, needs_evidence)
@@ -150,7 +150,7 @@ def _check(
     gate_result = (
         judge_quality(key[1], parity, reference.spec, references.of("fp32")) if passed else None
     )
-    if gate_result and gate_result.broken:  # published, and should not have been
+    if gate_result and gate_result.broken:  # published, but should not have been
         parity = replace(parity, status="fail", reason="; ".join(gate_result.broken))
     return VerdictRow(
         *key,
@@ -163,7 +163,7 @@ def _check(
 
 
 def _with_golden(row: VerdictRow, fault: str | None) -> VerdictRow:
-    """The golden pack as one more part of the check; None: the folder has no pack."""
+    """The golden pack as one more part of the check; `fault` None: the folder has no pack."""
     if fault is None or row.parity.status != "pass":
         return row
     parts = {**row.parity.parts, "golden": fault or "pass"}

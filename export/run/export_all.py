@@ -226,14 +226,14 @@ def _convert_and_prove(
     references: References,
     console: Console,
 ) -> list[Outcome]:
-    """Converters and PyTorch's own answers side by side, then the checks, as they are finished."""
+    """Run converters and PyTorch side by side, then check each artifact as it is finished."""
     variants = _variants(wanted)
     count = sum(len(precisions) for precisions in wanted.values())
 
     def answer() -> Path:
         import torch
 
-        torch.set_num_threads(1)  # the converters are at work beside it
+        torch.set_num_threads(1)  # the converters run at the same time
         for variant in sorted({"fp32"} | variants):
             references.of(variant)
         path = request.build / "references.npz"
@@ -378,7 +378,7 @@ def _write_page(build: Path, console: Console) -> None:
 
 
 def _left_out(name: str) -> VerdictRow:
-    """A format that was not asked for is in the report all the same."""
+    """A format that was not requested is in the report too."""
     return VerdictRow(name, "all", "", ParityResult("not_run", "left out by --formats"))
 
 

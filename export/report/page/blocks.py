@@ -42,7 +42,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class StatusWord:
-    """What became of something: a key of `WORDS`."""
+    """A result: `status` is a key of `WORDS`."""
 
     status: str
 

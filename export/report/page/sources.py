@@ -121,7 +121,7 @@ class PageSources:
 def read_sources(
     report: Path | None, given: Mapping[str, Path | None] | None = None
 ) -> PageSources:
-    """Read what is there.
+    """Read the documents.
 
     Args:
         report: the file; None: the last export's, else the release's (`REPORTS`).

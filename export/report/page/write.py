@@ -82,7 +82,7 @@ def _headline(status: str) -> str:
 
 
 def all_sections(sources: PageSources) -> list[Section]:
-    """In the order in which they are read."""
+    """All sections, in reading order."""
     told = [
         verdict_section(sources),
         parity_section(sources),
@@ -117,7 +117,7 @@ def _model_facts(model: ModelFacts) -> list[tuple[str, str]]:
 
 
 def _origin(sources: PageSources) -> str:
-    """Which document the page is of."""
+    """The document that the page is made from."""
     released = ", the release's" if sources.report_path == RELEASED.as_posix() else ""
     return f"{sources.report_path}{released} (schema {sources.report.schema})"
 

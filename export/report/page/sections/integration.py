@@ -9,7 +9,7 @@ from export.report.report import Artifact, ModelFacts, PublishedFile
 
 
 def integration_section(sources: PageSources) -> Section:
-    """A fold per published file with its hashes and code; of the others, why there is none."""
+    """A fold per published file with its hashes and code; for the others, why there is none."""
     report = sources.report
     title = "Integrate"
     published = [(a, a.file) for a in report.artifacts if a.file is not None]

@@ -12,7 +12,7 @@ TITLE = "Not run, and why"
 
 
 def not_run_section(sources: PageSources, others: Sequence[Section]) -> Section:
-    """Artifacts, precisions that a format cannot take, and what `others` say they have not."""
+    """Artifacts, precisions that a format cannot take, and what is missing from `others`."""
     report = sources.report
     rows: list[list[Cell]] = [
         [a.name, StatusWord(a.verdict), a.reason]

@@ -34,7 +34,7 @@ GROUPS = {
 
 
 def tradeoff_section(sources: PageSources) -> Section:
-    """The plots of this report's own figures, then benchmark and peers where they are there."""
+    """Charts of this report's own figures, then benchmark and peers if available."""
     artifacts = [a for a in sources.report.artifacts if a.size_bytes is not None]
     points = [
         FilePoint(a.name, a.format, a.precision, a.size_bytes, latency_of(a), auroc_of(a))

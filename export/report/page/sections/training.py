@@ -33,7 +33,7 @@ AT_MOST_PROBABLE = (
 
 
 def training_section(sources: PageSources) -> Section:
-    """What there is of it, in this order; the rest is listed as not run."""
+    """Curves, metrics, ROC and reliability, in this order; missing ones are listed as not run."""
     report = sources.report
     training = report.training
     blocks: list[Block] = []
@@ -99,7 +99,7 @@ def _curves(history: History) -> list[Block]:
 
 
 def _ends(last: HistoryRow, wanted: Mapping[str, str]) -> str:
-    """In words: where each line ends."""
+    """Where each line ends, in words."""
     ends = [
         f"{said} {value:.3f}"
         for key, said in wanted.items()

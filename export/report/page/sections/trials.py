@@ -134,7 +134,7 @@ def _by_format(faults: Sequence[FaultResult]) -> Table:
 
 
 def _every(entries: Sequence[FaultResult | Control], title: str, nothing: str) -> Table:
-    """A row per fault, a column per format; empty where it was not planted.
+    """A row per fault, a column per format; empty if it was not planted there.
 
     `nothing`: the word for what no part of the check found.
     """

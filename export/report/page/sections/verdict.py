@@ -54,7 +54,7 @@ def intended_use(report: Report) -> str:
 
 
 def verdict_section(sources: PageSources) -> Section:
-    """Whatever did not pass first, with its reason; then all artifacts in a table."""
+    """First what did not pass, with the reason; then all artifacts in a table."""
     report = sources.report
     blocks: list[Block] = [
         Notice(status, artifact.name, artifact.reason or "no reason given")
@@ -105,7 +105,7 @@ def _row(artifact: Artifact) -> list[Cell]:
 
 
 def auroc_of(artifact: Artifact) -> float | None:
-    """Measured on this run's images; else what the quality gate has on record."""
+    """Measured on this run's images; else as the quality gate recorded it."""
     known = artifact.classification or artifact.accuracy
     return known.auroc if known else None
 

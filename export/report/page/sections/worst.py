@@ -26,7 +26,7 @@ SHORT: Final = 20  # characters
 
 
 def worst_section(sources: PageSources) -> Section:
-    """A chart of all of them, and a table of each: names and probabilities, never pixels."""
+    """A chart of all of them, and a table for each: names and probabilities, never pixels."""
     images = sources.report.worst_images
     title = "Images with the worst agreement"
     if not images:
