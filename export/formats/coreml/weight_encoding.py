@@ -2,8 +2,8 @@
 
 In: a program converted in fp16, and the grids (`pipeline.quantization_grid`) of its network. Out:
 the program with ``constexpr_*`` operations instead of its weights, which Core ML decompresses to
-the same fp16 numbers. Codes and scales are the checkpoint's, not chosen by coremltools: so the file has
-exactly the weights of its PyTorch variant.
+the same fp16 numbers. Codes and scales are the checkpoint's, not coremltools' choice: so the file
+has exactly the weights of its PyTorch variant.
 """
 
 from __future__ import annotations

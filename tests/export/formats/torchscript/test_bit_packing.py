@@ -210,9 +210,9 @@ def test_a_code_takes_little_more_than_its_information(levels: int, bits: float)
 
 def test_arrays_and_a_table_that_do_not_fit_are_refused() -> None:
     row, packed, *_ = random_layer(3, (4, 30))
-    with pytest.raises(ValueError, match="more than their table says"):
+    with pytest.raises(ValueError, match="more than their table lists"):
         unpack_layers(join([packed, packed]), table_of([row]))
-    with pytest.raises(ValueError, match="where 0 are left"):
+    with pytest.raises(ValueError, match="values, 0 are left"):
         unpack_layers(packed, table_of([row, row]))
 
 
