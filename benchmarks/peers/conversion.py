@@ -19,7 +19,7 @@ from export.runtimes.subprocesses import last_words
 from pipeline.atomic_files import staged_folder
 from pipeline.checkpoint import open_checkpoint
 
-MODEL: Final = "model"  # what the peer wrote, beside the recipe
+MODEL: Final = "model"  # what the peer wrote, next to the recipe
 RECIPE_FILE: Final = "recipe.txt"
 TIMEOUT_S: Final = 600
 

@@ -108,7 +108,7 @@ def test_one_seed_draws_one_network() -> None:
     [
         (["--only", "resnet35"], "no architecture 'resnet35'"),
         (["--side", "0"], "at least 1"),
-        (["--data", "xrays"], "--data goes with --checkpoints"),
+        (["--data", "xrays"], "--data needs --checkpoints"),
         (["--checkpoints", "nowhere"], "nowhere"),
         (["--only", "resnet34", "--checkpoints", "nowhere"], "--only chooses among drawn networks"),
     ],
@@ -190,7 +190,7 @@ def test_two_checkpoints_of_one_name_are_refused(
 ) -> None:
     folders = [write_network(tmp_path / name / "same", make_spec()) for name in ("a", "b")]
     assert main(["topologies", "--checkpoints", *map(str, folders), "--out", str(tmp_path)]) == 2
-    assert "two of the checkpoints are called same" in capsys.readouterr().err
+    assert "two checkpoints are named same" in capsys.readouterr().err
 
 
 def test_a_checkpoint_that_would_be_replaced_is_refused_and_stays(
