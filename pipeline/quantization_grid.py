@@ -51,7 +51,7 @@ class Grid:
 
 
 def check_grid(grid: Grid, name: str) -> None:
-    """Hold a grid that was read from a file against what a grid is.
+    """Check a grid that was read from a file.
 
     Raises:
         BadInput: a code beyond the levels, or a scale that is not a short positive number.

@@ -1,4 +1,4 @@
-"""Pictures of a comparison: the data set, what the networks see, losses, and their answers.
+"""Pictures of a comparison: the data set, what the networks see, losses, and their outputs.
 
 In: a `StudyComparison` and the finished trials. Out: PNG files. Each `draw_`
 function gives a matplotlib figure and writes nothing. Colours are those of Okabe & Ito (2008),
@@ -44,8 +44,8 @@ class TopologyAnswers:
     """What a topology answered under a protocol, the seeds one after another.
 
     Attributes:
-        truth: one array (N,) a seed.
-        probs: one array (N, K) a seed.
+        truth: one array (N,) per seed.
+        probs: one array (N, K) per seed.
         labels: K names.
         positive: index in `labels`; None for more than two.
     """
@@ -60,11 +60,11 @@ class TopologyAnswers:
 
     @property
     def images(self) -> int:
-        """Answers in all: an image counts once a seed."""
+        """All outputs: an image counts once per seed."""
         return sum(len(truth) for truth in self.truth)
 
     def questions(self) -> list[tuple[NDArray[np.bool_], NDArray[np.float64]]]:
-        """Per seed: is it the class, and how probable was that found; (M,) each.
+        """Per seed: whether it is the class, and the probability given to it; (M,) each.
 
         Of the positive label; with more than two labels, of each class against the rest, pooled.
         """
@@ -198,8 +198,8 @@ def sample_pixels(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], list[str]]:
     """Some training images, resized and augmented: float32 (M, side, side, 3) in 0..1, labels (M).
 
-    The augmentation is the one that training uses, on a copy of the random state: what is drawn
-    does not change what is trained.
+    The augmentation is the one that training uses, on a copy of the random state: drawing does not
+    change the training.
     """
     import random
 

@@ -199,5 +199,5 @@ def test_a_checkpoint_that_would_be_replaced_is_refused_and_stays(
     folder = write_network(tmp_path / "topologies" / "mine", make_spec())
     before = tree(folder)
     assert main(["topologies", "--checkpoints", str(folder), "--out", str(tmp_path)]) == 2
-    assert "which is replaced: another --out" in capsys.readouterr().err
+    assert "which is replaced; give another --out" in capsys.readouterr().err
     assert tree(folder) == before

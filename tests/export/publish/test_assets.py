@@ -345,7 +345,7 @@ def test_a_file_where_a_folder_goes_is_bad_input(
 ) -> None:
     shutil.rmtree(old / "ios_assets")
     (old / "ios_assets").write_text("a file")
-    with pytest.raises(BadInput, match="is a file where a folder is to be written"):
+    with pytest.raises(BadInput, match="is a file, and a folder must be written there"):
         publish_tiny(old, model, by_platform)
     assert (old / "ios_assets").read_text() == "a file"
     assert tree(old / "android_assets") == OLD

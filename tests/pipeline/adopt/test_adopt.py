@@ -271,7 +271,7 @@ def test_a_learner_that_crops_is_adopted_and_told_of(tmp_path, photos, capsys):
     out = tmp_path / "a"
     assert adopt(tmp_path / "learner.pkl", out, "--trust-pickle", "--data", photos) == 0
     told = capsys.readouterr().out
-    assert f"NOTE: the learner resizes otherwise than we do: Resize {SIDE}x{SIDE} crop" in told
+    assert f"NOTE: the learner resizes in another way than we do: Resize {SIDE}x{SIDE} crop" in told
     training = open_checkpoint(out).spec.training
     assert training["learner_resize_is_ours"] is False
     assert training["own_predictions"]["max_abs_diff"] <= 1e-5  # on its own, cropped tensors
@@ -553,7 +553,7 @@ def test_a_body_that_only_looks_like_one_of_the_five_disagrees(tmp_path, photos,
     assert adopt(tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle") == 1
     assert not (tmp_path / "a").exists()
     told = capsys.readouterr().out
-    assert "does not answer as the learner's" in told
+    assert "does not give the learner's outputs" in told
     assert "max |Δp|" in told
 
 

@@ -198,7 +198,7 @@ def test_ctrl_c_while_compressing_does_not_say_that_nothing_was_changed(monkeypa
 
     monkeypatch.setattr("pipeline.compress.compress.compress", compress)
     assert cli.main(["compress", "model"]) == 130
-    assert "what was told of is kept, nothing else was changed" in capsys.readouterr().err
+    assert "what was reported is kept, nothing else was changed" in capsys.readouterr().err
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch):
@@ -378,7 +378,7 @@ def test_a_whole_compression_from_the_command_line(checkpoint, image_folder, tmp
     command += ["--threads", "1", "--calibration-images", "8"]
     assert cli.main(command) == 0
     out = capsys.readouterr().out
-    assert "note: these are not the very images" in out
+    assert "note: these are not exactly the images" in out
     assert f"{folder / 'int8'}: " in out
     assert "of 12 labels flip, AUROC" in out
     assert f"next: python -m export all --checkpoint {folder}" in out

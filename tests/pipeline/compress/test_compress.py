@@ -231,7 +231,7 @@ def test_other_images_than_those_of_the_training_are_used_with_a_note(parent, tm
         for label in LABELS:
             write_images(other / split, label, 4, seed=7)
     compress(parent, other, ["w4"], changes=ROUNDED)
-    assert "note: these are not the very images" in capsys.readouterr().out
+    assert "note: these are not exactly the images" in capsys.readouterr().out
     assert (
         open_checkpoint(parent / "w4").spec.data["fingerprint"] == read_dataset(other).fingerprint()
     )

@@ -127,6 +127,6 @@ def test_an_interrupted_data_set_leaves_nothing_behind(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_is_there_is_never_written_to(tmp_path):
-    with pytest.raises(FileExistsError, match="is there already"):
+    with pytest.raises(FileExistsError, match="already exists"):
         phantom.write_dataset(tmp_path, train=2, valid=2)
     assert list(tmp_path.iterdir()) == []

@@ -207,11 +207,11 @@ def test_of_very_many_images_some_are_drawn_and_the_page_says_so(stamped, monkey
 
 def test_the_verdicts_follow_the_intervals(found, tmp_path):
     said = "\n".join(verdicts(found))
-    assert "Its features tell the source among all images: AUROC" in said
+    assert "Its features predict the source among all images: AUROC" in said
     assert "Within a alone the model may be guessing" in said
     alike, _ = looked_at(write_table(tmp_path / "x", dict.fromkeys(LABELS, "ab")))
     said = "\n".join(verdicts(alike))
-    assert "Its features are not seen to tell the source among all images" in said
+    assert "Its features do not predict the source among all images" in said
 
 
 # --- a head without a map
@@ -275,7 +275,7 @@ def test_the_same_seed_gives_the_same_report(model, stamped, tmp_path):
 def test_other_images_than_those_of_the_training_are_told(model, tmp_path, capsys):
     table = write_table(tmp_path / "x", None, per_split=(12, 12))
     out = report_shortcuts(model, table, tmp_path / "out", threads=1)
-    assert "not the very images" in capsys.readouterr().out
+    assert "not exactly the images" in capsys.readouterr().out
     assert "These are not the very images" in (out / "shortcuts.md").read_text()
 
 

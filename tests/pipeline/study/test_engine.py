@@ -99,8 +99,8 @@ def test_no_task_needs_no_engine():
     ("asked", "message"),
     [
         ({"name": "spark"}, "unknown engine 'spark'; there are: joblib, dask"),
-        ({"workers": 0}, "--workers 0: one at least"),
-        ({"scheduler": "tcp://head:8786"}, "--scheduler belongs to --engine dask"),
+        ({"workers": 0}, "--workers 0: at least one is needed"),
+        ({"scheduler": "tcp://head:8786"}, "--scheduler needs --engine dask"),
     ],
 )
 def test_what_no_engine_can_do_is_refused(asked, message):

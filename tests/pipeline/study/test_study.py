@@ -468,9 +468,9 @@ def test_a_folder_of_something_else_is_refused(data, tmp_path):
         ({"topologies": ("lenet",)}, "'lenet' is not one"),
         ({"topologies": ()}, "none is asked for"),
         ({"protocols": ("lenient",)}, "'lenient' is not one"),
-        ({"seeds": ()}, "--seeds: one at least"),
-        ({"target_accuracy": 0.0}, "--target-accuracy 0.0 is not above 0 and up to 1"),
-        ({"target_accuracy": 1.1}, "--target-accuracy 1.1 is not above 0 and up to 1"),
+        ({"seeds": ()}, "--seeds: at least one is needed"),
+        ({"target_accuracy": 0.0}, "--target-accuracy 0.0 is not above 0 and at most 1"),
+        ({"target_accuracy": 1.1}, "--target-accuracy 1.1 is not above 0 and at most 1"),
         ({"name": "my study"}, "letters, digits and underscores"),
     ],
 )

@@ -63,7 +63,10 @@ def test_a_checkpoint_without_them_is_no_fault_and_says_so(tmp_path: Path) -> No
         ("file,label,covid19,non_covid19\na,covid19,0.5,0.5,1\n", "too long"),
         ("file,label,covid19,non_covid19\na,elephant,0.5,0.5\n", "is damaged"),
         ("file,label,covid19,non_covid19\na,covid19,x,0.5\n", "is damaged"),
-        ("file,label,covid19,non_covid19\na,covid19,nan,0.5\n", "holds what is no number"),
+        (
+            "file,label,covid19,non_covid19\na,covid19,nan,0.5\n",
+            "holds something that is not a number",
+        ),
         ('file,label,covid19,non_covid19\n"a,covid19,0.5,0.5\n', "cannot be read"),
     ],
 )
