@@ -54,7 +54,7 @@ def by_threshold(threshold: float, recall: float) -> Decision:
     return Decision(threshold, dict.fromkeys(("accuracy", "recall", "specificity"), interval))
 
 
-def test_what_the_checkpoints_decide_by_their_own_thresholds_has_a_table_that_says_it_is_optimistic():
+def test_decisions_by_the_checkpoints_own_thresholds_have_a_table_that_says_it_is_optimistic():
     found = summary({("small", "paper", 2): outcome(decision=by_threshold(0.25, 0.97))})
     assert [bool(row.decision) for row in found.rows] == [False, True]  # the last stage
     text = to_markdown(found, {})
