@@ -85,7 +85,7 @@ def test_generated_docs_are_what_the_results_say() -> None:
     assert run.returncode == 0, f"{run.stdout}{run.stderr}\n`make docs` writes them again"
 
 
-def test_the_research_only_notice_stands_where_people_look() -> None:
+def test_the_research_only_notice_is_where_people_look() -> None:
     for place in ("README.md", "MODEL_CARD.md"):
         assert "research" in (ROOT / place).read_text().lower()
         assert "diagnosis" in (ROOT / place).read_text().lower()

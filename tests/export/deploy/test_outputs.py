@@ -9,7 +9,7 @@ PROBS = np.array([[0.25, 0.75]], np.float32)
 EVIDENCE = np.arange(12, dtype=np.float32).reshape(1, 2, 2, 3)
 
 
-def test_answers_to_single_images_become_one() -> None:
+def test_outputs_for_single_images_become_one() -> None:
     answers = gathered([(PROBS, EVIDENCE), (PROBS[:, ::-1], EVIDENCE + 1)])
     assert answers.probs.tolist() == [[0.25, 0.75], [0.75, 0.25]]
     assert answers.evidence is not None

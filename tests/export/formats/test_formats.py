@@ -72,7 +72,7 @@ def test_a_format_is_registered_under_its_own_name(name: str) -> None:
     assert name == FORMATS[name].name
 
 
-def test_suffixes_tell_formats_apart() -> None:
+def test_suffixes_distinguish_formats() -> None:
     suffixes = [facts.suffix for facts in FORMATS.values()]
     assert len(set(suffixes)) == len(suffixes)
     assert all(suffix.startswith(".") for suffix in suffixes)
@@ -209,7 +209,7 @@ def test_no_path_of_this_machine_is_in_a_file(
 
 
 @every_artifact
-def test_a_published_file_is_for_others_to_read(
+def test_a_published_file_is_readable_by_all_users(
     name: str, precision: str, artifacts: Artifacts
 ) -> None:
     path = artifacts[name, precision]
@@ -309,7 +309,7 @@ def test_the_lite_interpreter_gives_evidence_in_the_order_of_its_axes_in_memory(
 
 
 @runs_here
-def test_a_runtime_of_two_threads_gives_the_same_answers(
+def test_a_runtime_of_two_threads_gives_the_same_outputs(
     name: str, precision: str, model: Model, artifacts: Artifacts
 ) -> None:
     path = artifacts[name, precision]

@@ -168,7 +168,7 @@ def test_the_released_pack_is_written_as_it_was_read(folder: str) -> None:
     assert document_text(read_document(released)).encode() == (released / PACK_FILE).read_bytes()
 
 
-def test_the_answers_differ_from_case_to_case(exported: Exported) -> None:
+def test_the_outputs_differ_from_case_to_case(exported: Exported) -> None:
     """A model that always answers the same would show no fault."""
     pack = read_pack(exported.root / FOLDERS["android"])
     probs = [case.probs["tiny_fp32.onnx"][0] for case in pack.cases]
@@ -185,7 +185,7 @@ def test_a_tensor_is_the_raw_bytes_that_its_hash_is_of(exported: Exported) -> No
             assert hashlib.sha256(tensor.tobytes()).hexdigest() == case["tensor_sha256"]
 
 
-def test_the_loosest_pixel_tolerance_is_told_for_all(exported: Exported) -> None:
+def test_the_loosest_pixel_tolerance_is_given_for_all(exported: Exported) -> None:
     document = json.loads((exported.root / FOLDERS["ios"] / PACK_FILE).read_text())
     each = [case["pixel_tolerance"] for case in document["cases"]]
     assert document["pixel_tolerance"] == {

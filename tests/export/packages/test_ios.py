@@ -252,7 +252,7 @@ def test_without_a_core_ml_model_there_is_no_package() -> None:
     assert default_model(manifest) is None
 
 
-def test_research_only_stands_where_the_code_is_read(files: dict[str, str]) -> None:
+def test_research_only_is_stated_where_the_code_is_read(files: dict[str, str]) -> None:
     for name in ("ModelFacts", "Apple/ImageClassifier", "Classification", "EvidenceMap"):
         text = files[f"Sources/SqueezenetCxr/{name}.swift"].lower()
         assert "research" in text, name

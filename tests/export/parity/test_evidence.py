@@ -200,7 +200,7 @@ def test_a_file_with_the_right_evidence_passes_in_a_part_of_its_own(
     }
 
 
-def test_wrong_evidence_fails_beside_right_probabilities(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_evidence_fails_with_right_probabilities(monkeypatch: pytest.MonkeyPatch) -> None:
     result = check(monkeypatch, seen(EVIDENCE[:, ::-1]))
     assert result.status == "fail"
     assert result.parts["outputs"] == "pass"

@@ -125,7 +125,7 @@ def test_a_wrong_weight_in_a_linear_layer_is_found(
     assert "dense.1.weight: 1 of 384 values" in found.parts["weights"]
 
 
-def test_rounding_that_fails_is_told_without_evidence(
+def test_rounding_that_fails_is_explained_without_evidence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tight = Precision("fp32", Tolerance(1e-9, 0.0, "tight"))

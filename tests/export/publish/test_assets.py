@@ -119,7 +119,7 @@ def test_labels_txt_holds_the_labels_in_the_order_of_the_outputs(
 
 
 @pytest.mark.parametrize("folder", FOLDERS.values())
-def test_the_readme_tells_an_app_developer_what_matters(folder: str, exported: Exported) -> None:
+def test_the_readme_has_what_an_app_developer_needs(folder: str, exported: Exported) -> None:
     text = (exported.root / folder / "README.md").read_text(encoding="utf-8")
     manifest = read_manifest(exported.root / folder)
     for artifact in manifest.artifacts:

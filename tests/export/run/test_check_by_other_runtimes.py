@@ -47,7 +47,7 @@ def test_each_android_file_is_run_by_its_foreign_environment(
     assert all(row.parity.how.endswith("on paper") for row in rows)
 
 
-def test_a_foreign_runtime_that_answers_otherwise_fails_though_the_installed_one_passes(
+def test_a_foreign_runtime_with_other_outputs_fails_though_the_installed_one_passes(
     exported: Exported, model: Model, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(RUN, answers(0.05, []))

@@ -170,7 +170,7 @@ def test_an_extra_file_in_a_folder_fails_the_platform(
     assert_platform_fails(rows, "android", "old_model.onnx is not in the manifest")
 
 
-def test_an_extra_folder_and_an_extra_hidden_one_are_told_apart(
+def test_an_extra_folder_and_an_extra_hidden_one_are_distinguished(
     assets: Path, model: Model, data: Path
 ) -> None:
     (assets / ANDROID / ".gradle").mkdir()
@@ -183,7 +183,7 @@ def test_an_extra_folder_and_an_extra_hidden_one_are_told_apart(
     assert_platform_fails(rows, "android", "old is not in the manifest")
 
 
-def test_a_changed_file_beside_the_artifacts_fails_the_platform(
+def test_a_changed_file_next_to_the_artifacts_fails_the_platform(
     assets: Path, model: Model, data: Path
 ) -> None:
     change_one_byte(assets / IOS / "README.md")

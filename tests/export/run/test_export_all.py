@@ -205,7 +205,7 @@ def test_the_report_is_what_its_schema_says_and_holds_what_the_page_shows(
     assert "no history.csv" in report["training"]["history"]["reason"]
 
 
-def test_the_page_lies_beside_the_report_and_its_path_is_printed(exported: Exported) -> None:
+def test_the_page_is_next_to_the_report_and_its_path_is_printed(exported: Exported) -> None:
     page = (exported.build / "report.html").read_text(encoding="utf-8")
     assert str(report_of(exported)["verdict"]) in page
     assert f"report page: {exported.build / 'report.html'}" in exported.output.replace("\n", "")

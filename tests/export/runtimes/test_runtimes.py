@@ -166,7 +166,7 @@ def test_emulated_processor_is_an_arm_one() -> None:
 
 
 @pytest.mark.parametrize("format_name", RUNNABLE)
-def test_runner_answers_as_the_format_does(
+def test_runner_gives_the_formats_outputs(
     format_name: str, here: Environment, artifacts: Artifacts, model: Model
 ) -> None:
     path = artifacts[format_name, "fp32"]

@@ -234,7 +234,7 @@ def test_a_given_threshold_and_positive_label_are_kept(squeezenet, tmp_path, pho
     assert (spec.threshold, spec.positive, spec.version, spec.name) == (0.3, "clear", "2.0.0", "m")
 
 
-def test_the_checkpoint_tells_its_source_without_naming_a_place(squeezenet, tmp_path, photos):
+def test_the_checkpoint_names_its_source_without_a_path(squeezenet, tmp_path, photos):
     out = tmp_path / "a"
     assert adopt(squeezenet.export, out, "--trust-pickle", "--data", photos) == 0
     text = (out / SPEC_FILE).read_text()
@@ -265,7 +265,7 @@ def test_a_normalised_learner_brings_its_mean_and_std(tmp_path, photos):
     assert np.abs(probs_of(tmp_path / "a", valid_images(photos)) - wanted).max() <= 1e-5
 
 
-def test_a_learner_that_crops_is_adopted_and_told_of(tmp_path, photos, capsys):
+def test_a_learner_that_crops_is_adopted_with_a_note(tmp_path, photos, capsys):
     learner = learn(photos, tmp_path, dls=loaders(photos, ResizeMethod.Crop))
     learner.export("learner.pkl")
     out = tmp_path / "a"
@@ -410,7 +410,7 @@ def test_weights_with_and_without_optimiser_bare_and_safetensors_give_one_checkp
     assert len(contents) == 1
 
 
-def test_what_weights_do_not_say_is_told_and_imagenets(squeezenet, tmp_path, capsys):
+def test_what_weights_do_not_say_is_reported_and_imagenets(squeezenet, tmp_path, capsys):
     assert adopt(squeezenet.weights, tmp_path / "a", "--labels", "no,yes", "--side", SIDE) == 0
     spec = open_checkpoint(tmp_path / "a").spec
     assert spec.labels == ("no", "yes")
@@ -609,7 +609,7 @@ def test_a_learner_whose_predictions_are_not_its_models_is_not_written(tmp_path,
     assert "was not written" in capsys.readouterr().out
 
 
-def test_a_saturated_answer_hides_no_difference():
+def test_a_saturated_output_hides_no_difference():
     one = np.array([[40.0, -40.0]], np.float32)
     found = equivalence.compare(one, one * np.float32(1.01))
     assert found.max_abs_diff <= equivalence.TOLERANCE

@@ -125,7 +125,7 @@ def test_a_failed_trial_reaches_the_exit_code(asked, failed, code):
         (["--frozen-epochs", "0", "--finetune-epochs", "0"], "no epochs to train"),
     ],
 )
-def test_what_a_user_can_mend_is_one_line_on_stderr_and_exit_2(
+def test_what_a_user_can_fix_is_one_line_on_stderr_and_exit_2(
     arguments, message, capsys, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)

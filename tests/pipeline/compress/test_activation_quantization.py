@@ -141,7 +141,7 @@ def test_the_variant_answers_nearly_as_the_network(calibrated):
     assert (found - wanted).abs().max() < 0.15 * wanted.std(0).min()
 
 
-def test_coarser_scales_are_seen_in_the_answers(calibrated):
+def test_coarser_scales_show_in_the_outputs(calibrated):
     coarse = {
         name: (4 * scale, zero // 4) for name, (scale, zero) in calibrated.activations.items()
     }

@@ -85,7 +85,7 @@ def test_bits_go_where_weights_are_hard_to_round():
     assert allocate(small_network(), 3.8)["body.3.expand3x3"] > 1
 
 
-def test_the_scale_of_a_layers_answers_does_not_matter():
+def test_the_scale_of_a_layers_outputs_does_not_matter():
     network, louder = small_network(), small_network()
     with torch.no_grad():
         louder.get_submodule("head.1").weight.mul_(8)

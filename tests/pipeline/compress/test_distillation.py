@@ -126,7 +126,7 @@ def tuned(phantoms: Dataset) -> Tuned:
 
 
 @pytest.mark.slow("fine-tunes a compressed network")
-def test_fine_tuning_brings_the_answers_on_unseen_images_nearer_to_the_teachers(tuned):
+def test_fine_tuning_brings_the_outputs_for_unseen_images_nearer_to_the_teachers(tuned):
     def answer(network: nn.Module) -> Tensor:
         return logits(network, tuned.held_out).diff(dim=1)  # all that a softmax sees
 

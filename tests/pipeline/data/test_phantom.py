@@ -45,7 +45,7 @@ def test_an_unknown_label_is_an_error_that_names_the_labels():
         phantom.draw("covid19", 1)
 
 
-def test_brightness_alone_does_not_tell_the_labels_apart():
+def test_brightness_alone_does_not_separate_the_labels():
     clear, opacities = (
         np.array([phantom.draw(label, number).mean() for number in range(1, 36)])
         for label in phantom.LABELS

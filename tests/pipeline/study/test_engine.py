@@ -66,7 +66,7 @@ def begun(task: tuple[Path, int]) -> bool:
 @pytest.mark.usefixtures("_local_sockets")
 @DASK
 @pytest.mark.parametrize("workers", [1, 2])
-def test_every_task_gives_its_result_whoever_works(name, workers):
+def test_every_task_gives_its_result_on_any_engine(name, workers):
     found = dict(run_tasks(Engine(name, workers), squared, range(6), none_begun))
     assert {number: result[0] for number, result in found.items()} == {n: n * n for n in range(6)}
     processes = {result[1] for result in found.values()}
@@ -115,7 +115,7 @@ def test_without_dask_the_command_that_installs_it_is_named(monkeypatch):
 
 
 @pytest.mark.usefixtures("_local_sockets")
-def test_a_scheduler_that_does_not_answer_is_told(monkeypatch):
+def test_a_scheduler_that_does_not_answer_is_reported(monkeypatch):
     pytest.importorskip("distributed", reason="distributed is not installed (the extra cluster)")
     monkeypatch.setattr("pipeline.study.engine.CONNECT_TIMEOUT_S", 1)
     engine = Engine("dask", scheduler="tcp://127.0.0.1:9")

@@ -66,7 +66,7 @@ def test_decisions_by_the_checkpoints_own_thresholds_have_a_table_that_says_it_i
     assert "chosen for a recall of 0.96 at least" in to_markdown(found, {})
 
 
-def test_over_seeds_every_threshold_is_told():
+def test_over_seeds_every_threshold_is_listed():
     found = summary(
         {
             ("small", "strict", seed): outcome(decision=by_threshold(threshold, 0.9))
@@ -123,7 +123,7 @@ def test_over_seeds_the_mean_is_given_with_the_spread():
     assert len(list(csv.DictReader(io.StringIO(to_csv(found))))) == 4  # a row a trial and stage
 
 
-def test_unlike_starts_are_told_in_the_table_near_the_choice_and_before_everything():
+def test_different_initial_weights_are_reported_in_the_table_near_the_choice_and_first():
     found = summary(
         {
             ("small", "paper", 2): outcome(imagenet=True),

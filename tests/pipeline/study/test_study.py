@@ -162,7 +162,7 @@ def test_a_trial_says_what_its_checkpoint_decides_by_its_own_threshold(
     assert entry["figures"]["fine-tuned"]["recall"]["value"] == 1
 
 
-def test_every_trial_is_a_checkpoint_that_answers_as_its_predictions_say(whole, data):
+def test_every_trial_is_a_checkpoint_that_gives_its_recorded_predictions(whole, data):
     for name in NAMES:
         folder = whole / "trials" / name
         checkpoint = open_checkpoint(folder)
@@ -189,7 +189,7 @@ def test_the_protocols_differ_in_their_images(whole):
     assert strict["split"] == "at random by patient, 1 of 4 valid, seed 2"
 
 
-def test_a_trial_tells_its_epochs_times_and_batches(whole):
+def test_a_trial_records_its_epochs_times_and_batches(whole):
     its = trial.read_trial(whole / "trials" / NAMES[0])
     history = rows(whole / "trials" / NAMES[0] / "history.csv")
     assert [epoch.batches for epoch in its.history] == [4, 8, 12]  # 26 images by 8
@@ -281,7 +281,7 @@ def test_another_width_or_another_target_trains_nothing(out, data, trained):
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_again_trains_everything_anew(out, data, trained):
+def test_again_trains_everything_again(out, data, trained):
     again = run_study(replace(STUDY, again=True), data, out)
     assert trained == NAMES
     assert [entry.done.taken for entry in again.trials] == [False, False]

@@ -126,7 +126,7 @@ def test_the_loss_of_one_version_is_the_inner_loss():
     assert ConsistentLoss(inner, 5.0)(logits, classes) == inner(logits, classes)
 
 
-def test_trained_for_it_a_network_answers_the_versions_more_alike(image_folder):
+def test_a_network_trained_for_it_gives_more_similar_outputs_for_the_versions(image_folder):
     dataset = read_dataset(image_folder)
 
     def disagreement(weight: float) -> float:

@@ -34,7 +34,7 @@ def test_a_terminal_gets_the_bars(dataset, capsys, monkeypatch):
     assert "\r" in capsys.readouterr().out
 
 
-def test_of_several_processes_the_first_alone_speaks(dataset, capsys, monkeypatch):
+def test_of_several_processes_only_the_first_prints(dataset, capsys, monkeypatch):
     monkeypatch.setattr("pipeline.training.log_lines.rank", lambda: 1)
     fitted(dataset)
     assert capsys.readouterr().out == ""

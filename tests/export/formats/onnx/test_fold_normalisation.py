@@ -51,7 +51,7 @@ def answer(model: onnx.ModelProto) -> np.ndarray:
     return session.run(None, {"pixels": pixels})[0]
 
 
-def test_a_convolution_that_takes_in_the_normalisation_answers_the_same() -> None:
+def test_a_convolution_that_takes_in_the_normalisation_gives_the_same_outputs() -> None:
     model = normalising_model()
     before = answer(model)
     take_in_normalisation(model)

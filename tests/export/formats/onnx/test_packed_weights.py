@@ -167,7 +167,7 @@ def test_halves_are_the_nearest_fp16_numbers() -> None:
 
 
 @pytest.mark.parametrize("precision", UNPACKED_AT_LOAD)
-def test_no_operator_is_newer_than_what_the_oldest_runtime_knows(
+def test_no_operator_is_newer_than_the_oldest_runtime_supports(
     precision: str, artifacts: Artifacts
 ) -> None:
     model = onnx.load(artifacts["onnx", precision])

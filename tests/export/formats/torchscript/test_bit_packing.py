@@ -258,7 +258,7 @@ def test_a_network_without_grids_is_refused_in_few_bits(tmp_path: Path) -> None:
     ("network", "precision"),
     [(n, p) for n in (Plain, Residual) for p in PACKED] + [(Normed, "fp16")],
 )
-def test_a_packed_file_holds_the_networks_weights_and_answers_as_it_does(
+def test_a_packed_file_holds_the_networks_weights_and_gives_its_outputs(
     network: type[nn.Module], precision: str, tmp_path: Path
 ) -> None:
     graph = make_graph(network, precision)
