@@ -45,7 +45,7 @@ def test_memory_of_a_process_and_all_below_it_adds_up_and_nobody_elses(
         (folder / "stat").write_text(f"{number} (a ) name) S {parent} 0 0")
         pages = f"Rss: 999999 kB\nPss: {number * 1024} kB\nPss_Dirty: 999999 kB\n"
         (folder / "smaps_rollup").write_text(pages)
-    (tmp_path / "13").mkdir()  # ended between two looks
+    (tmp_path / "13").mkdir()  # ended between two readings
     monkeypatch.setattr(process_tree, "PROC", tmp_path)
     assert tree_mib(10) == 10 + 11 + 12
     assert tree_mib(20) == 20

@@ -43,7 +43,7 @@ def test_a_training_that_dies_is_reported_with_its_last_words(image_folder):
     found = times(image_folder, 5)
     ours = found.rows[1]
     assert (ours.status, ours.reason) == ("failed", "out of memory")
-    assert ours.seconds is None  # though it had told of the target before it died
+    assert ours.seconds is None  # though it had reported the target before it died
     assert found.median_ratio is None
 
 

@@ -364,7 +364,7 @@ def test_a_model_file_that_is_not_the_published_one_is_not_used(
         app.page.locator("#verdict:text-is('Ready. Choose an image.')").wait_for()
     app.choose("w3")
     assert f"_w3.onnx {said}" in app.fault()
-    # The model of before answers still, and says so.
+    # The earlier model still classifies, and its name is shown.
     app.page.locator(".choice input:checked[value$='_w4.onnx']").wait_for()
     app.classify(site / IMAGES / "grey.png")
     assert "_w4.onnx" in app.page.inner_text("#facts")

@@ -765,7 +765,7 @@ def test_a_pinned_manifest_shows_any_changed_byte_of_it(android: Path) -> None:
     assert codes == {1, 2}
 
 
-# --- the fields, held against the schema --------------------------------------------------------
+# --- the fields, compared with the schema -------------------------------------------------------
 
 
 def required(schema: dict[str, Any], value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple]:
@@ -788,7 +788,7 @@ def at(document: Any, place: tuple[Any, ...]) -> Any:
 
 
 def test_the_fields_are_those_of_the_schema(android: Path) -> None:
-    """Both refuse the same: a field left out, and a value of another type in any field."""
+    """Both refuse the same: a missing field, and a value of another type in any field."""
     assert max(verify.FIELDS) == SCHEMA
     schema = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
     validator = jsonschema.Draft202012Validator(schema)

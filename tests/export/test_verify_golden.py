@@ -33,7 +33,7 @@ OTHER = "tiny_int8.ptl"
 
 
 def write_model(path: Path) -> None:
-    """The mean of red against that of green, as probabilities."""
+    """The means of red and green as probabilities."""
     weights = np.array([[4, -4], [-4, 4], [0, 0]], np.float32)
     nodes = [
         helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
@@ -107,7 +107,7 @@ def golden_pack(model: Path) -> dict[str, bytes]:
 
 
 def rehash(folder: Path) -> None:
-    """As if all that lies there had been published so."""
+    """As if all files there had been published like this."""
 
     def renew(document: dict[str, Any]) -> None:
         for artifact in document["artifacts"]:
@@ -127,7 +127,7 @@ def rehash(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_assets(tmp_path_factory.mktemp("golden") / "assets")["android"]
-    for path in FORMATS.values():  # onnxruntime tells by the content
+    for path in FORMATS.values():  # onnxruntime looks at the content
         write_model(folder / path)
     (folder / FORMATS["ort"]).rename(folder / "model.onnx")
     options = onnxruntime.SessionOptions()

@@ -31,7 +31,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
-    """A folder that was put in place before, and nothing beside it."""
+    """A folder that was put in place before, and nothing next to it."""
     folder = tmp_path / "place" / "model"
     folder.mkdir(parents=True)
     (folder / "weights").write_text("old")

@@ -415,7 +415,7 @@ def test_other_weights_under_the_same_version_are_remarked(old: Manifest, new: M
 
 
 def test_any_changed_value_of_a_manifest_is_a_change(old: Manifest) -> None:
-    """Whatever leaf is changed: nothing passes for the same."""
+    """A change of any leaf is noticed."""
 
     def leaves(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         if isinstance(value, dict) and value:

@@ -33,7 +33,7 @@ def test_evidence_is_known_by_its_name_and_the_probabilities_by_their_place() ->
     assert named(["probs", "evidence"], [1, 2]) == (1, 2)
     assert named(["probs", "features", "evidence"], [1, 2, 3]) == (1, 3)
     assert named(["probs", "features"], [1, 2]) == (1,)
-    assert named(["evidence", "probs"], [1, 2]) == (1,)  # in the wrong order it is no answer
+    assert named(["evidence", "probs"], [1, 2]) == (1,)  # in the wrong order it is refused
 
 
 def test_a_difference_is_a_share_of_the_images_own_largest_evidence() -> None:

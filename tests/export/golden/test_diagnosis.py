@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow("exports every format first")
 
 FP32, W4 = "tiny_fp32.onnx", "tiny_w4.onnx"
 BY_NAME = {mistake.name: mistake for mistake in MISTAKES}
-# A case of the pack that shows the mistake, and no other makes the same of it.
+# A case of the pack that shows the mistake, with a result that no other mistake gives.
 SHOWS = {
     "plain_bilinear": "grey",
     "nearest": "odd_size",
@@ -61,7 +61,7 @@ def pack(exported: Exported) -> Pack:
 
 @pytest.fixture(autouse=True, scope="module")
 def made_once() -> Iterator[None]:
-    """What the mistakes make of an image is the same for every test."""
+    """The result of each mistake for an image, shared by all tests."""
 
     @cache
     def remembered(image: Path, side: int) -> list[tuple[tuple[str, ...], np.ndarray]]:
@@ -231,7 +231,7 @@ def test_a_png_of_another_mode_is_refused(tmp_path: Path) -> None:
         read_app_pixels(tmp_path / "app.png", SIDE)
 
 
-# --- answers ----------------------------------------------------------------------------------
+# --- outputs ----------------------------------------------------------------------------------
 
 
 def answered(pack: Pack, pixels: np.ndarray, path: str = FP32) -> np.ndarray:

@@ -169,7 +169,7 @@ def test_the_released_pack_is_written_as_it_was_read(folder: str) -> None:
 
 
 def test_the_outputs_differ_from_case_to_case(exported: Exported) -> None:
-    """A model that always answers the same would show no fault."""
+    """A model with constant outputs would show no fault."""
     pack = read_pack(exported.root / FOLDERS["android"])
     probs = [case.probs["tiny_fp32.onnx"][0] for case in pack.cases]
     assert max(probs) - min(probs) > 0.1

@@ -58,7 +58,7 @@ def with_artifacts(manifest: Manifest, artifacts: Iterable[ArtifactEntry]) -> Ma
 
 
 def weird(manifest: Manifest) -> Manifest:
-    """Everything that a person writes, written by a trickster."""
+    """Hostile values for every text that a person can write."""
     return changed(
         manifest,
         labels=WEIRD,

@@ -1,4 +1,4 @@
-"""The page of ``web_assets/`` as files: what stands in it before a browser reads the manifest."""
+"""The page of ``web_assets/`` as files: its content before a browser reads the manifest."""
 
 from __future__ import annotations
 

@@ -175,7 +175,7 @@ def test_every_fault_is_in_the_reason() -> None:
 
 
 class FakeFormat(SimpleNamespace):
-    """A format whose runtime does what a test wants."""
+    """A format whose runtime does what a test asks for."""
 
     def __init__(self, run: object, load: object = lambda path, threads: None) -> None:
         description = Description(

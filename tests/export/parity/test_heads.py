@@ -1,4 +1,4 @@
-"""Heads of other kinds than a convolution: global pools side by side, linear layers behind them."""
+"""Heads other than a convolution: global pools side by side, followed by linear layers."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def images() -> ParityImages:
 def check(
     name: str, precision: str, made: DeployGraph, held: DeployGraph, path: Path
 ) -> ParityResult:
-    """A file made of one graph, held against another."""
+    """A file made from one graph, compared with another."""
     verbs_of(name).convert(made, SPEC, model_metadata(SPEC, IDENTITY), precision, path)
     pixels = images()
     answers = reference_answers(held, pixels.pixels)

@@ -23,7 +23,7 @@ from tests.conftest import make_spec
 from tests.export.conftest import RECORD
 
 SPEC = make_spec()  # decides covid19, class 0, from 0.4 on
-HARD = 13  # images without a class, behind the others
+HARD = 13  # images without a class, after the others
 POSITIVES, NEGATIVES = 100, 200
 TRUTH = (0,) * POSITIVES + (1,) * NEGATIVES
 COMPARE = partial(compare_models, resamples=40)
@@ -32,7 +32,7 @@ BROKEN_RECORD = {**RECORD, "broken_limits": ["AUROC drops by 0.1000 (0.0500 to 0
 
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The interval is of no matter to the limits, and a thousand draws take a second."""
+    """The interval does not matter to the limits, and a thousand draws take a second."""
     monkeypatch.setattr("export.parity.quality_gate.compare_models", COMPARE)
 
 
@@ -69,7 +69,7 @@ def baseline(
 
 
 def of_file(scores: np.ndarray) -> ParityResult:
-    """The check of a file that answered these; its answers to hard images are far off."""
+    """The check of a file with these outputs; its outputs for hard images are far off."""
     probs = two_columns(np.concatenate([scores, np.linspace(0, 1, HARD)]))
     return ParityResult("pass", images=len(probs), probs=probs)
 
@@ -112,7 +112,7 @@ def test_the_files_own_answers_are_measured_and_not_the_variants_record() -> Non
 
 
 def test_the_figures_are_those_of_the_comparison_on_images_that_have_a_class() -> None:
-    """Answers to hard images would make the largest difference one half."""
+    """With the hard images the largest difference would be one half."""
     scores = fp32_scores()[::-1].copy()
     expected = COMPARE(
         np.array(TRUTH),

@@ -39,7 +39,7 @@ def gate_result_of(precision: str) -> GateResult | None:
 
 
 def named(platform: str) -> list[str]:
-    """The artifacts of a platform as they are called in its folder."""
+    """The names of a platform's artifacts in its folder."""
     return [
         f"tiny_{precision}{FORMATS[name].suffix}"
         for name, precision in ARTIFACTS

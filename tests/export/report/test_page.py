@@ -39,7 +39,7 @@ BUNDLE = html.vega_bundle
 
 
 class Read(HTMLParser):
-    """What stands on a page: tables by caption, text, and which elements there are."""
+    """The content of a page: tables by caption, text, and its elements."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ RUN = "export.runtimes.execute.run_foreign"
 
 
 def answers(shift: float, asked: list[str]) -> object:
-    """A foreign runtime whose first probability is off by `shift`; notes who was asked."""
+    """A foreign runtime whose first probability is off by `shift`; notes which files it ran."""
 
     def run(environment: Environment, name: str, path: Path, images: np.ndarray) -> ForeignRun:
         asked.append(environment.name)

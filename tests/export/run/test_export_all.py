@@ -50,7 +50,7 @@ def statuses(exported: Exported) -> dict[tuple[str, str], str]:
 
 
 def published(exported: Exported) -> dict[str, set[str]]:
-    """Folder -> what is in it, less what the manifest lists beside the artifacts."""
+    """Folder -> its content, without what the manifest lists next to the artifacts."""
     return {p.name: {a.name for a in p.iterdir()} - beside(p) for p in exported.root.iterdir()}
 
 
@@ -69,7 +69,7 @@ def verdicts(exported: Exported) -> dict[tuple[str, str], str]:
 
 
 def everything() -> dict[str, set[str]]:
-    """Folder -> all that there is for its platform."""
+    """Folder -> everything for its platform."""
     return {
         folder: {
             f"tiny_{precision}{FORMATS[name].suffix}"
@@ -113,7 +113,7 @@ def test_checkpoint_json_is_parsed_once_for_each_checkpoint(
 def test_the_processes_that_convert_and_check_parse_no_checkpoint_json(
     model: Model, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They cannot: it is gone while they work."""
+    """They cannot: it is removed while they work."""
     folder = Path(shutil.copytree(model.folder, tmp_path / "model"))
 
     def convert_without_json(*asked: object) -> Iterator[Conversion]:
@@ -444,7 +444,7 @@ def test_with_enough_images_every_reduced_precision_is_measured(
 
 @pytest.fixture
 def demanding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The gate finds that w3, and nothing else, loses too much."""
+    """The gate finds that only w3 loses too much."""
 
     def judged(precision: str, *arguments: object) -> GateResult | None:
         found = judge_quality(precision, *arguments)
@@ -524,7 +524,7 @@ def test_what_is_measured_to_be_too_bad_is_rejected(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """By limits that nothing can keep, through the whole of the gate."""
+    """Through the whole gate, with limits that nothing can meet."""
     none = Limits(auroc_drop=-1.0, flip_rate=0.0, recall_drop=-1.0)
     monkeypatch.setattr(
         "export.parity.quality_gate.broken_limits", lambda c: broken_limits(c, none)

@@ -33,7 +33,7 @@ PHOTOGRAPHED = [mistake.name for mistake in MISTAKES if mistake.on_photographs]
 
 
 class RedShare:
-    """A runner whose probability of the first label is the mean of red: easy to say beforehand."""
+    """A runner whose probability of the first label is the mean of red: easy to predict."""
 
     RUN_BY = "run by hand"
     ALSO = ()

@@ -37,7 +37,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def here(empty_cache: Path) -> Environment:
-    """The installed packages, dressed up as an environment of the cache."""
+    """The installed packages, presented as an environment of the cache."""
     environment = Environment(
         name="here",
         target="oldest",

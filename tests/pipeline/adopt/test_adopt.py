@@ -103,7 +103,7 @@ def adopt(source: Path, out: Path, *options: object) -> int:
 
 
 def refused(capsys: pytest.CaptureFixture[str], source: Path, out: Path, *options: object) -> str:
-    """The one line that tells of a refusal; nothing is written."""
+    """The one line that reports a refusal; nothing is written."""
     assert adopt(source, out, *options) == 2
     assert not out.exists()
     assert not list(out.parent.glob(f".{out.name}*"))
@@ -162,7 +162,7 @@ def test_a_learner_of_each_topology_is_adopted_from_both_of_its_files(
     assert (spec.architecture, spec.labels, spec.side) == (architecture, LABELS, SIDE)
     assert spec.head == Head("concat_pool", (512,))
     assert np.abs(probs_of(out, valid_images(photos)) - wanted).max() <= 1e-5
-    assert np.ptp(wanted[:, 0]) > 1e-4  # and not because the answer is always the same
+    assert np.ptp(wanted[:, 0]) > 1e-4  # and not because the output is always the same
     assert spec.training["own_predictions"]["max_abs_diff"] <= 1e-5
     assert spec.training["own_resize_beside_ours"]["max_abs_diff"] <= 1e-5
 
@@ -539,7 +539,7 @@ def test_a_head_of_ones_own_in_weights_is_refused(layers, tmp_path, capsys):
 
 def test_a_head_of_ones_own_in_a_learner_is_refused_by_its_layer(tmp_path, photos, capsys):
     head = create_head(512, 2)
-    head[5] = nn.SiLU()  # no weights: only the module itself tells
+    head[5] = nn.SiLU()  # no weights: only the module itself shows it
     learner = learn(photos, tmp_path, custom_head=head)
     learner.export("learner.pkl")
     told = refused(capsys, tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle")
@@ -593,7 +593,7 @@ def test_a_disagreement_on_the_users_images_alone_is_not_written(
 
 
 class Doubt(Callback):
-    """Changes what the model answers; a part of the learner that no checkpoint can hold."""
+    """Changes the model's outputs; a part of the learner that no checkpoint can hold."""
 
     def after_pred(self) -> None:
         if not self.training:

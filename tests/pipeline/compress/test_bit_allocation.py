@@ -66,7 +66,7 @@ def test_the_first_step_goes_to_the_layer_that_gains_most_for_a_bit():
         gains[name] = (errors[0] - errors[1]) / rows.size
     best = max(gains, key=lambda name: gains[name])
     total = sum(sizes(network).values())
-    assert gains[best] > 1.02 * sorted(gains.values())[-2]  # or the answer would be a toss
+    assert gains[best] > 1.02 * sorted(gains.values())[-2]  # or the result would be arbitrary
     # Another layer gains more in all, and would take the whole budget.
     largest = max(gains, key=lambda name: gains[name] * sizes(network)[name])
     assert largest != best

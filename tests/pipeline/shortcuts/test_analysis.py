@@ -55,7 +55,7 @@ def write_table(
 
 
 def looked_at(table: Path) -> tuple[Shortcuts, Dataset]:
-    """What a network that has learned nothing is found to do on the images of a table."""
+    """The findings for a network that has learnt nothing, on the images of a table."""
     torch.manual_seed(0)
     dataset = read_dataset(table)
     found, *_ = find_shortcuts(build_network("squeezenet1_1", 2), dataset, make_spec())

@@ -37,7 +37,7 @@ DASK = pytest.mark.parametrize(
 
 @pytest.fixture
 def _local_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A local cluster speaks over sockets of this machine."""
+    """A local cluster uses sockets of this machine."""
     monkeypatch.undo()
 
 
@@ -50,7 +50,7 @@ def none_begun(_: object) -> bool:
 
 
 def marked(task: tuple[Path, int]) -> int:
-    """Leaves a mark while it works; the third takes its process with it."""
+    """Leaves a mark while it works; the third kills its process."""
     folder, number = task
     (folder / str(number)).touch()
     if number == 2:
@@ -82,7 +82,7 @@ def test_a_worker_that_dies_loses_its_own_task_and_the_others_go_on(name, tmp_pa
     assert found.pop(2).reason.startswith(DIED)
     finished = {number for number, result in found.items() if result == number}
     assert {4, 5} <= finished  # what had not begun
-    assert len(finished) >= 4  # one more may have been at work beside it
+    assert len(finished) >= 4  # one more may have been running at the same time
     assert all(found[number] == Lost(DIED) for number in found.keys() - finished)
 
 

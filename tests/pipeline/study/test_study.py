@@ -108,7 +108,7 @@ def really_trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def trained(whole: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The same, where it matters which they are: what comes out is a copy of `whole`'s."""
+    """The same, where only the names matter: the results are copies of `whole`'s."""
 
     def copied(asked: trial.Trial) -> None:
         shutil.rmtree(asked.folder, ignore_errors=True)
@@ -150,7 +150,7 @@ def test_a_comparison_leaves_whole_trials_and_its_report_and_nothing_else(whole)
 def test_a_trial_says_what_its_checkpoint_decides_by_its_own_threshold(
     data, tmp_path, monkeypatch, no_pictures
 ):
-    """Beside what is most probable, which here is always right."""
+    """Besides the most probable label, which here is always right."""
     monkeypatch.setattr(
         "pipeline.training.train._threshold", lambda *_: 0.9999
     )  # nothing is as probable
@@ -515,7 +515,7 @@ def test_one_epoch_has_no_variance():
     assert trial.loss_variance(more)["within_stages"] == pytest.approx(0.01)
 
 
-# --- the same whoever trains
+# --- the same on any engine
 
 
 @pytest.mark.ci("trains in processes of joblib and of Dask")
@@ -533,7 +533,7 @@ def test_one_epoch_has_no_variance():
     ],
 )
 def test_two_workers_train_what_one_trains(engine, whole, data, tmp_path, monkeypatch):
-    monkeypatch.undo()  # conftest's bar: a local cluster speaks over sockets of this machine
+    monkeypatch.undo()  # the block of conftest: a local cluster uses sockets of this machine
     found = run_study(replace(STUDY, engine=Engine(*engine)), data, tmp_path / "out")
     assert found.failed == []
     for name in NAMES:

@@ -1,4 +1,4 @@
-"""Two versions of every training image, and a loss that wants one answer to both."""
+"""Two versions of every training image, and a loss that asks for one output for both."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CONFIG = TrainConfig(
 
 @pytest.fixture
 def photograph(tmp_path: Path) -> Path:
-    """Much larger than a network's input, and sharp: every filter makes something else of it."""
+    """Much larger than a network's input, and sharp: every filter gives a different result."""
     pixels = np.random.default_rng(0).integers(0, 256, (150, 200, 3), dtype=np.uint8)
     path = tmp_path / "sharp.png"
     Image.fromarray(pixels).save(path)

@@ -156,7 +156,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def fits(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """What each process has after a training by one and by two, nothing random in it."""
+    """What each process has after a training by one and by two, without anything random."""
     folders = {}
     for name, launcher in (("one", []), ("two", TORCHRUN)):
         folders[name] = tmp_path_factory.mktemp(name)

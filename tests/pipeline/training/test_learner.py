@@ -22,7 +22,7 @@ def dataset(image_folder: Path) -> Dataset:
 
 
 def plain_logits(trained: torch.nn.Module, dataset: Dataset) -> torch.Tensor:
-    """The network's own answers to the valid images (N, K)."""
+    """The network's own outputs for the valid images (N, K)."""
     trained.eval()
     with torch.no_grad():
         return torch.cat([trained(pixels) for pixels, _ in build_loaders(dataset, RECIPE).valid])

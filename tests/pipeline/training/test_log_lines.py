@@ -1,4 +1,4 @@
-"""Training told in a log, where bars would leave each of their states."""
+"""Training reported in a log, where bars would leave each of their states."""
 
 from __future__ import annotations
 

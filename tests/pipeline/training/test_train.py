@@ -39,7 +39,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def quick_fit(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[TrainConfig]]:
-    """Nothing is learned and nothing looked into; the recipes that were asked for are kept."""
+    """Nothing is trained and nothing analysed; the requested recipes are kept."""
     asked: list[TrainConfig] = []
 
     def fit(network: torch.nn.Module, dataset, positive: int | None, config: TrainConfig) -> Fit:

@@ -246,7 +246,7 @@ def test_a_compressed_package_is_proven_like_any_other(
     precision: str, made: dict[str, Made]
 ) -> None:
     one, reference = made[precision], made[precision].reference()
-    assert float(np.ptp(reference.probs[:, 0])) > 0.05  # else everything would agree
+    assert float(np.ptp(reference.probs[:, 0])) > 0.05  # otherwise everything would agree
     result = check_artifact("coreml", precision, one.path, reference)
     assert result.reason == ""
     assert result.status == "pass"
@@ -305,7 +305,7 @@ def test_one_changed_scale_is_found(precision: str, damaged: dict[str, Made]) ->
 def test_coremltools_reads_the_file_again_and_finds_the_same(
     precision: str, made: dict[str, Made]
 ) -> None:
-    """Its loader infers every type anew: a program that contradicts itself does not load."""
+    """Its loader infers every type again: a program that contradicts itself does not load."""
     quiet()
     import coremltools as ct
     from coremltools.converters.mil.frontend.milproto.load import load

@@ -88,7 +88,7 @@ def test_a_changed_mean_in_the_file_is_found_in_the_weights(
     mean = made_by["normalised_shift"].input[1]
     (tensor,) = [t for t in document.graph.initializer if t.name == mean]
     value = numpy_helper.to_array(tensor).copy()
-    value[0, 0] += 0.01  # too little for the outputs to tell
+    value[0, 0] += 0.01  # too little to show in the outputs
     tensor.CopyFrom(numpy_helper.from_array(value, mean))
     path = tmp_path / "changed.onnx"
     onnx.save(document, path)
