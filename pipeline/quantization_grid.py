@@ -1,9 +1,9 @@
 """A weight on a grid: small integers times a scale for each output channel.
 
-A compressed checkpoint keeps its weights so, and every format encodes the same integers and the
-same scales. A scale has at most 8 significant bits: times an integer of up to 4 bits it is exact in
-fp16 (11 bits), times one of 8 bits exact in fp32. So a file holds the very weights of its PyTorch
-variant, and can be compared with it as closely as an fp32 file with the checkpoint.
+A compressed checkpoint stores its weights this way, and every format encodes the same integers and
+the same scales. A scale has at most 8 significant bits: times an integer of up to 4 bits it is
+exact in fp16 (11 bits), times one of 8 bits exact in fp32. So a file holds exactly the weights of
+its variant in PyTorch, and can be compared with it as closely as an fp32 file with the checkpoint.
 """
 
 from __future__ import annotations

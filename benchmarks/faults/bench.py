@@ -72,8 +72,8 @@ class Bench:
         """Why this checkpoint has no such artifact here; empty: it has one."""
         facts = FORMATS[artifact[0]]
         if missing := missing_modules(facts.requires):
-            mend = install_command(missing, facts.extras_of(missing))
-            return f"{', '.join(missing)} is not installed; {mend}"
+            fix = install_command(missing, facts.extras_of(missing))
+            return f"{', '.join(missing)} is not installed; {fix}"
         return missing_variant(self.references.checkpoint, facts.precisions[artifact[1]].variant)
 
     @property

@@ -40,7 +40,7 @@ class Verdicts:
 
     @property
     def alarms(self) -> list[FaultCell]:
-        """Controls that did not."""
+        """Controls that did not pass."""
         return [cell for cell in self.controls if cell.caught_by]
 
     def document(self, spec: ModelSpec) -> dict[str, object]:
@@ -132,7 +132,7 @@ def _rows(kind: str, cells: Sequence[FaultCell]) -> list[dict[str, object]]:
 
 
 def _not_planted(cells: Sequence[FaultCell]) -> list[dict[str, object]]:
-    """Each fault with each reason once, and the formats that it holds for."""
+    """Each fault with each reason once, and the artifacts it applies to."""
     excused: dict[tuple[str, str], list[str]] = {}
     for cell in cells:
         if not cell.planted:

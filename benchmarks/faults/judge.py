@@ -26,7 +26,7 @@ from export.run.check_published import check_published, damaged_files
 
 @dataclass(frozen=True)
 class FaultCell:
-    """What became of one fault in one artifact.
+    """The result of one fault in one artifact.
 
     Attributes:
         fault: its name.

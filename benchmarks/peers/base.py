@@ -56,7 +56,7 @@ class Peer(Protocol):
     def THREADS_BY(self) -> str: ...  # noqa: N802
 
     def convert(self, sources: PeerSources, folder: Path) -> None:
-        """Write what `load` needs, and nothing else, into `folder`. Raises what it likes."""
+        """Write what `load` needs, and nothing else, into `folder`. May raise anything."""
 
     def load(self, folder: Path, precision: str, threads: int) -> Session:
         """Load it. Raises CannotRunHere if a row does not apply to this machine."""

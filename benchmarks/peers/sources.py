@@ -27,7 +27,7 @@ ONNX_OPSET: Final = 17
 
 @dataclass(frozen=True)
 class PeerSources:
-    """A folder of sources; what is in it, by name."""
+    """A folder of sources, and the files in it by name."""
 
     folder: Path
     checkpoint: Path
@@ -73,7 +73,9 @@ def write_sources(sources: PeerSources) -> Expected:
     spec, graph = checkpoint.spec, build_graph(checkpoint)
     make_folder(sources.folder)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # both exporters are deprecated, and chosen on purpose
+        warnings.simplefilter(
+            "ignore"
+        )  # both exporters are deprecated, and chosen on purpose on purpose
         torch.onnx.export(
             ProbsAlone(graph),
             (example_input(spec),),

@@ -97,13 +97,13 @@ def softmax(answers: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def agreement(one: nn.Module, other: nn.Module, batches: Iterable[Tensor]) -> Equivalence:
-    """How far two networks are apart on the same tensors."""
+    """How much two networks differ on the same tensors."""
     seen = list(batches)
     return compare(logits(one, seen), logits(other, seen))
 
 
 def compare(one: NDArray[np.float32], other: NDArray[np.float32]) -> Equivalence:
-    """How far two networks' logits, float32 (N, K) each, are apart."""
+    """How much two networks' logits, float32 (N, K) each, differ."""
     largest = max(float(np.abs(one).max()), 1.0)
     return Equivalence(
         len(one),

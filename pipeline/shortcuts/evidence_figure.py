@@ -37,7 +37,7 @@ DARK, GREY, WRONG = "#222222", "#666666", "#b40426"
 
 @dataclass(frozen=True)
 class EvidenceCell:
-    """An image uint8 (S, S, 3), its map (h, w), the end of the colour scale, what stands below.
+    """An image uint8 (S, S, 3), its map (h, w), the end of the colour scale, the caption.
 
     `is_mean`: of a whole label.
     """

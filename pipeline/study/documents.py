@@ -63,7 +63,7 @@ class SeedFigure:
 
 @dataclass(frozen=True)
 class TrialEpoch:
-    """An epoch of a trial; `batches` were learned from at its end, both stages counted on."""
+    """An epoch of a trial; `batches` counts those learned from by its end, over both stages."""
 
     stage: str
     batches: int
@@ -157,7 +157,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class TrialEntry:
-    """A trial in a comparison; where it is not done, it failed for `reason`."""
+    """A trial in a comparison; if it is not done, it failed for `reason`."""
 
     name: str
     topology: str

@@ -1,8 +1,8 @@
 """Pictures of a comparison: the data set, what the networks see, losses, and their outputs.
 
-In: a `StudyComparison` and the finished trials. Out: PNG files. Each `draw_`
-function gives a matplotlib figure and writes nothing. Colours are those of Okabe & Ito (2008),
-which people with any colour vision distinguishes; no line relies on its colour alone.
+In: a `StudyComparison` and the finished trials. Out: PNG files. Each `draw_` function returns a
+matplotlib figure and writes nothing. Colours are those of Okabe & Ito (2008), which people with any
+colour vision can distinguish; no line relies on its colour alone.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ DPI: Final = 110
 
 @dataclass(frozen=True)
 class TopologyAnswers:
-    """What a topology answered under a protocol, the seeds one after another.
+    """The outputs of a topology under a protocol, one seed after another.
 
     Attributes:
         truth: one array (N,) per seed.
@@ -106,7 +106,7 @@ def write_figures(
 
 
 def read_answers(trials: Sequence[Trial]) -> list[TopologyAnswers]:
-    """The final answers of finished trials, those of one topology and protocol together."""
+    """The final outputs of finished trials, grouped by topology and protocol."""
     together: dict[tuple[str, str], list[Trial]] = {}
     for trial in trials:
         together.setdefault((trial.protocol, trial.topology), []).append(trial)
@@ -308,7 +308,7 @@ def draw_roc(answers: Sequence[TopologyAnswers]) -> Figure:
 
 
 def draw_reliability(answers: Sequence[TopologyAnswers]) -> Figure:
-    """How often it is so where the network says p: the diagonal would be right (bins of 0.1)."""
+    """The observed share where the network says p: ideally the diagonal (bins of 0.1)."""
     panels, figure = _panels([(a.protocol, a.topology) for a in answers], 2.8)
     for its in answers:
         axes = panels[its.protocol, its.topology]

@@ -93,7 +93,7 @@ def to_markdown(comparison: StudyComparison, pictures: Mapping[str, str]) -> str
 
 
 def to_csv(comparison: StudyComparison) -> str:
-    """A row for each trial and stage; a row without figures for what failed or was not run."""
+    """One row per trial and stage; a row without figures for what failed or was not run."""
     text = io.StringIO()
     figures = [f"{name}{part}" for name in FIGURES for part in ("", "_low", "_high")]
     table = csv.DictWriter(text, [*COLUMNS, *figures], lineterminator="\n")

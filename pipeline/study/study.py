@@ -45,7 +45,7 @@ OURS: Final = frozenset(
 
 
 def run_study(study: Study, data: Path | None, out: Path | None) -> StudyComparison:
-    """Train what is missing, then write and print the comparison; what it found.
+    """Train what is missing, then write and print the comparison; return it.
 
     Args:
         study: the request.
@@ -161,7 +161,7 @@ def _absolute(ruling: Ruling) -> Dataset:
 
 
 def _run(study: Study, trials: Sequence[Trial], out: Path) -> dict[str, TrialResult]:
-    """What came of each trial, by name; those found finished are taken."""
+    """The result of each trial, by name; finished ones are kept."""
     outcomes, todo = {}, []
     for trial in trials:
         reason = "everything is trained again" if study.again else why_again(trial)
@@ -208,7 +208,7 @@ def _outcome(trial: Trial, result: Failure | Lost | None, out: Path) -> TrialRes
 
 
 def _forget_failures(out: Path, outcomes: Mapping[str, TrialResult]) -> None:
-    """A trial that is finished has no traceback any more."""
+    """A finished trial no longer has a traceback."""
     for name, outcome in outcomes.items():
         if outcome.record is not None:
             (out / FAILURES / f"{name}.txt").unlink(missing_ok=True)

@@ -186,7 +186,7 @@ def _protocol(key: tuple[str, int], ruling: Ruling, fingerprint: str | None) -> 
 
 
 def _selection(study: Study, protocol: str, entries: Sequence[TrialEntry]) -> Choice | None:
-    """The rule among the topologies that have all their trials; None where none has."""
+    """The rule, applied to the topologies that have all their trials; None if none has."""
     candidates, left_out = [], {}
     for topology in study.topologies:
         done = _done(entries, protocol, topology)

@@ -313,7 +313,7 @@ def _figures(
     labels: tuple[str, ...],
     threshold: float | None = None,
 ) -> dict[str, Estimate]:
-    """At the most probable class, since a threshold that was chosen on these images flatters.
+    """At the most probable class, since a threshold chosen on these images is optimistic.
 
     With a `threshold`, images of at least that probability are positive.
     """

@@ -43,7 +43,7 @@ from tests.conftest import LABELS, make_spec, write_images
 from tests.tiers import reason_of
 
 ARTIFACTS = [(name, precision) for name in FORMATS for precision in FORMATS[name].precisions]
-# Made of the checkpoint itself, and of its compressed variants.
+# Made from the checkpoint itself, and from its compressed variants.
 PLAIN = [(name, p) for name, p in ARTIFACTS if FORMATS[name].precisions[p].variant == "fp32"]
 COMPRESSED = [artifact for artifact in ARTIFACTS if artifact not in PLAIN]
 # The record of a compressed checkpoint; used where there are no validation images.
@@ -214,7 +214,7 @@ def write_sensitive_network(folder: Path, spec: ModelSpec, seed: int = 0) -> Pat
 
 
 def write_variants(folder: Path, **levels: int) -> None:
-    """Compress a checkpoint as simply as can be: to the nearest code, ranges of the hard images."""
+    """Compress a checkpoint in the simplest way: to the nearest code, ranges of the hard images."""
     parent = open_checkpoint(folder)
     spec = parent.spec
     pixels = np.stack(list(stress_images(spec.side).values())).transpose(0, 3, 1, 2)

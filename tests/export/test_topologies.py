@@ -106,7 +106,7 @@ def larger_variance(network: nn.Module) -> None:
 
 
 def swapped_equal_layers(network: nn.Module) -> None:
-    """Of the first two convolutions of one shape the weights are exchanged."""
+    """Swap the weights of the first two convolutions of one shape."""
     seen: dict[torch.Size, nn.Conv2d] = {}
     for module in network.modules():
         if isinstance(module, nn.Conv2d):

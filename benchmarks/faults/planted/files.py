@@ -25,7 +25,7 @@ PACKAGE_PARTS: Final = ("Manifest.json", "model.mlmodel", "weight.bin")
 
 @dataclass(frozen=True)
 class WeightPlace:
-    """A weight in a file: where it starts, and what kind of number it is."""
+    """A weight in a file: where it starts, and its type."""
 
     offset: int
     dtype: np.dtype[np.generic]
@@ -46,7 +46,7 @@ def content_file(artifact: Path) -> Path:
 
 
 def place_of_a_weight(reference: Reference, content: bytearray) -> WeightPlace:
-    """One weight of the first layer whose weights lie in the file in their own order."""
+    """One weight of the first layer that the file stores in its own order."""
     for stored in _as_stored(reference):
         start = content.find(stored.tobytes())
         if start >= 0:

@@ -161,7 +161,7 @@ def test_what_was_not_run_has_the_record_of_its_variant() -> None:
 
 
 def test_a_record_with_broken_limits_is_broken() -> None:
-    """`compress` writes a variant that lost too much, and says so; without images that stands."""
+    """`compress` writes a variant that lost too much, and says so; without images that counts."""
     found = gated(fp32_scores(), variant(BROKEN_RECORD), baseline(truth=(), patients=()))
     assert found.source == "recorded"
     assert found.broken == tuple(BROKEN_RECORD["broken_limits"])

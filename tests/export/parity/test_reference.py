@@ -1,4 +1,4 @@
-"""PyTorch's answers: run once a variant, handed to other processes bit for bit."""
+"""PyTorch's outputs: computed once per variant, passed to other processes bit for bit."""
 
 from __future__ import annotations
 

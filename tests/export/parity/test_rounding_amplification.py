@@ -1,4 +1,4 @@
-"""Of a file that fails: is it the file, or a network that amplifies rounding?"""
+"""When a file fails: is it the file, or a network that amplifies rounding?"""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ def test_every_artifact_of_the_register_is_in_the_report_with_its_verdict(
 
 
 def test_each_artifact_was_held_against_its_own_variant(exported: Exported, model: Model) -> None:
-    """In fp32 arithmetic few bits lose nothing of the variant; to fp32 they would."""
+    """In fp32 arithmetic files of few bits equal their variant, but not the fp32 model."""
     found = {(a["format"], a["precision"]): a["parity"] for a in report_of(exported)["artifacts"]}
     for name in ("onnx", "torchscript"):
         for precision in ("w4", "w3"):

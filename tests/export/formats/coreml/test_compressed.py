@@ -43,7 +43,7 @@ PRECISIONS = list(LEVELS)
 
 @dataclass(frozen=True)
 class Made:
-    """A package and the variant that it is of."""
+    """A package and the variant that it was made from."""
 
     path: Path
     spec: ModelSpec
