@@ -1,8 +1,8 @@
 """Is a compressed model as good as the one it came from? The quality gate, on the same images.
 
-In: the classes of N validation images and what both models answer. Out: `Comparison`, with
-intervals that respect the pairing, and the limits it breaks. A variant is compared with its parent
-when it is made, a file against the fp32 model before it is published.
+In: the classes of N validation images and both models' outputs. Out: `Comparison`, with intervals
+that respect the pairing, and the limits it breaks. A variant is compared with its parent when it is
+made, a file with the fp32 model before it is published.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def test_a_process_that_is_gone_takes_nothing() -> None:
 
 
 @pytest.mark.parametrize("architecture", ["squeezenet1_1", "resnet34"])
-def test_drawn_answers_vary_and_are_not_saturated(architecture: str) -> None:
+def test_outputs_of_random_weights_vary_and_are_not_saturated(architecture: str) -> None:
     spec = make_spec(architecture=architecture)
     pixels = np.stack(list(stress_images(spec.side).values()))
     probs = reference_probs(DeployGraph(drawn_network(spec), spec).eval(), pixels)[:, 0]

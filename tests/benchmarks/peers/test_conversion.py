@@ -34,7 +34,7 @@ def test_a_conversion_is_kept_until_the_weights_or_the_packages_change(
     assert list((target / "model").iterdir()) == []  # made again
 
 
-def test_other_weights_are_converted_anew(sources: PeerSources, tmp_path: Path) -> None:
+def test_other_weights_are_converted_again(sources: PeerSources, tmp_path: Path) -> None:
     convert(planted_peer, sources, tmp_path / "planted")
     other = tmp_path / "other"
     shutil.copytree(sources.checkpoint, other)

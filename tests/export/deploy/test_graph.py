@@ -143,7 +143,7 @@ def test_the_example_input_is_one_fixed_uint8_image() -> None:
     assert torch.equal(example, example_input(make_spec()))
 
 
-def test_the_answers_of_the_tiny_network_vary_so_that_faults_can_show(model: Model) -> None:
+def test_the_outputs_of_the_tiny_network_vary_so_that_faults_can_show(model: Model) -> None:
     first = model.reference[:, 0]
     assert first.min() < 0.2
     assert first.max() > 0.8

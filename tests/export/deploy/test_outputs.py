@@ -23,7 +23,7 @@ def test_a_network_without_evidence_has_probabilities_alone() -> None:
     assert answers.evidence is None
 
 
-def test_answers_of_different_kinds_are_not_mixed() -> None:
+def test_outputs_of_different_kinds_are_not_mixed() -> None:
     with pytest.raises(ValueError, match="zip"):
         gathered([(PROBS, EVIDENCE), (PROBS,)])
 

@@ -319,7 +319,7 @@ def test_a_runtime_of_two_threads_gives_the_same_outputs(
 
 
 @every_artifact
-def test_an_artifact_answers_as_its_variant_does_within_its_tolerance(
+def test_an_artifact_gives_its_variants_outputs_within_its_tolerance(
     name: str,
     precision: str,
     model: Model,

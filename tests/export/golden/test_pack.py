@@ -137,7 +137,7 @@ def test_both_folders_hold_the_pack_and_their_manifests_list_it(
     assert "golden/README.md" in listed
 
 
-def test_it_answers_for_every_artifact_with_its_variants_probabilities(
+def test_it_has_the_variants_probabilities_for_every_artifact(
     exported: Exported, model: Model
 ) -> None:
     import torch

@@ -90,7 +90,7 @@ def gated(
 # --- where the figures come from ----------------------------------------------------------------
 
 
-def test_fp32_is_what_the_others_are_held_against() -> None:
+def test_fp32_is_what_the_others_are_compared_with() -> None:
     assert judge_quality("fp32", of_file(fp32_scores()), SPEC, baseline()) is None
 
 
@@ -102,7 +102,7 @@ def test_every_other_precision_is_measured_on_the_validation_images(precision: s
     assert found.broken == ()
 
 
-def test_the_files_own_answers_are_measured_and_not_the_variants_record() -> None:
+def test_the_files_own_outputs_are_measured_and_not_the_variants_record() -> None:
     scores = fp32_scores()
     scores[0] = 0.41  # as positive as before, below all of the wrong ones
     found = gated(scores, variant(BROKEN_RECORD))
@@ -150,7 +150,7 @@ def test_images_of_one_class_alone_have_no_auroc_and_are_not_measured() -> None:
     assert gated(scores, held=baseline(scores, (0,) * POSITIVES)).source == "recorded"
 
 
-def test_embedded_samples_have_no_class_and_the_record_stands() -> None:
+def test_embedded_samples_have_no_class_and_the_record_counts() -> None:
     found = gated(fp32_scores(), held=baseline(truth=(), patients=()))
     assert found == GateResult("recorded", {k: v for k, v in RECORD.items() if k[:6] != "broken"})
 

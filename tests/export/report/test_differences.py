@@ -80,7 +80,7 @@ def test_the_worst_are_those_that_use_up_most_of_what_is_allowed() -> None:
     assert found[1].reference == {"fp32": (0, 0)}
 
 
-def test_each_is_held_against_its_own_variant() -> None:
+def test_each_is_compared_with_its_own_variant() -> None:
     probs, reference = pair(0, 0)
     other = reference + 0.25
     found = worst_images(

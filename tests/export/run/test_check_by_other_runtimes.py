@@ -57,7 +57,7 @@ def test_a_foreign_runtime_with_other_outputs_fails_though_the_installed_one_pas
     assert found == {artifact: expected[artifact[0]] for artifact in ANDROID}
 
 
-def test_a_foreign_runtime_is_held_against_the_variant_of_the_file(
+def test_a_foreign_runtime_is_compared_with_the_variant_of_the_file(
     exported: Exported, model: Model, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tolerance of w4 has no room for what rounding the weights moved."""

@@ -147,7 +147,7 @@ def test_every_artifact_of_the_register_is_in_the_report_with_its_verdict(
     assert list(statuses(exported)) == ARTIFACTS  # in the register's order
 
 
-def test_each_artifact_was_held_against_its_own_variant(exported: Exported, model: Model) -> None:
+def test_each_artifact_was_compared_with_its_own_variant(exported: Exported, model: Model) -> None:
     """In fp32 arithmetic files of few bits equal their variant, but not the fp32 model."""
     found = {(a["format"], a["precision"]): a["parity"] for a in report_of(exported)["artifacts"]}
     for name in ("onnx", "torchscript"):
@@ -591,7 +591,7 @@ def test_an_unknown_precision_is_bad_input_that_names_the_known() -> None:
         plan(("ort",), ("w3",))
 
 
-def test_what_there_is_a_variant_for_is_told_from_what_there_is_none_for(partly: Model) -> None:
+def test_precisions_with_a_variant_are_distinguished_from_those_without(partly: Model) -> None:
     wanted = {"onnx": ("fp32", "w4", "w3"), "ort": ("int8",)}
     possible, absent = split_by_variant(partly.checkpoint, wanted)
     assert possible == {"onnx": ("fp32", "w4")}

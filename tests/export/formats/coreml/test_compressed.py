@@ -345,7 +345,7 @@ def test_names_in_a_compact_program_are_short_identifiers_each_given_once(
     assert all(len(name) <= 2 and name[0].isalpha() and name.isalnum() for name in inner)
 
 
-def test_a_constant_of_a_compact_program_stands_where_it_is_used_or_is_used_twice(
+def test_a_constant_of_a_compact_program_is_where_it_is_used_or_is_used_twice(
     made: dict[str, Made],
 ) -> None:
     listed = operations(read_package(made["w3"].path).document)

@@ -105,7 +105,7 @@ def test_the_layers_in_a_file_are_the_variants_bit_for_bit(
     assert waiting == []
 
 
-def test_answers_are_the_variants_and_not_those_of_its_weights_alone(
+def test_outputs_are_the_variants_and_not_those_of_its_weights_alone(
     model: Model, artifacts: Artifacts
 ) -> None:
     session = onnx_format.load(artifacts["onnx", "int8"])

@@ -275,7 +275,7 @@ def test_a_packed_file_holds_the_networks_weights_and_gives_its_outputs(
     assert diff <= (2e-3 if precision == "fp16" else 2e-6)
 
 
-def test_an_int8_file_holds_the_variants_weights_and_answers_nearly_as_it_does(
+def test_an_int8_file_holds_the_variants_weights_and_gives_nearly_its_outputs(
     tmp_path: Path,
 ) -> None:
     graph = make_graph(Plain, "int8")
