@@ -2,7 +2,7 @@
 
 In: ``docs/results/*.json`` (runs of `make release`), the released checkpoint, the manifest's
 schema, the command lines. Out: Markdown, printed. `make docs` writes it; `make check` and a test
-hold it.
+check it.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def web_download() -> None:
 
 
 def web_agreement() -> None:
-    """How far a browser's answers are from those that the golden pack demands."""
+    """How much a browser's outputs differ from the golden pack's."""
     document = _read("web_golden.json")
     print("| precision | max \\|Δp\\| to the golden pack | allowed | evidence |")
     print("| --- | ---: | ---: | ---: |")
@@ -136,7 +136,7 @@ def benchmark_table() -> None:
 
 
 def peers_table() -> None:
-    """The benchmark beside peers: a row per runtime and thread count, fastest first."""
+    """The benchmark with peers: one row per runtime and thread count, fastest first."""
     rows = _read("peers.json")["rows"]
     print(
         "| runtime | threads | median ms | p90 ms | of the best fp32 | of onnx fp32 "
@@ -159,12 +159,12 @@ def peers_table() -> None:
 
 
 def _held(row: dict[str, Any]) -> str:
-    """How far a row is from PyTorch in fp32; for other weights, see parity with their variant."""
+    """A row's difference from PyTorch in fp32; for other weights, see parity with their variant."""
     return "" if row["limit"] is None else f"{row['max_abs_diff']:.0e}"
 
 
 def _print_undone(rows: list[dict[str, Any]]) -> None:
-    """What failed or was not run, a line for each reason."""
+    """What failed or was not run, one line per reason."""
     print()
     undone = [row for row in rows if row["status"] != "done"]
     for reason in dict.fromkeys((row["status"], row["reason"]) for row in undone):
@@ -179,7 +179,7 @@ def _spread(row: dict[str, Any], name: str) -> str:
 
 
 def compression_table() -> None:
-    """The released compressed checkpoints, beside their parent."""
+    """The released compressed checkpoints, compared with their parent."""
     from dataclasses import asdict
 
     from pipeline.metrics.paired_comparison import LIMITS
@@ -211,7 +211,7 @@ def compression_table() -> None:
 
 
 def metrics_table() -> None:
-    """The released model's figures with their intervals, and what they were taken on."""
+    """The released model's figures with their intervals, and the images they were measured on."""
     spec = _released()
     print("| figure | value | 95 % interval |")
     print("| --- | ---: | --- |")
@@ -224,7 +224,7 @@ def metrics_table() -> None:
 
 
 def seeds_table() -> None:
-    """The released recipe with several seeds: how much of its figures is luck."""
+    """The released recipe with several seeds: how much its figures vary."""
     recipe = _read("ablation.json")["rows"][0]
     seeds = recipe["seeds"]
     print("| figure | mean | standard deviation | " + " | ".join(f"seed {s}" for s in seeds) + " |")
@@ -279,7 +279,7 @@ def comparison_table(name: str) -> None:
 
 
 def decision_table(name: str) -> None:
-    """What the trials of a comparison decide by the thresholds that their checkpoints carry."""
+    """What the trials of a comparison decide by their checkpoints' thresholds."""
     document = _read(name)
     print("| topology | protocol | threshold | accuracy | recall | specificity |")
     print("| --- | --- | --- | --- | --- | --- |")
@@ -298,7 +298,7 @@ def _intervals(row: dict[str, Any], *names: str) -> str:
 
 
 def topologies_table() -> None:
-    """What exporting each topology takes, and what comes out."""
+    """What exporting each topology takes, and the results."""
     from benchmarks.drawn_network import BRANCH_SCALE
 
     document = _read("topologies.json")
@@ -332,7 +332,7 @@ def topologies_table() -> None:
 
 
 def trained_topologies_table() -> None:
-    """Whether the networks that a comparison trained pass, and how far they are from PyTorch."""
+    """Whether the networks of a comparison pass, and how much they differ from PyTorch."""
     document = _read("topologies_trained.json")
     precisions = ("fp32", "fp16")
     print("| trained in the study | passed | max \\|Δp\\| fp32 | fp16 | evidence fp32 | fp16 |")
@@ -374,7 +374,7 @@ def _print_failed(document: dict[str, Any]) -> None:
 
 
 def training_table() -> None:
-    """Time to a validation AUROC, ours beside plain fastai."""
+    """Time to a validation AUROC, ours compared with plain fastai."""
     document = _read("training.json")
     print("| training | seed | s | epochs | AUROC after each |")
     print("| --- | ---: | ---: | ---: | --- |")
@@ -385,7 +385,7 @@ def training_table() -> None:
         print(f"| {row['name']} | {row['seed']} | {seconds} | {row['epochs']} | {aurocs} |")
     where = document["machine"]
     bounds = "".join(
-        f" With seed {seed} it takes less than {bound:.2f} x: plain fastai did not get there."
+        f" With seed {seed} it takes less than {bound:.2f} x: plain fastai missed the target."
         for seed, bound in document["ratio_below"].items()
     )
     print(
