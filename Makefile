@@ -22,20 +22,20 @@ $(READY): pyproject.toml constraints.txt
 export: $(READY)  ## convert the released checkpoint and prove every file: build/export/assets
 	$(BIN)/python -m export all
 
-report: $(READY)  ## build/export/report.html: the last export, or the release's, as one page
+report: $(READY)  ## build/export/report.html: the last export, or the release, as one page
 	$(BIN)/python -m export report
 
-# Two workers, half of the tests each, and whoever is done takes of what the other has left.
+# Two workers with half of the tests each; the first to finish takes tests from the other.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 IN_BROWSER := tests/browser
 
-test: $(READY)  ## what matters, in five minutes; it ends with what it left to CI, and why
+test: $(READY)  ## the tests that matter, in five minutes; ends with what it leaves to CI, and why
 	$(PYTEST) --ignore $(IN_BROWSER) -m 'not ci'
 
 test-fast: $(READY)  ## the tests that finish in a minute and a half
 	$(PYTEST) --ignore $(IN_BROWSER) -m 'not slow and not ci'
 
-test-all: $(READY)  ## all tests but those in a browser, as CI runs them
+test-all: $(READY)  ## all tests except those in a browser, as CI runs them
 	$(PYTEST) --ignore $(IN_BROWSER)
 
 test-kotlin: $(READY)  ## compile and test the Kotlin of android_assets (kotlin, junit4 from Debian)
@@ -54,7 +54,7 @@ check: $(READY)  ## format, lint, types, import contracts, generated docs, all t
 	$(MAKE) test-all
 	$(MAKE) test-web
 
-format: $(READY)  ## put the code in shape
+format: $(READY)  ## format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -70,34 +70,34 @@ compare: $(READY)  ## which topology? five of them under two protocols; DATA=fol
 benchmark: $(READY)  ## time the published artifacts
 	$(BIN)/python -m benchmarks
 
-peers: $(READY)  ## fetch the peers of the benchmark, each in its own environment (about 1.4 GB)
+peers: $(READY)  ## fetch the other runtimes of the benchmark, each in its own environment (about 1.4 GB)
 	$(BIN)/python -m benchmarks.peers install
 
-benchmark-peers: $(READY)  ## time the published artifacts beside the peers
+benchmark-peers: $(READY)  ## time the published artifacts and the peers
 	$(BIN)/python -m benchmarks peers || test $$? = 1  # a peer that fails is a row of the table
 
-parity: $(READY)  ## the parity check of CI on what is published; DATA=folder for real images, STRICT=1
+parity: $(READY)  ## the parity check of CI on the published files; DATA=folder for real images, STRICT=1
 	$(BIN)/python -m export check $(if $(DATA),--data $(DATA)) $(if $(STRICT),--strict) \
 		--json build/parity/parity.json --junit build/parity/parity.xml
 
-verify: $(READY)  ## are the published folders whole, and do their files answer the golden pack?
+verify: $(READY)  ## are the published folders complete, and do their files pass the golden pack?
 	$(BIN)/python -m export verify android_assets --golden
 	$(BIN)/python -m export verify ios_assets --golden
 	$(BIN)/python -m export verify web_assets --golden
 
 PORT ?= 8000
-web: $(READY)  ## the classifier as a page: build it in build/web, serve it on PORT (8000) of this machine
+web: $(READY)  ## build the classifier's page in build/web and serve it on PORT (8000) of this machine
 	$(BIN)/python -m export web --serve --port $(PORT)
 
-rebuild: $(READY)  ## convert and prove again beside what is published, which stays as it is
+rebuild: $(READY)  ## convert and prove again in build/rebuilt; the published files stay unchanged
 	$(BIN)/python -m export all --strict --out build/rebuilt --build build/rebuilt
 
-archives: $(READY)  ## dist/: the asset folders as zip files, and SHA256SUMS; TAG=v1.2.3 must be theirs
+archives: $(READY)  ## dist/: the asset folders as zip files, and SHA256SUMS; TAG=v1.2.3 must be their version
 	$(BIN)/python -m export archive $(if $(TAG),--tag $(TAG))
 
-# gh refuses a tag that has a release, and with --verify-tag one that does not exist: nothing that
-# was published is replaced.
-publish-archives:  ## a GitHub release of dist/ for TAG, by gh; one that is there is never changed
+# gh refuses a tag that has a release, and with --verify-tag one that does not exist: no release is
+# ever replaced.
+publish-archives:  ## a GitHub release of dist/ for TAG, by gh; an existing one is never changed
 	test -n "$(TAG)"
 	cd dist && sha256sum --check --strict SHA256SUMS
 	gh release create "$(TAG)" --verify-tag --title "$(TAG)" --notes "Assets of $(TAG)." dist/*
@@ -112,10 +112,10 @@ oldest: $(READY)  ## fetch the oldest onnxruntime that the manifest promises (ab
 	$(BIN)/python -m export.runtimes install oldest
 
 GENERATED := README.md MODEL_CARD.md docs/manifest.md docs/commands.md docs/faults.md docs/preprocessing.md docs/report.md
-docs: $(READY)  ## write the generated parts of README and docs again
+docs: $(READY)  ## regenerate the generated parts of README and docs
 	$(BIN)/cog -r -P -I . $(GENERATED)
 
-release: $(READY)  ## publish assets proven on DATA, take the README's figures, write the docs
+release: $(READY)  ## publish assets proven on DATA, measure the README's figures, regenerate the docs
 	$(BIN)/python -m export all --out . $(if $(DATA),--data $(DATA))
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks peers || test $$? = 1  # a peer that fails is a row of the table
@@ -130,12 +130,12 @@ release: $(READY)  ## publish assets proven on DATA, take the README's figures, 
 		--out docs/results/robustness.json || test $$? = 1)
 	$(MAKE) docs
 
-# The four without ImageNet weights at hand learn little in few epochs: small images are enough there.
+# The four topologies without ImageNet weights learn little in few epochs: small images are enough.
 FEW := --preset quick --epochs 1 --side 96 --threads 1
 WHOLE := --preset released --consistency 0 --label-smoothing 0.1 --body-lr-factor 0.5 --epochs 40 \
 	--finetune-lr 1e-3 --averaging 0.99 --least-recall 0.96
 STUDY := build/study
-study: $(READY)  ## what README and model card say of training: all of it on DATA (an hour and more)
+study: $(READY)  ## everything that README and model card say about training, on DATA (over an hour)
 	$(BIN)/python -m pipeline compare --data $(DATA) $(FEW) --out $(STUDY)/five
 	$(BIN)/python -m pipeline compare --data $(DATA) --protocol paper --topologies \
 		squeezenet1_1,squeezenet1_1_fire6 --preset released --consistency 0 --epochs 30 --threads 1 --out $(STUDY)/squeezenet
@@ -154,5 +154,5 @@ study: $(READY)  ## what README and model card say of training: all of it on DAT
 	cp build/benchmarks/trained/topologies.json docs/results/topologies_trained.json
 	$(MAKE) docs
 
-clean:  ## remove what was built, but not .venv
+clean:  ## remove build/, but not .venv
 	rm -rf build

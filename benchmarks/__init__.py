@@ -1,1 +1,1 @@
-"""Size, latency and memory of every artifact on this machine's CPU, beside PyTorch eager."""
+"""Size, latency and memory of every artifact on this machine's CPU, compared with PyTorch eager."""

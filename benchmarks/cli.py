@@ -10,37 +10,37 @@ from pipeline.errors import BadInput
 from pipeline.terminal import serve
 
 DESCRIPTION = """\
-Time every published artifact and PyTorch eager on this machine's CPU: one process each, thread
-count fixed, rounds in turn so that a noisy machine hurts all alike. Compare ratios, not
-milliseconds of different machines: each is the median over the rounds of the ratio within a round,
-with the 10th and 90th percentile behind it.
+Time every published artifact and PyTorch eager on this machine's CPU: one process each, with a
+fixed thread count, in interleaved rounds, so that noise affects all of them alike. Compare ratios,
+not milliseconds of different machines: each is the median over the rounds of the ratio within a
+round, followed by the 10th and 90th percentile.
 """
 PEERS_DESCRIPTION = """\
-The same network with the same weights under other runtimes, beside our artifacts, in one run:
-OpenVINO, ncnn, LiteRT, ExecuTorch, PyTorch eager, and two recipes as tutorials give them.
-`make peers` installs them, each in an environment of its own; what is not installed is a row
-without figures. Every row's probabilities are held against PyTorch's before it is timed.
+Time the same network with the same weights under other runtimes and in our artifacts, in one run:
+OpenVINO, ncnn, LiteRT, ExecuTorch, PyTorch eager, and two recipes from tutorials. `make peers`
+installs them, each in its own environment; a runtime that is not installed has a row without
+figures. Every row's probabilities are compared with PyTorch's before it is timed.
 
-A timed call takes the bitmap, uint8 (1, H, W, 3), and gives probabilities: normalisation and
+A timed call takes the bitmap, uint8 (1, H, W, 3), and returns probabilities: normalisation and
 softmax are inside. The tutorials' recipes take float32 NCHW pixels that were normalised outside the
 timed call, which favours them.
 """
 TRAINING_DESCRIPTION = """\
 Train SqueezeNet 1.1 with this project's default recipe and with plain fastai, as in its tutorials
 (`vision_learner(...).fine_tune(...)`), on the same images from the same weights, until the
-validation AUROC reaches a target. Both take turns, a process each; the ratio is taken within a
+validation AUROC reaches a target. The two take turns, one process each; ratios are taken within a
 seed. The validation images decide when to stop, so the times say nothing about quality.
 """
 
 TOPOLOGIES_DESCRIPTION = """\
-Export every topology whole, one after the other, with drawn weights or with those of --checkpoints:
-wall time, peak memory of all processes, verdict and size of every artifact. Linux only, where the
-memory can be read.
+Run the whole export for one topology after the other, with random weights or those of
+--checkpoints: wall time, peak memory of all processes, verdict and size of every artifact. Linux
+only, because the memory is read from /proc.
 """
 FAULTS_DESCRIPTION = """\
-Plant every known fault in real artifacts of a checkpoint, one at a time, and check each as a
-release is checked: prints what caught what. Controls change bytes and nothing else, and must pass.
-0: every fault caught, no control flagged.
+Plant every known fault in real artifacts of a checkpoint, one at a time, check each as a release is
+checked, and print which part of the check caught it. Controls change bytes and nothing else, and
+must pass. Exit code 0: every fault caught, no control flagged.
 """
 
 
@@ -69,7 +69,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND")
     peers = commands.add_parser(
         "peers",
-        help="the same beside other runtimes (`make peers` installs them)",
+        help="compare with other runtimes (`make peers` installs them)",
         description=PEERS_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -79,12 +79,12 @@ def make_parser() -> argparse.ArgumentParser:
         type=_names,
         default=(),
         metavar="NAMES",
-        help="some of the peers, with commas: openvino,ncnn (default: all); ours are always timed",
+        help="only these peers: openvino,ncnn (default: all); ours are always timed",
     )
     peers.set_defaults(command=_run_peers)
     training = commands.add_parser(
         "training",
-        help="time to a validation AUROC, beside plain fastai",
+        help="time to a validation AUROC, compared with plain fastai",
         description=TRAINING_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -119,10 +119,14 @@ def make_parser() -> argparse.ArgumentParser:
         type=_names,
         default=(),
         metavar="NAMES",
-        help="some of the topologies, with commas: resnet34,vgg19_bn (default: all)",
+        help="only these topologies: resnet34,vgg19_bn (default: all)",
     )
     topologies.add_argument(
-        "--side", type=int, default=224, metavar="N", help="of drawn networks (default: 224 px)"
+        "--side",
+        type=int,
+        default=224,
+        metavar="N",
+        help="of the images of networks with random weights (default: 224 px)",
     )
     topologies.add_argument(
         "--checkpoints",
@@ -130,20 +134,20 @@ def make_parser() -> argparse.ArgumentParser:
         nargs="+",
         default=(),
         metavar="DIR",
-        help="export these trained ones, such as the trials of `pipeline compare`",
+        help="export these trained networks, such as the trials of `pipeline compare`",
     )
     topologies.add_argument(
         "--data",
         type=Path,
         metavar="PLACE",
-        help="images that they were trained on (default: the embedded phantoms)",
+        help="the images they were trained on (default: the embedded phantoms)",
     )
     topologies.add_argument(
         "--images",
         type=int,
         default=11,
         metavar="N",
-        help="validation images at most, beside the golden and hard ones (default: 11)",
+        help="validation images at most, besides the golden and hard ones (default: 11)",
     )
     topologies.add_argument(
         "--jobs", type=int, default=2, metavar="N", help="converters at a time (default: 2)"
@@ -158,7 +162,7 @@ def make_parser() -> argparse.ArgumentParser:
     topologies.set_defaults(command=_run_topologies)
     faults = commands.add_parser(
         "faults",
-        help="plant every known fault in real artifacts: what catches what",
+        help="plant every known fault in real artifacts and report what catches it",
         description=FAULTS_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -167,14 +171,14 @@ def make_parser() -> argparse.ArgumentParser:
         type=Path,
         default=argparse.SUPPRESS,
         metavar="DIR",
-        help="to plant them in, compressed or not (default: the released one)",
+        help="where to plant them, compressed or not (default: the released one)",
     )
     faults.add_argument(
         "--side",
         type=int,
         default=96,
         metavar="N",
-        help="of the images; weights and operations stay (default: 96 px)",
+        help="of the images; weights and operations stay the same (default: 96 px)",
     )
     faults.add_argument("--json", type=Path, metavar="FILE", help="write the verdicts there")
     faults.set_defaults(command=_run_faults)
@@ -182,8 +186,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_options(parser: argparse.ArgumentParser, written: str) -> None:
-    """The options of both commands; without a default of their own, so that neither undoes the
-    other's: `python -m benchmarks --rounds 3 peers` means what it says.
+    """The options that two commands share, without defaults, so that neither command overwrites
+    what was given to the other: `python -m benchmarks --rounds 3 peers` runs 3 rounds.
     """
     parser.add_argument(
         "--assets",
@@ -212,14 +216,14 @@ def _add_options(parser: argparse.ArgumentParser, written: str) -> None:
         type=int,
         default=argparse.SUPPRESS,
         metavar="N",
-        help="turns of each row, after one to warm up (default: 10)",
+        help="timed rounds of each row, after one to warm up (default: 10)",
     )
     parser.add_argument(
         "--seconds",
         type=float,
         default=argparse.SUPPRESS,
         metavar="S",
-        help="length of a turn (default: 0.3)",
+        help="length of a round (default: 0.3)",
     )
     parser.add_argument(
         "--out",

@@ -1,7 +1,7 @@
-"""A checkpoint of any topology without training: drawn weights, calibrated until answers vary.
+"""A checkpoint of any topology without training: random weights, calibrated until outputs vary.
 
-In: a spec and a seed. Out: a checkpoint folder. Costs of converting and proving depend on the
-topology and the side alone, not on what was learnt; faults show only where answers vary.
+In: a spec and a seed. Out: a checkpoint folder. What converting and proving cost depends on the
+topology and the side alone, not on what was learnt; faults show only where outputs vary.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from pipeline.model_spec import ModelSpec
 
 SMOOTH_IMAGES: Final = 11  # 24 with the hard set
-# Of a residual branch, which starts from 0 (`pipeline.models.networks`) and stays near it. What
-# weights in fp16 do to the evidence of a ResNet-152 grows with it: 3e-3 of its largest value at
-# 0.1, as in one that has learnt X-rays for 13 epochs, 1.6e-2 at 0.2, 4.8e-2 at 0.3; at 1 it is
+# Of a residual branch, which starts from 0 (`pipeline.models.networks`) and stays near it. The
+# error that fp16 weights cause in the evidence of a ResNet-152 grows with it: 3e-3 of the largest
+# value at 0.1, as after 13 epochs of training on X-rays, 1.6e-2 at 0.2, 4.8e-2 at 0.3; at 1 it is
 # chaotic.
 BRANCH_SCALE: Final = 0.1
 LOGIT_SPREAD: Final = 2.0  # probabilities from 0.1 to 0.9: neither saturated nor all alike
@@ -48,9 +48,9 @@ def drawn_network(spec: ModelSpec, seed: int = 0) -> nn.Module:
 
 
 def calibrate(network: nn.Module, spec: ModelSpec, seed: int = 0) -> nn.Module:
-    """Draw a network's weights by He (arXiv:1502.01852); it is returned in evaluation mode.
+    """Draw a network's weights by He's rule (arXiv:1502.01852); return it in evaluation mode.
 
-    Batch norms get scales and shifts that differ, and the statistics of one batch that went through
+    Batch norms get different scales and shifts, and the statistics of one batch that passed through
     them, so that activations neither vanish nor explode at any depth. The last layer is scaled and
     shifted until the logits of each class spread by `LOGIT_SPREAD` around 0.
     """
@@ -105,8 +105,8 @@ def _take_statistics(network: nn.Module, pixels: Tensor) -> None:
 def _spread_logits(network: nn.Module, pixels: Tensor) -> None:
     """Give the last weighted layer, a convolution or a linear layer, the weights of a trained one.
 
-    It reads its inputs along their principal directions, in which images differ most; along random
-    ones it would read little but what all images share, and rounding errors with it.
+    It reads its inputs along their principal directions, in which images differ most. Along random
+    directions it would read mostly what all images share, and rounding errors.
     """
     last = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)][-1]
     assert last.bias is not None

@@ -20,9 +20,9 @@ def plot_latency(
     Next to peers the fastest comes first and ours are in bold.
 
     Args:
-        results: of which the rows with figures are drawn.
+        results: rows without figures are left out.
         title: of a row.
-        is_ours: tells ours from peers; None: there are no peers.
+        is_ours: distinguishes ours from peers; None: there are no peers.
     """
     import matplotlib as mpl
 

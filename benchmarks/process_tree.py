@@ -2,7 +2,7 @@
 
 Memory is proportional set size: a page that n processes share counts 1/n in each, so that the sum
 is what the tree takes from the machine (Linux, Documentation/filesystems/proc.rst, smaps_rollup).
-It is looked at every `POLL_S`; a peak between two looks is missed.
+It is read every `POLL_S`; a peak between two readings is missed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Used:
 
 
 def run_watched(command: Sequence[str | Path], log: Path, variables: Mapping[str, str]) -> Used:
-    """Run `command` to its end and watch it.
+    """Run `command` to its end and measure it.
 
     Args:
         command: program and arguments.
@@ -72,13 +72,13 @@ def run_watched(command: Sequence[str | Path], log: Path, variables: Mapping[str
 
 
 def _cpu_seconds() -> float:
-    """Of all processes below this one that have ended."""
+    """Of all descendants of this process that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def tree_mib(root: int) -> float:
-    """Memory of a process and all below it, in MiB; those that end meanwhile count as nothing."""
+    """Memory of a process and its descendants, in MiB; those that end meanwhile count as 0."""
     parents: dict[int, int] = {}
     for folder in PROC.iterdir():
         if folder.name.isdigit():

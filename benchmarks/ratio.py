@@ -1,8 +1,8 @@
-"""How many times as long: ratios of latencies, paired by round, with their spread.
+"""Ratios of latencies, paired by round, with their spread.
 
-Targets take turns, so the rounds of one number lie within seconds of each other. The ratio of the
-two medians in each such round cancels most of what a shared machine does to both; the median over
-the rounds is the figure, and their 10th and 90th percentile say how far it can be trusted.
+Targets take turns, so rounds of the same number lie within seconds of each other. The ratio of the
+two medians in such a round cancels most of what a shared machine does to both. The median over the
+rounds is the figure; their 10th and 90th percentile show how far to trust it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Ratio:
 
 
 def ratio(timed: Measurement, baseline: Measurement) -> Ratio | None:
-    """How long `timed` takes as a multiple of `baseline`; None unless both were timed."""
+    """The time of `timed` as a multiple of `baseline`'s; None unless both were timed."""
     if timed.status != "done" or baseline.status != "done":
         return None
     return paired_ratio(timed.round_medians_ms, baseline.round_medians_ms)
@@ -39,7 +39,7 @@ def paired_ratio(timed_ms: Sequence[float], baseline_ms: Sequence[float]) -> Rat
     """The ratio from the medians of the same rounds; None if there are no rounds.
 
     Raises:
-        ValueError: not as many rounds of one as of the other.
+        ValueError: the two have different numbers of rounds.
     """
     pairs = list(zip(timed_ms, baseline_ms, strict=True))
     if not pairs:

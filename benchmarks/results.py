@@ -35,9 +35,9 @@ class TimingRow:
     """One target at one thread count; times in ms, memory in MiB. None: there is no such figure.
 
     Attributes:
-        size_bytes, zipped_bytes: of its files; None: they are not there.
-        round_medians_ms: of each counted round.
-        inferences: counted.
+        size_bytes, zipped_bytes: of its files; None: there are none.
+        round_medians_ms: one per counted round.
+        inferences: how many were counted.
         ratio: to `BASELINE`.
         of_fp32: to fp32 of the same format.
     """
@@ -77,7 +77,7 @@ class Results(Generic[R]):
 
 
 def results_json(results: Results[R]) -> JsonObject:
-    """As JSON holds it: a ratio stands in its row as ``name``, ``name_low`` and ``name_high``."""
+    """The JSON document; a ratio is three fields: ``name``, ``name_low``, ``name_high``."""
     return {**plain(results), "rows": [_row_json(row) for row in results.rows]}
 
 
@@ -138,7 +138,7 @@ def rounded_ratio(timed: Measurement, baseline: Measurement | None) -> Ratio | N
 
 
 def spread_text(found: Ratio | None) -> str:
-    """A ratio with its range, as in tables: ``1.43 (1.40-1.47)``; empty if none."""
+    """A ratio with its range, as in tables: ``1.43 (1.40-1.47)``; empty for None."""
     if found is None:
         return ""
     return f"{_digits(found.median)} ({_digits(found.low)}-{_digits(found.high)})"
@@ -150,7 +150,7 @@ def size_bytes(path: Path) -> int:
 
 
 def print_table(console: Console, results: Results[R]) -> None:
-    """The table, a row per artifact and thread count; what was not run stands below it."""
+    """The table, one row per artifact and thread count; below it, what was not run."""
     from rich import box
     from rich.table import Table
 
@@ -176,7 +176,7 @@ def print_table(console: Console, results: Results[R]) -> None:
         )
     console.print(table)
     console.print(
-        f"load, first, median, p90 in ms; ratio to {BASELINE}, and of fp32 of the same format: "
+        f"load, first, median, p90 in ms; ratio to {BASELINE}, and to fp32 of the same format: "
         "median of the rounds (10th to 90th percentile); MiB: peak of the process"
     )
     print_undone(console, results)
@@ -189,7 +189,7 @@ def machine_text(results: Results[R]) -> str:
 
 
 def print_undone(console: Console, results: Results[R]) -> None:
-    """A line for every row without figures, with the reason."""
+    """One line for every row without figures, with the reason."""
     for row in results.rows:
         if row.status != "done":
             word = row.status.replace("_", " ")

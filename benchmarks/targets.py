@@ -1,4 +1,4 @@
-"""What there is to time: every published artifact once, and PyTorch eager."""
+"""What is timed: every published artifact once, and PyTorch eager."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from export.manifest.manifest import read_manifest
 from export.publish.assets import FOLDERS
 from pipeline.checkpoint import open_checkpoint
 
-# Where answers are compared at all (beside peers). Other precisions are judged by the parity check,
-# each by its own tolerance.
+# Precisions whose outputs are compared before timing (next to peers). The parity check judges the
+# others, each by its own tolerance.
 LIMITS: Final = {"fp32": 1e-3}
 
 
 def published_targets(root: Path, checkpoint: Path) -> list[Target]:
     """The artifacts in the manifests below `root`, then PyTorch eager of `checkpoint`.
 
-    A file that several platforms get is timed once.
+    A file that is published for several platforms is timed once.
 
     Raises:
         BadInput: a manifest is missing or damaged, or there is no such checkpoint.

@@ -1,9 +1,10 @@
-"""Every topology through the whole of ``python -m export all``: what it takes, what comes out.
+"""Every topology through the whole of ``python -m export all``: what it takes, and the results.
 
 In: names of architectures and a side, or trained checkpoints. Out: a row for each: wall time,
-processor time and peak memory of all processes, and of every artifact its verdict, its size and how
-far it is from PyTorch. Without checkpoints weights are drawn (`benchmarks.drawn_network`): what it
-takes does not depend on what was learnt. How far fp16 is from fp32 does, so trained ones tell more.
+processor time and peak memory of all processes, and for every artifact its verdict, its size and
+its difference from PyTorch. Without checkpoints weights are random (`benchmarks.drawn_network`):
+the cost does not depend on what was learnt. The difference between fp16 and fp32 does: for that,
+give trained checkpoints.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ class TopologiesRequest:
     Attributes:
         architectures: names of `pipeline.models.networks`; empty: all. Not with `checkpoints`.
         side: of the images of drawn networks, in pixels.
-        images: validation images for parity at most, beside the golden and hard ones.
+        images: validation images for parity at most, besides the golden and hard ones.
         jobs: converters at a time.
         build: for checkpoints, artifacts and logs; files of an earlier run are replaced.
-        checkpoints: folders of trained ones, exported in place of drawn ones.
-        data: the images that they were trained on; None: the embedded phantoms.
+        checkpoints: folders of trained networks, exported instead of random ones.
+        data: the images they were trained on; None: the embedded phantoms.
     """
 
     architectures: tuple[str, ...]
@@ -63,7 +64,7 @@ class Subject:
     Attributes:
         name: of its row and of its folder in the build.
         spec: of its checkpoint.
-        checkpoint: its folder; None: to be drawn.
+        checkpoint: its folder; None: its weights are drawn.
     """
 
     name: str
@@ -73,7 +74,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class ArtifactRow:
-    """What came of one artifact; see `export.report.report.Artifact`.
+    """The results of one artifact; see `export.report.report.Artifact`.
 
     Attributes:
         evidence_diff: largest difference of evidence, as a share of its largest value.
@@ -90,12 +91,12 @@ class ArtifactRow:
 
 @dataclass(frozen=True)
 class TopologyRow:
-    """What the export of one network took.
+    """What the export of one network took, and its results.
 
     Attributes:
         side: of its images, in pixels.
         seconds: wall time; cpu_seconds: of all processes; peak_mib: of their memory.
-        verdicts: verdict -> artifacts; empty if there is no report.
+        verdicts: verdict -> number of artifacts; empty if there is no report.
     """
 
     architecture: str
@@ -112,7 +113,7 @@ class TopologyRow:
 
 @dataclass(frozen=True)
 class Settings:
-    """How networks were exported; `weights` are ``drawn`` or ``trained``."""
+    """How networks were exported; `weights` is ``drawn`` or ``trained``."""
 
     images: int
     jobs: int
@@ -122,7 +123,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Topologies:
-    """All rows so far, and where and how they were taken."""
+    """All rows so far, and where and how they were measured."""
 
     machine: Machine
     tools: Mapping[str, str]
@@ -134,11 +135,11 @@ class Topologies:
 def measure_topologies(
     request: TopologiesRequest, progress: Callable[[str], None] = lambda text: None
 ) -> Iterator[Topologies]:
-    """Export one network after the other; after each all results so far.
+    """Export one network after the other; yield all results so far after each.
 
     Raises:
-        BadInput: an unknown architecture, a side or a number of images below 1, a folder that is
-            no checkpoint or lies in `build`, two of one name, or data without checkpoints.
+        BadInput: an unknown architecture; a side or a number of images below 1; a folder that is
+            not a checkpoint or lies in `build`; two folders of one name; data without checkpoints.
     """
     if min(request.side, request.images, request.jobs) < 1:
         raise BadInput("--side, --images and --jobs need at least 1")
@@ -172,7 +173,7 @@ def _to_be_drawn(request: TopologiesRequest) -> list[Subject]:
     from pipeline.data import phantom
 
     if request.data is not None:
-        raise BadInput("--data goes with --checkpoints: drawn networks are exported with phantoms")
+        raise BadInput("--data needs --checkpoints: drawn networks are exported with phantoms")
     unknown = [name for name in request.architectures if name not in NETWORKS]
     if unknown:
         raise BadInput(f"no architecture {unknown[0]!r}; there are: {', '.join(NETWORKS)}")
@@ -204,14 +205,14 @@ def _trained(request: TopologiesRequest) -> list[Subject]:
     build = request.build.resolve()
     for folder in request.checkpoints:
         if folder.resolve().is_relative_to(build):
-            raise BadInput(f"{folder} lies in {request.build}, which is replaced: another --out")
+            raise BadInput(f"{folder} is in {request.build}, which is replaced; give another --out")
     subjects = [
         Subject(folder.resolve().name, open_checkpoint(folder).spec, folder)
         for folder in request.checkpoints
     ]
     twice = [name for name, count in Counter(s.name for s in subjects).items() if count > 1]
     if twice:
-        raise BadInput(f"two of the checkpoints are called {twice[0]}: their files would mix")
+        raise BadInput(f"two checkpoints are named {twice[0]}: their files would mix")
     return subjects
 
 

@@ -161,12 +161,12 @@ def peers_table() -> None:
 
 
 def _held(row: dict[str, Any]) -> str:
-    """How far a row is from PyTorch in fp32; for other weights, see parity with their variant."""
+    """A row's difference from PyTorch in fp32; for other weights, see parity with their variant."""
     return "" if row["limit"] is None else f"{row['max_abs_diff']:.0e}"
 
 
 def _print_undone(rows: list[dict[str, Any]]) -> None:
-    """What failed or was not run, a line for each reason."""
+    """What failed or was not run, one line per reason."""
     print()
     undone = [row for row in rows if row["status"] != "done"]
     for reason in dict.fromkeys((row["status"], row["reason"]) for row in undone):
@@ -334,7 +334,7 @@ def topologies_table() -> None:
 
 
 def trained_topologies_table() -> None:
-    """Whether the networks that a comparison trained pass, and how far they are from PyTorch."""
+    """Whether the networks of a comparison pass, and how much they differ from PyTorch."""
     document = _read("topologies_trained.json")
     precisions = ("fp32", "fp16")
     print("| trained in the study | passed | max \\|Δp\\| fp32 | fp16 | evidence fp32 | fp16 |")

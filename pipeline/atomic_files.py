@@ -24,7 +24,7 @@ def staged_folder(target: Path) -> Iterator[Path]:
     former content is at ``.<name>.previous`` and the next call puts it back before it starts.
 
     Raises:
-        BadInput: the place cannot be written (no right, no space, a file is in the way).
+        BadInput: the place cannot be written (no permission, no space, a file is in the way).
     """
     target = target.resolve()  # through a symbolic link: what it points to is replaced
     previous = target.with_name(f".{target.name}.previous")
@@ -51,7 +51,7 @@ def staged_folder(target: Path) -> Iterator[Path]:
 
 
 def refuse_foreign(folder: Path, fault: Callable[[set[str]], str] = lambda names: "") -> None:
-    """Make sure that `folder` can be replaced: it is not there, empty, or a folder of ours.
+    """Make sure that `folder` can be replaced: it does not exist, is empty, or is one of ours.
 
     `fault`: the names in a folder that is not empty -> what is wrong with it; empty: it is ours.
 
@@ -59,7 +59,7 @@ def refuse_foreign(folder: Path, fault: Callable[[set[str]], str] = lambda names
         BadInput: a file is in the way, or the folder has a fault.
     """
     if folder.exists() and not folder.is_dir():
-        raise BadInput(f"{folder} is a file where a folder is to be written; move it away")
+        raise BadInput(f"{folder} is a file, and a folder must be written there; move it away")
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     found = fault(names) if names else ""
     if found:
@@ -67,7 +67,7 @@ def refuse_foreign(folder: Path, fault: Callable[[set[str]], str] = lambda names
 
 
 def make_folder(folder: Path) -> None:
-    """Make `folder` and its parents where they are missing.
+    """Make `folder` and its missing parents.
 
     Raises:
         BadInput: it cannot be made.

@@ -49,11 +49,11 @@ class Checkpoint:
     """A checkpoint folder whose JSON was read and checked; equal by folder and identity.
 
     Attributes:
-        folder: where it lies.
-        spec: what it says of its model.
+        folder: where it is.
+        spec: what it says about its model.
         sha256: its identity, the SHA-256 of its JSON.
         weights_sha256: of its weights file, as the JSON says.
-        opened: the compressed checkpoints inside its folder that were asked for, by precision.
+        opened: the compressed checkpoints in its folder that have been opened, by precision.
     """
 
     folder: Path
@@ -65,7 +65,7 @@ class Checkpoint:
     def weights(self) -> dict[str, Tensor]:
         """Read the weights, after checking them against their hash.
 
-        Weights on a grid come as the floating-point numbers that they stand for.
+        Weights on a grid are returned as floating-point numbers.
 
         Raises:
             BadInput: the file is missing, damaged, or not the one that the JSON names.
@@ -82,7 +82,7 @@ class Checkpoint:
         """The weights of a compressed checkpoint that lie on a grid, by name; none of a plain one.
 
         Raises:
-            BadInput: as `weights`, or a grid that is none.
+            BadInput: as `weights`, or for an invalid grid.
         """
         return {} if self.spec.compression is None else self._grids(self._tensors())
 
@@ -151,7 +151,7 @@ class Checkpoint:
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:
-    """Read and check what `folder` says of its model; the weights are not touched.
+    """Read and check what `folder` says about its model; the weights are not read.
 
     Raises:
         BadInput: no checkpoint there, another schema, or contents that contradict each other.
@@ -173,11 +173,13 @@ def open_checkpoint(folder: Path) -> Checkpoint:
 
 
 def _check_spec(spec: ModelSpec, path: Path) -> None:
-    """What must hold between the fields and no schema can say."""
+    """What must hold between fields, which no schema can express."""
     if spec.positive is not None and spec.positive not in spec.labels:
         raise BadInput(f"{path}: positive label {spec.positive!r} is not among the labels")
     if (spec.positive is None) != (spec.threshold is None):
-        raise BadInput(f"{path}: a threshold belongs to a positive label, and the reverse")
+        raise BadInput(
+            f"{path}: a threshold needs a positive label, and a positive label a threshold"
+        )
     if spec.positive is not None and len(spec.labels) > 2:
         raise BadInput(f"{path}: a positive label needs two labels, there are {len(spec.labels)}")
 
@@ -228,7 +230,7 @@ def write_checkpoint(
 
 
 def _schema(spec: ModelSpec) -> int:
-    """The earliest schema that can say what the spec says."""
+    """The earliest schema that can express the spec."""
     if spec.head is not None:
         return HEAD_SCHEMA
     return SCHEMA if spec.compression is None else COMPRESSED_SCHEMA

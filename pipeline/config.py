@@ -41,8 +41,8 @@ class TrainConfig:
         weight_decay: decoupled (AdamW, fastai's Adam).
         averaging: decay of the moving average of the weights
             (`pipeline.training.weight_averaging`), 0 for none.
-        consistency: weight of how differently two versions of an image are answered that different
-            filters have resized (`pipeline.training.consistency`), 0 for the one resize rule alone.
+        consistency: weight of the difference between the outputs for one image resized by two
+            filters (`pipeline.training.consistency`), 0 for the one resize rule alone.
         mixup: alpha of the blending of images (Zhang et al., arXiv:1710.09412), 0 for none.
         label_smoothing: share of the target that is spread over all classes.
         rotate_deg, zoom, lighting, flip: augmentation, each applied with probability 0.75
@@ -52,7 +52,7 @@ class TrainConfig:
         least_recall: the threshold is the highest that finds this share of the positive validation
             images; 0: Youden's.
         arithmetic: of training, ``fp32``, ``bf16``, or ``auto``: bf16 where the CPU has it.
-        valid_fraction: share that is valid, where the data bring no split.
+        valid_fraction: share that is valid, where the data have no split.
         threads: of torch on the CPU, 0 for all cores; sums depend on it in the last digits.
     """
 
@@ -85,7 +85,7 @@ class TrainConfig:
     threads: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained, before any image is read.
+        """Refuse a recipe that cannot be trained, before any image is read.
 
         Raises:
             BadInput: names the field, its value and what is allowed.
@@ -125,8 +125,8 @@ class TrainConfig:
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     "paper": {},
     "quick": {"frozen_epochs": 1, "finetune_epochs": 2},
-    # A head that is done learning before the body moves, a body that learns to see the same in
-    # whatever a filter left of an image, and the average of where it was.
+    # The head finishes learning before the body moves, the body learns to see the same in an image
+    # after any filter, and the average of its weights is kept.
     # `docs/results/ablation.json` has what each part brings.
     "released": {
         "frozen_epochs": 30,

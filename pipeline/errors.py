@@ -1,4 +1,4 @@
-"""What a user can mend: each error here is shown as one line and ends the program with exit 2.
+"""Errors that a user can fix: each is shown as one line and ends the program with exit code 2.
 
 Errors of the project, as a tree::
 
@@ -31,7 +31,7 @@ EXTRAS = {
 
 
 class UserError(Exception):
-    """Base of the errors that a user can mend."""
+    """Base of the errors that a user can fix."""
 
 
 class BadInput(UserError):

@@ -1,4 +1,4 @@
-"""SHA-256 of a file, of whatever size."""
+"""SHA-256 of a file of any size."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def read_image(path: Path, side: int) -> NDArray[np.uint8]:
 
 
 def read_upright(path: Path) -> Image.Image:
-    """Read one image file, turned upright, 8-bit RGB, in its own size. Raises BadInput likewise."""
+    """Read one image file, upright, 8-bit RGB, in its own size. Raises BadInput as above."""
     with _opened(path) as image:
         return to_rgb(upright(image))
 

@@ -31,8 +31,8 @@ def read_json(
 ) -> JsonObject:
     """The object in `path`, of one of the schema `versions`, valid by the `schema` file.
 
-    Without `versions` its field ``schema`` is not looked at, without `schema` nothing is validated
-    (a caller that reads earlier versions too calls `validate` when it has brought them up to date).
+    Without `versions` the field ``schema`` is not checked, without `schema` nothing is validated (a
+    caller that also reads earlier versions calls `validate` after it has brought them up to date).
 
     Args:
         what: the file's content in a message, such as ``checkpoint``.
@@ -75,7 +75,7 @@ def validate(document: Mapping[str, object], schema: Path, where: str, way_out: 
 
 
 def to_json(document: Mapping[str, object]) -> str:
-    """The document as text. Raises ValueError for NaN and infinity, which JSON has not."""
+    """The document as text. Raises ValueError for NaN and infinity, which JSON does not have."""
     text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
     return text + "\n"
 
@@ -114,7 +114,7 @@ def plain(value: object) -> JsonObject:
 
 
 def _lists(value: object) -> object:
-    """The value with lists for the tuples that msgspec leaves; to jsonschema they are no arrays."""
+    """Lists for the tuples that msgspec leaves, which jsonschema does not take for arrays."""
     if isinstance(value, dict):
         return {key: _lists(item) for key, item in value.items()}
     return [_lists(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,8 +1,8 @@
-"""Training in bfloat16 where the CPU computes in it: about half the time a step.
+"""Training in bfloat16 where the CPU supports it: about half the time per step.
 
 Weights, their sums and what is validated stay float32 (mixed precision, Micikevicius et al.,
 arXiv:1710.03740; bfloat16 needs no loss scaling, Kalamkar et al., arXiv:1905.12322). fastai's own
-callback knows GPUs only.
+callback supports GPUs only.
 """
 
 from __future__ import annotations

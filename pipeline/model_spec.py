@@ -1,4 +1,4 @@
-"""What a checkpoint says of its model: all that is known of it but its weights."""
+"""What a checkpoint says about its model: everything except the weights."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ INTENDED_USE: Final = "Research only. Not a medical device; never use it for dia
 
 @dataclass(frozen=True)
 class Head:
-    """A head of dense layers behind pools, as fastai's `vision_learner` makes them.
+    """A head of dense layers after pools, as fastai's `vision_learner` makes them.
 
     Attributes:
         pool: ``concat_pool``: the body's global maxima, then its global averages;
             ``average_pool``: the averages alone.
-        hidden: outputs of each dense layer before the last, a ReLU behind each.
+        hidden: outputs of each dense layer before the last, each followed by a ReLU.
     """
 
     pool: str
@@ -48,14 +48,14 @@ class Compression:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """All that is known of a model but its weights.
+    """Everything about a model except its weights.
 
     Attributes:
         name: identifier of the model, letters, digits and underscores; artifacts are named by it.
         version: of the trained model, raised with each release of new weights.
         architecture: a key of `pipeline.models.networks.NETWORKS`.
         labels: K class names; class order is output order, in every format.
-        positive: the label that recall and threshold speak of; None for more than two classes.
+        positive: the label that recall and threshold refer to; None for more than two classes.
         threshold: probability of `positive` from which on the decision is `positive`; None: argmax.
         side: width and height of the input in pixels.
         mean, std: per channel RGB, in units of pixel / 255.

@@ -1,9 +1,9 @@
 """A weight on a grid: small integers times a scale for each output channel.
 
-A compressed checkpoint keeps its weights so, and every format encodes the same integers and the
-same scales. A scale has at most 8 significant bits: times an integer of up to 4 bits it is exact in
-fp16 (11 bits), times one of 8 bits exact in fp32. So a file holds the very weights of its PyTorch
-variant, and can be compared with it as closely as an fp32 file with the checkpoint.
+A compressed checkpoint stores its weights this way, and every format encodes the same integers and
+the same scales. A scale has at most 8 significant bits: times an integer of up to 4 bits it is
+exact in fp16 (11 bits), times one of 8 bits exact in fp32. So a file holds exactly the weights of
+its variant in PyTorch, and can be compared with it as closely as an fp32 file with the checkpoint.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Grid:
 
 
 def check_grid(grid: Grid, name: str) -> None:
-    """Hold a grid that was read from a file against what a grid is.
+    """Check a grid that was read from a file.
 
     Raises:
         BadInput: a code beyond the levels, or a scale that is not a short positive number.

@@ -17,10 +17,10 @@ INTERRUPTED: Final = 130  # what a shell reports of a program that Ctrl-C ended
 
 
 def serve(command: Callable[[], int], on_interrupt: str) -> int:
-    """Run a command; its exit code, or 2 with one line on stderr if the user can mend it.
+    """Run a command; return its exit code, or 2 with one line on stderr if the user can fix it.
 
-    `on_interrupt` is what to say after Ctrl-C: what state things are left in. Anything else that is
-    raised is a bug and keeps its traceback.
+    `on_interrupt` is printed after Ctrl-C: the state in which things are left. Any other exception
+    is a bug and keeps its traceback.
     """
     try:
         return command()

@@ -1,4 +1,4 @@
-"""Fixtures: tiny networks and images, no downloads, one set of converted artifacts a session."""
+"""Fixtures: tiny networks and images, no downloads, one set of converted artifacts per session."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ pytest_plugins = ["tests.tiers"]
 
 @pytest.fixture(scope="session", autouse=True)
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Temporary files go where pytest clears up: converters leave theirs to the interpreter's exit,
-    and a worker is ended without one."""
+    """Temporary files go where pytest cleans up: converters leave theirs until the interpreter
+    exits, and a worker is killed."""
     place = str(tmp_path_factory.mktemp("scratch"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(os.environ, "TMPDIR", place)
@@ -50,7 +50,7 @@ def make_spec(**changes: object) -> ModelSpec:
 
 
 def write_network(folder: Path, spec: ModelSpec, seed: int = 0) -> Path:
-    """A checkpoint of a freshly initialised network; tests/export has one whose answers vary."""
+    """A checkpoint of a freshly initialised network; tests/export has one whose outputs vary."""
     torch.manual_seed(seed)
     network = build_network(spec.architecture, len(spec.labels))
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,5 +85,5 @@ def write_folder(root: Path) -> Path:
 
 @pytest.fixture
 def image_folder(tmp_path: Path) -> Path:
-    """A data set of a test's own, to be changed."""
+    """A data set that a test may change."""
     return write_folder(tmp_path / "xrays")

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("pipeline", "export", "benchmarks")
-MOST_MODULES = 13  # of a folder, besides its __init__
+MOST_MODULES = 13  # in a folder, besides its __init__
 
 
 @cache

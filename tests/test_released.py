@@ -66,7 +66,7 @@ def test_the_golden_pack_passes_for_every_artifact_made_of_the_released_checkpoi
         pack = [path for path in (exported / folder / "golden").rglob("*") if path.is_file()]
         assert sum(path.stat().st_size for path in pack) < 600_000
         probs = [case.probs["squeezenet_cxr_fp32.onnx"][0] for case in found.pack.cases]
-        assert max(probs) - min(probs) > 0.5  # answers that differ show faults
+        assert max(probs) - min(probs) > 0.5  # outputs that differ show faults
 
 
 @pytest.mark.ci("exports the released model whole")

@@ -85,7 +85,7 @@ def test_generated_docs_are_what_the_results_say() -> None:
     assert run.returncode == 0, f"{run.stdout}{run.stderr}\n`make docs` writes them again"
 
 
-def test_the_research_only_notice_stands_where_people_look() -> None:
+def test_the_research_only_notice_is_where_people_look() -> None:
     for place in ("README.md", "MODEL_CARD.md"):
         assert "research" in (ROOT / place).read_text().lower()
         assert "diagnosis" in (ROOT / place).read_text().lower()
@@ -94,7 +94,7 @@ def test_the_research_only_notice_stands_where_people_look() -> None:
 
 
 def test_no_test_module_imports_another() -> None:
-    """What two of them need is in a module that is none, or a fixture."""
+    """What two test modules share is in a module without tests, or a fixture."""
     imported = re.compile(r"^\s*(from|import) tests\.(\S+\.)?test_", re.MULTILINE)
     for path in tracked():
         if path.is_relative_to(ROOT / "tests") and path.suffix == ".py":

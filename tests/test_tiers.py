@@ -1,4 +1,4 @@
-"""Marks of slow tests carry a reason, and a run says what it left out."""
+"""Marks of slow tests carry a reason, and a run reports what it left out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The workflow files: they parse, they call what a person calls, and they may do little."""
+"""The workflow files: they parse, they run what a person runs, and have few permissions."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def export_commands() -> set[str]:
 
 
 def fault_of(command: str) -> str:
-    """What makes a command one that nobody else runs; empty: a make target or a command of ours."""
+    """Why a command is not one that people run too; empty: a make target or a command of ours."""
     words = shlex.split(command)
     if words[:1] == ["make"]:
         unknown = [word for word in words[1:] if word not in make_targets() and "=" not in word]
@@ -199,7 +199,7 @@ def dry_run(target: str, *values: str) -> str:
 
 @pytest.mark.skipif(find_spec("check_jsonschema") is None, reason="`make setup` installs it")
 def test_the_files_are_workflows_by_their_schema() -> None:
-    """Held against the schema that comes with check-jsonschema: no network."""
+    """Validated by the schema that comes with check-jsonschema: no network."""
     command = [sys.executable, "-m", "check_jsonschema"]
     command += ["--builtin-schema", "vendor.github-workflows", *map(str, FILES)]
     done = subprocess.run(command, capture_output=True, text=True)

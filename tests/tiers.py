@@ -1,7 +1,7 @@
-"""Tests that take long wait for a slower command: a mark on them says why.
+"""Tiers of tests: long tests are marked with the reason, and only slower commands run them.
 
 `slow` is left out of `make test-fast`, `ci` of `make test` too; `make test-all`, which CI runs,
-leaves nothing out. A mark without a reason stops the run; what was left out is printed at its end.
+leaves nothing out. A mark without a reason stops the run; a run ends with what it left out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 TIERS: Final = ("ci", "slow")  # the slowest first
-KEY: Final = "left_out"  # of what an xdist worker hands over
+KEY: Final = "left_out"  # in the output of an xdist worker
 
 
 def reason_of(item: pytest.Item) -> tuple[str, str] | None:
@@ -31,10 +31,10 @@ def reason_of(item: pytest.Item) -> tuple[str, str] | None:
 
 
 class LeftOut:
-    """Counts what a run leaves out for its tier, in whichever process collects."""
+    """Counts what a run leaves out for its tier, in every process that collects."""
 
     def __init__(self, marks: str) -> None:
-        self.marks = marks  # of `-m`; what `-k` deselects was not left out for its tier
+        self.marks = marks  # of `-m`; tests that `-k` deselects are not counted
         self.found: Counter[tuple[str, str]] = Counter()
 
     @pytest.hookimpl(tryfirst=True)  # before `-m` deselects
@@ -62,7 +62,7 @@ class LeftOut:
 
 
 def sentences(found: Counter[tuple[str, str]]) -> list[str]:
-    """What was left out: a line a tier, and for tests that CI alone runs a line a reason."""
+    """What was left out: one line per tier, and for tests that only CI runs one per reason."""
     lines = []
     for tier in TIERS:
         reasons = {reason: count for (t, reason), count in found.items() if t == tier}

@@ -37,7 +37,7 @@ Edit = Callable[[Reference], Reference]
 COLUMNS: Final[tuple[Artifact, ...]] = tuple(
     (name, precision) for name in FORMATS for precision in FORMATS[name].precisions
 )
-# Few that tell most: a colour, noise, both directions, padding.
+# The few that reveal most: a colour, noise, both directions, padding.
 IMAGES: Final = (
     "hard/red",
     "hard/noise_colour",
@@ -54,9 +54,9 @@ class Bench:
     """A checkpoint under test.
 
     Attributes:
-        references: it and all that it is compressed to, on a few images.
-        folder: for what is converted.
-        made: clean artifacts that exist already.
+        references: the checkpoint and its compressed variants, on a few images.
+        folder: for converted files.
+        made: clean artifacts that already exist.
     """
 
     def __init__(
@@ -69,16 +69,16 @@ class Bench:
         self.edited = lru_cache(maxsize=REMEMBERED)(self._edited)
 
     def absent(self, artifact: Artifact) -> str:
-        """Why this checkpoint has no such artifact here; empty: it has."""
+        """Why this checkpoint has no such artifact here; empty: it has one."""
         facts = FORMATS[artifact[0]]
         if missing := missing_modules(facts.requires):
-            mend = install_command(missing, facts.extras_of(missing))
-            return f"{', '.join(missing)} is not installed; {mend}"
+            fix = install_command(missing, facts.extras_of(missing))
+            return f"{', '.join(missing)} is not installed; {fix}"
         return missing_variant(self.references.checkpoint, facts.precisions[artifact[1]].variant)
 
     @property
     def spec(self) -> ModelSpec:
-        """What the checkpoint says of itself."""
+        """The checkpoint's own description."""
         return self.references.of(FULL).spec
 
     def reference(self, artifact: Artifact) -> Reference:
@@ -86,14 +86,14 @@ class Bench:
         return self.references.of(FORMATS[artifact[0]].precisions[artifact[1]].variant)
 
     def wrong(self, edit: Edit, artifact: Artifact) -> Reference:
-        """The same with one thing other than it should be. Raises DoesNotApply."""
+        """The same with one thing wrong. Raises DoesNotApply."""
         return self.edited(edit, FORMATS[artifact[0]].precisions[artifact[1]].variant)
 
     def _edited(self, edit: Edit, variant: str) -> Reference:
         return edit(self.references.of(variant))
 
     def clean(self, artifact: Artifact) -> Path:
-        """The artifact as it should be. Not to be changed: take a copy."""
+        """The artifact as it should be. Do not change it: take a copy."""
         if artifact in self.made:
             return self.made[artifact]
         if artifact not in self.converted:
@@ -103,7 +103,7 @@ class Bench:
         return self.converted[artifact]
 
     def reading(self, artifact: Artifact, path: Path) -> Reading | None:
-        """Of the clean artifact one for all that it is compared with; of other files none."""
+        """The clean artifact is read once for all comparisons; None for any other file."""
         if path != self.clean(artifact):
             return None
         return self.readings.setdefault(artifact, Reading(verbs_of(artifact[0]), path))
@@ -115,7 +115,7 @@ def convert(
     folder: Path,
     metadata: Mapping[str, str] | None = None,
 ) -> Path:
-    """The artifact of a graph and a spec, by the real converter."""
+    """Make the artifact of a graph and a spec by the real converter."""
     name, precision = artifact
     spec = reference.spec
     path = folder / f"{spec.name}_{precision}{FORMATS[name].suffix}"
@@ -127,7 +127,7 @@ def convert(
 def open_bench(
     checkpoint: Path, folder: Path, made: Mapping[Artifact, Path] | None = None
 ) -> Bench:
-    """The bench of a checkpoint folder. Raises BadInput for one that is not whole."""
+    """The bench of a checkpoint folder. Raises BadInput for an incomplete one."""
     opened = open_checkpoint(checkpoint)
     return Bench(References(opened, few_images(opened.spec.side)), folder, made)
 
@@ -140,14 +140,14 @@ def few_images(side: int) -> ParityImages:
 
 
 def with_graph(reference: Reference, graph: DeployGraph) -> Reference:
-    """The reference that another graph would be, answers included."""
+    """The reference with another graph and that graph's outputs."""
     graph = graph.eval()
     answers = reference_answers(graph, reference.images.pixels)
     return replace(reference, graph=graph, answers=answers)
 
 
 def replaced_network(change: Callable[[nn.Module], nn.Module]) -> Edit:
-    """Put another network in the place of the checkpoint's."""
+    """Put another network in place of the checkpoint's."""
 
     def edit(reference: Reference) -> Reference:
         network = copy.deepcopy(reference.graph.pixels.network)

@@ -40,11 +40,11 @@ class Verdicts:
 
     @property
     def alarms(self) -> list[FaultCell]:
-        """Controls that did not."""
+        """Controls that did not pass."""
         return [cell for cell in self.controls if cell.caught_by]
 
     def document(self, spec: ModelSpec) -> dict[str, object]:
-        """As ``docs/results/faults.json`` holds it; `spec` is of the model that had them."""
+        """The content of ``docs/results/faults.json``; `spec` is the tested model's."""
         return {
             "model": {
                 "name": spec.name,
@@ -76,7 +76,7 @@ def run_table(
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Converters print, some of them from C: neither output gets any of it."""
+    """Discard what is printed meanwhile: converters print, some of them from C."""
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(1), os.dup(2)]
@@ -94,7 +94,7 @@ def silence() -> Iterator[None]:
 
 
 def print_verdicts(console: Console, verdicts: Verdicts) -> None:
-    """A line for each fault, then what must not be."""
+    """One line for each fault, then missed faults and false alarms."""
     from rich.table import Table
 
     table = Table("planted", "in", "caught", "by", box=None)
@@ -132,7 +132,7 @@ def _rows(kind: str, cells: Sequence[FaultCell]) -> list[dict[str, object]]:
 
 
 def _not_planted(cells: Sequence[FaultCell]) -> list[dict[str, object]]:
-    """Each fault with each reason once, and the formats that it holds for."""
+    """Each fault with each reason once, and the artifacts it applies to."""
     excused: dict[tuple[str, str], list[str]] = {}
     for cell in cells:
         if not cell.planted:

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from benchmarks.faults.bench import Artifact, Bench
     from export.parity.reference import Reference
 
-PLAIN: Final = ("fp32", "fp16")  # precisions made of the checkpoint itself
+PLAIN: Final = ("fp32", "fp16")  # precisions made from the checkpoint itself
 
 
 class DoesNotApply(Exception):
-    """The network or the artifact has no such place. The message says which."""
+    """The network or the artifact has no such place. The message says which place."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Pair:
     reference: Reference
 
 
-Plant = Callable[["Bench", "Artifact", "Path"], Pair]  # the folder is empty, for files
-Where = Callable[["Artifact"], str]  # why a fault is not planted there; empty: it is
+Plant = Callable[["Bench", "Artifact", "Path"], Pair]  # the folder, for files, is empty
+Where = Callable[["Artifact"], str]  # why a fault is not planted there; empty: it is planted
 
 
 def anywhere(artifact: Artifact) -> str:
@@ -37,23 +37,23 @@ def anywhere(artifact: Artifact) -> str:
 
 
 def precisions(reason: str, *names: str) -> Where:
-    """In these precisions alone, for this reason."""
+    """Only in these precisions, for this reason."""
     return lambda artifact: "" if artifact[1] in names else reason
 
 
 def formats(reason: str, *names: str) -> Where:
-    """In these formats alone, for this reason."""
+    """Only in these formats, for this reason."""
     return lambda artifact: "" if artifact[0] in names else reason
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One way to be wrong, or among the controls one way to differ without being wrong.
+    """One way to be wrong or, as a control, one way to differ without being wrong.
 
     Attributes:
         name: in words.
         plant: makes the pair that the check must reject. Raises DoesNotApply.
-        by: parts of the check that must catch it, whatever else does.
+        by: parts of the check that must catch it; others may too.
         where: the artifacts that can have it.
         says: pattern that the reason must match.
     """

@@ -1,4 +1,4 @@
-"""One row of the table run: plant a fault in each artifact, check as a user would."""
+"""Run one row of the table: plant a fault in each artifact, check as a user would."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from export.run.check_published import check_published, damaged_files
 
 @dataclass(frozen=True)
 class FaultCell:
-    """What became of one fault in one artifact.
+    """The result of one fault in one artifact.
 
     Attributes:
         fault: its name.
         artifact: format and precision.
         caught_by: parts of the check that did not pass; empty: it passed.
         reason: what the check says.
-        excuse: why the fault was not planted there; empty: it was.
+        excuse: why the fault was not planted there; empty: it was planted.
     """
 
     fault: str
@@ -103,7 +103,7 @@ def _in_folders(
 
 
 def caught_by(result: ParityResult) -> tuple[str, ...]:
-    """The parts that did not pass; `reading` where none came to be."""
+    """The parts that did not pass; `reading` if the check did not get to any part."""
     if result.status == "pass":
         return ()
     parts = tuple(sorted(part for part, verdict in result.parts.items() if verdict != "pass"))
@@ -111,7 +111,7 @@ def caught_by(result: ParityResult) -> tuple[str, ...]:
 
 
 def _caught_in_folder(result: ParityResult, folder: Path, artifact: Artifact) -> tuple[str, ...]:
-    """As `caught_by`, or `files` or `manifest` where the file was not read for that."""
+    """As `caught_by`, or `files` or `manifest` if one of these kept the file from being read."""
     parts = caught_by(result)
     if parts != ("reading",) or result.parts:
         return parts
@@ -123,7 +123,7 @@ def _caught_in_folder(result: ParityResult, folder: Path, artifact: Artifact) ->
 
 
 def _labelled_images(bench: Bench, folder: Path) -> Path:
-    """A data set with the labels of the model, of which no image is used: hard ones are enough."""
+    """A data set with the model's labels; its images are not used, since hard ones are enough."""
     for split in ("train", "valid"):
         for label in bench.spec.labels:
             place = folder / split / label

@@ -1,4 +1,4 @@
-"""A checkpoint at another side: the same weights and operations on fewer pixels, for less time."""
+"""A checkpoint at another side: the same weights and operations on fewer pixels, to save time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pipeline.json_files import to_json
 
 
 def resized(checkpoint: Path, side: int, folder: Path) -> Path:
-    """A copy of the checkpoint and of all that it was compressed to.
+    """A copy of the checkpoint and of its compressed variants.
 
     Raises:
-        BadInput: no checkpoint there, or a damaged one.
+        BadInput: no checkpoint, or a damaged one.
     """
     open_checkpoint(checkpoint)
     shutil.copytree(checkpoint, folder)

@@ -1,4 +1,4 @@
-"""The table: every fault and every control, by idea."""
+"""The table: every fault and every control, by kind."""
 
 from __future__ import annotations
 

@@ -1,13 +1,12 @@
-"""Peers: the same network with the same weights under other runtimes, timed beside our artifacts.
+"""Peers: the same network with the same weights under other runtimes, timed next to our artifacts.
 
-Each peer has an environment of its own in the cache folder (``make peers``), so that none of them
-can disturb what converts and proves the artifacts. Nothing there is needed for anything else.
+Each peer has its own environment in the cache folder (``make peers``), so that none of them can
+disturb the packages that convert and prove the artifacts. Nothing else needs these environments.
 
 Where to look:
     register      which peers there are
     base          what a peer is
-    *_peer        one file per peer: its packages, its conversion, how it is run
-    stock_*       the recipes of tutorials, as peers
+    runtimes      one file per peer (*_peer) or tutorial recipe (stock_*): packages, conversion, run
     environment   how they are installed, and the Python that runs in one
     sources       what conversions start from
     conversion    sources in, a peer's own file out, kept until something changes

@@ -14,8 +14,8 @@ from pipeline.errors import MissingDependency
 from pipeline.terminal import serve
 
 DESCRIPTION = """\
-The peers of `python -m benchmarks peers`: other runtimes, each in an environment of its own in the
-cache folder. What is there already stays; one that cannot be installed does not stop the rest.
+The peers of `python -m benchmarks peers`: other runtimes, each in its own environment in the cache
+folder. Installed ones stay; one that cannot be installed does not stop the rest.
 """
 
 
@@ -34,10 +34,10 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     installing = commands.add_parser("install", help="fetch what is missing into the cache folder")
     installing.add_argument(
-        "what", nargs="*", metavar="WHAT", help=f"some of {', '.join(PEERS)} (default: all)"
+        "what", nargs="*", metavar="WHAT", help=f"any of {', '.join(PEERS)} (default: all)"
     )
     installing.set_defaults(command=_install)
-    listing = commands.add_parser("list", help="what there is, and what is installed")
+    listing = commands.add_parser("list", help="all peers, and which are installed")
     listing.set_defaults(command=_list)
     return parser
 
@@ -46,8 +46,8 @@ def _install(options: argparse.Namespace) -> int:
     failures = install(chosen_peers(options.what), lambda line: print(line, flush=True))
     if failures:
         raise MissingDependency(
-            f"{len(failures)} of the peers cannot be installed, the reasons stand above; the "
-            "others can be timed"
+            f"{len(failures)} of the peers cannot be installed, for the reasons above; the others "
+            "can be timed"
         )
     return 0
 

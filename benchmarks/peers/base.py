@@ -1,7 +1,7 @@
 """What a peer is: one module with these facts and verbs. The module itself is the implementation.
 
-It is imported by this project's Python, for its facts, and by the peer's own, where nothing but
-the standard library, numpy and its packages may be there: so its verbs import what they need.
+It is imported in this project's environment, for its facts, and in the peer's own, which may have
+only the standard library, numpy and the peer's packages: so its verbs import what they need.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ class Peer(Protocol):
     Facts:
         NAME: identifier, as in ``--only``.
         TITLE: as in tables, before the precision.
-        GROUP: ``peer``, or ``recipe`` for what a tutorial does with the tools we use ourselves.
-        PACKAGES: pinned requirements, installed without their dependencies: what is listed is all
-            that converting and running imports, found by trying. Empty: needs no environment.
+        GROUP: ``peer``, or ``recipe`` for what a tutorial does with the tools that we use.
+        PACKAGES: pinned requirements, installed without their dependencies: the list is all that
+            converting and running import, found by trying. Empty: needs no environment.
         BESIDE_TORCH: whether this project's own packages can be imported there as well, which
-            spares each environment a torch of its own; those of `PACKAGES` come first.
+            saves each environment its own torch; those of `PACKAGES` come first.
         IMPORTS: modules that must be importable for it to count as installed.
         LIMITS: precision -> largest |Δp| from PyTorch that is still timed; its keys are the rows.
-        TIMED: what a timed call takes, does and gives.
-        THREADS_BY: how the thread count is fixed.
+        TIMED: what a timed call takes, does and returns.
+        THREADS_BY: what sets the thread count.
     """
 
     @property
@@ -56,7 +56,7 @@ class Peer(Protocol):
     def THREADS_BY(self) -> str: ...  # noqa: N802
 
     def convert(self, sources: PeerSources, folder: Path) -> None:
-        """Write what `load` needs, and nothing else, into `folder`. Raises what it likes."""
+        """Write what `load` needs, and nothing else, into `folder`. May raise anything."""
 
     def load(self, folder: Path, precision: str, threads: int) -> Session:
-        """Load it. Raises CannotRunHere where a row does not apply to this machine."""
+        """Load it. Raises CannotRunHere if a row does not apply to this machine."""

@@ -19,14 +19,14 @@ from export.runtimes.subprocesses import last_words
 from pipeline.atomic_files import staged_folder
 from pipeline.checkpoint import open_checkpoint
 
-MODEL: Final = "model"  # what the peer wrote, beside the recipe
+MODEL: Final = "model"  # what the peer wrote, next to the recipe
 RECIPE_FILE: Final = "recipe.txt"
 TIMEOUT_S: Final = 600
 
 
 @dataclass(frozen=True)
 class PeerConversion:
-    """How it went; `folder` is what the peer loads, there only if it is done."""
+    """The result; `folder` is what the peer loads, and exists only if the status is done."""
 
     folder: Path
     status: Status = "done"
@@ -34,7 +34,7 @@ class PeerConversion:
 
 
 def convert(peer: Peer, sources: PeerSources, target: Path) -> PeerConversion:
-    """Convert in the peer's environment, unless `target` has it already.
+    """Convert in the peer's environment, unless `target` already has the result.
 
     Raises:
         BadInput: `target` cannot be written.
@@ -56,7 +56,7 @@ def convert(peer: Peer, sources: PeerSources, target: Path) -> PeerConversion:
 
 
 def _recipe(peer: Peer, sources: PeerSources) -> list[str]:
-    """What the file depends on: weights, packages, and the code that converts."""
+    """What the file depends on: weights, packages and the converting code."""
     code = [sys.modules[peer.__name__].__file__, sources_module.__file__]
     return [
         f"checkpoint {open_checkpoint(sources.checkpoint).sha256}",

@@ -1,7 +1,7 @@
-"""Convert for one peer, in its environment: the script behind `benchmarks.peers.conversion`.
+"""Convert for one peer, in its environment: the script that `benchmarks.peers.conversion` runs.
 
 Arguments: the peer's module, the folder of sources, the checkpoint, side in pixels, the folder to
-fill. The last line on stderr is the error, if there is one, and the exit code is then 1.
+fill. After an error the exit code is 1 and the last line on stderr is the message.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from benchmarks.peers.sources import PeerSources
 
 
 def main(module: str, folder: str, checkpoint: str, side: str, target: str) -> int:
-    """Do what the module says; return the exit code."""
+    """Convert by the peer's module; return the exit code."""
     try:
         sources = PeerSources(Path(folder), Path(checkpoint), int(side))
         import_module(module).convert(sources, Path(target))

@@ -1,8 +1,8 @@
 """Measurements of a run with peers become its JSON document and its table.
 
-The rows are those of `benchmarks.results`, and each also says which group it is of, what its timed
-call includes, how its threads were fixed, how far it is from PyTorch, and its ratio to the fastest
-fp32 row at its thread count, be it a peer's or ours.
+The rows are those of `benchmarks.results`. Each also gives its group, what its timed call includes,
+how its thread count was set, its difference from PyTorch, and its ratio to the fastest fp32 row at
+its thread count, a peer's or ours.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class PeerRow(TimingRow):
 
     Attributes:
         timed: what a timed call includes.
-        threads_by: how the thread count was fixed.
+        threads_by: what set the thread count.
         best_fp32: whether it is the fastest fp32 row at its thread count.
         of_best: ratio to that one.
-        max_abs_diff: largest |Δp| to PyTorch; None: not compared.
+        max_abs_diff: largest |Δp| from PyTorch; None: not compared.
         limit: see `export.latency.measurement.Target`.
-        detail: what the runtime said of itself.
+        detail: what the runtime reports, such as the precision it computes in.
     """
 
     group: Group
@@ -98,7 +98,7 @@ def peers_results(
 
 
 def print_peers_table(console: Console, results: Results[PeerRow]) -> None:
-    """The table, fastest first at each thread count; what has no figures stands below it."""
+    """The table, fastest first at each thread count; below it, the rows without figures."""
     from rich import box
     from rich.table import Table
 
@@ -137,11 +137,11 @@ def is_ours(row: PeerRow) -> bool:
 
 
 def row_title(row: PeerRow) -> str:
-    """The name in table and picture; what the runtime said of itself behind it."""
+    """The name in table and picture, followed by what the runtime reports."""
     return f"{row.name} ({row.detail})" if row.precision == "default" else row.name
 
 
 def _fastest_last(measurements: Sequence[Measurement]) -> list[Measurement]:
-    """The fp32 rows with figures, by falling median."""
+    """The fp32 rows with figures, by descending median."""
     done = [m for m in measurements if m.status == "done" and m.target.precision == FULL]
     return sorted(done, key=lambda m: -(m.median_ms or 0))

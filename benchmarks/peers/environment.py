@@ -1,8 +1,8 @@
 """The environment of a peer: a folder of pinned packages in the cache, and the Python that sees it.
 
-Python itself is this project's; in a peer's process it finds the peer's packages, then (for a peer
-that converts from torch) this project's own, and the project's modules. Site-packages and the
-caller's variables are left out, so that a peer runs the same whatever else is installed.
+Python itself is this project's. In a peer's process it finds the peer's packages, then (for a peer
+that converts from torch) this project's own, then the project's modules. Other site-packages and
+the caller's variables are left out, so that a peer runs the same whatever else is installed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from export.runtimes.subprocesses import run_program
 from pipeline.errors import MissingDependency
 
 WAY_OUT: Final = "make peers"
-BESIDE: Final = ("torch", "torchvision", "numpy")  # whose change makes an environment another one
+BESIDE: Final = ("torch", "torchvision", "numpy")  # another version needs another environment
 MB: Final = 1_000_000
 
 
@@ -37,7 +37,7 @@ def install(peers: Iterable[Peer], say: Callable[[str], None]) -> list[str]:
         say: takes a line of progress.
 
     Returns:
-        Why each peer that could not be installed could not.
+        The reason for each peer that could not be installed.
 
     Raises:
         BadInput: the cache folder cannot be written.
@@ -48,7 +48,7 @@ def install(peers: Iterable[Peer], say: Callable[[str], None]) -> list[str]:
             say(f"{peer.TITLE}: needs nothing more")
             continue
         if is_installed(peer):
-            say(f"{peer.TITLE}: there already")
+            say(f"{peer.TITLE}: already installed")
             continue
         say(f"{peer.TITLE}: fetching {', '.join(peer.PACKAGES)}")
         start = time.monotonic()
@@ -65,12 +65,12 @@ def install(peers: Iterable[Peer], say: Callable[[str], None]) -> list[str]:
 
 
 def is_installed(peer: Peer) -> bool:
-    """Whether its environment is there, with the packages of the register and for this Python."""
+    """Whether its environment exists, with the packages of the register and for this Python."""
     return not peer.PACKAGES or cache.is_whole(_entry(peer), recipe_of(peer))
 
 
 def recipe_of(peer: Peer) -> tuple[str, ...]:
-    """What makes an environment this one: its packages, its Python, and what they run beside."""
+    """What identifies an environment: its packages, its Python, and the versions next to them."""
     lines = [*peer.PACKAGES]
     lines.append(f"for Python {sysconfig.get_python_version()} on {sysconfig.get_platform()}")
     if peer.BESIDE_TORCH:

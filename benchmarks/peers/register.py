@@ -1,4 +1,4 @@
-"""The register of peers: one readable literal. Importing it imports no peer's packages."""
+"""The register of peers: one literal. Importing it imports no peer's packages."""
 
 from __future__ import annotations
 

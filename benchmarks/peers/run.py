@@ -1,4 +1,4 @@
-"""``python -m benchmarks peers``: our artifacts beside peers, in one run, answers compared first.
+"""``python -m benchmarks peers``: our artifacts and peers in one run, outputs compared first.
 
 In: published assets, the checkpoint they were made from, names of peers. Out: `Results`.
 """
@@ -44,7 +44,7 @@ def measure_peers(request: PeersRequest, progress: Callable[[str], None]) -> Res
     """Convert, compare, time.
 
     Raises:
-        BadInput: no such peer, no assets or checkpoint, or assets of another checkpoint.
+        BadInput: an unknown peer, no assets or checkpoint, or assets of another checkpoint.
     """
     peers = {peer.NAME: peer for peer in chosen_peers(request.only)}
     ours = published_targets(request.assets, request.checkpoint)
@@ -77,7 +77,7 @@ def measure_peers(request: PeersRequest, progress: Callable[[str], None]) -> Res
 
 
 def chosen_peers(only: Sequence[str]) -> list[Peer]:
-    """The peers of these names, all if there are none. Raises BadInput."""
+    """The peers of these names; all peers for no names. Raises BadInput."""
     unknown = [name for name in only if name not in PEERS]
     if unknown:
         raise BadInput(f"no peer {', '.join(unknown)}; there are: {', '.join(PEERS)}")
@@ -85,7 +85,7 @@ def chosen_peers(only: Sequence[str]) -> list[Peer]:
 
 
 def peer_targets(peer: Peer, folder: Path, side: int) -> list[Target]:
-    """A target per row of the peer."""
+    """One target per row of the peer."""
     command, variables = peer_python(peer)
     return [
         Target(

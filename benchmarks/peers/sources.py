@@ -1,9 +1,9 @@
 """What the peers' conversions start from: the checkpoint's deploy graph, written once.
 
 In: a checkpoint. Out: a folder with the plain ONNX file (uint8 NHWC in, not simplified), the traced
-TorchScript file (float32 NCHW pixels 0..255 in), images and PyTorch's probabilities for them. All
-give probabilities alone, with normalisation and softmax inside. Peers that convert from a torch
-module rebuild it from the checkpoint, in their own environment.
+TorchScript file (float32 NCHW pixels 0..255 in), images and PyTorch's probabilities for them. Both
+files return probabilities alone, with normalisation and softmax inside. Peers that convert from a
+torch module rebuild it from the checkpoint, in their own environment.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ONNX_OPSET: Final = 17
 
 @dataclass(frozen=True)
 class PeerSources:
-    """A folder of sources; what is in it, by name."""
+    """A folder of sources, and the files in it by name."""
 
     folder: Path
     checkpoint: Path
@@ -40,7 +40,7 @@ class PeerSources:
 
     @property
     def torchscript(self) -> Path:
-        """The graph behind the cast: float32 (1, 3, H, W), 0..255 -> float32 (1, K)."""
+        """The graph after the cast: float32 (1, 3, H, W), 0..255 -> float32 (1, K)."""
         return self.folder / "pixels.pt"
 
     @property
@@ -73,7 +73,9 @@ def write_sources(sources: PeerSources) -> Expected:
     spec, graph = checkpoint.spec, build_graph(checkpoint)
     make_folder(sources.folder)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # both exporters are deprecated, and chosen
+        warnings.simplefilter(
+            "ignore"
+        )  # both exporters are deprecated, and chosen on purpose on purpose
         torch.onnx.export(
             ProbsAlone(graph),
             (example_input(spec),),

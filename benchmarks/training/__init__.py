@@ -1,1 +1,1 @@
-"""How long training takes to a stated quality: ours beside plain fastai, on the same images."""
+"""How long training takes to reach a given quality: ours and plain fastai, on the same images."""

@@ -1,7 +1,7 @@
-"""Time to a fixed validation AUROC: ours and plain fastai in turn, a process each, seed by seed.
+"""Time to a fixed validation AUROC: ours and plain fastai in turn, one process each, seed by seed.
 
-Out: a `TrainingTimes`. The ratio of a seed is taken within its turn, so that a machine
-that is slow for a while is slow for both; figures are minutes of one machine, ratios travel.
+Out: a `TrainingTimes`. Both trainings of a seed follow each other, so that a machine that is slow
+for a while is slow for both. Times are of one machine; compare ratios between machines.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Trained:
     """One training.
 
     Attributes:
-        epochs: until it stopped.
+        epochs: how many were run.
         seconds: to the target; None if it was not reached.
         curve: (seconds, validation AUROC) after each epoch.
     """
@@ -54,7 +54,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Data:
-    """What was trained on; `images`: split -> label -> how many."""
+    """The training data; `images`: split -> label -> how many."""
 
     name: str
     images: Mapping[str, Mapping[str, int]]
@@ -84,7 +84,7 @@ class TrainingTimes:
 
 @dataclass(frozen=True)
 class _Epoch:
-    """A line of the worker."""
+    """One line of the worker's output."""
 
     seconds: float
     auroc: float
@@ -101,7 +101,8 @@ def measure_training(
     """Train both for every seed; times in seconds.
 
     Raises:
-        BadInput: the data cannot be read, have more than two labels, or the target is no AUROC.
+        BadInput: the data cannot be read or do not have two labels, or the target is not between
+            0.5 and 1.
     """
     if not 0.5 < target < 1:
         raise BadInput(f"--target {target} is not between 0.5 and 1")
@@ -164,13 +165,13 @@ def _both(rows: Sequence[Trained], seed: int) -> list[Trained]:
 
 
 def _ratio(rows: Sequence[Trained], seed: int) -> float | None:
-    """Our time over plain fastai's, of one seed; None if one did not get there."""
+    """Our time over plain fastai's, of one seed; None if one of them missed the target."""
     plain, ours = _both(rows, seed)
     return round(ours.seconds / plain.seconds, 3) if plain.seconds and ours.seconds else None
 
 
 def _bound(rows: Sequence[Trained], seed: int) -> float | None:
-    """Where ours got there and plain fastai did not: our time over all that it took, rounded up."""
+    """Where ours alone reached the target: our time over all of plain fastai's, rounded up."""
     plain, ours = _both(rows, seed)
     if plain.status != "not_reached" or ours.seconds is None or not plain.curve:
         return None
@@ -179,7 +180,7 @@ def _bound(rows: Sequence[Trained], seed: int) -> float | None:
 
 
 def print_training_table(console: Console, times: TrainingTimes) -> None:
-    """A row a training, then the ratio."""
+    """One row per training, then the ratio."""
     from rich.table import Table
 
     table = Table(
@@ -198,4 +199,4 @@ def print_training_table(console: Console, times: TrainingTimes) -> None:
             f"{len(times.ratios)} seeds: {', '.join(map(str, times.ratios))})"
         )
     for seed, bound in times.ratio_below.items():
-        console.print(f"seed {seed}: less than {bound:.2f} x, plain fastai did not get there")
+        console.print(f"seed {seed}: less than {bound:.2f} x; plain fastai missed the target")

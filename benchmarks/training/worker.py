@@ -1,8 +1,8 @@
-"""One training in one process, timed to a validation AUROC: ours, or fastai as its tutorials do.
+"""One training in one process, timed to a validation AUROC: ours, or fastai as in its tutorials.
 
 Arguments: name, data, seed, threads, target. It prints a JSON line per epoch, ``{"seconds": ...,
-"auroc": ...}``, and stops when the target is reached. The clock starts before an image is read, and
-after everything is imported.
+"auroc": ...}``, and stops when the target is reached. The clock starts after all imports and before
+the first image is read.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from pipeline.data.dataset import Dataset
 
 ARCHITECTURE: Final = "squeezenet1_1"
-PLAIN_EPOCHS: Final = 10  # after the frozen one; our own recipe says its own
+PLAIN_EPOCHS: Final = 10  # after the frozen one; our recipe sets its own number
 
 
 class Reached(Exception):
-    """The target is reached: nothing is left to be timed."""
+    """The target is reached: nothing is left to time."""
 
 
 class Watch(Callback):  # type: ignore[misc]
@@ -69,7 +69,7 @@ def train_ours(dataset: Dataset, seed: int, watch: Watch) -> None:
 def train_plain(dataset: Dataset, seed: int, watch: Watch) -> None:
     """`vision_learner(...).fine_tune(...)`: fastai's own loaders, head, schedule and defaults.
 
-    It starts from the same ImageNet weights as ours, wherever they come from.
+    It starts from the same ImageNet weights as ours.
     """
     vision.set_seed(seed, reproducible=True)
     samples = [*dataset.train, *dataset.valid]

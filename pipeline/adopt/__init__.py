@@ -1,1 +1,1 @@
-"""A fastai model that exists already becomes a checkpoint."""
+"""An existing fastai model becomes a checkpoint."""

@@ -1,7 +1,7 @@
-"""A fastai learner that somebody already has becomes a checkpoint for `python -m export`.
+"""An existing fastai learner becomes a checkpoint for `python -m export`.
 
 In: a file of `learn.save` or `learn.export`. Out: a checkpoint folder, written only if its network
-answers as the learner's own model does, on the same tensors.
+gives the same outputs as the learner's own model, on the same tensors.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ DEFAULT_THRESHOLD: Final = 0.5
 def adopt(request: Adoption) -> Path | None:
     """Write the checkpoint folder and return its path; None if the networks disagree.
 
-    What is found and compared is printed. With `data` there are figures on its validation images,
+    Findings and comparisons are printed. With `data` there are figures on its validation images,
     and for two labels a threshold (Youden's) if none is given; without, the threshold is 0.5.
 
     Raises:
-        BadInput: the file, the options or the model in it cannot be served.
+        BadInput: the file, the options or the model in the file is not supported.
         MissingDependency: fastai is not installed.
     """
     require("fastai", "sklearn", what="adopting a learner")
@@ -111,7 +111,7 @@ def adopt(request: Adoption) -> Path | None:
 
 
 def _tell_refusal(out: Path) -> None:
-    print(f"the adopted network does not answer as the learner's: {out} was not written")
+    print(f"the adopted network does not give the learner's outputs: {out} was not written")
 
 
 def _identifier(stem: str) -> str:
@@ -132,7 +132,7 @@ def _read_data(data: Path | None, labels: tuple[str, ...]) -> Dataset | None:
 
 
 def _positive(request: Adoption, labels: tuple[str, ...], dataset: Dataset | None) -> str | None:
-    """As asked for; else the rarer of two in the training images, on a tie the last."""
+    """The requested label; otherwise the rarer of two in the training images, on a tie the last."""
     if len(labels) > 2:
         if request.positive is not None or request.threshold is not None:
             raise BadInput(f"--positive and --threshold need two labels; there are {len(labels)}")
@@ -148,7 +148,7 @@ def _positive(request: Adoption, labels: tuple[str, ...], dataset: Dataset | Non
 
 
 def _preprocessing(original: Original) -> dict[str, Any]:
-    """How the learner read its images, said and recorded where it is not our rule."""
+    """How the learner reads its images; printed and recorded where it differs from our rule."""
     pixels = original.pixels
     if pixels is None:
         print("how the learner resized its images is not in a file of weights; here: squished")
@@ -160,7 +160,7 @@ def _preprocessing(original: Original) -> dict[str, Any]:
         print(f"the learner resizes as we do (squish, bilinear, antialiased): {steps}")
     else:
         print(
-            f"NOTE: the learner resizes otherwise than we do: {steps}. Every artifact here is for "
+            f"NOTE: the learner resizes in another way than we do: {steps}. Every artifact is for "
             "squished images (bilinear, antialiased); --data shows what the difference does"
         )
     return {

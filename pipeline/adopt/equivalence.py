@@ -1,7 +1,7 @@
-"""Does the adopted network answer as the learner's own model does?
+"""Does the adopted network give the same outputs as the learner's own model?
 
-In: both networks and images. Out: how far they are apart on the same tensors; and how far the
-learner's own pipeline, with its own resize, is from ours.
+In: both networks and images. Out: how much they differ on the same tensors, and how much the
+learner's own pipeline, with its own resize, differs from ours.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def tensors(images: NDArray[np.uint8], original: Original) -> Iterator[Tensor]:
 
 
 def logits(network: nn.Module, batches: Iterable[Tensor]) -> NDArray[np.float32]:
-    """What `network` answers: float32 (N, K)."""
+    """The outputs of `network`: float32 (N, K)."""
     import torch
 
     with torch.inference_mode():
@@ -97,13 +97,13 @@ def softmax(answers: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def agreement(one: nn.Module, other: nn.Module, batches: Iterable[Tensor]) -> Equivalence:
-    """How far two networks are apart on the same tensors."""
+    """How much two networks differ on the same tensors."""
     seen = list(batches)
     return compare(logits(one, seen), logits(other, seen))
 
 
 def compare(one: NDArray[np.float32], other: NDArray[np.float32]) -> Equivalence:
-    """How far two networks' logits, float32 (N, K) each, are apart."""
+    """How much two networks' logits, float32 (N, K) each, differ."""
     largest = max(float(np.abs(one).max()), 1.0)
     return Equivalence(
         len(one),

@@ -1,7 +1,7 @@
 """A fastai model for image classification becomes a network of this project.
 
 In: the state of a model (names and tensors), or the model itself. Out: which of the five topologies
-it is, fastai's own model of that state, and ours with the same answers.
+it is, fastai's own model of that state, and ours with the same outputs.
 
 `vision_learner` makes ``Sequential(body, head)``. The body is torchvision's, cut before its pool:
 ``0.0.<name>`` are the tensors of `features` (SqueezeNet, VGG, DenseNet), ``0.<position>.<name>``
@@ -33,7 +33,7 @@ def recognise(state: State) -> str:
     """The architecture whose body has the names and shapes in `state`.
 
     Raises:
-        BadInput: none has; the message says what was found.
+        BadInput: there is none; the message says what was found.
     """
     found = _shapes(state)
     for architecture in TOPOLOGIES:
@@ -71,7 +71,7 @@ def fastai_names(architecture: str) -> dict[str, str]:
 
 
 def original_model(architecture: str, state: State) -> nn.Module:
-    """The model that `state` was saved of, freshly built and filled, in evaluation mode.
+    """The model that `state` was saved from, freshly built and filled, in evaluation mode.
 
     Raises:
         BadInput: the head is neither one that `create_head` makes nor this project's.
@@ -90,7 +90,7 @@ def original_model(architecture: str, state: State) -> nn.Module:
         model.load_state_dict(complete | counters, assign=True)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise BadInput(f"{what} are not what was looked for: {reason}; {SUPPORTED}") from error
+        raise BadInput(f"{what} are not as expected: {reason}; {SUPPORTED}") from error
     return model.eval()
 
 
@@ -129,7 +129,7 @@ def adopted_network(
 
 
 def _fastai_model(architecture: str, state: State) -> nn.Module:
-    """`create_vision_model` with the head that the state's layers speak of; on no device yet."""
+    """`create_vision_model` with the head that the state's layers describe; on no device yet."""
     import torchvision.models
     from fastai.vision.learner import create_head, create_vision_model
 
@@ -203,7 +203,7 @@ def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def _found(shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """What a state that is none of the five looks like."""
+    """A description of a state that is none of the five."""
     first, shape = next(iter(shapes.items()), ("nothing", ()))
     body = [name for name in shapes if name.startswith(("0.", "body."))]
     text = f"no known body: {len(shapes)} tensors, {len(body)} of a body, the first is {first}"

@@ -1,12 +1,12 @@
-"""Fastai's head becomes dense layers: its batch norms go into them, its dropout goes.
+"""Fastai's head becomes dense layers: its batch norms are folded into them, dropout is removed.
 
 In: the head of a trained fastai model, as `fastai.vision.learner.create_head` makes it. Out: its
 kind, and the tensors of `pipeline.models.networks.PooledNetwork.head`, by name.
 
 A trained batch norm is y = s x + t for each number, s = weight / sqrt(variance + eps), t = bias -
-mean s (Ioffe & Szegedy, arXiv:1502.03167). Before a dense layer W x + b it makes W diag(s) and
-b + W t of it, behind one diag(s) W and s b + t. A ReLU between two of them stays where it is. All
-is done in float64, and rounded to float32 once.
+mean s (Ioffe & Szegedy, arXiv:1502.03167). Before a dense layer W x + b it turns the layer into
+W diag(s) and b + W t, after one into diag(s) W and s b + t. A ReLU between two of them stays where
+it is. Everything is computed in float64 and rounded to float32 once.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A file that fastai wrote: the weights of `learn.save`, or the whole learner of `learn.export`.
 
 Weights are read without running anything that is in the file (`torch.load(weights_only=True)`, or
-safetensors). An exported learner is a pickle, and a pickle is a program: it is opened only for
-somebody who says that its source is trusted.
+safetensors). An exported learner is a pickle, and a pickle is a program: it is opened only if the
+user says that its source is trusted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ UNTRUSTED: Final = (
 
 
 def is_learner(path: Path) -> bool:
-    """Whether the name is that of an exported learner; any other is taken for weights."""
+    """Whether the name is that of an exported learner; any other file is read as weights."""
     return path.suffix in LEARNER_SUFFIXES
 
 
@@ -81,7 +81,7 @@ def read_learner(path: Path) -> Learner:
     """The learner that `learn.export` wrote. This runs the code in the file.
 
     Raises:
-        BadInput: it is none, or needs something that is not installed here.
+        BadInput: the file is not an exported learner, or needs something that is not installed.
     """
     from fastai.learner import Learner
 

@@ -1,4 +1,4 @@
-"""What an exported learner does to an image before its model sees it, found out by doing it.
+"""What an exported learner does to an image before its model sees it, found by running it.
 
 In: a fastai learner. Out: side, mean and std, and whether its resize is the one resize rule
 (`pipeline.images`). Its transforms are run on probes: plain colours, which any crop or resize

@@ -1,4 +1,4 @@
-"""The model that is to be adopted: its own module in PyTorch, and what is known of it.
+"""The model to adopt: its own module in PyTorch, and what is known about it.
 
 In: what was asked for, and a file of `learn.save` or `learn.export`. Out: `Original`.
 """
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Adoption:
-    """What is asked for.
+    """The request.
 
     Attributes:
-        source: the file. ``.pkl``: an exported learner; else weights.
+        source: the file. ``.pkl``: an exported learner; otherwise weights.
         architecture: of weights; None: as recognised.
         labels: of weights, K class names in the order of the outputs.
         positive, threshold: as in `ModelSpec`; None: chosen here.
@@ -34,7 +34,7 @@ class Adoption:
         mean, std: of weights; None: ImageNet's.
         name: of the model; None: architecture and file name.
         model_version: goes into the checkpoint.
-        data: images to compare and to measure on.
+        data: images to compare and measure on.
         out: folder of the checkpoint; None: ``build/checkpoints/<name>``.
         trust_pickle: an exported learner may be opened, which runs the code in it.
         overwrite: replace `out` if it exists.
@@ -58,7 +58,7 @@ class Adoption:
 
 @dataclass(frozen=True)
 class Original:
-    """The learner's own model, and what is known of it.
+    """The learner's own model, and what is known about it.
 
     Attributes:
         model: in evaluation mode, float32.
@@ -144,7 +144,7 @@ def _from_weights(request: Adoption) -> Original:
 
 
 def _from_learner(request: Adoption) -> Original:
-    """All that an exported learner says of itself."""
+    """Everything that an exported learner declares."""
     from pipeline.adopt.fastai_network import recognise
     from pipeline.adopt.learner_file import read_learner
     from pipeline.adopt.learner_preprocessing import read_pixels
@@ -179,7 +179,7 @@ def _vocabulary(learner: Learner) -> tuple[str, ...]:
 
 
 def _check_loss(learner: Learner) -> None:
-    """One label an image: softmax. With a sigmoid for each label the probabilities differ."""
+    """One label per image: softmax. With a sigmoid for each label the probabilities differ."""
     import torch
 
     loss = learner.loss_func

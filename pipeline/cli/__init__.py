@@ -1,1 +1,1 @@
-"""The command line of the pipeline, one file a command."""
+"""The command line of the pipeline, one file per command."""

@@ -12,7 +12,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "ablate",
         help="what each part of the released recipe brings, on your images",
         description="Train the released recipe, and the same with one thing changed at a time. "
-        "What is trained already is not trained again.",
+        "What is already trained is not trained again.",
     )
     parser.add_argument("--data", type=Path, required=True, help="folder or .csv table of images")
     parser.add_argument(
@@ -21,7 +21,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         nargs="+",
         default=[2, 3, 4],
         metavar="N",
-        help="of the recipe itself (default: 2 3 4)",
+        help="of the unchanged recipe (default: 2 3 4)",
     )
     parser.add_argument(
         "--variant-seeds",
@@ -29,7 +29,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         nargs="+",
         default=[],
         metavar="N",
-        help="of what differs from the recipe (default: the first of --seeds)",
+        help="of the changed recipes (default: the first of --seeds)",
     )
     parser.add_argument(
         "--only", action="append", default=[], metavar="VARIANT", help="some (default: all)"
@@ -41,12 +41,12 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--out", type=Path, default=Path("build/ablation"), help="(default: build/ablation)"
     )
     parser.set_defaults(
-        command=run, on_interrupt="finished trainings are kept; the same command goes on"
+        command=run, on_interrupt="finished trainings are kept; the same command continues"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve it; return the exit code."""
+    """Run the command; return the exit code."""
     from pipeline.study.ablation import RESULTS_FILE, ablate
 
     results = ablate(

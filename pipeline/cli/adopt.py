@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Final
 
 EPILOG: Final = """\
-weights of `learn.save` (.pth) or .safetensors: say what they do not, first of all --labels. They
-are read without running anything in the file. `vision_learner` normalises by ImageNet's mean and
-std if it was pretrained; if not, it leaves pixels / 255: --mean 0,0,0 --std 1,1,1.
+weights of `learn.save` (.pth) or .safetensors: give what the file lacks, first of all --labels. It
+is read without running anything in it. `vision_learner` normalises by ImageNet's mean and std if it
+was pretrained; if not, it only divides pixels by 255: --mean 0,0,0 --std 1,1,1.
 
 an exported learner of `learn.export` (.pkl): labels, side and normalisation are read from it. It is
-a pickle, and opening a pickle runs the code in it: only with --trust-pickle, for a file from
+a pickle, and opening a pickle runs the code in it: give --trust-pickle only for a file from
 somebody you trust.
 
 The head may be fastai's own (create_head) or this project's; the body one of the five topologies.
@@ -27,7 +27,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = commands.add_parser(
         "adopt",
         help="a fastai learner's file in, checkpoint out",
-        description="Make a checkpoint of a fastai learner that is trained already.",
+        description="Make a checkpoint from a fastai learner that is already trained.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -35,7 +35,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--trust-pickle",
         action="store_true",
-        help="open an exported learner, which runs the code that is in the file",
+        help="open an exported learner, which runs the code in the file",
     )
     parser.add_argument("--architecture", help="of weights (default: as recognised)")
     parser.add_argument(
@@ -54,7 +54,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
             help=f"of weights: {meaning} of pixels / 255 (default: ImageNet's)",
         )
     parser.add_argument(
-        "--positive", metavar="LABEL", help="label that recall speaks of (default: as in train)"
+        "--positive", metavar="LABEL", help="label that recall refers to (default: as in train)"
     )
     parser.add_argument(
         "--threshold",
@@ -74,7 +74,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve it; return the exit code."""
+    """Run the command; return the exit code."""
     from pipeline.adopt.adopt import adopt
     from pipeline.adopt.source_model import Adoption
     from pipeline.cli.show import print_spec

@@ -1,4 +1,4 @@
-"""``python -m pipeline compare``: which topology? The options, and the study they ask for."""
+"""``python -m pipeline compare``: which topology? The options, and the study they describe."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ if TYPE_CHECKING:
 
 DESCRIPTION: Final = """\
 Which topology? Train each of them on the same images in the same way (frozen body, then
-everything), and say what each figure is worth. Research use only: nothing made with this program
-is a medical device.
+everything), and report the figures with their uncertainty. Research use only: nothing made with
+this program is a medical device.
 """
 EPILOG: Final = """\
 protocols, both by default:
-  paper    at random by image, labels' shares alike. Negatives of a source that also holds
-           positives are left out, as in the paper's set; --exclude LABEL/SOURCE says it otherwise.
+  paper    at random by image, stratified by label. Negatives of a source that also has positives
+           are left out, as in the paper's set; --exclude LABEL/SOURCE replaces this rule.
   strict   all images, no patient on both sides: the table's own split, or patients at random.
            Without a column patient it is not run, and the report says so.
-Data are as for train; a folder that holds a metadata.csv with file and label is read by it.
+Data are as for train; in a folder, a metadata.csv with file and label is read if there is one.
 
 Every trial (topology, protocol, seed) becomes a whole checkpoint folder as soon as it is finished:
-OUT/trials/TOPOLOGY-PROTOCOL-seedN, for `python -m export all --checkpoint`. Ctrl-C loses the
-running ones only; the same command again takes what is finished and trains the rest. A finished
-trial is trained again, and it is said why, when images, recipe, versions or code are others.
+OUT/trials/TOPOLOGY-PROTOCOL-seedN, for `python -m export all --checkpoint`. Ctrl-C loses only the
+running ones; the same command keeps what is finished and trains the rest. A finished trial is
+trained again, with the reason printed, when images, recipe, versions or code differ.
 Without --threads the workers share the cores. With the same --threads, one worker and many give the
 same numbers on one machine.
 
 OUT holds comparison.md (read this), comparison.json, comparison.csv and figures/. Figures are at
 the most probable class, with 95 % intervals. The paper's rule (least variance, fewest batches to
-the target accuracy, fewest parameters) is applied and explained. Topologies that start from
-unlike weights are not compared in silence.
+the target accuracy, fewest parameters) is applied and explained. The report warns when topologies
+start from different kinds of weights.
 
 examples:
   python -m pipeline compare --data xrays/                            all five, both protocols
@@ -48,7 +48,7 @@ examples:
 
 exit codes: 0 done, 1 a trial failed (the others are kept), 2 the request cannot be served
 """
-INTERRUPTED: Final = "finished trials are kept; the same command goes on from there"
+INTERRUPTED: Final = "finished trials are kept; the same command continues from there"
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -74,14 +74,14 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--seeds",
         metavar="A,B or N",
         default="1",
-        help="a list (2,3; a single one: 2,) or how many, from --seed on (default: 1)",
+        help="a list (2,3; one seed: 2,) or how many, from --seed on (default: 1)",
     )
     parser.add_argument(
         "--exclude",
         metavar="LABEL/SOURCE",
         action="append",
         default=[],
-        help="leave these out of the paper protocol, in place of its rule; none: leave out nothing",
+        help="leave these out of the paper protocol, instead of its rule; none: leave out nothing",
     )
     parser.add_argument(
         "--target-accuracy",
@@ -102,19 +102,19 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--scheduler",
         metavar="ADDRESS",
-        help="of a Dask cluster that runs already; data and OUT are at the same paths there",
+        help="of a running Dask cluster; data and OUT must be at the same paths there",
     )
     parser.add_argument(
         "--out", type=Path, help="folder of the comparison (default: build/comparisons/NAME)"
     )
     parser.add_argument(
-        "--again", action="store_true", help="train everything anew, finished trials too"
+        "--again", action="store_true", help="train everything again, finished trials too"
     )
     parser.set_defaults(command=run, on_interrupt=INTERRUPTED)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the comparison that the options ask for; 1 if a trial failed."""
+    """Run the comparison that the options describe; 1 if a trial failed."""
     from pipeline.study.study import run_study
 
     comparison = run_study(_study(options, recipe(options)), options.data, options.out)
@@ -132,9 +132,9 @@ def seeds_of(text: str, first: int) -> tuple[int, ...]:
     elif re.fullmatch(r"(\s*\d+\s*,)+\s*(\d+\s*)?", text):
         seeds = tuple(dict.fromkeys(int(part) for part in text.split(",") if part.strip()))
     else:
-        raise BadInput(f"--seeds {text!r}: a list such as 2,3 or a single number, how many")
+        raise BadInput(f"--seeds {text!r}: give a list such as 2,3, or how many as one number")
     if not seeds:
-        raise BadInput("--seeds 0: one at least")
+        raise BadInput("--seeds 0: at least one is needed")
     return seeds
 
 

@@ -8,12 +8,13 @@ from typing import Final
 
 EPILOG: Final = """\
 int8: weights and activations in 8 bits, calibrated on training images; about half a minute.
-w4, w3: weights in 4 bits, or 3 in the mean, arithmetic as before; rounded layer by layer, then
-fine-tuned with the model itself as teacher; labels are not used. Several times as long as training.
+w4, w3: weights in 4 bits, or 3 on average, arithmetic as before; rounded layer by layer, then
+fine-tuned with the model itself as teacher; labels are not used. Takes several times as long as
+training.
 
 Each becomes a folder inside the checkpoint's (CHECKPOINT/int8, ...), where `python -m export all`
-finds it. How it compares with the checkpoint on the validation images is printed and kept; what
-loses too much is not published.
+finds it. Its comparison with the checkpoint on the validation images is printed and kept; a model
+that loses too much is not published.
 """
 
 
@@ -48,15 +49,15 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     ):
         parser.add_argument(f"--{option}", type=kind, metavar="N", help=meaning)
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace what was compressed before"
+        "--overwrite", action="store_true", help="replace earlier compressed checkpoints"
     )
     parser.set_defaults(
-        command=run, on_interrupt="what was told of is kept, nothing else was changed"
+        command=run, on_interrupt="what was reported is kept, nothing else was changed"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve it; return the exit code."""
+    """Run the command; return the exit code."""
     from pipeline.compress.compress import compress
 
     precisions = [name.strip() for name in options.precisions.split(",") if name.strip()]

@@ -23,8 +23,8 @@ examples:
   python -m pipeline compare --data xrays/                five topologies, two protocols
   python -m pipeline show build/checkpoints/squeezenet1_1_xrays
 
-exit codes: 0 done, 1 an adopted network does not answer as the learner's own,
-2 the request cannot be served (the message says why)
+exit codes: 0 done, 1 a trial of a comparison failed, or an adopted network does not give the same
+outputs as the learner's own, 2 the request cannot be served (the message says why)
 """
 COMMANDS = (train, compress, adopt, shortcuts, compare, ablate, show)  # in the order of the help
 

@@ -21,7 +21,7 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--positive",
         metavar="LABEL",
-        help="label that recall speaks of (default: the rarer of two)",
+        help="label that recall refers to (default: the rarer of two)",
     )
     parser.add_argument(
         "--preset",
@@ -34,12 +34,12 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         "--weights",
         choices=("auto", "imagenet", "none"),
         default=default.weights,
-        help="initial weights of the body (default: auto: ImageNet if to be had)",
+        help="initial weights of the body (default: auto: ImageNet if available)",
     )
     parser.add_argument(
         "--arithmetic",
         choices=ARITHMETICS,
-        help="of training; bf16 halves its time where the CPU has it (default: auto: if it has)",
+        help="of training; bf16 halves its time where the CPU has it (default: auto, if it has)",
     )
     for option, kind, meaning in (
         ("side", int, "width and height of the input in pixels"),
@@ -50,10 +50,10 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         ("finetune-epochs", int, "epochs in which everything learns"),
         ("frozen-lr", float, "peak learning rate, first stage"),
         ("finetune-lr", float, "peak learning rate, second stage"),
-        ("body-lr-factor", float, "share of it that the body learns with"),
+        ("body-lr-factor", float, "share of it for the body"),
         ("averaging", float, "decay of the moving average of the weights, 0 for none"),
-        ("consistency", float, "weight of answering alike whatever filter resized, 0 for none"),
-        ("mixup", float, "alpha of the blending of images, 0 for none"),
+        ("consistency", float, "weight of equal outputs for all resize filters, 0 for none"),
+        ("mixup", float, "alpha of blending images, 0 for none"),
         ("label-smoothing", float, "share of the target spread over all labels"),
         ("crop", float, "least share of an image that a random crop keeps, 1 for no crop"),
         ("least-recall", float, "recall that the threshold must reach, 0 for Youden's threshold"),

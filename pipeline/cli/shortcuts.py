@@ -1,4 +1,4 @@
-"""``python -m pipeline shortcuts``: what a checkpoint could score by next to the disease."""
+"""``python -m pipeline shortcuts``: what a checkpoint could score by besides the disease."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Final
 
 EPILOG: Final = """\
-Where the table has a column source: the model's AUROC within each source, and how well the source
-can be told from the model's features, among all images and within each label. For all data: where
-in the images the evidence lies, and how much of it at the edge.
+If the table has a column source: the model's AUROC within each source, and how well a linear probe
+predicts the source from the model's features, among all images and within each label. For all data:
+where in the images the evidence lies, and how much of it at the edge.
 
 The result is a folder: shortcuts.md (read this), shortcuts.json, evidence.png. The picture shows
 images of the data: keep it out of repositories. `train` writes the same into its checkpoint's
@@ -21,8 +21,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Add `shortcuts` to the command line."""
     parser = commands.add_parser(
         "shortcuts",
-        help="what a checkpoint could score by beside the disease: the source, the edge",
-        description="Look for shortcuts: can the model tell the hospital, where does it look?",
+        help="what a checkpoint could score by besides the disease: the source, the edge",
+        description="Look for shortcuts: does the model know the hospital, and where does it look?",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -34,7 +34,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument("--out", type=Path, help="folder (default: build/shortcuts/NAME)")
     for option, default, meaning in (
-        ("seed", 2, "of the images that are shown"),
+        ("seed", 2, "of which images are shown"),
         ("threads", 0, "CPU threads of torch, 0 for all cores"),
     ):
         parser.add_argument(
@@ -45,7 +45,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve it; return the exit code."""
+    """Run the command; return the exit code."""
     from pipeline.checkpoint import RELEASED
     from pipeline.shortcuts.analysis import PAGE_FILE, report_shortcuts
 

@@ -1,4 +1,4 @@
-"""``python -m pipeline show``: what a checkpoint says of itself."""
+"""``python -m pipeline show``: what a checkpoint declares."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `show` to the command line."""
-    parser = commands.add_parser("show", help="what a checkpoint says of itself")
+    parser = commands.add_parser("show", help="what a checkpoint declares")
     parser.add_argument(
-        "checkpoint", type=Path, nargs="?", help="its folder (default: the released)"
+        "checkpoint", type=Path, nargs="?", help="its folder (default: the released one)"
     )
     parser.set_defaults(command=run, on_interrupt="nothing was changed")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve it; return the exit code."""
+    """Run the command; return the exit code."""
     from pipeline.checkpoint import RELEASED
 
     print_spec(options.checkpoint or RELEASED)

@@ -15,17 +15,18 @@ becomes valid, by seed), or a CSV table with the columns file, label and optiona
 (train or valid), patient (never on both sides) and source. Files are relative to the table.
 
 The result is a folder: checkpoint.json, model.safetensors, curves.png, history.csv,
-predictions.csv, and what the model could score by beside the disease: shortcuts.md,
+predictions.csv, and what the model could score by besides the disease: shortcuts.md,
 shortcuts.json, evidence.png (it shows images of the data: keep it out of repositories).
 The same seed on the same machine and versions gives the same numbers.
 
 one model by several processes, on CPUs (pip install -c constraints.txt -e '.[distributed]'):
   OMP_NUM_THREADS=4 accelerate launch --multi_gpu --num_processes 2 -m pipeline train ...
   OMP_NUM_THREADS=4 torchrun --nproc-per-node 2 -m pipeline train ...
-The batch stays as it is, each process computes its share of it: the same training, to rounding,
-but for augmentation and dropout, which differ by process, and batch normalisation, which sees the
-share. Validation is done whole by each. The first process writes and prints; if one fails, all end.
-(accelerate's --cpu starts one process only, which is refused; --multi_gpu serves CPUs as well.)
+The batch stays the same and each process computes its share of it. So the training is the same, to
+rounding, except for augmentation and dropout, which differ by process, and batch normalisation,
+which sees only the share. Every process runs the whole validation. The first process writes and
+prints; if one fails, all end.
+(accelerate's --cpu starts only one process, which is refused; --multi_gpu works on CPUs as well.)
 """
 
 

@@ -1,1 +1,1 @@
-"""Images: which there are, how they are split, how they become a network's input."""
+"""Images: finding them, splitting them, and turning them into a network's input."""

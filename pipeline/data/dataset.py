@@ -3,7 +3,7 @@
 In: a folder (``train/<label>/`` and ``valid/<label>/``, or ``<label>/``) or a CSV table with the
 columns file, label and optionally split (train, valid), patient and source.
 Out: `Dataset`. No patient is on both sides. `check_images` decodes every image once, so that a
-damaged file stops the run before it starts and not in its third epoch.
+damaged file stops the run before training starts and not in its third epoch.
 """
 
 from __future__ import annotations
@@ -79,12 +79,12 @@ def read_dataset(place: Path, *, seed: int = 2, valid_fraction: float = 0.25) ->
 
     Args:
         place: a folder or a ``.csv`` file.
-        seed: of the split, where the data bring none.
-        valid_fraction: share of the images (of the patients, where known) that is valid then.
+        seed: of the split, where the data have none.
+        valid_fraction: share of the images (of the patients, where known) that is then valid.
 
     Raises:
-        BadInput: nothing there, nothing in it, one label only, a label that one split lacks,
-            a patient in both splits, a table without its columns.
+        BadInput: a missing or empty place, only one label, a label that one split lacks, a patient
+            in both splits, a table without its columns.
     """
     if place.is_dir():
         dataset = _from_folder(place, seed, valid_fraction)
@@ -185,10 +185,10 @@ def split_at_random(
     *,
     keep_patients_whole: bool = True,
 ) -> Dataset:
-    """A seeded split with the labels' shares alike; whole patients where the patient is known.
+    """A seeded split, stratified by label; by whole patients where patients are known.
 
-    With `keep_patients_whole` False images are drawn one by one, whoever they are of. Too few
-    images to split leave `valid` empty.
+    With `keep_patients_whole` False images are drawn one by one, regardless of patients. With too
+    few images to split, `valid` stays empty.
 
     Raises:
         BadInput: a share out of range, or too few patients to have every label on both sides.

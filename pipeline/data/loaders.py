@@ -28,9 +28,9 @@ CROP_RATIO: Final = 1.2  # of width to height, either way
 def build_loaders(dataset: Dataset, config: TrainConfig) -> DataLoaders:
     """Fastai `DataLoaders` of both splits; the order of the training images follows the seed set.
 
-    Images are read by the main process: with a few hundred of them worker processes cost more than
-    they bring, and the order of random numbers stays one and the same. What fits into `CACHE_BYTES`
-    is decoded and resized once.
+    Images are read by the main process: for a few hundred images worker processes cost more than
+    they save, and the order of random numbers stays the same. What fits into `CACHE_BYTES` is
+    decoded and resized once.
     """
     from fastai.data.core import DataLoaders, Datasets, TfmdDL
     from fastai.data.transforms import Categorize, IntToFloatTensor

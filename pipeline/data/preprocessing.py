@@ -1,7 +1,6 @@
 """Images as a network gets them: the one resize rule, then the normalisation of the deploy graph.
 
-For whoever runs a network outside of training, which has loaders of its own
-(`pipeline.data.loaders`).
+For running a network outside training, which has its own loaders (`pipeline.data.loaders`).
 """
 
 from __future__ import annotations

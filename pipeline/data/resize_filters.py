@@ -1,10 +1,10 @@
-"""An image in the versions that different resize filters make of it: what phones do, and worse.
+"""An image resized by different filters: what phones do, and worse.
 
-The one resize rule (`pipeline.images`) comes first. The others are what apps use in its place:
-bilinear without antialias (Android's `Bitmap.createScaledBitmap`, and `torch.interpolate`), the
-average over an area (OpenCV's INTER_AREA), Lanczos, the nearest pixel, and a picture that was made
-smaller once before. A network that takes the sharpness of a filter for a sign answers differently
-to the same photograph.
+The one resize rule (`pipeline.images`) comes first. The others are what apps use instead: bilinear
+without antialias (Android's `Bitmap.createScaledBitmap`, and `torch.interpolate`), the average over
+an area (OpenCV's INTER_AREA), Lanczos, the nearest pixel, and a picture that was already made
+smaller once. A network that has learnt to use the sharpness of a filter gives different outputs for
+the same photograph.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def plain_bilinear(image: Image.Image, side: int) -> NDArray[np.uint8]:
 
     Args:
         image: RGB of any size.
-        side: width and height of what comes out.
+        side: width and height of the result.
 
     Returns:
         uint8 (side, side, 3), rounded down.

@@ -1,4 +1,4 @@
-"""The images that a run works on, of training or on a checkpoint: the user's, or phantoms."""
+"""The images of a run, a training or one on a checkpoint: the user's, or phantoms."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def training_images(data: Path | None, seed: int, valid_fraction: float) -> Data
 
 
 def checkpoint_images(data: Path | None, spec: ModelSpec) -> Dataset:
-    """The images of a checkpoint, split as they were for its training; says so if they differ.
+    """The images of a checkpoint, split as for its training; prints a note if they differ.
 
     Raises:
         BadInput: as `training_images`, or the labels are not the checkpoint's.
@@ -53,7 +53,7 @@ def checkpoint_images(data: Path | None, spec: ModelSpec) -> Dataset:
             f"{', '.join(spec.labels)}; give the images it was trained on with --data"
         )
     if dataset.fingerprint() != spec.data.get("fingerprint"):
-        print("note: these are not the very images that the checkpoint was trained on")
+        print("note: these are not exactly the images that the checkpoint was trained on")
     return dataset
 
 

@@ -1,7 +1,7 @@
 """Batch transforms of images that are kept in several versions (`pipeline.data.resize_filters`).
 
-Inside a batch the versions lie one after the other: (N, 3 F, H, W) as loaded, (N, 6, H, W) while it
-is augmented, (2 N, 3, H, W) for the network, whose classes stay (N,).
+Inside a batch the versions follow each other: (N, 3 F, H, W) as loaded, (N, 6, H, W) while it is
+augmented, (2 N, 3, H, W) for the network; the classes stay (N,).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class FirstVersion(Transform):  # type: ignore[misc]
-    """A batch transform: of all versions the first, (N, 3, H, W)."""
+    """A batch transform: only the first version, (N, 3, H, W)."""
 
     order = 0  # before all others
 
@@ -31,7 +31,7 @@ class DrawTwo(Transform):  # type: ignore[misc]
 
 
 class Part(Transform):  # type: ignore[misc]
-    """A batch transform: the two versions as images of their own, (2 N, 3, H, W)."""
+    """A batch transform: the two versions as separate images, (2 N, 3, H, W)."""
 
     order = AffineCoordTfm.order + 20  # after augmentation, before the normalisation
 
@@ -40,7 +40,7 @@ class Part(Transform):  # type: ignore[misc]
 
 
 def _drawn_two(images: Tensor) -> Tensor:
-    """uint8 (N, 3 F, H, W) -> (N, 6, H, W), two different ones each; (N, 3, H, W) stays."""
+    """uint8 (N, 3 F, H, W) -> (N, 6, H, W), two different versions each; (N, 3, H, W) stays."""
     count, channels, height, width = images.shape
     if channels == 3:
         return images

@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: one temperature for all logits.
+"""Calibrated probabilities: one temperature for all logits.
 
 In: logits float (N, K) of images that were not trained on, and their classes. Out: the temperature
 that makes softmax(logits / T) most likely (Guo et al., ICML 2017, arXiv:1706.04599). It changes no
@@ -23,8 +23,8 @@ LARGEST: Final = 20.0
 def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.integer]) -> float:
     """The temperature with the smallest mean cross-entropy, 0.05 to 20.
 
-    Of n images of a class the target is (n + 1) / (n + K), not 1 (Platt, 1999, for two classes):
-    a network that decides all of these few images rightly is not therefore always right.
+    For n images of a class the target is (n + 1) / (n + K), not 1 (Platt, 1999, for two classes):
+    a network that decides all of these few images correctly is not always right.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax

@@ -1,7 +1,7 @@
-"""Labels and scores in, figures of merit out: for the model and for every artifact alike.
+"""Labels and scores in, figures of merit out, for the model and for every artifact.
 
 N images, K classes, probs float (N, K), truth int (N,) in 0..K-1. With two classes and a positive
-label the figures speak of that label; with more they are macro averages over the classes.
+label the figures refer to that label; with more they are macro averages over the classes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Interval:
 
 
 def decide(probs: Probs, positive: int | None, threshold: float | None) -> NDArray[np.int64]:
-    """The class each row is given: int64 (N,).
+    """The class that each row is given: int64 (N,).
 
     With a threshold (two classes): `positive` where its probability reaches the threshold, the
     other class elsewhere. Without: the most probable class, the first one on a tie.
@@ -72,12 +72,12 @@ def auroc(truth: Classes, probs: Probs, positive: int | None = None) -> float:
 def expected_calibration_error(
     truth: Classes, probs: Probs, positive: int | None = None, bins: int = 10
 ) -> float:
-    """How far stated probabilities are from what happens, in 0..1; no images: NaN.
+    """How far stated probabilities are from observed shares, in 0..1; no images: NaN.
 
-    Images are sorted into `bins` of equal width by a probability p; in each the mean of p is held
-    against the share of images in which the event came about, and the absolute gaps are averaged,
-    weighted by the images in the bin (Guo et al., arXiv:1706.04599, equation 3). A bin holds its
-    upper edge and not its lower one, as there; p = 0 is in the first.
+    Images are sorted into `bins` of equal width by a probability p. In each bin the mean of p is
+    compared with the share of images in which the event occurred, and the absolute gaps are
+    averaged, weighted by the images in the bin (Guo et al., arXiv:1706.04599, equation 3). A bin
+    includes its upper edge and not its lower one, as there; p = 0 is in the first.
 
     Args:
         truth: (N,) classes.
@@ -100,8 +100,8 @@ class ReliabilityBin:
 
     Attributes:
         images: how many; at least one.
-        mean_prob: of what was stated.
-        share: of the images in which it came about.
+        mean_prob: mean of the stated probabilities.
+        share: of the images in which the event occurred.
     """
 
     low: float
@@ -137,7 +137,7 @@ def reliability(
 def _binned(
     truth: Classes, probs: Probs, positive: int | None, bins: int
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]:
-    """(N,) each: the probability stated, whether it came about, and the bin it falls into."""
+    """(N,) each: the stated probability, whether the event occurred, and the bin."""
     if positive is None:
         stated = probs.max(axis=1).astype(np.float64)
         happened = probs.argmax(axis=1) == truth
@@ -150,8 +150,8 @@ def _binned(
 def youden_threshold(truth: Classes, probs: Probs, positive: int) -> float:
     """The threshold with the largest sensitivity + specificity - 1 (Youden, Cancer 1950).
 
-    Between two neighbouring scores any threshold decides alike: the middle is taken, the furthest
-    from both. Of several equally good ones the lowest, for its recall.
+    Between two neighbouring scores all thresholds decide alike: the middle is taken, the furthest
+    from both. Of several equally good thresholds the lowest is taken, for its recall.
     """
     scores, candidates = _thresholds(probs, positive)
     if not len(candidates):
@@ -192,9 +192,9 @@ def evaluate(
 ) -> dict[str, Interval]:
     """Accuracy, recall, specificity (two classes) and AUROC with bootstrap intervals.
 
-    Intervals are 2.5 and 97.5 percentiles over `resamples` draws with replacement. What is drawn
-    are `groups` (patients), whole, because two images of one patient are not independent (cluster
-    bootstrap: Field & Welsh, J. R. Stat. Soc. B 2007); without groups, images.
+    Intervals are 2.5 and 97.5 percentiles over `resamples` draws with replacement. Whole `groups`
+    (patients) are drawn, because two images of one patient are not independent (cluster bootstrap:
+    Field & Welsh, J. R. Stat. Soc. B 2007); without groups, images.
 
     Args:
         truth: (N,) classes.

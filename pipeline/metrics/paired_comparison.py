@@ -1,8 +1,8 @@
 """Is a compressed model as good as the one it came from? The quality gate, on the same images.
 
-In: the classes of N validation images and what both models answer. Out: `Comparison`, with
-intervals that respect the pairing, and the limits it breaks. A variant is compared with its parent
-when it is made, a file against the fp32 model before it is published.
+In: the classes of N validation images and both models' outputs. Out: `Comparison`, with intervals
+that respect the pairing, and the limits it breaks. A variant is compared with its parent when it is
+made, a file with the fp32 model before it is published.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Limits:
 
     Attributes:
         auroc_drop: largest loss of AUROC.
-        flip_rate: largest share of images decided otherwise, for better or worse.
+        flip_rate: largest share of images decided differently, for better or worse.
         recall_drop: largest loss of recall.
-        mcnemar_p: below it, being wrong more often is no accident.
+        mcnemar_p: below it, more errors are not explained by chance.
     """
 
     auroc_drop: float = 0.005
@@ -51,8 +51,8 @@ class Comparison:
         images: N.
         auroc, parent_auroc, recall, parent_recall: of both.
         auroc_drop: parent's minus this one's, with the 95 % interval of the paired bootstrap.
-        label_flips: images decided otherwise.
-        lost, gained: images that the parent alone, that this one alone, decides rightly.
+        label_flips: images decided differently.
+        lost, gained: images that only the parent, or only this one, decides correctly.
         mcnemar_p: of `lost` against `gained`, two-sided exact test (McNemar, Psychometrika 1947).
         mean_abs_diff, max_abs_diff: of any probability.
     """

@@ -1,4 +1,4 @@
-"""The ROC curve as a few points: what a classifier finds against what it takes for it wrongly.
+"""The ROC curve as a few points: true positive rate by false positive rate.
 
 N images, K classes, probs float (N, K), truth int (N,). The area below is
 `pipeline.metrics.classification.auroc`.

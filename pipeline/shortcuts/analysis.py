@@ -1,4 +1,4 @@
-"""Does a classifier know the disease or the hospital? What its training images let it learn.
+"""Does a classifier recognise the disease or the hospital? What its training images let it learn.
 
 In: network, data set. Out: `Shortcuts`, and from it three files: ``shortcuts.json``,
 ``shortcuts.md`` (a page a person reads) and ``evidence.png``. A chest X-ray classifier can score by
@@ -40,7 +40,7 @@ SCHEMA: Final = 1
 JSON_FILE: Final = "shortcuts.json"
 PAGE_FILE: Final = "shortcuts.md"
 PICTURE_FILE: Final = "evidence.png"
-MOST_IMAGES: Final = 4000  # of a split; of more, so many are drawn: minutes, not hours
+MOST_IMAGES: Final = 4000  # of a split; of more, this many are drawn: minutes, not hours
 NO_SOURCE: Final = "the data name no source; a table with a column `source` does"
 
 
@@ -53,13 +53,13 @@ def report_shortcuts(
     threads: int = 0,
     overwrite: bool = False,
 ) -> Path:
-    """Look at an existing checkpoint; write the three files and return their folder.
+    """Analyse an existing checkpoint; write the three files and return their folder.
 
     Args:
         checkpoint: its folder.
         data: the images it was trained on (`pipeline.data.dataset`); None: the synthetic phantoms.
         out: the folder to be written; default ``build/shortcuts/<name>``.
-        seed: of which images are shown, and looked at where there are very many.
+        seed: of which images are shown, and analysed where there are very many.
         threads: of torch on the CPU, 0 for all cores.
         overwrite: replace `out` if it exists.
 
@@ -87,7 +87,7 @@ def report_shortcuts(
 
 
 def _check_place(out: Path, overwrite: bool) -> None:
-    """Refuse to replace anything but what this wrote, and to put pictures next to the release."""
+    """Refuse to replace anything that this did not write, and pictures next to the release."""
     if out.resolve().is_relative_to(RELEASED.parent.resolve()):
         raise BadInput(f"{out} is in the repository; pictures of X-rays must not go there")
 
@@ -102,7 +102,7 @@ def _check_place(out: Path, overwrite: bool) -> None:
 def find_shortcuts(
     network: nn.Module, dataset: Dataset, spec: ModelSpec, seed: int = 2
 ) -> tuple[Shortcuts, Sequence[Sample], Readout]:
-    """Run `network` over the images of both splits and say what it could score by.
+    """Run `network` over the images of both splits and find what it could score by.
 
     Returns:
         what was found, the validation images it was found on, and the readout of these.
@@ -187,7 +187,7 @@ def _counts(samples: Sequence[Sample]) -> dict[str, dict[str, int]]:
 
 
 def _confounding(samples: Sequence[Sample]) -> list[str]:
-    """Where the data themselves keep source and label together: no figure can part them there."""
+    """Where the data themselves tie source and label together, so that no figure separates them."""
     sources_of: dict[str, set[str]] = {}
     labels_of: dict[str, set[str]] = {}
     for sample in samples:

@@ -37,7 +37,7 @@ DARK, GREY, WRONG = "#222222", "#666666", "#b40426"
 
 @dataclass(frozen=True)
 class EvidenceCell:
-    """An image uint8 (S, S, 3), its map (h, w), the end of the colour scale, what stands below.
+    """An image uint8 (S, S, 3), its map (h, w), the end of the colour scale, the caption.
 
     `is_mean`: of a whole label.
     """
@@ -106,7 +106,7 @@ def plot_evidence(
     _draw_scale(scale, spec, strongest)
     note = (
         "Logits at each place; their mean over the image is the decision.\n"
-        "Dashed: the border that the number on the page speaks of."
+        "Dashed: the border that the number on the page refers to."
     )
     write(MARGIN + 2 * TILE + 2 * PAIR_GAP, 0.36, note, size=8.5, color=GREY, linespacing=1.5)
     figure.savefig(path, dpi=110)
@@ -170,7 +170,7 @@ def _spread(count: int) -> list[int]:
 
 
 def _strongest(maps: NDArray[np.float32]) -> float:
-    """The end of the colour scale; one place in a hundred may lie beyond it."""
+    """The end of the colour scale; one place in a hundred may be beyond it."""
     return max(float(np.percentile(np.abs(maps), 99)), 1e-6)
 
 
@@ -218,7 +218,7 @@ def _draw_scale(axes: Axes, spec: ModelSpec, strongest: float) -> None:
 
 
 def _ends(spec: ModelSpec) -> tuple[str, str]:
-    """What the two ends of the scale stand for."""
+    """The meaning of the two ends of the scale."""
     if spec.positive is None:
         return "against the image's own label", "for it"
     other = next(label for label in spec.labels if label != spec.positive)

@@ -1,4 +1,4 @@
-"""Which validation images to look at, and how much of the evidence lies at their border.
+"""Which validation images to show, and how much of the evidence lies at their border.
 
 In: samples and `pipeline.shortcuts.inference` of them. Out: `Tile`s for the picture, and `Border`.
 """
@@ -34,7 +34,7 @@ class Tile:
         number: in the picture, from 1 on.
         row: among the samples.
         group: label, and source where there is one.
-        choice: why it is there, as a phrase.
+        choice: why it was chosen, as a phrase.
         file, label, source: of the sample.
         prob: of the positive label; without one, of the image's own.
         right: is the decision its label?
@@ -93,10 +93,10 @@ def measure_border(contrast: NDArray[np.float32], patients: Sequence[str]) -> Bo
 def choose_tiles(
     samples: Sequence[Sample], readout: Readout, spec: ModelSpec, seed: int
 ) -> tuple[list[Tile], list[str]]:
-    """The tiles, up to three of each label and source, and the groups that there was no room for.
+    """The tiles, up to three of each label and source, and the groups that do not fit.
 
-    The images answered most surely and most wrongly, and one drawn by `seed` from the others. The
-    positive label comes first. Of too many groups those with most images are shown.
+    The images with the surest and the most wrong output, and one drawn by `seed` from the others.
+    The positive label comes first. If there are too many groups, those with most images are shown.
     """
     truth = np.array([spec.labels.index(sample.label) for sample in samples])
     own = readout.probs[np.arange(len(truth)), truth]

@@ -1,4 +1,4 @@
-"""What was found of the shortcuts that a model could take: from `analysis`, for the page."""
+"""What was found about shortcuts that a model could take: from `analysis`, for the page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.shortcuts.linear_probe import Probe
 
 @dataclass(frozen=True)
 class WithinSource:
-    """The model's own AUROC on the validation images of one source; None: not run, and why."""
+    """The model's own AUROC on the validation images of one source; None: not run, for `reason`."""
 
     source: str
     images: int
@@ -28,17 +28,17 @@ class Shortcuts:
         name, version: of the model.
         data_name: of the data set.
         same_images: are these the images that the checkpoint was made of?
-        images: looked at, and there, per split.
+        images: analysed, and present, per split.
         counts: validation and training images by label and source, ``none`` where it is not named.
         seed: of every draw.
-        no_sources: why nothing can be said of sources; None: something can.
-        confounding: sentences on where the data themselves keep source and label together.
+        no_sources: why nothing can be said about sources; None: something can.
+        confounding: sentences on where the data themselves tie source and label together.
         auroc: of the model on all these validation images.
         within: a source each.
         probes: of the source and of the label.
         border: how much evidence lies at the edge; None: the head keeps no map.
         tiles: the images in the picture.
-        left_out: groups of images that the picture had no room for.
+        left_out: groups of images that do not fit into the picture.
         no_evidence: why there is no picture; None: there is.
     """
 

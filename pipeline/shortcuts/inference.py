@@ -1,6 +1,6 @@
-"""What a network makes of images on the way to its answer: features, probabilities, evidence.
+"""What a network computes from images: features, probabilities, evidence.
 
-In: a network of `pipeline.models.networks`, samples. Out: `Readout`, a row a sample. The evidence
+In: a network of `pipeline.models.networks`, samples. Out: `Readout`, a row per sample. The evidence
 map is the class activation map (Zhou et al., arXiv:1512.04150), exact here: its mean is the logit.
 """
 
@@ -32,7 +32,7 @@ NO_MAP: Final = (
 
 @dataclass(frozen=True)
 class Readout:
-    """Of N images.
+    """The results for N images.
 
     Attributes:
         features: float32 (N, C), the body's output averaged over all places; None: no such body.
@@ -49,7 +49,7 @@ class Readout:
 
 
 def read_out(network: nn.Module, samples: Sequence[Sample], spec: ModelSpec) -> Readout:
-    """Run `network`, as it stands in evaluation mode, over `samples`.
+    """Run `network`, which is in evaluation mode, over `samples`.
 
     Raises:
         BadInput: an image cannot be read.
@@ -81,7 +81,7 @@ def read_out(network: nn.Module, samples: Sequence[Sample], spec: ModelSpec) -> 
 
 @contextmanager
 def _pooled_output(network: nn.Module, features: list[NDArray[np.float32]]) -> Iterator[None]:
-    """Have each pass through the body leave its features (B, C) in `features`."""
+    """Make each pass through the body append its features (B, C) to `features`."""
 
     def keep(_body: nn.Module, _pixels: object, output: Tensor) -> None:
         features.append(output.mean(dim=(2, 3)).cpu().numpy())

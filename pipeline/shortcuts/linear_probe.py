@@ -1,4 +1,4 @@
-"""A linear probe: how well can a classifier's own features tell something that it was not asked?
+"""A linear probe: how well do a classifier's features predict something it was not trained for?
 
 In: features (N, C) of training and of validation images, and what each image is (its source, its
 label). Out: `Probe`, the AUROC on the validation images. A logistic regression on frozen features
@@ -33,7 +33,7 @@ class Probe:
     """What one probe found.
 
     Attributes:
-        of: what it tells, ``source`` or ``label``.
+        of: what it predicts, ``source`` or ``label``.
         among: which images, as a phrase.
         classes: that it distinguishes; too rare ones are left out.
         train_images, valid_images: that it was fitted and tested on.

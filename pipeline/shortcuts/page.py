@@ -36,7 +36,7 @@ def _opening(found: Shortcuts) -> Iterator[str]:
 
 
 def verdicts(found: Shortcuts) -> Iterator[str]:
-    """What the figures come to, a sentence each; the intervals decide, not the figures."""
+    """What the figures mean, one sentence each; the intervals decide, not the figures."""
     if found.no_sources:
         yield f"Sources: not run, since {found.no_sources}."
     yield from found.confounding
@@ -51,9 +51,9 @@ def verdicts(found: Shortcuts) -> Iterator[str]:
         if probe.of == "source" and probe.auroc:
             figure = f"AUROC {_text(probe.auroc)}, chance {CHANCE}"
             if probe.auroc.low > CHANCE:
-                yield f"Its features tell the source among {probe.among}: {figure}."
+                yield f"Its features predict the source among {probe.among}: {figure}."
             else:
-                yield f"Its features are not seen to tell the source among {probe.among}: {figure}."
+                yield f"Its features do not predict the source among {probe.among}: {figure}."
     if found.border:
         yield _border_sentence(found)
 
@@ -99,7 +99,7 @@ def _model(found: Shortcuts) -> Iterator[str]:
         yield f"Not run: {found.no_sources}."
         yield ""
         return
-    yield "Within one source the source is of no help. Intervals are 95 %, drawn by patient."
+    yield "Within one source, knowing the source does not help. Intervals are 95 %, by patient."
     yield ""
     rows = [["all", str(found.images["valid"][0]), _text(found.auroc)]]
     for within in found.within:
@@ -109,13 +109,13 @@ def _model(found: Shortcuts) -> Iterator[str]:
 
 
 def _features(found: Shortcuts) -> Iterator[str]:
-    yield "## What the features tell"
+    yield "## What the features predict"
     yield ""
     yield (
         "A logistic regression on the trained body's features (averaged over all places), fitted "
         f"on training images and tested on validation images. {CHANCE} is guessing. Among images "
-        "of one label the source is not the label again: what is found there is about the source "
-        "itself."
+        "of one label the source cannot stand for the label: what is found there is about the "
+        "source itself."
     )
     yield ""
     rows = []
@@ -149,7 +149,7 @@ def _evidence(found: Shortcuts, picture: str) -> Iterator[str]:
         f"drawn at random (seed {found.seed})."
     )
     if found.left_out:
-        yield f"No room was left for: {', '.join(found.left_out)}."
+        yield f"Not shown, for lack of space: {', '.join(found.left_out)}."
     yield ""
     yield from _table(
         ["no.", "file", "label", "source", "chosen as", "probability", "decision"],
@@ -177,22 +177,22 @@ def _limits() -> Iterator[str]:
     yield "## What this does not prove"
     yield ""
     yield (
-        "- That the features tell the source does not prove that the decision uses it; that they "
-        "do not tell it linearly does not prove that it is unknown to the model."
+        "- That the features predict the source does not prove that the decision uses it; that "
+        "they do not predict it linearly does not prove that the model does not know it."
     )
     yield (
         "- A wide interval within a source means too few images to say anything, for better or "
         "for worse."
     )
     yield (
-        "- A source is only what the table calls so. Within one source there may be many machines, "
-        "wards and years, and each can be a shortcut."
+        "- A source is only what the table calls one. Within one source there may be many "
+        "machines, wards and years, and each can be a shortcut."
     )
     yield (
-        "- A map shows from where evidence comes, not why. A place of the map has seen what lies "
-        "around it, and convolutions behave differently at the edge of any image."
+        "- A map shows where evidence comes from, not why. A place of the map also sees its "
+        "surroundings, and convolutions behave differently at the edge of any image."
     )
-    yield "- Only images of a hospital that the model never saw can show that it works there."
+    yield "- Only images from a hospital that the model never saw can show that it works there."
     yield ""
 
 

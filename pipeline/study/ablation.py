@@ -1,8 +1,8 @@
 """What each part of the released recipe brings: the recipe, and the same with one thing changed.
 
-In: images and seeds. Out: a checkpoint per variant and seed, kept as it is finished and not trained
-again, and a document of their validation figures. The images that recipes are chosen by are the
-validation images: figures of the winner are that much too good.
+In: images and seeds. Out: a checkpoint per variant and seed, kept once it is finished and not
+trained again, and a document of their validation figures. The recipe is chosen on the validation
+images, so the winner's figures are somewhat too good.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ VARIANTS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Spread:
-    """A figure over seeds; `std` is None of one alone."""
+    """A figure over seeds; `std` is None for a single seed."""
 
     values: tuple[float, ...]
     mean: float
@@ -87,10 +87,10 @@ def ablate(
 
     Args:
         data: folder or table of images.
-        seeds: of the recipe as released, a training each.
+        seeds: of the recipe as released, one training each.
         out: folder; a checkpoint folder per training, and ``ablation.json``.
         variants: keys of `VARIANTS`, none for all.
-        variant_seeds: of what differs from it; none for the first of `seeds`.
+        variant_seeds: of the variants; none for the first of `seeds`.
         threads: of torch.
 
     Raises:
@@ -118,7 +118,7 @@ def ablate(
 
 
 def _is_of(folder: Path, config: TrainConfig) -> bool:
-    """Whether a finished training of this very recipe is there."""
+    """Whether there is a finished training of exactly this recipe."""
     if not (folder / SPEC_FILE).is_file():
         return False
     spec = open_checkpoint(folder).spec
@@ -126,7 +126,7 @@ def _is_of(folder: Path, config: TrainConfig) -> bool:
     return all(
         told.get(name) == getattr(config, name)
         for name in ("architecture", "seed", *_changing(), "threads")
-        if name != "arithmetic"  # the checkpoint has what auto came to
+        if name != "arithmetic"  # the checkpoint has what auto was resolved to
     )
 
 

@@ -47,7 +47,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class SeedFigure:
-    """A figure over seeds: of one its bootstrap interval, of several their mean and range.
+    """A figure over seeds: for one its bootstrap interval, for several their mean and range.
 
     Attributes:
         spread: ``bootstrap`` or ``seeds``: what `low` and `high` are of.
@@ -63,7 +63,7 @@ class SeedFigure:
 
 @dataclass(frozen=True)
 class TrialEpoch:
-    """An epoch of a trial; `batches` were learned from at its end, both stages counted on."""
+    """An epoch of a trial; `batches` counts those learned from by its end, over both stages."""
 
     stage: str
     batches: int
@@ -93,10 +93,10 @@ class Decision:
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """What a finished trial says of itself.
+    """The record of a finished trial.
 
     Attributes:
-        request: what was asked for (`pipeline.study.trial.request_of`).
+        request: all that decides its weights (`pipeline.study.trial.request_of`).
         stage_s, training_s, total_s: seconds.
         figures: by stage and name, at the most probable class.
         decision: None where the checkpoint has no threshold, or the trial is an old one.
@@ -145,7 +145,7 @@ class Finished:
     Attributes:
         record: what it left.
         taken: it was finished before this run.
-        target: the comparison's, which may be another than it was trained for.
+        target: the comparison's, which may differ from the one it was trained for.
         variance: of the validation loss, by stage and ``within_stages``.
     """
 
@@ -157,7 +157,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class TrialEntry:
-    """A trial in a comparison; where it is not done, it failed for `reason`."""
+    """A trial in a comparison; if it is not done, it failed for `reason`."""
 
     name: str
     topology: str
@@ -185,7 +185,7 @@ class StageResult:
     """A topology under a protocol after a stage, over the seeds that are done.
 
     Attributes:
-        target_epochs, target_batches: a number a seed; None: never reached.
+        target_epochs, target_batches: one number per seed; None: never reached.
         valid_loss_variance, variance_within_stages: None: one epoch only.
     """
 
@@ -216,7 +216,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class ProtocolSplit:
-    """What a protocol and a seed made of the images; `reason`: why nothing."""
+    """How a protocol and a seed split the images; `reason`: why they did not."""
 
     protocol: str
     seed: int
@@ -259,7 +259,7 @@ class StudyComparison:
 
     Attributes:
         selection: by protocol; None where no topology has all its trials.
-        cautions: what a reader must know before he believes a difference.
+        cautions: what a reader must know before trusting a difference.
     """
 
     name: str

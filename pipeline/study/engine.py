@@ -1,8 +1,8 @@
-"""Where the trials of a comparison run: an engine that exists already, chosen by name.
+"""Where the trials of a comparison run: an existing engine, chosen by name.
 
 ``joblib``  processes of this machine (loky); with one worker, this process itself
-``dask``    a cluster of Dask: processes of this machine, or one that runs already (`--scheduler`),
-            whose machines see data and output at the same paths
+``dask``    a Dask cluster: processes of this machine, or a running one (`--scheduler`) whose
+            machines see data and output at the same paths
 
 In: a function and its tasks. Out: for each task, as it ends, its number and what the function
 returned or why nothing came back. A worker that dies takes its own task with it and no other.
@@ -30,19 +30,19 @@ DIED: Final = "the worker process ended in the middle of it (killed, perhaps out
 
 @dataclass(frozen=True)
 class Lost:
-    """In place of a result: the worker did not live to give one."""
+    """In place of a result: the worker ended before it gave one."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Engine:
-    """Which engine, and how wide.
+    """Which engine, and how many workers.
 
     Attributes:
         name: of `ENGINES`.
         workers: processes, one task each at a time; with a `scheduler` the cluster has its own.
-        scheduler: address of a Dask cluster that runs already; None: a local one.
+        scheduler: address of a running Dask cluster; None: a local one.
     """
 
     name: str = "joblib"
@@ -54,9 +54,9 @@ class Engine:
         if self.name not in ENGINES:
             raise BadInput(f"unknown engine {self.name!r}; there are: {', '.join(ENGINES)}")
         if self.workers < 1:
-            raise BadInput(f"--workers {self.workers}: one at least")
+            raise BadInput(f"--workers {self.workers}: at least one is needed")
         if self.scheduler is not None and self.name != "dask":
-            raise BadInput("--scheduler belongs to --engine dask")
+            raise BadInput("--scheduler needs --engine dask")
         if self.name == "dask":
             require("distributed", what="--engine dask")
 
@@ -80,7 +80,7 @@ def run_tasks(
         engine: where.
         function: importable by its name, as are the types that it takes and returns.
         tasks: picklable.
-        begun: whether a task has begun and not ended; asked when a worker has died.
+        begun: whether a task has begun and not ended; called when a worker has died.
     """
     if not tasks:
         return
@@ -94,7 +94,7 @@ def _with_joblib(
     tasks: Sequence[Task],
     begun: Callable[[Task], bool],
 ) -> Generator[tuple[int, Result | Lost]]:
-    """A pool breaks as a whole when one worker dies: what had not begun goes to a new one."""
+    """A whole pool breaks when one worker dies: tasks that had not begun go to a new one."""
     from concurrent.futures.process import BrokenProcessPool
 
     from joblib import Parallel, delayed
@@ -166,7 +166,7 @@ def _dask_client(engine: Engine) -> Generator[Client]:
                 n_workers=engine.workers,
                 threads_per_worker=1,
                 processes=True,
-                memory_limit=0,  # what a training needs is for the machine to say
+                memory_limit=0,  # the machine decides what a training may use
                 dashboard_address=None,
                 silence_logs="CRITICAL",
             ) as cluster,

@@ -1,8 +1,8 @@
-"""Pictures of a comparison: the data set, what the networks see, losses, and their answers.
+"""Pictures of a comparison: the data set, what the networks see, losses, and their outputs.
 
-In: a `StudyComparison` and the finished trials. Out: PNG files. Each `draw_`
-function gives a matplotlib figure and writes nothing. Colours are those of Okabe & Ito (2008),
-which people with any colour vision distinguishes; no line relies on its colour alone.
+In: a `StudyComparison` and the finished trials. Out: PNG files. Each `draw_` function returns a
+matplotlib figure and writes nothing. Colours are those of Okabe & Ito (2008), which people with any
+colour vision can distinguish; no line relies on its colour alone.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ DPI: Final = 110
 
 @dataclass(frozen=True)
 class TopologyAnswers:
-    """What a topology answered under a protocol, the seeds one after another.
+    """The outputs of a topology under a protocol, one seed after another.
 
     Attributes:
-        truth: one array (N,) a seed.
-        probs: one array (N, K) a seed.
+        truth: one array (N,) per seed.
+        probs: one array (N, K) per seed.
         labels: K names.
         positive: index in `labels`; None for more than two.
     """
@@ -60,11 +60,11 @@ class TopologyAnswers:
 
     @property
     def images(self) -> int:
-        """Answers in all: an image counts once a seed."""
+        """All outputs: an image counts once per seed."""
         return sum(len(truth) for truth in self.truth)
 
     def questions(self) -> list[tuple[NDArray[np.bool_], NDArray[np.float64]]]:
-        """Per seed: is it the class, and how probable was that found; (M,) each.
+        """Per seed: whether it is the class, and the probability given to it; (M,) each.
 
         Of the positive label; with more than two labels, of each class against the rest, pooled.
         """
@@ -106,7 +106,7 @@ def write_figures(
 
 
 def read_answers(trials: Sequence[Trial]) -> list[TopologyAnswers]:
-    """The final answers of finished trials, those of one topology and protocol together."""
+    """The final outputs of finished trials, grouped by topology and protocol."""
     together: dict[tuple[str, str], list[Trial]] = {}
     for trial in trials:
         together.setdefault((trial.protocol, trial.topology), []).append(trial)
@@ -198,8 +198,8 @@ def sample_pixels(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], list[str]]:
     """Some training images, resized and augmented: float32 (M, side, side, 3) in 0..1, labels (M).
 
-    The augmentation is the one that training uses, on a copy of the random state: what is drawn
-    does not change what is trained.
+    The augmentation is the one that training uses, on a copy of the random state: drawing does not
+    change the training.
     """
     import random
 
@@ -308,7 +308,7 @@ def draw_roc(answers: Sequence[TopologyAnswers]) -> Figure:
 
 
 def draw_reliability(answers: Sequence[TopologyAnswers]) -> Figure:
-    """How often it is so where the network says p: the diagonal would be right (bins of 0.1)."""
+    """The observed share where the network says p: ideally the diagonal (bins of 0.1)."""
     panels, figure = _panels([(a.protocol, a.topology) for a in answers], 2.8)
     for its in answers:
         axes = panels[its.protocol, its.topology]

@@ -1,7 +1,7 @@
-"""What a person sees while trials run: which ones, how far, how long to go.
+"""What a person sees while trials run: which ones, how far they are, how long they need.
 
 In: trials, whose progress files say how many batches they have learned from. Out: bars in a
-terminal; a line at the beginning and the end of each trial in a log.
+terminal; in a log, a line at the beginning and the end of each trial.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LOOK_EVERY_S: Final = 0.5
 
 
 class Board:
-    """Bars of the running trials and one of all; `look` brings them up to date."""
+    """Bars of the running trials and one for all; `look` updates them."""
 
     def __init__(self, trials: Sequence[Trial]) -> None:
         self.console = open_console()
@@ -80,7 +80,7 @@ class Board:
 
 @contextmanager
 def watched(trials: Sequence[Trial]) -> Generator[Board]:
-    """A board that looks by itself until the block ends."""
+    """A board that updates itself until the block ends."""
     board, over = Board(trials), Event()
 
     def look_on() -> None:

@@ -1,13 +1,13 @@
 """How images are chosen and split for a study: two protocols, each a property of the data.
 
-``paper``   at random by image, the labels' shares alike. Two images of one patient may stand on
-            both sides. Negatives of a source that also holds positives are left out, which is how
-            the paper's set was put together; `--exclude` says it otherwise.
+``paper``   at random by image, stratified by label. Images of one patient may be on both sides.
+            Negatives of a source that also has positives are left out, which is how the paper's set
+            was made; `--exclude` replaces this rule.
 ``strict``  every image, by patient: the table's own split, or patients at random. Needs a patient
             for every image.
 
 In: a folder or a table. Out: `Pool` (every image of it), and for each protocol and seed a `Ruling`:
-the data set, with what is to be known of it, or the reason why there is none.
+the data set, with notes about it, or the reason why there is none.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Pool:
 
     Attributes:
         dataset: as the place itself splits it, or at random.
-        own_split: the place brings its split.
-        positive: the label that recall speaks of; None for more than two labels.
+        own_split: the place has its own split.
+        positive: the label that recall refers to; None for more than two labels.
         place: what was read, for the report.
     """
 
@@ -48,18 +48,18 @@ class Pool:
 
     @property
     def samples(self) -> tuple[Sample, ...]:
-        """Both sides, in the order of their file names: a split must not depend on another."""
+        """Both sides, in the order of their file names: one split must not depend on another."""
         return tuple(sorted((*self.dataset.train, *self.dataset.valid), key=lambda s: s.file))
 
 
 @dataclass(frozen=True)
 class Ruling:
-    """What a protocol makes of a pool.
+    """The result of a protocol for a pool.
 
     Attributes:
         dataset: None where the protocol is not possible.
         left_out: how many images of each (label, source) the protocol leaves out.
-        notes: sentences that belong with every figure found on it.
+        notes: sentences that belong with every figure measured on it.
         reason: why there is no data set; empty if there is one.
     """
 
@@ -72,7 +72,7 @@ class Ruling:
 def table_of(place: Path) -> Path:
     """The table to read for `place`: its own ``metadata.csv`` where that names file and label.
 
-    A folder alone knows neither patients nor sources; a table next to the images does.
+    A folder alone names neither patients nor sources; a table next to the images does.
     """
     table = place / TABLE
     if not table.is_file():
@@ -111,10 +111,10 @@ def apply_protocol(
         protocol: of `PROTOCOLS`.
         seed: of a split at random.
         valid_fraction: share that is valid then.
-        exclude: for `paper`: ``LABEL/SOURCE`` each, in place of its rule; ``none``: nothing.
+        exclude: for `paper`: ``LABEL/SOURCE`` each, instead of its rule; ``none``: nothing.
 
     Raises:
-        BadInput: `exclude` names what the data do not have.
+        BadInput: `exclude` names something that the data do not have.
     """
     if protocol not in PROTOCOLS:
         raise BadInput(f"unknown protocol {protocol!r}; there are: {', '.join(PROTOCOLS)}")
@@ -160,7 +160,7 @@ def _groups_to_exclude(pool: Pool, exclude: Sequence[str]) -> set[tuple[str, str
         asked = [name for name in exclude if name != NOTHING]
         unknown = [name for name in asked if name not in by_name]
         if unknown:
-            known = ", ".join(sorted(by_name)) or "none, for the data name no source"
+            known = ", ".join(sorted(by_name)) or "none, because the data name no source"
             raise BadInput(f"--exclude {unknown[0]}: no such LABEL/SOURCE; there are: {known}")
         return {by_name[name] for name in asked}
     sources = {source for label, source in present if label == pool.positive}

@@ -93,7 +93,7 @@ def to_markdown(comparison: StudyComparison, pictures: Mapping[str, str]) -> str
 
 
 def to_csv(comparison: StudyComparison) -> str:
-    """A row for each trial and stage; a row without figures for what failed or was not run."""
+    """One row per trial and stage; a row without figures for what failed or was not run."""
     text = io.StringIO()
     figures = [f"{name}{part}" for name in FIGURES for part in ("", "_low", "_high")]
     table = csv.DictWriter(text, [*COLUMNS, *figures], lineterminator="\n")
@@ -243,8 +243,7 @@ def _decision_lines(comparison: StudyComparison, rows: Sequence[StageResult]) ->
     rule = f"for a recall of {recall:g} at least" if recall else "by Youden's index"
     lines = [
         "",
-        f"By the threshold that each checkpoint carries, chosen {rule} on these very images, which "
-        "flatters:",
+        f"By the threshold of each checkpoint, chosen {rule} on these images, and so optimistic:",
         "",
         "| topology | threshold | accuracy | recall | specificity |",
         "| --- | --- | --- | --- | --- |",
@@ -273,7 +272,7 @@ def _selection_lines(comparison: StudyComparison, protocol: str) -> list[str]:
     lines = [f"{topology} is not ranked: {why}." for topology, why in choice.left_out.items()]
     starts = {row.initial_weights for row in comparison.rows if row.protocol == protocol}
     if len(starts) > 1:
-        lines.append("The starts are unlike (see initial weights): no fair choice of a topology.")
+        lines.append("The initial weights differ: no fair choice of a topology.")
     return [*lines, *choice.explanation]
 
 
@@ -288,7 +287,7 @@ def _cell(figures: Mapping[str, SeedFigure], name: str) -> str:
 
 
 def _short_cell(figures: Mapping[str, SeedFigure], name: str) -> str:
-    """For the terminal, which has no room for more."""
+    """The short form for the terminal, which is narrow."""
     figure = figures.get(name)
     if figure is None or figure.value is None:
         return "none"
@@ -296,7 +295,7 @@ def _short_cell(figures: Mapping[str, SeedFigure], name: str) -> str:
 
 
 def _target(values: Sequence[int | None]) -> str:
-    """A number a seed."""
+    """One number per seed."""
     return ", ".join("not reached" if value is None else f"{value:,}" for value in values)
 
 

@@ -1,4 +1,4 @@
-"""What a comparison is asked for."""
+"""The request for a comparison."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Study:
         protocols: of `pipeline.study.protocols.PROTOCOLS`.
         seeds: of split and training, a trial each.
         config: the recipe of all; its topology and seed are replaced.
-        target_accuracy: on the validation images; when it is first reached is counted.
+        target_accuracy: on the validation images; epochs and batches until then are counted.
         engine: where the trials run.
-        positive: the label that recall speaks of; None: the rarer of two.
+        positive: the label that recall refers to; None: the rarer of two.
         exclude: see `pipeline.study.protocols.apply_protocol`.
         name: of the study; None: the data set's.
         model_version: goes into the checkpoints.
@@ -56,8 +56,8 @@ class Study:
                 wrong = f"{unknown[0]!r} is not one" if unknown else "none is asked for"
                 raise BadInput(f"{what}: there are {', '.join(known)}; {wrong}")
         if not self.seeds:
-            raise BadInput("--seeds: one at least")
+            raise BadInput("--seeds: at least one is needed")
         if not 0 < self.target_accuracy <= 1:
-            raise BadInput(f"--target-accuracy {self.target_accuracy} is not above 0 and up to 1")
+            raise BadInput(f"--target-accuracy {self.target_accuracy} is not above 0 and at most 1")
         if self.name is not None and not (self.name.isidentifier() and self.name.isascii()):
             raise BadInput(f"--name {self.name!r}: letters, digits and underscores, please")

@@ -3,12 +3,12 @@
 In: `Study` and the images. Out: a folder
 
 ``trials/<topology>-<protocol>-seed<seed>/``  each a checkpoint folder (`pipeline.study.trial`)
-``comparison.json``, ``.md``, ``.csv``        all numbers; to read; a row a trial and stage
-``figures/``                                  `pipeline.study.figures`
-``failures/<trial>.txt``                      traceback of a trial that failed for no user's fault
+``comparison.json``, ``.md``, ``.csv``        all numbers; to read; a row per trial and stage
+``figures/``                                  `pipeline.study.figures` ``failures/<trial>.txt``
+traceback of a trial that failed by no fault of the user
 
-A trial is in place as soon as it is finished. The same request again trains what is missing and
-takes what is there, if it is what would be trained now.
+A trial is in place as soon as it is finished. The same request trains what is missing and keeps
+what exists, if it is what would be trained now.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ OURS: Final = frozenset(
 
 
 def run_study(study: Study, data: Path | None, out: Path | None) -> StudyComparison:
-    """Train what is missing, then write and print the comparison; what it found.
+    """Train what is missing, then write and print the comparison; return it.
 
     Args:
         study: the request.
@@ -82,12 +82,12 @@ def run_study(study: Study, data: Path | None, out: Path | None) -> StudyCompari
 
 
 def _check_place(out: Path) -> None:
-    """Refuse to mix a comparison with anything else."""
+    """Refuse a folder that holds anything other than a comparison."""
 
     def fault(names: set[str]) -> str:
         others = sorted(names.difference(OURS))
         if others:
-            return f"{out} holds {others[0]}, which is of no comparison; give another --out"
+            return f"{out} holds {others[0]}, which is not part of a comparison; give another --out"
         return ""
 
     refuse_foreign(out, fault)
@@ -151,7 +151,7 @@ def _trials(
 
 
 def _absolute(ruling: Ruling) -> Dataset:
-    """The data set with places that hold in a worker's working directory, too."""
+    """The data set with paths that also work in a worker's working directory."""
     assert ruling.dataset is not None
     train, valid = (
         tuple(replace(sample, path=sample.path.resolve()) for sample in samples)
@@ -161,7 +161,7 @@ def _absolute(ruling: Ruling) -> Dataset:
 
 
 def _run(study: Study, trials: Sequence[Trial], out: Path) -> dict[str, TrialResult]:
-    """What came of each trial, by name; those found finished are taken."""
+    """The result of each trial, by name; finished ones are kept."""
     outcomes, todo = {}, []
     for trial in trials:
         reason = "everything is trained again" if study.again else why_again(trial)
@@ -208,7 +208,7 @@ def _outcome(trial: Trial, result: Failure | Lost | None, out: Path) -> TrialRes
 
 
 def _forget_failures(out: Path, outcomes: Mapping[str, TrialResult]) -> None:
-    """A trial that is finished has no traceback any more."""
+    """A finished trial no longer has a traceback."""
     for name, outcome in outcomes.items():
         if outcome.record is not None:
             (out / FAILURES / f"{name}.txt").unlink(missing_ok=True)

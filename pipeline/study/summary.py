@@ -141,7 +141,7 @@ def _rows(protocol: str, topology: str, done: Sequence[Finished]) -> list[StageR
 
 
 def _decision(done: Sequence[Finished]) -> SeedDecision | None:
-    """By the thresholds that the checkpoints carry, over the seeds; None if one carries none."""
+    """By the checkpoints' thresholds, over the seeds; None if a checkpoint has none."""
     decisions = [its.record.decision for its in done if its.record.decision is not None]
     if len(decisions) < len(done):
         return None
@@ -186,7 +186,7 @@ def _protocol(key: tuple[str, int], ruling: Ruling, fingerprint: str | None) -> 
 
 
 def _selection(study: Study, protocol: str, entries: Sequence[TrialEntry]) -> Choice | None:
-    """The rule among the topologies that have all their trials; None where none has."""
+    """The rule, applied to the topologies that have all their trials; None if none has."""
     candidates, left_out = [], {}
     for topology in study.topologies:
         done = _done(entries, protocol, topology)
@@ -213,7 +213,7 @@ def _cautions(
     entries: Sequence[TrialEntry],
     rulings: Mapping[tuple[str, int], Ruling],
 ) -> list[str]:
-    """What a reader must know before he believes a difference."""
+    """What a reader must know before trusting a difference."""
     done = [(entry, entry.done.record) for entry in entries if entry.done is not None]
     starts: dict[str, list[str]] = {}
     for entry, record in done:

@@ -1,8 +1,8 @@
-"""One task in a fresh process of its own, for an engine whose workers are no quiet place.
+"""One task in a fresh process, for an engine whose workers also run other threads.
 
-A training sets and uses the random state of its whole process. In a worker of Dask other threads
-are at work, too, and the same seed gave other weights there, now and then. So the worker only
-starts a process and waits.
+A training sets and uses the random state of its whole process. In a Dask worker other threads run
+too, and sometimes the same seed gave other weights there. So the worker only starts a process and
+waits.
 
 In: a function, importable by its name, and its task. Out: what it returned.
 """
@@ -30,7 +30,7 @@ LOOK_EVERY_S: Final = 0.5
 
 
 class ProcessEnded(Exception):
-    """The process ended without an answer; the message is the end of what it said."""
+    """The process ended without a result; the message is the end of what it printed."""
 
 
 def run_in_process(function: Callable[[Task], Result], task: Task) -> Result:
@@ -57,7 +57,7 @@ def run_in_process(function: Callable[[Task], Result], task: Task) -> Result:
 
 
 def _answer(folder: Path) -> None:
-    # A worker of Dask does not hear Ctrl-C, and what it starts inherits that.
+    # A Dask worker ignores Ctrl-C, and its child processes inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     function, task = pickle.loads((folder / ASKED).read_bytes())  # noqa: S301  as above
@@ -65,7 +65,7 @@ def _answer(folder: Path) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """As if by Ctrl-C when the worker is gone: no one waits for the answer."""
+    """End as by Ctrl-C when the worker is gone: nobody waits for the result."""
     while os.getppid() == parent:
         sleep(LOOK_EVERY_S)
     os.kill(os.getpid(), signal.SIGINT)

@@ -30,11 +30,11 @@ METHOD: Final = (
 
 @dataclass(frozen=True)
 class Candidate:
-    """What the rule asks of a topology.
+    """What the rule needs to know about a topology.
 
     Attributes:
-        variance: of the validation loss within the stages, a number a seed; None: one epoch only.
-        batches: to the target accuracy, a number a seed; None: never reached.
+        variance: of the validation loss within the stages, one number per seed; None: one epoch.
+        batches: to the target accuracy, one number per seed; None: never reached.
         parameters: of the network.
     """
 
@@ -46,13 +46,13 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Criterion:
-    """What one criterion said.
+    """The result of one criterion.
 
     Attributes:
         name: a key of `CRITERIA`.
         values: the figure of each topology, in words.
         ranks: of each topology from 1; empty where the criterion cannot be used.
-        note: why it cannot be used, or that it tells nobody apart; else empty.
+        note: why it cannot be used, or that it distinguishes none; otherwise empty.
     """
 
     name: str
@@ -68,8 +68,8 @@ class Selection:
     Attributes:
         criteria: all three.
         sums: of ranks, for each topology.
-        chosen: one topology; several if the rule cannot part them.
-        without: chosen when a criterion is not asked, by its name.
+        chosen: one topology; several if the rule cannot separate them.
+        without: the choice without a criterion, by its name.
     """
 
     criteria: tuple[Criterion, ...]
@@ -79,7 +79,7 @@ class Selection:
 
 
 def select(candidates: Sequence[Candidate]) -> Selection:
-    """Apply the rule to `candidates`, one at least, each with the same seeds."""
+    """Apply the rule to `candidates`, at least one, all with the same seeds."""
     criteria = (_variance(candidates), _batches(candidates), _parameters(candidates))
     sums, chosen = _choose(candidates, criteria)
     without = {
@@ -90,7 +90,7 @@ def select(candidates: Sequence[Candidate]) -> Selection:
 
 
 def explain(selection: Selection) -> list[str]:
-    """Sentences with the numbers: each criterion, who is chosen, who would be without it."""
+    """Sentences with the numbers: each criterion, the choice, the choice without it."""
     if len(selection.sums) == 1:
         return [f"Only {selection.chosen[0]} was compared: there is nothing to choose."]
     lines = []
@@ -159,7 +159,7 @@ def _ranked(name: str, keys: Mapping[str, Any], word: Callable[[str], str]) -> C
 def _choose(
     candidates: Sequence[Candidate], criteria: Sequence[Criterion]
 ) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Sums of ranks, and the topologies with the lowest; parameters part them if they are asked."""
+    """Sums of ranks, and the topologies with the lowest; parameters, if used, break ties."""
     used = [criterion for criterion in criteria if criterion.ranks]
     sums = {c.topology: sum(criterion.ranks[c.topology] for criterion in used) for c in candidates}
     best = [c for c in candidates if sums[c.topology] == min(sums.values())]

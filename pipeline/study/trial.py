@@ -2,11 +2,11 @@
 
 In: `Trial`. Out: the folder, whole: everything that `pipeline.training.train` leaves, and
 
-``frozen_predictions.csv``  what the network answered before its body was unfrozen
-``trial.json``              what was asked for, times, every epoch, figures after each stage, and
-                            the hash of every other file
+``frozen_predictions.csv``  the network's outputs before its body was unfrozen
+``trial.json``              the request, times, every epoch, figures after each stage, and the hash
+                            of every other file
 
-A trial found finished is taken again only if it is what would be trained now: `why_again`.
+A finished trial is kept only if it is what would be trained now: `why_again`.
 """
 
 from __future__ import annotations
@@ -60,16 +60,16 @@ class Trial:
     """What to train, and where to leave it.
 
     Attributes:
-        topology, protocol, seed: what tells it from the others.
+        topology, protocol, seed: what distinguishes it from the others.
         config: the whole recipe; topology and seed are in it too.
-        threads: CPU threads to use; `config.threads` stays what was asked for.
-        dataset: split as the protocol has it.
+        threads: CPU threads to use; `config.threads` stays as requested.
+        dataset: split by the protocol.
         fingerprint: of `dataset`.
-        positive: the label that recall speaks of.
+        positive: the label that recall refers to.
         model, model_version: go into the checkpoint.
         target_accuracy: on the validation images.
         folder: absolute, replaced when the trial is finished.
-        progress: absolute, a small file that says how far it is.
+        progress: absolute, a small file that says how far the trial is.
     """
 
     topology: str
@@ -88,7 +88,7 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """Such as ``squeezenet1_1-strict-seed2``, also its folder's."""
+        """Such as ``squeezenet1_1-strict-seed2``; also the name of its folder."""
         return f"{self.topology}-{self.protocol}-seed{self.seed}"
 
     @property
@@ -107,9 +107,9 @@ class Failure:
 
 
 def run_trial(trial: Trial) -> Failure | None:
-    """Train and measure; None is success. The process that asks may be another one.
+    """Train and measure; None is success. The caller may be in another process.
 
-    A failure is an answer, not an exception: the other trials go on.
+    A failure is a result, not an exception: the other trials go on.
     """
     said = io.StringIO()  # fastai's tables and torchvision's download bars would write over ours
     try:
@@ -141,7 +141,7 @@ def request_of(trial: Trial) -> JsonObject:
 
 
 def why_again(trial: Trial) -> str:
-    """Why a finished trial in `trial.folder` cannot be taken; empty: it can.
+    """Why a finished trial in `trial.folder` cannot be kept; empty: it can.
 
     "not there" is also a reason.
     """
@@ -153,12 +153,12 @@ def why_again(trial: Trial) -> str:
             if file_sha256(trial.folder / name) != digest:
                 return f"{name} is not as the trial left it"
     except (BadInput, OSError) as error:
-        return f"what is there is not whole ({error})"
+        return f"what is there is incomplete ({error})"
     return _difference(record.request, request_of(trial))
 
 
 def read_trial(folder: Path) -> TrialRecord:
-    """What a trial left in its ``trial.json``.
+    """The record of a trial in its ``trial.json``.
 
     Raises:
         BadInput: it is missing, no JSON, of another schema, or damaged.
@@ -204,7 +204,7 @@ def _train(trial: Trial) -> None:
 
 
 def _teller(trial: Trial) -> Callable[[int], None]:
-    """Says in the trial's progress file, now and then, how many batches are done."""
+    """Writes to the trial's progress file, now and then, how many batches are done."""
     last = monotonic()
 
     def tell(done: int) -> None:
@@ -228,7 +228,7 @@ def _measure(trial: Trial, watch: StageWatch, folder: Path, start: float) -> Non
     labels, truth, final = read_predictions(folder / FINAL_FILE)
     probs = {
         stages[-1]: final
-    }  # what the checkpoint answers, whatever was done after the last epoch
+    }  # the checkpoint's own outputs, whatever was done after the last epoch
     if len(stages) == 2:
         probs[FROZEN] = watch.stage_probs[0].astype(np.float64)
         _write_predictions(folder / FROZEN_FILE, trial.dataset, labels, probs[FROZEN])
@@ -280,8 +280,8 @@ def loss_variance(history: Sequence[TrialEpoch]) -> dict[str, float | None]:
     """Population variance of the validation loss over the epochs of each stage, and pooled.
 
     ``within_stages`` is the mean of the squared distances of all epochs from the mean of their own
-    stage: the step from one stage to the next is no unrest. A stage of one epoch has no variance;
-    where no stage has more, nothing has.
+    stage: the step from one stage to the next is not counted. A stage of one epoch has no variance;
+    if no stage has more, there is none at all.
     """
     stages: dict[str, list[float]] = {}
     for epoch in history:
@@ -313,9 +313,9 @@ def _figures(
     labels: tuple[str, ...],
     threshold: float | None = None,
 ) -> dict[str, Estimate]:
-    """At the most probable class, since a threshold that was chosen on these images flatters.
+    """At the most probable class, since a threshold chosen on these images is optimistic.
 
-    With a `threshold`, positive is what is as probable as that.
+    With a `threshold`, images of at least that probability are positive.
     """
     from pipeline.metrics.classification import evaluate
 
@@ -355,7 +355,7 @@ def _parameters(topology: str, classes: int) -> int:
 
 
 def _difference(before: Mapping[str, object], now: Mapping[str, object]) -> str:
-    """What is not as it was, in words; empty: nothing."""
+    """What differs, in words; empty: nothing."""
     said = {"data": "the images or their split differ"}
     found = []
     for key in sorted(before.keys() | now.keys()):

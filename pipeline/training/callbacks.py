@@ -1,8 +1,8 @@
-"""A fastai callback that keeps what a comparison asks of a training besides its history.
+"""A fastai callback that keeps what a comparison needs from a training besides its history.
 
-How many batches had been learned from at the end of each epoch, how long each stage took, and what
-the network answered on the validation images at the end of each stage. The answers are those of
-the validation pass that every epoch makes anyway: nothing is computed twice.
+How many batches had been learned from at the end of each epoch, how long each stage took, and the
+network's outputs for the validation images at the end of each stage. The outputs are those of the
+validation pass that every epoch makes anyway: nothing is computed twice.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class StageWatch(Callback):  # type: ignore[misc]  # fastai has no types
     """Watches both stages of one training.
 
     Attributes:
-        batches_after: batches learned from at the end of each epoch, both stages counted on.
+        batches_after: batches learned from by the end of each epoch, counted over both stages.
         stage_s: seconds of each stage, its validation passes included.
         device_name: such as ``cpu``.
         stage_probs: float32 (N, K) of the validation images at the end of each stage.
@@ -37,7 +37,7 @@ class StageWatch(Callback):  # type: ignore[misc]  # fastai has no types
         self.stage_probs: list[NDArray[np.float32]] = []
 
     def before_fit(self) -> None:
-        """A stage begins; fastai says so also before it asks a network for answers alone."""
+        """A stage begins; fastai also calls this before it only computes outputs."""
         self.stage_start = perf_counter()
         self.device_name = str(next(self.model.parameters()).device)
         self.batches_before = self.batches_seen
@@ -47,13 +47,13 @@ class StageWatch(Callback):  # type: ignore[misc]  # fastai has no types
         self.valid_probs: list[NDArray[np.float32]] = []
 
     def after_pred(self) -> None:
-        """Keep the answers of a validation batch."""
+        """Keep the outputs of a validation batch."""
         if not self.training:
             probs = self.pred.detach().float().softmax(dim=1).cpu()
             self.valid_probs.append(np.asarray(probs, dtype=np.float32))
 
     def after_batch(self) -> None:
-        """Count what was learned from."""
+        """Count the batches learned from."""
         if self.training:
             self.batches_seen += 1
             self.tell(self.batches_seen)

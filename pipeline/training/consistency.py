@@ -1,9 +1,9 @@
-"""Training for the same answer to the same photograph, whatever filter has resized it.
+"""Training for the same output for the same photograph, whichever filter resized it.
 
 Each step sees two versions of an image (`pipeline.data.resize_filters`) under the same
-augmentation (`pipeline.data.versions`). To the loss of both, averaged, comes a weight times the
-distance of the two answers: stability training (Zheng et al., arXiv:1604.04326) with its distance
-made symmetric, half of KL(p, q) + KL(q, p).
+augmentation (`pipeline.data.versions`). The loss is the mean of both versions' losses plus a weight
+times the distance of the two outputs: stability training (Zheng et al., arXiv:1604.04326) with its
+distance made symmetric, half of KL(p, q) + KL(q, p).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 
 class ConsistentLoss(nn.Module):
-    """A loss of two versions an image; of one version, as in validation, it is the inner loss."""
+    """A loss of two versions per image; of one version, as in validation, the inner loss."""
 
     def __init__(self, inner: Callable[[Tensor, Tensor], Tensor], weight: float) -> None:
         super().__init__()

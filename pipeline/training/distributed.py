@@ -1,10 +1,10 @@
 """One model trained by several processes, each with its share of every batch (data parallel).
 
-The processes are started by a launcher (`LAUNCH`), which gives each a number, its rank. The batch
-is that of one process: with 2 processes and a batch of 16 each computes 8 images a step, and the
-gradients are averaged (Li et al., VLDB 2020). So the recipe is the same, whatever their number.
-Validation is done whole by every process, with the figures that one alone would have. The first
-process, rank 0, writes and speaks.
+A launcher (`LAUNCH`) starts the processes and gives each a number, its rank. The batch is that of
+one process: with 2 processes and a batch of 16 each computes 8 images per step, and the gradients
+are averaged (Li et al., VLDB 2020). So the recipe does not depend on their number. Every process
+runs the whole validation, with the figures that a single one would have. The first process, rank 0,
+writes and prints.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def rank() -> int:
 
 
 def check_launch(batch_size: int) -> None:
-    """Refuse what cannot be trained by these processes, before any image is read.
+    """Refuse what these processes cannot train, before any image is read.
 
     Raises:
         BadInput: the batch cannot be shared evenly, or the launcher started one process where it
@@ -75,10 +75,10 @@ def check_launch(batch_size: int) -> None:
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Join the processes that the launcher started; only the first one prints. One: nothing.
+    """Join the processes that the launcher started; only the first one prints. With one: nothing.
 
     Raises:
-        ProcessLost: another one has ended; its own message says why.
+        ProcessLost: another process has ended; its own message says why.
     """
     count = process_count()
     if count == 1:
@@ -115,7 +115,7 @@ def process_group() -> Iterator[None]:
 
 @contextmanager
 def first_alone() -> Iterator[None]:
-    """The first process does the block, then all others do, which find what it left."""
+    """The first process runs the block, then all others, which find its results."""
     if rank():
         _wait_for_all()
     yield
@@ -125,7 +125,7 @@ def first_alone() -> Iterator[None]:
 
 @contextmanager
 def first_until_done() -> Iterator[bool]:
-    """Yield whether this is the first process; the others wait at the end until it is through."""
+    """Yield whether this is the first process; the others wait at the end until it is done."""
     yield rank() == 0
     _wait_for_all()
 
@@ -138,7 +138,7 @@ def _wait_for_all() -> None:
 
 
 def share_weights(network: nn.Module) -> None:
-    """Every process takes over the first one's weights and buffers."""
+    """Every process copies the first one's weights and buffers."""
     from torch import distributed
 
     if process_count() > 1:
@@ -148,10 +148,10 @@ def share_weights(network: nn.Module) -> None:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Within, fastai believes that there is one process, and does not gather what all have.
+    """Within, fastai assumes one process, and does not gather the results of all.
 
-    It asks the environment at every turn; with the same images in all processes it would count
-    each several times.
+    It asks the environment every time; with the same images in all processes it would count each
+    several times.
     """
     hidden = {name: os.environ.pop(name) for name in HIDDEN if name in os.environ}
     try:
@@ -162,10 +162,10 @@ def alone() -> Iterator[None]:
 
 @contextmanager
 def shared_training(learner: Learner, seed: int) -> Iterator[None]:
-    """Within, `learner` (fastai) trains with its share of every batch. One process: nothing.
+    """Within, `learner` (fastai) trains with its share of every batch. With one process: nothing.
 
-    All start from the weights of the first one and see the images in its order; augmentation and
-    dropout differ, by `seed` and rank.
+    All start from the first one's weights and see the images in its order; augmentation and dropout
+    differ, by `seed` and rank.
     """
     if process_count() == 1:
         yield
@@ -188,10 +188,10 @@ def shared_training(learner: Learner, seed: int) -> Iterator[None]:
 
 
 def share_of(order: Sequence[int], batch_size: int, rank: int, count: int) -> list[int]:
-    """The images of process `rank` of `count`: of each batch of `order` an even part.
+    """The images of process `rank` of `count`: an equal part of each batch of `order`.
 
-    All parts of a batch are of one size, so that the mean of the processes' gradients is the
-    gradient of the batch. The last batch may have to be filled up for that, with its own images.
+    All parts of a batch have the same size, so that the mean of the processes' gradients is the
+    gradient of the batch. For that the last batch may be filled up with its own images.
     """
     ours: list[int] = []
     for start in range(0, len(order), batch_size):
@@ -219,10 +219,10 @@ def _shared_trainer(on_gpu: bool) -> DistributedTrainer:
     from fastai.distributed import DistributedDL, DistributedTrainer
 
     class SharedLoader(DistributedDL):  # type: ignore[misc]
-        """Of every batch of a loader, the share of this process.
+        """The share that this process takes of every batch of a loader.
 
-        Fastai's own divides the images among the processes first: other batches, of as many images
-        each as one process would take for all.
+        Fastai's own method divides the images among the processes first, which gives other batches,
+        each as large as the whole batch of one process.
         """
 
         def __init__(self, loader: TfmdDL, device: torch.device) -> None:
@@ -235,7 +235,7 @@ def _shared_trainer(on_gpu: bool) -> DistributedTrainer:
             return int(-(-len(self.dataset) // self.batch_size))
 
         def get_idxs(self) -> list[int]:
-            """Our share of the order that the first process has drawn."""
+            """The share of this process in the order that the first process has drawn."""
             order = self._broadcast(list(self.dl.get_idxs()), 0)
             return share_of(order, self.batch_size, self.rank, self.world_size)
 
@@ -251,7 +251,7 @@ def _shared_trainer(on_gpu: bool) -> DistributedTrainer:
         """Validation loaders, which do not shuffle, stay whole."""
 
         def __init__(self) -> None:
-            # Batch statistics over all processes: torch has it for GPUs alone.
+            # Batch statistics over all processes: torch supports this on GPUs only.
             super().__init__(sync_bn=on_gpu, cpu=not on_gpu)
             self.shared: dict[int, SharedLoader] = {}  # kept: its order goes on from fit to fit
 

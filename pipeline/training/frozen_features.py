@@ -1,4 +1,4 @@
-"""What the frozen body makes of every image, computed once: its head then learns in seconds.
+"""The frozen body's features of every image, computed once: the head then learns in seconds.
 
 In: a network and fastai loaders of images. Out: fastai loaders of float32 (N, C, 1, 1), the body's
 output averaged over its places. The head of a `Network` averages too, and its convolution and the
@@ -23,10 +23,10 @@ LEAST_STD: Final = 1e-3  # of a channel that never answers
 
 
 class HeadAlone(nn.Module):
-    """A network's head on features that are there already: (N, C, 1, 1) -> logits (N, K).
+    """A network's head on precomputed features: (N, C, 1, 1) -> logits (N, K).
 
-    While it learns each channel is standardised, so that all learn alike; `fold` then moves that
-    into the head's convolution, which sees the body's own output from there on.
+    While it learns, each channel is standardised, so that all learn alike; `fold` then moves that
+    into the head's convolution, which from then on reads the body's own output.
     """
 
     mean: Tensor
@@ -43,7 +43,7 @@ class HeadAlone(nn.Module):
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Change the last convolution (1x1) of the head: same answers, no standardisation."""
+        """Change the last convolution (1x1) of the head: same outputs, no standardisation."""
         classifier = self.head[-1]
         assert isinstance(classifier, nn.Conv2d)
         assert classifier.bias is not None

@@ -49,7 +49,7 @@ class EpochFigures:
 
 @dataclass(frozen=True)
 class Fit:
-    """What training leaves behind: history, and the final model's answers on the valid images."""
+    """What training leaves: history, and the final model's outputs for the valid images."""
 
     history: Sequence[EpochFigures]
     truth: NDArray[np.int64]  # (N,)

@@ -1,6 +1,6 @@
-"""Training reported in a log: a line an epoch, where a terminal has fastai's progress bars.
+"""Training reported in a log: one line per epoch, where a terminal has fastai's progress bars.
 
-A bar is drawn over itself again and again; in a file each of its hundreds of states would stay.
+A bar is redrawn hundreds of times; in a file every one of its states would stay.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ WIDTH: Final = 11  # of a column
 
 
 class EpochLines(Callback):  # type: ignore[misc]
-    """Prints the names of the recorder's figures, then a line of them at the end of each epoch."""
+    """Prints the names of the recorder's figures, then one line of them after each epoch."""
 
     order = ProgressCallback.order
 
     def before_fit(self) -> None:
-        """Take the recorder's lines, unless nobody wants them or another process tells them."""
+        """Take the recorder's lines, unless nobody wants them or another process prints them."""
         self.before = self.learn.logger
         if self.before is not noop:
             self.learn.logger = noop if rank() else self.write
@@ -45,7 +45,7 @@ class EpochLines(Callback):  # type: ignore[misc]
 
 
 def for_a_log(learner: Learner) -> Learner:
-    """The learner, with lines in place of bars unless it speaks to a terminal."""
+    """The learner, with lines instead of bars unless it prints to a terminal."""
     if not sys.stdout.isatty():
         learner.remove_cb(ProgressCallback)
         learner.add_cb(EpochLines())

@@ -1,7 +1,7 @@
-"""What training left next to a checkpoint, read back: its epochs, its validation answers.
+"""What training left next to a checkpoint, read back: its epochs, its validation outputs.
 
 In: a checkpoint's folder. Out: rows and arrays; or None and the reason. A folder without them is
-no fault: a checkpoint that was adopted, or comes from elsewhere, has none.
+valid: a checkpoint that was adopted, or comes from elsewhere, has none.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PREDICTIONS_FILE: Final = "predictions.csv"
 
 @dataclass(frozen=True)
 class ValidationAnswers:
-    """The checkpoint's own answers when it was trained.
+    """The checkpoint's own outputs when it was trained.
 
     Attributes:
         truth: (N,) int64 classes.
@@ -59,7 +59,10 @@ def read_predictions(checkpoint: Path, spec: ModelSpec) -> tuple[ValidationAnswe
     except ValueError as error:
         return None, f"{PREDICTIONS_FILE} next to the checkpoint is damaged: {error}"
     if not np.isfinite(probs).all():
-        return None, f"{PREDICTIONS_FILE} next to the checkpoint holds what is no number"
+        return (
+            None,
+            f"{PREDICTIONS_FILE} next to the checkpoint holds something that is not a number",
+        )
     return ValidationAnswers(truth, probs), ""
 
 

@@ -1,8 +1,8 @@
 """One training run: data in, checkpoint folder out.
 
-Beside the checkpoint's two files the folder holds ``curves.png``, ``history.csv`` (a row an epoch),
-``predictions.csv`` (a row a validation image: file, label, probabilities) and what the model could
-score by besides the disease (`pipeline.shortcuts.analysis`).
+Besides the checkpoint's two files the folder holds ``curves.png``, ``history.csv`` (a row per
+epoch), ``predictions.csv`` (a row per validation image: file, label, probabilities) and what the
+model could score by other than the disease (`pipeline.shortcuts.analysis`).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def train(
         out: the folder to be written, whole, at the end; default ``build/checkpoints/<name>``.
         name: of the model; default `<architecture>_<data set>`.
         model_version: goes into the checkpoint.
-        positive: the label that recall speaks of; default the rarer of two in the training images,
+        positive: the label that recall refers to; default the rarer of two in the training images,
             on a tie the last in alphabetical order. Must be None for more than two labels.
         overwrite: replace `out` if it exists.
         shortcuts: look for shortcuts too (`pipeline.shortcuts.analysis`); takes about an epoch's
@@ -103,9 +103,9 @@ def train_on(
     callbacks: Sequence[Callback] = (),
     shortcuts: bool = False,
 ) -> Path:
-    """Train on images that are read and split already; what stands at `out` is replaced.
+    """Train on images that are already read and split; `out` is replaced.
 
-    `callbacks` are fastai's, for who wants to watch. The rest is as for `train`.
+    `callbacks` are fastai's, for callers that want to watch. The rest is as for `train`.
     """
     positive = _positive_label(dataset, positive)
 
@@ -132,7 +132,7 @@ def check_place(out: Path, data: Path | None, overwrite: bool) -> None:
     """Refuse to replace anything but a checkpoint."""
     if out.is_dir() and data is not None and data.resolve().is_relative_to(out.resolve()):
         raise BadInput(f"--out {out} would replace the data at {data}; give another --out")
-    foreign = f"{out} holds something else than a checkpoint; give another --out"
+    foreign = f"{out} holds something other than a checkpoint; give another --out"
     refuse_foreign(out, lambda names: "" if SPEC_FILE in names else foreign)
     if out.exists() and not overwrite:
         raise BadInput(f"{out} exists; give --overwrite or another --out")
@@ -169,7 +169,7 @@ def _describe(
 
     if not np.isfinite(result.probs).all():
         raise BadInput(
-            "training diverged: the network answers NaN; lower the learning rates "
+            "training diverged: the network outputs NaN; lower the learning rates "
             "(--frozen-lr, --finetune-lr)"
         )
     index = None if positive is None else dataset.labels.index(positive)
@@ -239,7 +239,7 @@ def _write(
     result: Fit,
     shortcuts: bool,
 ) -> None:
-    """The checkpoint and what a person wants to look at, put in place together."""
+    """The checkpoint and the files for people, put in place together."""
     from pipeline.training.curves import plot_curves
     from pipeline.training.learner import EpochFigures
 

@@ -1,7 +1,7 @@
-"""The average of the weights over the steps of training answers better than the last ones.
+"""The average of the weights over the training steps is better than the last weights.
 
 An exponential moving average (Polyak & Juditsky, SIAM J. Control Optim. 1992; for networks Izmailov
-et al., arXiv:1803.05407), by torch's own `AveragedModel`. It is what is validated and what stays.
+et al., arXiv:1803.05407), by torch's own `AveragedModel`. The average is validated and kept.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def weight_averaging(decay: float) -> Callback:
 
 
 def moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
-    """The update of an average: of the first n steps it keeps (1 + n) / (10 + n) at most.
+    """The update of an average: after n steps it keeps at most (1 + n) / (10 + n).
 
     So a short training does not stay where it began (the rule of TensorFlow's
     `ExponentialMovingAverage`).

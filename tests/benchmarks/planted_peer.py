@@ -39,7 +39,7 @@ def convert(sources: PeerSources, folder: Path) -> None:
 def load(folder: Path, precision: str, threads: int) -> Session:
     def answer(*probs: float) -> Callable[[Any], Any]:
         def infer(images: Any) -> Any:
-            time.sleep(0.001)  # figures are rounded to a microsecond, and shall not be 0
+            time.sleep(0.001)  # figures are rounded to a microsecond and must not be 0
             return np.array([probs], np.float32)
 
         return infer

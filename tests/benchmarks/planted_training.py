@@ -1,4 +1,4 @@
-"""Stands in for `benchmarks.training.worker`: answers by name and seed, trains nothing."""
+"""Replaces `benchmarks.training.worker`: prints results by name and seed, trains nothing."""
 
 import json
 import sys

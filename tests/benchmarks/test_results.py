@@ -46,7 +46,7 @@ def test_ratios_are_to_onnx_fp32_in_the_same_rounds_at_the_same_thread_count(
     assert rows[1].round_medians_ms == (3.0, 8.0)
 
 
-def test_other_precisions_are_held_against_fp32_of_the_same_format(tmp_path: Path) -> None:
+def test_other_precisions_are_compared_with_fp32_of_the_same_format(tmp_path: Path) -> None:
     rows = results_of(some_results(tmp_path), 2, 0.1).rows
     assert [row.of_fp32 for row in rows] == [None, None, Ratio(1.1, 1.1, 1.1), None, None]
     assert spread_text(rows[2].of_fp32) == "1.10 (1.10-1.10)"

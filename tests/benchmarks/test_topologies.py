@@ -45,7 +45,7 @@ def test_memory_of_a_process_and_all_below_it_adds_up_and_nobody_elses(
         (folder / "stat").write_text(f"{number} (a ) name) S {parent} 0 0")
         pages = f"Rss: 999999 kB\nPss: {number * 1024} kB\nPss_Dirty: 999999 kB\n"
         (folder / "smaps_rollup").write_text(pages)
-    (tmp_path / "13").mkdir()  # ended between two looks
+    (tmp_path / "13").mkdir()  # ended between two readings
     monkeypatch.setattr(process_tree, "PROC", tmp_path)
     assert tree_mib(10) == 10 + 11 + 12
     assert tree_mib(20) == 20
@@ -89,7 +89,7 @@ def test_a_process_that_is_gone_takes_nothing() -> None:
 
 
 @pytest.mark.parametrize("architecture", ["squeezenet1_1", "resnet34"])
-def test_drawn_answers_vary_and_are_not_saturated(architecture: str) -> None:
+def test_outputs_of_random_weights_vary_and_are_not_saturated(architecture: str) -> None:
     spec = make_spec(architecture=architecture)
     pixels = np.stack(list(stress_images(spec.side).values()))
     probs = reference_probs(DeployGraph(drawn_network(spec), spec).eval(), pixels)[:, 0]
@@ -108,7 +108,7 @@ def test_one_seed_draws_one_network() -> None:
     [
         (["--only", "resnet35"], "no architecture 'resnet35'"),
         (["--side", "0"], "at least 1"),
-        (["--data", "xrays"], "--data goes with --checkpoints"),
+        (["--data", "xrays"], "--data needs --checkpoints"),
         (["--checkpoints", "nowhere"], "nowhere"),
         (["--only", "resnet34", "--checkpoints", "nowhere"], "--only chooses among drawn networks"),
     ],
@@ -190,7 +190,7 @@ def test_two_checkpoints_of_one_name_are_refused(
 ) -> None:
     folders = [write_network(tmp_path / name / "same", make_spec()) for name in ("a", "b")]
     assert main(["topologies", "--checkpoints", *map(str, folders), "--out", str(tmp_path)]) == 2
-    assert "two of the checkpoints are called same" in capsys.readouterr().err
+    assert "two checkpoints are named same" in capsys.readouterr().err
 
 
 def test_a_checkpoint_that_would_be_replaced_is_refused_and_stays(
@@ -199,5 +199,5 @@ def test_a_checkpoint_that_would_be_replaced_is_refused_and_stays(
     folder = write_network(tmp_path / "topologies" / "mine", make_spec())
     before = tree(folder)
     assert main(["topologies", "--checkpoints", str(folder), "--out", str(tmp_path)]) == 2
-    assert "which is replaced: another --out" in capsys.readouterr().err
+    assert "which is replaced; give another --out" in capsys.readouterr().err
     assert tree(folder) == before

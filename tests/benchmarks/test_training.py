@@ -39,11 +39,11 @@ def test_a_training_that_does_not_get_there_is_a_row_without_a_ratio(image_folde
     assert found.ratio_below == {"4": 0.08}  # 3 s of the 40 s after which it gave up
 
 
-def test_a_training_that_dies_is_told_with_its_last_words(image_folder):
+def test_a_training_that_dies_is_reported_with_its_last_words(image_folder):
     found = times(image_folder, 5)
     ours = found.rows[1]
     assert (ours.status, ours.reason) == ("failed", "out of memory")
-    assert ours.seconds is None  # though it had told of the target before it died
+    assert ours.seconds is None  # though it had reported the target before it died
     assert found.median_ratio is None
 
 

@@ -19,7 +19,7 @@ AXE: Final = HERE / "node_modules" / "axe-core" / "axe.min.js"
 BUILD: Final = HERE.parents[1] / "build"
 SHOTS: Final = BUILD / "screenshots"
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
-PATIENCE_MS: Final = 300_000  # for what must come; a busy machine takes its time
+PATIENCE_MS: Final = 300_000  # for what must appear; a busy machine is slow
 # Width and height of the window in CSS pixels.
 WINDOWS: Final = {"phone": (390, 844), "desktop": (1280, 900)}
 FLAGS: Final = (

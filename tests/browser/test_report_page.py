@@ -169,7 +169,7 @@ def test_copy_gives_the_code_by_keyboard_and_says_so(
     assert window.errors == []
 
 
-def test_a_tooltip_tells_the_figure(window: Window) -> None:
+def test_a_tooltip_shows_the_figure(window: Window) -> None:
     window.page.locator("[data-chart=peers] g.mark-rect path").first.hover()
     tip = window.page.locator("#vg-tooltip-element.visible")
     tip.wait_for()

@@ -172,14 +172,14 @@ def test_the_page_says_what_the_golden_pack_says(precision: str, app: App, site:
     assert app.page.locator(".choice input:checked").input_value() == artifact.path
 
 
-def test_another_model_answers_again_for_the_image_that_is_shown(app: App, site: Path) -> None:
+def test_another_model_classifies_the_shown_image_again(app: App, site: Path) -> None:
     before = app.classify(site / IMAGES / "grey.png")
     app.choose("int8")
     app.page.locator("#facts", has_text="_int8.onnx").wait_for()
     assert app.page.inner_text("#answer") != before
 
 
-def test_the_heat_map_lies_over_the_image_and_is_told_in_numbers(app: App, site: Path) -> None:
+def test_the_heat_map_lies_over_the_image_and_is_given_in_numbers(app: App, site: Path) -> None:
     app.classify(site / IMAGES / "grey.png")
     first = app.page.inner_text("#map-told")
     assert re.search(r"row \d+ of 13, column \d+ of 13, .* [+−][0-9.]+ logits", first)
@@ -199,7 +199,7 @@ def test_the_heat_map_lies_over_the_image_and_is_told_in_numbers(app: App, site:
     assert app.run(HEAT)["opacity"] == "0.2"
 
 
-def test_the_last_of_two_images_is_the_one_that_is_answered(app: App, site: Path) -> None:
+def test_the_last_of_two_images_is_the_one_that_is_classified(app: App, site: Path) -> None:
     expected = app.classify(site / IMAGES / "grey.png")
     seen = app.run(TWO_AT_ONCE, [f"{IMAGES}/huge.png", f"{IMAGES}/grey.png"])
     assert seen == ["huge.png", "grey.png", "grey.png, 336 x 283 pixels"]
@@ -295,7 +295,7 @@ def png(width: int, height: int) -> bytes:
         ("large.png", png(9000, 9000), "large.png has 9000 x 9000 pixels"),
     ],
 )
-def test_what_is_no_image_or_too_large_is_refused_and_the_next_one_answered(
+def test_what_is_no_image_or_too_large_is_refused_and_the_next_one_classified(
     name: str, content: bytes, said: str, app: App, site: Path
 ) -> None:
     app.classify(site / IMAGES / "grey.png")
@@ -309,7 +309,7 @@ def test_what_is_no_image_or_too_large_is_refused_and_the_next_one_answered(
     assert not app.page.is_visible("#fault")
 
 
-def test_an_image_of_many_megapixels_is_answered_and_the_page_stays_awake(
+def test_an_image_of_many_megapixels_is_classified_and_the_page_stays_responsive(
     app: App,
 ) -> None:
     """Timers go off between the choice of the image and its answer."""
@@ -364,7 +364,7 @@ def test_a_model_file_that_is_not_the_published_one_is_not_used(
         app.page.locator("#verdict:text-is('Ready. Choose an image.')").wait_for()
     app.choose("w3")
     assert f"_w3.onnx {said}" in app.fault()
-    # The model of before answers still, and says so.
+    # The earlier model still classifies, and its name is shown.
     app.page.locator(".choice input:checked[value$='_w4.onnx']").wait_for()
     app.classify(site / IMAGES / "grey.png")
     assert "_w4.onnx" in app.page.inner_text("#facts")
@@ -374,7 +374,7 @@ def test_a_model_file_that_is_not_the_published_one_is_not_used(
     ("damage", "said"),
     [(damage_byte, r"SHA-256 \w{12}, expected \w{12}"), (truncate, "cut off after 1,000 of")],
 )
-def test_a_damaged_first_model_is_told_and_another_can_be_chosen(
+def test_a_damaged_first_model_is_reported_and_another_can_be_chosen(
     damage: Any, said: str, open_app: OpenApp, site: Path, tmp_path: Path
 ) -> None:
     copy = broken(site, tmp_path)
@@ -410,7 +410,7 @@ def change_schema(folder: Path) -> None:
         (change_schema, "manifest.json has the schema 4, and this page reads 3"),
     ],
 )
-def test_a_manifest_that_cannot_be_used_is_told(
+def test_a_manifest_that_cannot_be_used_is_reported(
     damage: Any, said: str, open_app: OpenApp, site: Path, tmp_path: Path
 ) -> None:
     copy = broken(site, tmp_path)
@@ -432,7 +432,7 @@ def test_a_missing_runtime_says_how_to_get_it(
     assert "`python -m export web` puts it there" in app.fault()
 
 
-def test_a_browser_without_webassembly_and_one_that_alters_pixels_are_told(app: App) -> None:
+def test_a_browser_without_webassembly_and_one_that_alters_pixels_are_reported(app: App) -> None:
     kinds = app.run("""async (address) => {
         const { openSession } = await import(`${address}modules/session.js`);
         const { decode } = await import(`${address}modules/decode.js`);

@@ -91,7 +91,7 @@ def figures(browser: Browser, site: Path) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_the_browser_answers_the_golden_pack_as_the_manifest_demands(
+def test_the_browser_passes_the_golden_pack_within_the_manifests_tolerance(
     precision: str, app: App, site: Path, figures: dict[str, Any]
 ) -> None:
     pack = golden(site)

@@ -129,7 +129,7 @@ def test_a_new_release_takes_the_place_of_the_old_one_as_a_whole(
     assert not app.page.is_visible("#update")
     build_site(next_release, place)
     app.page.reload()
-    # Until it is told to, all that is served is the old one.
+    # Until it is asked to update, it serves only the old one.
     app.page.locator("#update").wait_for()
     app.page.locator(READY).wait_for()
     assert NEW_STYLE not in app.run(STYLE)

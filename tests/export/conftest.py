@@ -43,10 +43,10 @@ from tests.conftest import LABELS, make_spec, write_images
 from tests.tiers import reason_of
 
 ARTIFACTS = [(name, precision) for name in FORMATS for precision in FORMATS[name].precisions]
-# Made of the checkpoint itself, and of its compressed variants.
+# Made from the checkpoint itself, and from its compressed variants.
 PLAIN = [(name, p) for name, p in ARTIFACTS if FORMATS[name].precisions[p].variant == "fp32"]
 COMPRESSED = [artifact for artifact in ARTIFACTS if artifact not in PLAIN]
-# What a compressed checkpoint says of itself; of use where there are no validation images.
+# The record of a compressed checkpoint; used where there are no validation images.
 RECORD = {
     "images": 150,
     "auroc": 0.9,
@@ -66,7 +66,7 @@ Artifacts = Mapping[tuple[str, str], Path]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever asks for a whole export is slow, if it does not say so itself."""
+    """Tests that use a whole export are slow, unless they have a mark of their own."""
     for item in items:
         if "exported" in getattr(item, "fixturenames", ()) and not reason_of(item):
             item.add_marker(pytest.mark.slow("exports every format first"))
@@ -75,7 +75,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class Converted(Artifacts):
     """(format, precision) -> file or folder, converted when a test first asks for it.
 
-    By whichever worker is first: the folder is shared, and an artifact appears in it whole.
+    The first worker converts it: the folder is shared, and an artifact appears in it whole.
     """
 
     def __init__(self, model: Model, folder: Path) -> None:
@@ -102,7 +102,7 @@ class Converted(Artifacts):
 
 @dataclass(frozen=True)
 class Model:
-    """A checkpoint and all that a check holds an artifact against."""
+    """A checkpoint and everything that a check compares an artifact with."""
 
     checkpoint: Checkpoint
     graph: DeployGraph
@@ -135,7 +135,7 @@ class Model:
         return self.references.of("fp32")
 
     def held_for(self, name: str, precision: str) -> Reference:
-        """What an artifact of this format and precision is held against."""
+        """What an artifact of this format and precision is compared with."""
         return self.references.of(FORMATS[name].precisions[precision].variant)
 
     @property
@@ -214,7 +214,7 @@ def write_sensitive_network(folder: Path, spec: ModelSpec, seed: int = 0) -> Pat
 
 
 def write_variants(folder: Path, **levels: int) -> None:
-    """Compress a checkpoint as simply as can be: to the nearest code, ranges of the hard images."""
+    """Compress a checkpoint in the simplest way: to the nearest code, ranges of the hard images."""
     parent = open_checkpoint(folder)
     spec = parent.spec
     pixels = np.stack(list(stress_images(spec.side).values())).transpose(0, 3, 1, 2)
@@ -298,7 +298,7 @@ def convert(model: Model, name: str, precision: str, folder: Path) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """One thread here and in the processes started from here: cores are few where tests run."""
+    """One thread here and in child processes: machines that run tests have few cores."""
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
@@ -320,7 +320,7 @@ def model(checkpoint: Path) -> Model:
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of this run that its workers have in common."""
+    """A folder of this run that its workers share."""
     base = tmp_path_factory.getbasetemp()
     return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
@@ -333,7 +333,7 @@ def artifacts(model: Model, shared: Path) -> Artifacts:
 
 @pytest.fixture(scope="session")
 def remembered() -> Callable[..., ParityResult]:
-    """`check_artifact`, at once where file, reference and what is allowed are as they were."""
+    """`check_artifact`, cached for the same file, reference and tolerance."""
     answers: dict[object, ParityResult] = {}
 
     def check(
@@ -361,7 +361,7 @@ def _configs_of(models: tuple[tuple[Path, str], ...]) -> dict[str, bytes]:
 
 
 def configs_once(models: Sequence[Path]) -> dict[str, bytes]:
-    """`operator_configs`, at once for files that it has seen."""
+    """`operator_configs`, cached for files that it has seen."""
     return _configs_of(
         tuple((path, hashlib.sha256(path.read_bytes()).hexdigest()) for path in models)
     )
@@ -393,7 +393,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def exported(model: Model, data: Path, shared: Path) -> Exported:
-    """The tiny checkpoint, exported whole as a user does, by whichever worker is first."""
+    """The tiny checkpoint, exported whole as a user does, by the first worker that needs it."""
     place = shared / f"exported-{model.identity}"
     assets, build, left = place / "assets", place / "build", place / "left.json"
     with FileLock(f"{place}.lock"):

@@ -1,4 +1,4 @@
-"""Small asset folders by the project's own writer: the files are made up, all else is real."""
+"""Small asset folders by the project's own writer: the files are made up, the rest is real."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def write_assets(
 ) -> dict[str, Path]:
     """Platform -> asset folder below `root`; another `seed` gives other files of the same names.
 
-    `extras` are the files beside the artifacts; None: a few that stand for a package.
+    `extras` are the files next to the artifacts; None: a few that represent a package.
     """
     spec = make_spec(**changes)
     build = root / "build"

@@ -1,4 +1,4 @@
-"""Building and testing the rendered iOS package here: image files, answers and runs of XCTest.
+"""Building and testing the rendered iOS package here: image files, outputs and runs of XCTest.
 
 Where there is no Apple SDK the package is compiled against the stand-ins of ``tests/export/swift``:
 image files become a JSON header with raw pixels, in layouts that ImageIO gives, and the model a
@@ -28,7 +28,7 @@ FRAMEWORKS = ("CoreGraphics", "CryptoKit", "ImageIO", "CoreVideo", "CoreML", "UI
 ANSWERS = "answers.json"
 OUTCOME = re.compile(r"^Test Case '\w+\.(\w+)' (passed|failed|skipped)", re.MULTILINE)
 
-# CGImageAlphaInfo and byte order, as they stand in a CGBitmapInfo.
+# CGImageAlphaInfo and byte order, as in a CGBitmapInfo.
 NONE, PREMULTIPLIED_LAST, LAST, FIRST, SKIP_LAST, SKIP_FIRST = 0, 1, 3, 4, 5, 6
 LITTLE_16, LITTLE_32, BIG_32 = 0x1000, 0x2000, 0x4000
 
@@ -50,7 +50,7 @@ class Run:
 
 
 def write_package(folder: Path, assets: Path) -> None:
-    """The asset folder as it is published: artifacts, what lies beside them, and the package."""
+    """The asset folder as it is published: artifacts, the files next to them, and the package."""
     skipped = shutil.ignore_patterns("Package.swift", "Sources", "Tests", "golden")
     shutil.copytree(assets, folder, ignore=skipped)
     for path, text in package_files(read_manifest(assets)).items():
@@ -152,13 +152,13 @@ def _arranged(rgba: np.ndarray[Any, Any], info: int) -> np.ndarray[Any, Any]:
 def write_answers(
     work: Path, side: int, models: Mapping[str, Mapping[str, Mapping[str, Any]]]
 ) -> None:
-    """What the models of the stand-ins say: model -> SHA-256 of the pixels -> answer."""
+    """The outputs of the stand-ins' models: model -> SHA-256 of the pixels -> output."""
     document = {"side": side, "models": models}
     (work / ANSWERS).write_text(json.dumps(document), encoding="utf-8")
 
 
 def answer(labels: Sequence[str], probs: Sequence[float], evidence: Any = None) -> dict[str, Any]:
-    """One answer; `evidence` is an array (1, K, h, w)."""
+    """One output; `evidence` is an array (1, K, h, w)."""
     found: dict[str, Any] = {"probs": dict(zip(labels, map(float, probs), strict=True))}
     if evidence is not None:
         found["evidence"] = [float(value) for value in evidence.ravel()]

@@ -1,7 +1,7 @@
 """Every topology in every format: it converts, it is proven, and a fault in it is found.
 
-What the five are made of (residual and dense blocks with batch norms) is tried small; the five
-themselves are for CI. Faults are planted in what a file is held against: to read it once is enough.
+The parts of the five (residual and dense blocks with batch norms) are tested in small networks; the
+five themselves are for CI. Faults are planted in what a file is compared with, so it is read once.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ each_small = pytest.mark.parametrize("small", SMALL)
 
 @cache
 def reference(architecture: str) -> Reference:
-    """Of a topology or of a small network, with answers that vary."""
+    """Of a topology or of a small network, with outputs that vary."""
     spec = make_spec(name="drawn", side=SIDE)
     if architecture in SMALL:
         torch.manual_seed(0)
@@ -106,7 +106,7 @@ def larger_variance(network: nn.Module) -> None:
 
 
 def swapped_equal_layers(network: nn.Module) -> None:
-    """Of the first two convolutions of one shape the weights are exchanged."""
+    """Swap the weights of the first two convolutions of one shape."""
     seen: dict[torch.Size, nn.Conv2d] = {}
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
@@ -169,7 +169,7 @@ def test_blocks_of_the_topologies_are_proven_and_faults_in_them_are_found(
 
 
 def test_a_file_with_a_fault_in_a_block_fails_by_its_weights(tmp_path: Path) -> None:
-    """The other way about: the fault is in the file, and the whole check judges."""
+    """The other way round: the fault is in the file, and the whole check judges."""
     held = reference("dense")
     graph = copy.deepcopy(held.graph)
     with torch.no_grad():

@@ -164,7 +164,7 @@ def test_extra_files_and_folders_are_named(ios: Path) -> None:
     ]
 
 
-def test_a_desktops_file_is_told_and_not_a_difference_but_within_a_package_it_is(
+def test_a_desktops_file_is_listed_and_not_a_difference_but_within_a_package_it_is(
     ios: Path,
 ) -> None:
     (ios / ".DS_Store").touch()
@@ -187,7 +187,9 @@ def test_all_differences_are_listed_not_just_the_first(android: Path) -> None:
     ]
 
 
-def test_files_of_two_releases_in_one_folder_are_told_apart(android: Path, tmp_path: Path) -> None:
+def test_files_of_two_releases_in_one_folder_are_distinguished(
+    android: Path, tmp_path: Path
+) -> None:
     other = write_assets(tmp_path / "other", seed=1)["android"]
     names = [p for p in covered(android) if (other / p).read_bytes() != (android / p).read_bytes()]
     assert len(names) == len(ANDROID)
@@ -306,7 +308,7 @@ def test_whatever_is_done_to_any_one_file_is_found(folders: dict[str, Path]) -> 
     assert tried > 900
 
 
-def test_damage_to_the_manifest_shows_by_the_sum_beside_it(android: Path) -> None:
+def test_damage_to_the_manifest_shows_by_the_sum_next_to_it(android: Path) -> None:
     path = android / "manifest.json"
     path.write_bytes(path.read_bytes().replace(b'"median": 2.5', b'"median": 2.6', 1))
     difference = only(android)
@@ -332,7 +334,7 @@ def test_labels_that_agree_with_the_outputs_and_not_with_the_manifest_are_found(
     assert found(android) == [("changed", "labels.txt")]
 
 
-def test_what_builds_and_git_leave_in_the_folder_is_told_and_is_no_difference(
+def test_what_builds_and_git_leave_in_the_folder_is_listed_and_is_no_difference(
     ios: Path,
 ) -> None:
     for name in (".build", ".swiftpm", "build", ".git"):
@@ -357,7 +359,7 @@ def test_what_builds_and_git_leave_in_the_folder_is_told_and_is_no_difference(
         ("../made.txt", "leaves the folder by .."),
     ],
 )
-def test_a_file_beside_the_artifacts_with_a_wrong_path_is_a_difference(
+def test_a_file_next_to_the_artifacts_with_a_wrong_path_is_a_difference(
     path: str, reason: str, ios: Path
 ) -> None:
     entry = {"path": path, "size_bytes": 1, "sha256": "0" * 64}
@@ -763,7 +765,7 @@ def test_a_pinned_manifest_shows_any_changed_byte_of_it(android: Path) -> None:
     assert codes == {1, 2}
 
 
-# --- the fields, held against the schema --------------------------------------------------------
+# --- the fields, compared with the schema -------------------------------------------------------
 
 
 def required(schema: dict[str, Any], value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple]:
@@ -786,7 +788,7 @@ def at(document: Any, place: tuple[Any, ...]) -> Any:
 
 
 def test_the_fields_are_those_of_the_schema(android: Path) -> None:
-    """Both refuse the same: a field left out, and a value of another type in any field."""
+    """Both refuse the same: a missing field, and a value of another type in any field."""
     assert max(verify.FIELDS) == SCHEMA
     schema = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
     validator = jsonschema.Draft202012Validator(schema)
@@ -926,7 +928,7 @@ def test_it_runs_alone_with_the_standard_library_and_imports_nothing_else(
     assert direct.returncode == 0
 
 
-def test_no_file_beside_it_hides_one_of_the_standard_library() -> None:
+def test_no_file_next_to_it_hides_one_of_the_standard_library() -> None:
     """``python export/verify.py`` looks for modules in export/ first."""
     assert {path.stem for path in FILE.parent.glob("*")} & sys.stdlib_module_names == set()
 

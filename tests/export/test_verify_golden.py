@@ -33,7 +33,7 @@ OTHER = "tiny_int8.ptl"
 
 
 def write_model(path: Path) -> None:
-    """The mean of red against that of green, as probabilities."""
+    """The means of red and green as probabilities."""
     weights = np.array([[4, -4], [-4, 4], [0, 0]], np.float32)
     nodes = [
         helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
@@ -107,7 +107,7 @@ def golden_pack(model: Path) -> dict[str, bytes]:
 
 
 def rehash(folder: Path) -> None:
-    """As if all that lies there had been published so."""
+    """As if all files there had been published like this."""
 
     def renew(document: dict[str, Any]) -> None:
         for artifact in document["artifacts"]:
@@ -127,7 +127,7 @@ def rehash(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_assets(tmp_path_factory.mktemp("golden") / "assets")["android"]
-    for path in FORMATS.values():  # onnxruntime tells by the content
+    for path in FORMATS.values():  # onnxruntime looks at the content
         write_model(folder / path)
     (folder / FORMATS["ort"]).rename(folder / "model.onnx")
     options = onnxruntime.SessionOptions()
@@ -165,7 +165,7 @@ def edit_pack(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 PASSED = {**dict.fromkeys(FORMATS.values(), "pass"), OTHER: "not run"}
 
 
-def test_every_file_that_onnxruntime_runs_answers_as_it_was_published(folder: Path) -> None:
+def test_every_file_that_onnxruntime_runs_gives_the_published_outputs(folder: Path) -> None:
     assert verify.verify(folder).differences == ()
     assert statuses(folder) == PASSED
     passed = replayed(folder)[FORMATS["onnx"]].message
@@ -173,7 +173,7 @@ def test_every_file_that_onnxruntime_runs_answers_as_it_was_published(folder: Pa
     assert "python -m export check" in replayed(folder)[OTHER].message
 
 
-def test_another_answer_fails_with_the_image_and_both_numbers(folder: Path) -> None:
+def test_another_output_fails_with_the_image_and_both_numbers(folder: Path) -> None:
     def shift(pack: dict[str, Any]) -> None:
         probs = pack["cases"][1]["probs"][FORMATS["w4"]]
         pack["cases"][1]["probs"][FORMATS["w4"]] = [probs[0] - 0.01, probs[1] + 0.01]
@@ -185,13 +185,13 @@ def test_another_answer_fails_with_the_image_and_both_numbers(folder: Path) -> N
 
 
 @pytest.mark.parametrize("case", [0, 1, 2])
-def test_an_answer_that_is_no_number_fails_wherever_it_stands(case: int, folder: Path) -> None:
+def test_an_output_that_is_no_number_fails_wherever_it_is(case: int, folder: Path) -> None:
     nothing = {FORMATS["onnx"]: [None, None]}
     edit_pack(folder, lambda pack: pack["cases"][case]["probs"].update(nothing))
     assert statuses(folder) == {**PASSED, FORMATS["onnx"]: "fail"}
 
 
-def test_an_answer_of_another_length_fails(folder: Path) -> None:
+def test_an_output_of_another_length_fails(folder: Path) -> None:
     def shorten(pack: dict[str, Any]) -> None:
         for case in pack["cases"]:
             case["probs"][FORMATS["onnx"]] = case["probs"][FORMATS["onnx"]][:1]
@@ -219,7 +219,7 @@ def test_a_file_that_is_not_as_published_is_never_run(folder: Path) -> None:
     assert played[FORMATS["w4"]].status == "pass"
 
 
-def test_an_artifact_without_answers_is_not_run(folder: Path) -> None:
+def test_an_artifact_without_golden_outputs_is_not_run(folder: Path) -> None:
     edit_pack(folder, lambda pack: pack["cases"][0]["probs"].pop(FORMATS["onnx"]))
     edit_pack(folder, lambda pack: pack["tolerances"].pop(FORMATS["ort"]))
     assert statuses(folder) == {
@@ -292,7 +292,7 @@ def test_the_command_prints_a_line_for_each_artifact(
     assert [line.split(": ")[1:3] for line in lines] == [[s, path] for path, s in PASSED.items()]
 
 
-def test_the_exit_code_is_1_where_an_answer_differs(
+def test_the_exit_code_is_1_where_an_output_differs(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     edit_pack(folder, lambda pack: pack["tolerances"].update({FORMATS["onnx"]: -1.0}))

@@ -35,7 +35,7 @@ def main() -> int:
     print(run.output)
     golden = "with" if (assets / "golden" / "golden.json").is_file() else "WITHOUT"
     print(
-        f"{run.tests} tests in Kotlin by {tools.kotlinc}, {run.vectors} images held against "
+        f"{run.tests} tests in Kotlin by {tools.kotlinc}, {run.vectors} images compared with "
         f"Pillow, {golden} a golden pack: {'passed' if run.passed else 'FAILED'}"
     )
     return 0 if run.passed else 1

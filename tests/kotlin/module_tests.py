@@ -35,7 +35,7 @@ UNIT_TESTS: Final = ("src/golden/kotlin", "src/test/kotlin")
 
 @dataclass(frozen=True)
 class JvmRun:
-    """What came of it: `tests` counts those that ran, `output` is JUnit's or the compiler's own."""
+    """The result: `tests` counts those that ran, `output` is JUnit's or the compiler's."""
 
     passed: bool
     tests: int

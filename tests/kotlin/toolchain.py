@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 JARS: Final = ("junit4.jar", "hamcrest.jar", "com.android.json.jar")
-# `use` of what is only AutoCloseable stands in a jar of its own before Kotlin 1.8.
+# Before Kotlin 1.8 `use` for AutoCloseable is in a separate jar.
 STDLIB: Final = ("kotlin-stdlib.jar", "kotlin-stdlib-jdk7.jar")
 JAVA_FOLDER: Final = Path("/usr/share/java")  # where Debian's packages put them
 WAY_OUT: Final = (
@@ -21,7 +21,7 @@ WAY_OUT: Final = (
 
 
 class MissingToolchain(Exception):
-    """The Kotlin tests need what is not on this machine; the message says how to get it."""
+    """The Kotlin tests need something that is not installed; the message says how to get it."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def find_toolchain() -> Toolchain:
     """The tools of this machine.
 
     Raises:
-        MissingToolchain: one of them is not there.
+        MissingToolchain: one of them is missing.
     """
     kotlinc = os.environ.get("KOTLINC", "kotlinc")
     programs = {name: shutil.which(name) for name in (kotlinc, "java", "javac")}

@@ -1,4 +1,4 @@
-"""What Python's half of the project makes of images, for Kotlin's half to be held against.
+"""What the Python code makes of images, for comparison with the Kotlin code.
 
 In: an asset folder (for its golden images, where it has any). Out: files that `PillowTest` reads:
 ``NAME.argb`` as stored, ``NAME.rgb`` as it must come, ``index.txt``, ``on_black.bin``,
@@ -38,7 +38,7 @@ def _random(folder: Path, rng: np.random.Generator, i: int) -> str:
     side = SIDES[i % len(SIDES)]
     orientation = i % 9 + (i % 9 == 0 and i % 2)  # 1 to 8, and 0, which is none of them
     width, height = (int(x) for x in rng.integers(1, 500, 2))
-    if i % 5 == 0:  # tall by just so much that the order of the passes turns over
+    if i % 5 == 0:  # just tall enough to change the order of the passes
         height = side + int(rng.integers(1, 300))
         width = max(1, side + (height - side) // 2 + int(rng.integers(-2, 3)))
         orientation = 1
@@ -53,7 +53,7 @@ def _random(folder: Path, rng: np.random.Generator, i: int) -> str:
 
 
 def _golden(folder: Path, assets: Path) -> list[str]:
-    """The golden images as a decoder of 8 bits gives them, and the tensors that stand beside."""
+    """The golden images as an 8-bit decoder gives them, and their tensors."""
     file = assets / "golden" / "golden.json"
     if not file.is_file():
         return []

@@ -1,4 +1,4 @@
-"""What holds for every test of this room: one thread, and no way to the network."""
+"""What holds for every test of the pipeline: one thread, and no network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _one_thread():
 
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A test that asks the network fails, rather than passing here and hanging elsewhere."""
+    """A test that uses the network fails, rather than passing here and hanging elsewhere."""
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a test asked for the network")
@@ -33,7 +33,7 @@ def _no_network(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set as a folder, not to be changed."""
+    """A data set as a folder; tests must not change it."""
     return write_folder(tmp_path_factory.mktemp("data") / "xrays")
 
 
@@ -46,7 +46,7 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def loopback(_no_network: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """This machine may be asked after all, under 127.0.0.1; nobody else."""
+    """Allow connections to this machine, 127.0.0.1, and to no other."""
     connect, getaddrinfo = REAL_CONNECT, REAL_GETADDRINFO
 
     def to_here(connection: socket.socket, address: object) -> None:

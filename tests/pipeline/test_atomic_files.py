@@ -31,7 +31,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
-    """A folder that was put in place before, and nothing beside it."""
+    """A folder that was put in place before, and nothing next to it."""
     folder = tmp_path / "place" / "model"
     folder.mkdir(parents=True)
     (folder / "weights").write_text("old")
@@ -72,7 +72,7 @@ def test_the_target_is_untouched_while_the_new_one_is_made(target):
         assert contents(target) == {"weights": "old"}
 
 
-def test_what_is_put_in_place_can_be_read_by_others(target):
+def test_what_is_put_in_place_is_readable_by_all_users(target):
     with staged_folder(target) as staging:
         (staging / "weights").write_text("new")
     assert target.stat().st_mode & 0o777 == 0o755
@@ -96,7 +96,7 @@ def fill_and_raise(target: Path, error: type[BaseException]) -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit, MemoryError])
-def test_an_exception_in_the_block_leaves_the_old_folder_and_nothing_beside_it(target, error):
+def test_an_exception_in_the_block_leaves_the_old_folder_and_nothing_next_to_it(target, error):
     with pytest.raises(error):
         fill_and_raise(target, error)
     assert contents(target.parent) == {"model/weights": "old"}
@@ -273,7 +273,7 @@ def test_a_full_disk_keeps_the_old_file_and_says_so(tmp_path, monkeypatch):
     assert contents(tmp_path) == {"report.json": "old"}
 
 
-def test_an_interrupt_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path, monkeypatch):
+def test_an_interrupt_keeps_the_old_file_and_leaves_nothing_next_to_it(tmp_path, monkeypatch):
     path = tmp_path / "report.json"
     path.write_text("old")
     monkeypatch.setattr(Path, "replace", stop)

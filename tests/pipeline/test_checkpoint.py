@@ -182,8 +182,8 @@ def test_a_missing_field_is_named(tmp_path, name):
 
 
 CONTRADICTIONS = {
-    "threshold without positive": ({"positive": None}, "threshold belongs to a positive label"),
-    "positive without threshold": ({"threshold": None}, "threshold belongs to a positive label"),
+    "threshold without positive": ({"positive": None}, "a threshold needs a positive label"),
+    "positive without threshold": ({"threshold": None}, "a threshold needs a positive label"),
     "threshold 0": ({"threshold": 0}, r"damaged at \$\.threshold"),
     "threshold 1": ({"threshold": 1.0}, r"damaged at \$\.threshold"),
     "positive unknown": ({"positive": "flu"}, "'flu' is not among the labels"),

@@ -31,6 +31,6 @@ def test_every_extra_that_a_message_may_name_exists():
     assert set(EXTRAS.values()) <= extras.keys()
 
 
-def test_every_error_a_user_can_mend_has_one_base():
+def test_every_error_a_user_can_fix_has_one_base():
     assert issubclass(BadInput, UserError)
     assert issubclass(MissingDependency, UserError)

@@ -22,7 +22,7 @@ def significant_bits(number: float) -> int:
     return (numerator // (numerator & -numerator)).bit_length()
 
 
-# --- what a grid stands for
+# --- what a grid represents
 
 
 @pytest.mark.parametrize("shape", [(5, 3, 3, 3), (4, 7)])

@@ -1,1 +1,1 @@
-"""The faults by idea: of weights, structure, graph, declarations, files and folders; controls."""
+"""Faults by kind: of weights, structure, graph, declarations, files and folders; and controls."""

@@ -1,4 +1,4 @@
-"""What changes bytes and nothing else: the check must pass it."""
+"""Controls: they change bytes and nothing else, and the check must pass them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults of what a file says of itself, and of the preprocessing that its spec asks for."""
+"""Faults of what a file declares, and of the preprocessing that its spec asks for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LARGER_BY: Final = 32  # pixels
 
 
 def in_spec(change: Callable[[ModelSpec], ModelSpec]) -> Edit:
-    """Change what the checkpoint says, not what its network does."""
+    """Change what the checkpoint declares, not what its network does."""
     return lambda reference: replace(reference, spec=change(reference.spec))
 
 
@@ -32,7 +32,7 @@ def another_identity(reference: Reference) -> Reference:
 
 
 def identity_of_the_parent(reference: Reference) -> Reference:
-    """A phone's tools distinguish a checkpoint from what it was compressed to by this."""
+    """By its identity a phone's tools distinguish a checkpoint from its compressed variants."""
     if reference.spec.compression is None:
         raise DoesNotApply("it is made of the checkpoint itself")
     return replace(reference, checkpoint_sha256=reference.spec.compression.parent_sha256)
@@ -44,7 +44,7 @@ def larger_input(reference: Reference) -> Reference:
 
 
 def in_recipe(change: Callable[[ModelSpec], ModelSpec]) -> Edit:
-    """The network behind another normalisation."""
+    """The same network after another normalisation."""
 
     def edit(reference: Reference) -> Reference:
         spec, graph = change(reference.spec), reference.graph

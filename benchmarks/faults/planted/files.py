@@ -1,4 +1,4 @@
-"""Faults of the file itself: bytes changed, cut or lost, and another file under its name."""
+"""Faults of the file itself: bytes changed, cut off or lost, or another file under its name."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from export.formats.coreml.evaluator.package import RECORD_BYTES
 from export.formats.register import FORMATS
 from export.parity.reference import Reference
 
-LEAST_WEIGHTS: Final = 400  # of the layer in which bytes are changed
-WITHIN: Final = 100  # the weight that is changed
+LEAST_WEIGHTS: Final = 400  # of the layer whose bytes are changed
+WITHIN: Final = 100  # index of the changed weight in it
 POINTER: Final = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 2918939\n"
 PACKAGE_PARTS: Final = ("Manifest.json", "model.mlmodel", "weight.bin")
 
 
 @dataclass(frozen=True)
 class WeightPlace:
-    """A weight in a file: where it starts, and what kind of number it is."""
+    """A weight in a file: where it starts, and its type."""
 
     offset: int
     dtype: np.dtype[np.generic]
@@ -46,7 +46,7 @@ def content_file(artifact: Path) -> Path:
 
 
 def place_of_a_weight(reference: Reference, content: bytearray) -> WeightPlace:
-    """One weight of the first layer whose weights lie in the file in their own order."""
+    """One weight of the first layer that the file stores in its own order."""
     for stored in _as_stored(reference):
         start = content.find(stored.tobytes())
         if start >= 0:
@@ -69,7 +69,7 @@ def _as_stored(reference: Reference) -> Iterator[NDArray[np.generic]]:
 
 
 def changed_weight(change: Callable[[bytes, np.dtype[np.generic]], bytes]) -> Plant:
-    """A copy in which two neighbouring weights are other bytes."""
+    """A copy in which the bytes of two neighbouring weights are changed."""
 
     def plant(bench: Bench, artifact: Artifact, folder: Path) -> Pair:
         reference, path = bench.reference(artifact), bench.clean(artifact)
@@ -89,7 +89,7 @@ def changed_weight(change: Callable[[bytes, np.dtype[np.generic]], bytes]) -> Pl
 
 
 def flip_a_bit(weights: bytes, dtype: np.dtype[np.generic]) -> bytes:
-    """The lowest of a mantissa or of a code."""
+    """The lowest bit of a mantissa or of a code."""
     return bytes([weights[0] ^ 1]) + weights[1:]
 
 
@@ -131,7 +131,7 @@ def damaged(change: Callable[[Path], None], part: str = "") -> Plant:
 
 
 def damaged_content(change: Callable[[Path], None]) -> Plant:
-    """A copy whose file of weights is damaged, a package's or the file itself."""
+    """A copy whose weights are damaged: in a package's file of weights, or in the file itself."""
 
     def plant(bench: Bench, artifact: Artifact, folder: Path) -> Pair:
         path = copied(bench.clean(artifact), folder)
@@ -142,7 +142,7 @@ def damaged_content(change: Callable[[Path], None]) -> Plant:
 
 
 def damage_header(path: Path) -> None:
-    """The first bytes; of weight.bin those of the first record, its header tells nothing."""
+    """The first bytes; of weight.bin those of the first record, because its header says nothing."""
     content = bytearray(path.read_bytes())
     start = RECORD_BYTES if path.name == "weight.bin" else 0
     content[start : start + 16] = bytes(16)
@@ -192,7 +192,7 @@ def of_another_format(bench: Bench, artifact: Artifact, folder: Path) -> Pair:
 
 
 def of_another_precision(bench: Bench, artifact: Artifact, folder: Path) -> Pair:
-    """Of the same format, and of other weights."""
+    """Of the same format, with other weights."""
     name, precision = artifact
     variants = {other: facts.variant for other, facts in FORMATS[name].precisions.items()}
     for other in variants:

@@ -1,6 +1,6 @@
-"""Faults of published folders: a file that is not the manifest's, or is wrong together with it.
+"""Faults of published folders: a file that the manifest does not describe, or both are wrong.
 
-A fault is planted in every artifact of the folders at once, each of which gets its own verdict.
+A fault is planted in every artifact of the folders at once; each gets its own verdict.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ BASE: Final[Artifact] = (next(iter(FORMATS)), FULL)  # for platforms whose folde
 
 @dataclass(frozen=True)
 class FolderFault:
-    """One way in which published folders are wrong, or among the controls merely differ.
+    """One way in which published folders are wrong or, as a control, merely differ.
 
     Attributes:
         name: in words.
-        plant: makes the file that takes the place of each artifact's; None: they stay.
+        plant: makes the file that replaces each artifact; None: they stay.
         by: parts of the check that must catch it.
         where: the artifacts that can have it.
-        rehashed: whether the manifest is made to match, as by someone who knows how.
-        older: whether the checkpoint was trained again since.
+        rehashed: whether the manifest is made to match, as a skilled forger would.
+        older: whether the checkpoint has been trained again since.
         reordered: whether the manifest's fields are in another order.
     """
 
@@ -82,7 +82,7 @@ def _published(bench: Bench, artifact: Artifact) -> Published:
 def plant_in(
     fault: FolderFault, bench: Bench, root: Path, artifacts: Sequence[Artifact], spare: Path
 ) -> dict[Artifact, str]:
-    """Publish below `root`, then plant; artifacts in which it is not planted, with the reason."""
+    """Publish below `root`, then plant; return the artifacts left out, each with the reason."""
     publish_clean(bench, root, artifacts)
     excused: dict[Artifact, str] = {}
     for artifact in artifacts:
@@ -111,7 +111,7 @@ def _empty(spare: Path, artifact: Artifact) -> Path:
 
 
 def rehash(folder: Path, name: str) -> None:
-    """Make the manifest say what lies there now."""
+    """Make the manifest match the file that is there now."""
     manifest = read_manifest(folder)
     files = tuple(file_entries(folder, name))
     size = sum(file.size_bytes for file in files)
@@ -123,14 +123,14 @@ def rehash(folder: Path, name: str) -> None:
 
 
 def reorder(folder: Path) -> None:
-    """Put the manifest's fields in another order than we write."""
+    """Put the manifest's fields in an order that we do not write."""
     path = folder / MANIFEST_FILE
     document = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(dict(reversed(document.items()))), encoding="utf-8")
 
 
 def write_another_checkpoint(bench: Bench, folder: Path) -> Path:
-    """What training again leaves."""
+    """The checkpoint after another training."""
     folder.mkdir(parents=True, exist_ok=True)
     other = another_checkpoint(bench.references.of(FULL))
     write_checkpoint(folder, other.spec, other.graph.pixels.network.state_dict())

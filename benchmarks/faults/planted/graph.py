@@ -1,8 +1,8 @@
-"""Faults around the network: what becomes of the pixels before it and of its outputs after it.
+"""Faults around the network: in what happens to the pixels before it and to its outputs after it.
 
 In fp32 the file is converted from the wrong graph. In the other precisions the file is clean and
-the graph that it is compared with is wrong, as in `weights`; so is evidence in Core ML, whose
-converter takes it from the program and not from the graph.
+the graph that it is compared with is wrong, as in `weights`. The same holds for evidence in Core
+ML, whose converter takes it from the program and not from the graph.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class WrongGraph(PixelGraph):
         self.compute = compute
 
     def forward(self, pixels: Tensor) -> Outputs:
-        """float32 (N, 3, H, W), 0..255 RGB -> as the graph should, by shape at least."""
+        """float32 (N, 3, H, W), 0..255 RGB -> outputs of the right graph's shapes."""
         return self.compute(self, pixels)
 
 
@@ -52,7 +52,7 @@ def computing(compute: Compute) -> Edit:
 
 
 def converted(edit: Edit, evidence: bool = False) -> Plant:
-    """Wrong in the file where it is of fp32, else in what the file is compared with."""
+    """In fp32 the file is wrong, otherwise what it is compared with."""
 
     def plant(bench: Bench, artifact: Artifact, folder: Path) -> Pair:
         wrong = bench.wrong(edit, artifact)
@@ -68,7 +68,7 @@ def normalised(graph: PixelGraph, pixels: Tensor) -> Tensor:
 
 
 def after(change: Callable[[Tensor], Tensor]) -> Compute:
-    """Something else than softmax behind the network; evidence as it is."""
+    """Something other than softmax after the network; evidence unchanged."""
 
     def compute(graph: PixelGraph, pixels: Tensor) -> Outputs:
         given = graph.network(normalised(graph, pixels))
@@ -81,7 +81,7 @@ def after(change: Callable[[Tensor], Tensor]) -> Compute:
 
 
 def seen(change: Callable[[Tensor], Tensor]) -> Compute:
-    """The right probabilities, and evidence in another way."""
+    """The right probabilities, and changed evidence."""
 
     def compute(graph: PixelGraph, pixels: Tensor) -> Outputs:
         outputs = graph.answer(normalised(graph, pixels))
@@ -93,13 +93,13 @@ def seen(change: Callable[[Tensor], Tensor]) -> Compute:
 
 
 def moved(evidence: Tensor) -> Tensor:
-    """For the first class, so that it does not average to the logits."""
+    """Only for the first class, so that evidence does not average to the logits."""
     first = torch.arange(evidence.shape[1]).reshape(1, -1, 1, 1) == 0
     return evidence + 0.01 * first
 
 
 def unseen(graph: PixelGraph, pixels: Tensor) -> Outputs:
-    """No evidence where the network has it."""
+    """No evidence, although the network has it."""
     probs, _ = seen(lambda evidence: evidence)(graph, pixels)
     return probs
 
@@ -142,7 +142,7 @@ EVIDENCES: Final[Mapping[str, Compute]] = {
     "evidence at half the resolution": seen(lambda found: found[:, :, ::2, ::2]),
     "evidence missing": unseen,
 }
-# Means and deviations of one recipe are close to each other: what this moves, rounding may move.
+# Means and deviations of one recipe are similar: rounding may change outputs as much as this does.
 SLIGHT: Final[Mapping[str, Compute]] = {
     "standard deviations in the order BGR": lambda g, x: g.answer((x - g.mean) / g.std.flip(1)),
 }
@@ -154,7 +154,7 @@ ROUNDED: Final = 5e-4  # files whose arithmetic rounds no more are compared more
 
 
 def unrounded(artifact: Artifact) -> str:
-    """Where a slight difference is none of rounding."""
+    """Only where a slight difference cannot come from rounding."""
     allowed = FORMATS[artifact[0]].precisions[artifact[1]].tolerance
     if max(allowed.max_abs_diff, allowed.max_evidence_diff) <= ROUNDED:
         return ""
@@ -165,7 +165,7 @@ def unrounded(artifact: Artifact) -> str:
 
 
 SAYS: Final = {
-    # Core ML's evaluator may refuse what no network of ours has.
+    # Core ML's evaluator may refuse an operation that none of our networks has.
     "outputs": r"max \|Δp\| \S+ > |operation \w+ is not supported here",
     "evidence": r"evidence: (differs by|shape|the file gives none|it gives evidence)",
 }

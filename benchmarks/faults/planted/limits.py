@@ -1,4 +1,4 @@
-"""Faults that show at a limit alone: of the numbers of fp16, of the windows of a pool."""
+"""Faults that show only at a limit: the range of fp16, or the partial windows of a pool."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from export.parity.reference import Reference
 
 LARGEST_HALF: Final = 65504
 TRIED_SIDES: Final = 16
-PASSING: Final = (nn.ReLU, nn.MaxPool2d, nn.Dropout)  # twice the input, twice the output
+PASSING: Final = (nn.ReLU, nn.MaxPool2d, nn.Dropout)  # doubling the input doubles the output
 
 
 # --- fp16 -------------------------------------------------------------------------------------
@@ -42,7 +42,7 @@ def computes_in_half(artifact: Artifact) -> str:
 
 
 def overflow(network: nn.Module) -> nn.Module:
-    """The same function in fp32; in fp16 what one layer gives is beyond the largest number."""
+    """The same function in fp32; in fp16 the output of one layer overflows."""
     one, two = next(_followed(traced(network)), (None, None))
     if one is None or two is None:
         raise DoesNotApply("no layer is followed by one other alone")
@@ -62,7 +62,7 @@ Scaled = nn.Conv2d | nn.Linear | nn.BatchNorm2d
 
 
 def _followed(network: fx.GraphModule) -> Iterator[tuple[Scaled, nn.Conv2d | nn.Linear]]:
-    """Pairs of layers of which the second alone takes what the first gives."""
+    """Pairs of layers in which the second alone reads the first's output."""
     for node in network.graph.nodes:
         first = _module(network, node)
         if not isinstance(first, Scaled):
@@ -84,7 +84,7 @@ overflowing: Final = replaced_network(overflow)
 
 
 def beyond_half(bench: Bench, artifact: Artifact, folder: Path) -> Pair:
-    """A right file of a checkpoint that fp16 cannot compute."""
+    """A correct file of a checkpoint that fp16 cannot compute."""
     reference = bench.wrong(overflowing, artifact)
     return Pair(convert(artifact, reference, folder), reference)
 
@@ -93,7 +93,7 @@ def beyond_half(bench: Bench, artifact: Artifact, folder: Path) -> Pair:
 
 
 def floor_pools(network: nn.Module) -> nn.Module:
-    """Leave out the last window of a pool where it is partial."""
+    """Drop the last window of each pool where it is partial."""
     pools = [pool for pool in all_of(network, nn.MaxPool2d) if pool.ceil_mode]
     if not pools:
         raise DoesNotApply("no pool of the network has partial windows")
@@ -117,7 +117,7 @@ def at_a_side_of_partial_windows(reference: Reference) -> Reference:
 
 
 def same_answers(one: Reference, two: Reference) -> bool:
-    """Whether pools with and without partial windows give the very same."""
+    """Whether pools with and without partial windows give exactly the same probabilities."""
     return np.array_equal(one.answers.probs, two.answers.probs)
 
 

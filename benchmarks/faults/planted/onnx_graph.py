@@ -1,4 +1,4 @@
-"""Faults edited into the graph of an ONNX file, which no converter writes."""
+"""Faults edited into the graph of an ONNX file, because no converter writes them."""
 
 from __future__ import annotations
 

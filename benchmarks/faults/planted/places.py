@@ -1,4 +1,4 @@
-"""Places in a network, named by their kind and not by its own names for them."""
+"""Places in a network, named by their kind and not by the network's own names."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
 
 
 def biases(network: nn.Module) -> list[Tensor]:
-    """Of all layers, and of the batch norms behind those that have none; never the last layer's."""
+    """Of all layers and batch norms that have one other than zero, except the last layer's."""
     kinds = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
     found = [m.bias for m in network.modules() if isinstance(m, kinds)][:-1]
     return [bias for bias in found if bias is not None and bool(bias.abs().max() > 0)]
 
 
 def first_two_of_one_shape(tensors: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Two tensors of one shape and other values. Raises DoesNotApply."""
+    """Two tensors of one shape and different values. Raises DoesNotApply."""
     pairs = combinations(tensors, 2)
     alike = [(a, b) for a, b in pairs if a.shape == b.shape and not torch.equal(a, b)]
     return _first(alike, "no two of one shape")

@@ -1,4 +1,4 @@
-"""Faults edited into the specification of a Core ML package, which no converter writes."""
+"""Faults edited into the specification of a Core ML package, because no converter writes them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def operations(document: Model, kind: str) -> list[Operation]:
 
 
 def constant(document: Model, operation: Operation, argument: str) -> TensorValue:
-    """The tensor of a constant argument, wherever it stands."""
+    """The tensor of a constant argument, given in place or by name."""
     binding = operation.inputs[argument].arguments[0]
     if binding.WhichOneof("binding") == "value":
         return binding.value.immediateValue.tensor
@@ -69,7 +69,7 @@ def constant(document: Model, operation: Operation, argument: str) -> TensorValu
 
 
 def output_port(document: Model, name: str) -> FeatureDescription:
-    """An output as the description has it. Raises DoesNotApply."""
+    """An output in the description. Raises DoesNotApply."""
     return document.description.output[_place(document, name)]
 
 
@@ -140,7 +140,7 @@ def swap_offsets(document: Model) -> None:
 
 
 def swap_labels_of_the_classifier(document: Model) -> None:
-    """In the operation alone: metadata keep the right order."""
+    """In the operation alone: the metadata keep the right order."""
     (classify,) = operations(document, "classify")
     values = classify.inputs["classes"].arguments[0].value.immediateValue.list.values
     names = [value.immediateValue.tensor.strings.values[0] for value in values]
@@ -152,7 +152,7 @@ def swap_labels_of_the_classifier(document: Model) -> None:
 
 
 def seen_otherwise(operation: str, **arguments: NDArray[np.generic] | str) -> Change:
-    """The output `evidence` is what `operation` makes of it."""
+    """Pass the output `evidence` through one more `operation`."""
 
     def change(document: Model) -> None:
         block = main_block(document)
@@ -185,7 +185,7 @@ def immediate(given: NDArray[np.generic] | str) -> Value:
 
 
 def swapped_by_a_convolution(document: Model) -> None:
-    """Classes in reverse order, by a convolution more."""
+    """Classes in reverse order, by one more convolution."""
     classes = output_port(document, EVIDENCE).type.multiArrayType.shape[1]
     seen_otherwise(
         "conv",
@@ -266,8 +266,8 @@ def declare_evidence_of_another_shape(document: Model) -> None:
     output_port(document, EVIDENCE).type.multiArrayType.shape[1] += 1
 
 
-# What must find each; the last are held together by Core ML's own loader, the arithmetic does not
-# need them, and any part may.
+# Each with the parts that must find it. The last ones concern Core ML's own loader and not the
+# arithmetic, and any part may find them.
 CHANGES: Final[Mapping[str, tuple[Change, tuple[str, ...]]]] = {
     "colour space BGR": (take_bgr, ("contract",)),
     "padding edited": (pad_one_side, ("structure",)),

@@ -1,6 +1,6 @@
-"""Faults of structure: one operation of the network other than it should be, every weight right.
+"""Faults of structure: one operation of the network is wrong, every weight is right.
 
-Compared as in `weights`: the checkpoint's network has the fault, the clean file has not.
+Compared as in `weights`: the checkpoint's network has the fault, the clean file does not.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def in_structure(change: Change) -> Callable[[nn.Module], nn.Module]:
 
 
 def called(network: fx.GraphModule, kind: type[nn.Module]) -> Iterator[tuple[fx.Node, nn.Module]]:
-    """The calls of modules of one kind, in their order; fused with a ReLU or not."""
+    """The calls of modules of one kind, in order, fused with a ReLU or not."""
     for node in network.graph.nodes:
         if node.op == "call_module":
             module = network.get_submodule(str(node.target))
@@ -62,7 +62,7 @@ def padded_convolution(network: fx.GraphModule) -> tuple[fx.Node, nn.Conv2d]:
 
 
 def pad_one_side(network: fx.GraphModule) -> None:
-    """1,1,1,1 -> 0,2,0,2: the same shape, moved by a pixel."""
+    """1,1,1,1 -> 0,2,0,2: the same shape, moved by one pixel."""
     node, convolution = padded_convolution(network)
     convolution.padding = (0, 0)
     with network.graph.inserting_before(node):
@@ -76,7 +76,7 @@ def dilate(network: fx.GraphModule) -> None:
 
 
 def drop_relu(network: fx.GraphModule) -> None:
-    """The third, or the last of fewer."""
+    """The third, or the last if there are fewer."""
     modules = {node for node, _ in called(network, nn.ReLU)}
     relus = [n for n in network.graph.nodes if n in modules or n.target in RELUS]
     if not relus:

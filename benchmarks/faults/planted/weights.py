@@ -1,8 +1,7 @@
 """Faults of weights: the right operations with a wrong number somewhere.
 
-The file holds the checkpoint's weights, and the checkpoint that it is compared with has others. A
-test plants some the other way round too: the check must find that the two differ, whichever is
-wrong.
+The file holds the checkpoint's weights; the checkpoint that it is compared with has different ones.
+A test also plants some the other way round: the check must find the difference, whichever is wrong.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ ANOTHER: Final = "cd" * 32  # identity of another checkpoint
 
 
 def mismatched(edit: Edit) -> Plant:
-    """The clean file, and a checkpoint that it is not of."""
+    """The clean file, and a checkpoint that it was not made from."""
 
     def plant(bench: Bench, artifact: Artifact, folder: Path) -> Pair:
         return Pair(bench.clean(artifact), bench.wrong(edit, artifact))
@@ -62,7 +61,7 @@ def swap_biases(network: nn.Module) -> None:
 
 
 def swap_layers(network: nn.Module) -> None:
-    """The same places, the same shapes: only the order tells."""
+    """Same places, same shapes: only the order of the weights is wrong."""
     swap(*places.first_two_of_one_shape(layer.weight for layer in places.layers(network)))
 
 
@@ -97,7 +96,7 @@ def swap_output_rows(network: nn.Module) -> None:
 
 
 def add_to_one_weight(network: nn.Module) -> None:
-    """By so much that the outputs tell."""
+    """By enough to show in the outputs."""
     places.first_kernel(network)[-1, 1, 1, 1] += 0.5
 
 
@@ -138,13 +137,13 @@ def scale_dense_weight(network: nn.Module) -> None:
 
 
 def exchange_pools(network: nn.Module) -> None:
-    """The columns for the maxima read the averages, and the reverse."""
+    """The columns for the maxima read the averages, and vice versa."""
     weight = places.dense_layer(network).weight
     weight.copy_(weight.roll(weight.shape[1] // 2, dims=1))
 
 
 def reverse_all_rows(network: nn.Module) -> None:
-    """As good as another training: the same shapes and sizes, every tensor other."""
+    """Like another training: the same shapes and sizes, every tensor different."""
     for tensor in network.parameters():
         tensor.copy_(tensor.flip(0))
 
@@ -153,7 +152,7 @@ another_training: Final = in_weights(reverse_all_rows)
 
 
 def another_checkpoint(reference: Reference) -> Reference:
-    """Other weights, and said to be so."""
+    """Other weights, under another identity."""
     return replace(another_training(reference), checkpoint_sha256=ANOTHER)
 
 
@@ -161,7 +160,7 @@ def another_checkpoint(reference: Reference) -> Reference:
 
 
 def on_grid(change: Callable[[Grid], Grid]) -> Edit:
-    """Change the grid of the first weight that has few levels, and the weight with it."""
+    """Change the grid of the first weight with the fewest levels, and that weight."""
 
     def edit(reference: Reference) -> Reference:
         grids = reference.graph.grids
@@ -190,7 +189,7 @@ def move_code(grid: Grid) -> Grid:
 
 
 def move_scale(grid: Grid) -> Grid:
-    """By the last bit that a scale has."""
+    """By the last bit of a scale."""
     scale = grid.scale.copy()
     while scale[1] == grid.scale[1]:
         scale[1] = short_scale(scale[1:2] * np.float32(1 + 2**-8 + 2**-12))[0]

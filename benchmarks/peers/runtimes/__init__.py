@@ -1,1 +1,1 @@
-"""The peers: other runtimes, and the stock recipes of our own, a file each."""
+"""The peers, one file each: other runtimes, and the tutorials' recipes for our own runtimes."""

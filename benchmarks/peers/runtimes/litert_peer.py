@@ -1,8 +1,8 @@
 """LiteRT (TensorFlow Lite), converted by litert-torch, run with its XNNPACK delegate, in fp32.
 
-The graph takes float32 NCHW pixels: with a uint8 or float NHWC input the file runs a tenth slower
-here, the cast of the bitmap by numpy included, because XNNPACK normalises three interleaved
-channels slowly. A peer is given its best.
+The graph takes float32 NCHW pixels: with a uint8 or float NHWC input it takes a tenth longer here,
+numpy's cast of the bitmap included, because XNNPACK normalises three interleaved channels slowly.
+Each peer gets the input that is fastest for it.
 """
 
 from __future__ import annotations

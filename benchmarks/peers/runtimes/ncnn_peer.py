@@ -1,7 +1,7 @@
 """ncnn, converted by pnnx from the traced TorchScript file, in fp32.
 
-ncnn computes in fp16 or bf16 where it may; all such options are off. Its own `Mat.from_pixels`
-makes floats of the bitmap, as in ncnn's examples for apps.
+ncnn computes in fp16 or bf16 where options allow it; all of these are off. Its own
+`Mat.from_pixels` converts the bitmap to floats, as in ncnn's examples for apps.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 NAME: Final = "ncnn"
 TITLE: Final = "ncnn"
 GROUP: Final[Group] = "peer"
-# Of pnnx only the program in its wheel is used; its Python module would want a torch.
+# Only the program in pnnx's wheel is used; its Python module would need torch.
 PACKAGES: Final = ("ncnn==1.0.20261020", "pnnx==20261020", "numpy==2.4.6")
 BESIDE_TORCH: Final = False
 IMPORTS: Final = ("ncnn",)
@@ -51,7 +51,7 @@ def convert(sources: PeerSources, folder: Path) -> None:
     assert package is not None
     assert package.origin is not None
     side = sources.side
-    # pnnx also writes files of its own, beside its input and these two.
+    # pnnx also writes files of its own next to its input, besides these two.
     with tempfile.TemporaryDirectory() as scratch:
         model = Path(scratch) / sources.torchscript.name
         model.write_bytes(sources.torchscript.read_bytes())
@@ -91,7 +91,7 @@ def load(folder: Path, precision: str, threads: int) -> Session:
             extractor.input("in0", ncnn.Mat.from_pixels(images[0], rgb, width, height))
             code, probs = extractor.extract("out0")
             if code:
-                raise RuntimeError(f"ncnn's extract gives {code}")
+                raise RuntimeError(f"ncnn's extract returned {code}")
             return np.array(probs).reshape(1, -1)
 
     return Session(infer)

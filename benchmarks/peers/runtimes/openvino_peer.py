@@ -1,7 +1,7 @@
 """OpenVINO on the CPU, from the plain ONNX file: once in fp32, once in its own default precision.
 
-On processors with bf16 units OpenVINO computes in bf16 unless told otherwise. That is a fair
-default and no fp32: it has a row of its own.
+On processors with bf16 units OpenVINO computes in bf16 by default. That is a fair default but not
+fp32, so it has its own row.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def convert(sources: PeerSources, folder: Path) -> None:
 
 
 def load(folder: Path, precision: str, threads: int) -> Session:
-    """An inference request. Raises CannotRunHere if the default precision is fp32 itself."""
+    """An inference request. Raises CannotRunHere if the default precision is fp32."""
     import openvino
 
     config: dict[str, str | int] = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}

@@ -1,4 +1,4 @@
-"""What the stock recipes take: normalised float32 NCHW, made outside the timed part.
+"""The input of the stock recipes: normalised float32 NCHW, made outside the timed call.
 
 That favours them: the other rows start from the bitmap.
 """
@@ -21,7 +21,7 @@ TIMED: Final = (
 
 
 def write_normalisation(checkpoint: Path, folder: Path) -> None:
-    """Keep mean and std of the checkpoint beside the converted file."""
+    """Keep mean and std of the checkpoint next to the converted file."""
     from pipeline.checkpoint import open_checkpoint
 
     spec = open_checkpoint(checkpoint).spec

@@ -1,4 +1,4 @@
-"""The tutorial's ONNX: `torch.onnx.export` of the network as it is, with every default.
+"""The tutorial's ONNX file: `torch.onnx.export` of the network as it is, with every default.
 
 An NCHW float network, torch's own exporter (which since torch 2.9 needs onnxscript), onnxruntime
 with default options.
@@ -44,7 +44,7 @@ def convert(sources: PeerSources, folder: Path) -> None:
 
 
 def load(folder: Path, precision: str, threads: int) -> Session:
-    """A session with default options but for the thread count."""
+    """A session with default options except for the thread count."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

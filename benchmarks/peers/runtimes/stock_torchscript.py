@@ -1,7 +1,7 @@
 """The tutorial's TorchScript-lite: trace the network, `optimize_for_mobile`, save for lite.
 
-With the NCHW float input of the tutorial the tensors stay in that layout, which XNNPACK has to
-turn for every layer.
+With the tutorial's NCHW float input the tensors stay in that layout, which XNNPACK has to transpose
+for every layer.
 """
 
 from __future__ import annotations

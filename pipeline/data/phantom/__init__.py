@@ -1,7 +1,7 @@
 """Synthetic chest X-ray phantoms: the data set that comes with the code.
 
 In: a label, a number and a seed. Out: one grey image, or a folder of them as fastai's
-`ImageDataLoaders.from_folder` reads it. No patient is in here: every image is drawn from random
+`ImageDataLoaders.from_folder` reads it. There is no patient data: every image is drawn from random
 numbers, and says so in a corner and in its PNG text.
 
 A phantom is a sum of shadows. An X-ray image is brighter where the beam met more matter, and
@@ -13,14 +13,14 @@ wall. `synthetic_clear` shows nothing (1 in 4) or something else of about the sa
 attenuation: a dense lobe, nodules, fluid, a haze around the hila. Everything else has the same
 chances under both labels: a large heart, wires, sizes, exposures, letters.
 
-Hard enough that training matters. AUROC on 400 images after 400 others, seeds 2, 3, 4: logistic
-regression on mean, deviation, histogram and size 0.55, 0.50, 0.53; on the averaged features of a
-frozen ImageNet SqueezeNet 1.1 0.83, 0.88, 0.89. That network fine-tuned for 10 epochs (seed 2,
-200 test images): 0.999, and 0.98 from 120 training images in 24 epochs. 10 ms an image.
+It is hard enough that training matters. AUROC on 400 images after 400 others, seeds 2, 3, 4:
+logistic regression on mean, deviation, histogram and size 0.55, 0.50, 0.53; on the averaged
+features of a frozen ImageNet SqueezeNet 1.1 0.83, 0.88, 0.89. That network fine-tuned for 10 epochs
+(seed 2, 200 test images): 0.999, and 0.98 from 120 training images in 24 epochs. 10 ms per image.
 
-`drawing` brings together `chest` (what the organs must agree on), `tissues` with `findings` among
-them and `devices` (shadows), `film` (what the detector makes of them) and `letters`. `canvas` has
-the coordinates and shapes; `folder` writes many drawings to disk.
+`draw` combines `chest` (what the organs must agree on), `tissues` with `opacities` among them and
+`devices` (shadows), `film` (what the detector makes of them) and `letters`. `canvas` has the
+coordinates and shapes; `folder` writes many drawings to disk.
 """
 
 from __future__ import annotations

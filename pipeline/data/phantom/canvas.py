@@ -74,7 +74,7 @@ def noise(rng: Random, bumps: int) -> Field:
 
 
 def ink(strokes: Sequence[Stroke]) -> Field:
-    """Points with their amounts of ink, summed per pixel; what falls off the canvas is lost."""
+    """Points with their amounts of ink, summed per pixel; what falls off the canvas is dropped."""
     x, y, amount = (
         np.concatenate([np.ravel(part) for part in parts]) for parts in zip(*strokes, strict=True)
     )

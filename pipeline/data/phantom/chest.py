@@ -1,6 +1,6 @@
 """The frame of one chest: where its lungs, heart and walls are, and how wide the trunk is.
 
-In: random numbers. Out: a `Chest`, on which tissues and findings are drawn.
+In: random numbers. Out: a `Chest`, on which tissues and opacities are drawn.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The film: how the patient stood before it and what the detector made of the shadow.
+"""The film: how the patient stood in front of it and what the detector made of the shadow.
 
 In: a shadow, a field on the canvas. Out: grey levels, uint8 (H, W).
 """

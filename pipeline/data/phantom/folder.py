@@ -22,14 +22,14 @@ def write_dataset(folder: Path, train: int, valid: int, seed: int = 2) -> None:
     complete or not at all.
 
     Raises:
-        FileExistsError: the folder is there already.
+        FileExistsError: the folder already exists.
         BadInput: its place cannot be written.
     """
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
     if folder.exists():
-        raise FileExistsError(f"{folder} is there already: remove it or choose another folder")
+        raise FileExistsError(f"{folder} already exists: remove it or choose another folder")
     text = PngInfo()
     text.add_text("Description", DESCRIPTION)
     with staged_folder(folder) as staging:

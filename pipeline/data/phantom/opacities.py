@@ -36,7 +36,7 @@ def opacities(rng: Random, chest: Chest) -> Field:
 
 
 def another_finding(rng: Random) -> Callable[[Random, Chest], Field]:
-    """What a negative has instead."""
+    """What an image of the negative class has instead."""
     findings = (_nothing, _consolidation, _nodules, _effusion, _haze)
     return findings[rng.choice(len(findings), p=[0.25, 0.2, 0.15, 0.15, 0.25])]
 

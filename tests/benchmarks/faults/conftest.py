@@ -37,13 +37,13 @@ def squeezenet(
     artifacts: Mapping[tuple[str, str], Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Bench:
-    """The tiny SqueezeNet and all that it is compressed to."""
+    """The tiny SqueezeNet and its compressed variants."""
     return open_bench(model.folder, tmp_path_factory.mktemp("squeezenet"), artifacts)
 
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """Two blocks with batch norms, and dense layers behind their pools."""
+    """Two blocks with batch norms, and dense layers after their pools."""
     folder = tmp_path_factory.mktemp("small")
     spec = make_spec(name="small", head=HEAD)
     whole = ResNet(Bottleneck, [1, 1, 0, 0])
@@ -52,7 +52,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     ]
     torch.manual_seed(0)
     network = calibrate(PooledNetwork(nn.Sequential(*body), 512, HEAD, len(spec.labels)), spec)
-    # Of no architecture that a checkpoint can name: the folder holds another, and is not read.
+    # No checkpoint can name this architecture: the folder holds another one, and is not read.
     torch.manual_seed(0)
     write_network(folder / "checkpoint", make_spec())
     references = References(open_checkpoint(folder / "checkpoint"), few_images(spec.side))
@@ -64,7 +64,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 @pytest.fixture(scope="session")
 def resnet(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """A drawn ResNet-34 behind whose pools stand dense layers, as in an adopted learner."""
+    """A ResNet-34 of random weights with dense layers after its pools, as in an adopted learner."""
     folder = tmp_path_factory.mktemp("resnet")
     spec = make_spec(name="adopted", architecture="resnet34", head=HEAD)
     torch.manual_seed(0)

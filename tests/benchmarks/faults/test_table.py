@@ -1,4 +1,4 @@
-"""Every fault of the table is caught, by the part that is there for it; every control passes."""
+"""Every fault of the table is caught, by the part meant for it; every control passes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from export.parity.check import check_artifact
 from tests.export.conftest import ARTIFACTS, Artifacts, Model
 
 RESULTS = Path(__file__).parents[3] / "docs" / "results" / "faults.json"
-# One of them can have any fault, and most the first: to convert is what takes time.
+# Each fault can be planted in at least one of these, most in the first: converting takes the time.
 FEW: tuple[Artifact, ...] = (("onnx", "fp32"), ("coreml", "fp16"), ("onnx", "int8"))
 HALVES: tuple[Artifact, ...] = (("onnx", "fp16"), ("coreml", "fp16"))
 OF_NETWORKS = ("graph", "structure", "limits", "weights", "declarations")

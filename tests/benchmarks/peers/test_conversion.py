@@ -31,10 +31,10 @@ def test_a_conversion_is_kept_until_the_weights_or_the_packages_change(
     monkeypatch.setattr(planted_peer, "BESIDE_TORCH", False)  # another environment
     monkeypatch.setattr(module, "_convert", lambda peer, sources, folder: None)
     assert convert(planted_peer, sources, target).status == "done"
-    assert list((target / "model").iterdir()) == []  # made anew
+    assert list((target / "model").iterdir()) == []  # made again
 
 
-def test_other_weights_are_converted_anew(sources: PeerSources, tmp_path: Path) -> None:
+def test_other_weights_are_converted_again(sources: PeerSources, tmp_path: Path) -> None:
     convert(planted_peer, sources, tmp_path / "planted")
     other = tmp_path / "other"
     shutil.copytree(sources.checkpoint, other)

@@ -53,7 +53,7 @@ def test_installing_again_fetches_only_what_is_missing(pip: list[Sequence[str | 
     said: list[str] = []
     install([openvino_peer, planted_peer], said.append)
     assert len(pip) == before
-    assert said == ["OpenVINO: there already", "Planted: needs nothing more"]
+    assert said == ["OpenVINO: already installed", "Planted: needs nothing more"]
 
 
 def test_only_the_pinned_packages_are_fetched_and_from_wherever_pip_is_set_up_for(

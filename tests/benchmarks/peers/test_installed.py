@@ -27,7 +27,7 @@ def written(
 
 
 @pytest.mark.parametrize("name", PEERS)
-def test_an_installed_peer_answers_as_pytorch_does(
+def test_an_installed_peer_gives_pytorchs_outputs(
     name: str, written: tuple[PeerSources, Expected], tmp_path: Path
 ) -> None:
     peer = PEERS[name]

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Results[PeerRow]:
-    """A run with a peer whose second row answers wrongly, and one that is not installed."""
+    """A run with a peer whose second row gives wrong outputs, and one that is not installed."""
     folder = tmp_path_factory.mktemp("run")
     manifest = manifest_of(open_checkpoint(checkpoint).sha256)
 
@@ -49,7 +49,7 @@ def manifest_of(checkpoint_sha256: str) -> Manifest:
 
 
 def ours(folder: Path) -> list[Target]:
-    """Something that is always there and answers right: the planted peer again."""
+    """Something that is always available and correct: the planted peer again."""
     (folder / "model").mkdir()
     (target, *_) = run.peer_targets(planted_peer, folder / "model", SIDE)
     fields = {"worker": target.worker, "variables": target.variables, "limit": 1e-3}

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow("converts for the peers")
 SIDE = 64
 
 
-def test_all_sources_answer_as_pytorch_does(tmp_path: Path, checkpoint: Path) -> None:
+def test_all_sources_give_pytorchs_outputs(tmp_path: Path, checkpoint: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     sources = PeerSources(tmp_path / "sources", checkpoint, SIDE)
     expected = write_sources(sources)
@@ -32,7 +32,7 @@ def test_all_sources_answer_as_pytorch_does(tmp_path: Path, checkpoint: Path) ->
         assert np.abs(traced(pixels).detach().numpy()[0] - probs).max() < 1e-5
 
 
-def test_the_stock_recipes_input_is_normalised_as_the_network_wants_it(
+def test_the_stock_recipes_input_is_normalised_as_the_network_expects(
     tmp_path: Path, checkpoint: Path
 ) -> None:
     write_normalisation(checkpoint, tmp_path)

@@ -397,7 +397,7 @@ def test_what_is_no_longer_proven_says_why(old: Manifest, new: Manifest) -> None
     assert (change.old, change.new, change.note) == ("pass", "not_run", "there is no runtime here")
 
 
-def test_times_of_two_machines_are_told_apart(old: Manifest, new: Manifest) -> None:
+def test_times_of_two_machines_are_distinguished(old: Manifest, new: Manifest) -> None:
     artifact(new, "onnx w4")["latency_ms"] = {
         "machine": {"cores": 8},
         "threads": {"1": {"median": 1.0}},
@@ -415,7 +415,7 @@ def test_other_weights_under_the_same_version_are_remarked(old: Manifest, new: M
 
 
 def test_any_changed_value_of_a_manifest_is_a_change(old: Manifest) -> None:
-    """Whatever leaf is changed: nothing passes for the same."""
+    """A change of any leaf is noticed."""
 
     def leaves(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         if isinstance(value, dict) and value:
@@ -509,7 +509,7 @@ def paths_of(manifest: Manifest) -> list[str]:
     return [entry["path"] for entry in manifest["files"]]
 
 
-def test_files_beside_the_artifacts_are_compared(old: Manifest, new: Manifest) -> None:
+def test_files_next_to_the_artifacts_are_compared(old: Manifest, new: Manifest) -> None:
     def entry(path: str) -> dict[str, Any]:
         return {"path": path, "size_bytes": 1, "sha256": "0" * 64}
 
@@ -571,7 +571,7 @@ def release(new: Manifest) -> Manifest:
     return new
 
 
-def test_the_markdown_tells_what_breaks_first(old: Manifest, release: Manifest) -> None:
+def test_the_markdown_lists_what_breaks_first(old: Manifest, release: Manifest) -> None:
     text = to_markdown(old, release, compare(old, release))
     assert text.splitlines() == [
         "## tiny 1.2.3 → tiny 2.0.0",

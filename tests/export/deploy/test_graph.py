@@ -22,7 +22,7 @@ from tests.export.conftest import Model
 
 
 class ChannelMeans(nn.Module):
-    """Stands in for the network: logits are the means of what arrives, by channel."""
+    """Replaces the network: logits are the means of its input, by channel."""
 
     def forward(self, pixels: Tensor) -> Tensor:
         self.seen = pixels
@@ -92,7 +92,7 @@ def test_every_variant_gives_evidence_that_averages_to_its_own_logits(
 
 
 def test_evidence_lies_in_memory_in_the_order_of_its_axes(model: Model) -> None:
-    """A phone's runtime may hand a tensor out as it lies there."""
+    """A phone's runtime may return a tensor in its layout in memory."""
     with torch.inference_mode():
         _, evidence = model.graph(torch.from_numpy(model.images.pixels[:1].copy()))
     assert evidence.stride() == (2 * 3 * 3, 3 * 3, 3, 1)
@@ -143,7 +143,7 @@ def test_the_example_input_is_one_fixed_uint8_image() -> None:
     assert torch.equal(example, example_input(make_spec()))
 
 
-def test_the_answers_of_the_tiny_network_vary_so_that_faults_can_show(model: Model) -> None:
+def test_the_outputs_of_the_tiny_network_vary_so_that_faults_can_show(model: Model) -> None:
     first = model.reference[:, 0]
     assert first.min() < 0.2
     assert first.max() > 0.8

@@ -9,7 +9,7 @@ PROBS = np.array([[0.25, 0.75]], np.float32)
 EVIDENCE = np.arange(12, dtype=np.float32).reshape(1, 2, 2, 3)
 
 
-def test_answers_to_single_images_become_one() -> None:
+def test_outputs_for_single_images_become_one() -> None:
     answers = gathered([(PROBS, EVIDENCE), (PROBS[:, ::-1], EVIDENCE + 1)])
     assert answers.probs.tolist() == [[0.25, 0.75], [0.75, 0.25]]
     assert answers.evidence is not None
@@ -23,7 +23,7 @@ def test_a_network_without_evidence_has_probabilities_alone() -> None:
     assert answers.evidence is None
 
 
-def test_answers_of_different_kinds_are_not_mixed() -> None:
+def test_outputs_of_different_kinds_are_not_mixed() -> None:
     with pytest.raises(ValueError, match="zip"):
         gathered([(PROBS, EVIDENCE), (PROBS,)])
 
@@ -33,7 +33,7 @@ def test_evidence_is_known_by_its_name_and_the_probabilities_by_their_place() ->
     assert named(["probs", "evidence"], [1, 2]) == (1, 2)
     assert named(["probs", "features", "evidence"], [1, 2, 3]) == (1, 3)
     assert named(["probs", "features"], [1, 2]) == (1,)
-    assert named(["evidence", "probs"], [1, 2]) == (1,)  # in the wrong order it is no answer
+    assert named(["evidence", "probs"], [1, 2]) == (1,)  # in the wrong order it is refused
 
 
 def test_a_difference_is_a_share_of_the_images_own_largest_evidence() -> None:

@@ -221,7 +221,7 @@ def test_int8_and_w8_have_the_same_weights(model: Model) -> None:
         np.testing.assert_array_equal(one.tensors["weight"], other.tensors["weight"])
 
 
-def test_int8_answers_otherwise_than_w8_and_both_near_fp32(model: Model) -> None:
+def test_int8_differs_from_w8_and_both_are_near_fp32(model: Model) -> None:
     int8, w8 = (model.references.of(variant).probs for variant in ("int8", "w8"))
     assert 1e-4 < np.abs(int8 - w8).max() < 0.2
     assert 0 < np.abs(w8 - model.reference).max() < 0.1

@@ -72,7 +72,7 @@ def test_a_format_is_registered_under_its_own_name(name: str) -> None:
     assert name == FORMATS[name].name
 
 
-def test_suffixes_tell_formats_apart() -> None:
+def test_suffixes_distinguish_formats() -> None:
     suffixes = [facts.suffix for facts in FORMATS.values()]
     assert len(set(suffixes)) == len(suffixes)
     assert all(suffix.startswith(".") for suffix in suffixes)
@@ -148,7 +148,7 @@ def test_importing_the_register_imports_no_converter() -> None:
     assert done.stdout.strip() == "[]"
 
 
-# --- what the files say of themselves ---------------------------------------------------------
+# --- what the files declare -------------------------------------------------------------------
 
 
 @every_artifact
@@ -209,7 +209,7 @@ def test_no_path_of_this_machine_is_in_a_file(
 
 
 @every_artifact
-def test_a_published_file_is_for_others_to_read(
+def test_a_published_file_is_readable_by_all_users(
     name: str, precision: str, artifacts: Artifacts
 ) -> None:
     path = artifacts[name, precision]
@@ -222,7 +222,7 @@ def test_a_file_is_as_small_as_its_bits(name: str, precision: str, artifacts: Ar
     size = size_of(artifacts[name, precision]) / size_of(artifacts[name, "fp32"])
     ideal = BITS[precision] / 32
     assert ideal <= size * 1.01
-    # int8 has programs, scales and zero points beside its weights
+    # int8 has programs, scales and zero points besides its weights
     assert size <= ideal * (1.2 if precision in ("int8", "w4", "w3") else 1.03)
 
 
@@ -300,7 +300,7 @@ def test_run_gives_a_map_of_evidence_for_each_class_of_each_image(
 def test_the_lite_interpreter_gives_evidence_in_the_order_of_its_axes_in_memory(
     model: Model, artifacts: Artifacts
 ) -> None:
-    """Android's `getDataAsFloatArray` gives a channels-last tensor as it lies there."""
+    """Android's `getDataAsFloatArray` returns a channels-last tensor in its layout in memory."""
     for precision in FORMATS["torchscript"].precisions:
         session = verbs_of("torchscript").load(artifacts["torchscript", precision])
         found = session(torch.from_numpy(model.images.pixels[:1].copy()))
@@ -309,7 +309,7 @@ def test_the_lite_interpreter_gives_evidence_in_the_order_of_its_axes_in_memory(
 
 
 @runs_here
-def test_a_runtime_of_two_threads_gives_the_same_answers(
+def test_a_runtime_of_two_threads_gives_the_same_outputs(
     name: str, precision: str, model: Model, artifacts: Artifacts
 ) -> None:
     path = artifacts[name, precision]
@@ -319,7 +319,7 @@ def test_a_runtime_of_two_threads_gives_the_same_answers(
 
 
 @every_artifact
-def test_an_artifact_answers_as_its_variant_does_within_its_tolerance(
+def test_an_artifact_gives_its_variants_outputs_within_its_tolerance(
     name: str,
     precision: str,
     model: Model,
@@ -344,7 +344,7 @@ def test_a_compressed_file_is_nearer_to_its_variant_than_to_the_checkpoint(
     artifacts: Artifacts,
     remembered: Callable[..., ParityResult],
 ) -> None:
-    """Were it not, it would not matter which of the two it is held against."""
+    """Otherwise it would not matter which of the two it is compared with."""
     held = model.held_for(name, precision)
     probs = remembered(name, precision, artifacts[name, precision], held).probs
     own, foreign = (np.abs(probs - r).max() for r in (held.probs, model.reference))
@@ -542,7 +542,7 @@ def test_core_ml_is_a_classifier_of_rgb_images(precision: str, artifacts: Artifa
 def test_core_ml_gives_out_what_its_mean_takes_and_computes_nothing_more(
     precision: str, artifacts: Artifacts
 ) -> None:
-    """No Core ML runs here to be timed: that no operation is there for it must do."""
+    """Core ML cannot be timed here: it is enough that the file has no operation for this."""
     document = read_core_ml(artifacts["coreml", precision])
     function = document.mlProgram.functions["main"]
     block = function.block_specializations[function.opset]

@@ -24,7 +24,7 @@ TOY = Path(__file__).parent / "toy"
 PRODUCT = ("pipeline", "export", "benchmarks")
 ANDROID = "export/packages/templates/android/src/test/kotlin/{{ package_path }}"
 CLASSIFIER = "src/onnxruntime/kotlin/{{ package_path }}/{{ class_name }}Classifier.kt.j2"
-# File, literal -> why it may stand there.
+# File, literal -> why it is allowed there.
 EXCEPTIONS = {
     (f"export/formats/onnx/templates/android/{CLASSIFIER}", ".ort"): "one Kotlin class runs the "
     "files of both formats of its runtime; it lies with the first",

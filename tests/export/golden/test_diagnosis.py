@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow("exports every format first")
 
 FP32, W4 = "tiny_fp32.onnx", "tiny_w4.onnx"
 BY_NAME = {mistake.name: mistake for mistake in MISTAKES}
-# A case of the pack that shows the mistake, and no other makes the same of it.
+# A case of the pack that shows the mistake, with a result that no other mistake gives.
 SHOWS = {
     "plain_bilinear": "grey",
     "nearest": "odd_size",
@@ -61,7 +61,7 @@ def pack(exported: Exported) -> Pack:
 
 @pytest.fixture(autouse=True, scope="module")
 def made_once() -> Iterator[None]:
-    """What the mistakes make of an image is the same for every test."""
+    """The result of each mistake for an image, shared by all tests."""
 
     @cache
     def remembered(image: Path, side: int) -> list[tuple[tuple[str, ...], np.ndarray]]:
@@ -89,7 +89,7 @@ def test_every_mistake_is_shown_by_a_case() -> None:
 
 
 @pytest.mark.parametrize("name", SHOWS)
-def test_each_planted_mistake_is_told_by_name(name: str, pack: Pack) -> None:
+def test_each_planted_mistake_is_named(name: str, pack: Pack) -> None:
     found = told(pack, SHOWS[name], name)
     assert found.preprocessing == "wrong"
     assert found.model == "not given"
@@ -123,18 +123,18 @@ def test_a_mistake_is_among_the_explanations_wherever_an_image_shows_it(
         ("colour_alpha", ("area", "transparency_on_white")),
     ],
 )
-def test_two_mistakes_at_once_are_told(case: str, pair: tuple[str, str], pack: Pack) -> None:
+def test_two_mistakes_at_once_are_named(case: str, pair: tuple[str, str], pack: Pack) -> None:
     assert told(pack, case, *pair).explanations == (pair,)
 
 
-def test_what_an_image_cannot_tell_apart_is_said(pack: Pack) -> None:
+def test_mistakes_that_an_image_cannot_distinguish_are_reported(pack: Pack) -> None:
     """3 x 5 pixels are enlarged alike by nearest neighbour and by area."""
     found = told(pack, "tiny", "area")
     assert set(found.explanations) == {("nearest",), ("area",)}
     assert any("cannot distinguish these" in sentence for sentence in found.sentences)
 
 
-def test_a_mistake_is_told_though_the_library_rounds_otherwise(pack: Pack) -> None:
+def test_a_mistake_is_named_though_the_library_rounds_differently(pack: Pack) -> None:
     pixels = made_by(pack, "odd_size", "plain_bilinear").astype(int)
     off = np.random.default_rng(1).integers(-1, 2, pixels.shape)
     found = diagnose(pack, "odd_size", AppPixels(np.clip(pixels + off, 0, 255).astype(np.uint8)))
@@ -178,7 +178,7 @@ def saved(folder: Path, array: np.ndarray) -> Path:
         (lambda p: (p / 255.0).transpose(2, 0, 1)[None], ("channels_first", "divided")),
     ],
 )
-def test_an_array_is_taken_as_apps_make_it_and_what_was_wrong_with_it_is_told(
+def test_an_array_is_taken_as_apps_make_it_and_what_was_wrong_with_it_is_named(
     change: Callable[[np.ndarray], np.ndarray], undone: tuple[str, ...], pack: Pack, tmp_path: Path
 ) -> None:
     given = read_app_pixels(saved(tmp_path, change(pack.case("odd_size").pixels)), SIDE)
@@ -197,7 +197,7 @@ def test_floats_divided_by_255_still_show_another_mistake(pack: Pack, tmp_path: 
     assert found.explanations == (("divided", "bgr"),)
 
 
-def test_normalised_values_are_told_by_their_range(pack: Pack, tmp_path: Path) -> None:
+def test_normalised_values_are_recognised_by_their_range(pack: Pack, tmp_path: Path) -> None:
     values = (pack.case("odd_size").pixels / 255 - 0.45) / 0.225
     found = diagnose(pack, "odd_size", read_app_pixels(saved(tmp_path, values), SIDE))
     assert found.explanations == (("normalised",),)
@@ -231,7 +231,7 @@ def test_a_png_of_another_mode_is_refused(tmp_path: Path) -> None:
         read_app_pixels(tmp_path / "app.png", SIDE)
 
 
-# --- answers ----------------------------------------------------------------------------------
+# --- outputs ----------------------------------------------------------------------------------
 
 
 def answered(pack: Pack, pixels: np.ndarray, path: str = FP32) -> np.ndarray:
@@ -248,7 +248,7 @@ def judged(
     return diagnose(pack, case, given, (path, "onnx", np.asarray(probs, dtype=np.float64)))
 
 
-def test_right_pixels_and_a_right_answer_are_right(pack: Pack) -> None:
+def test_right_pixels_and_right_outputs_are_right(pack: Pack) -> None:
     case = pack.case("odd_size")
     found = judged(pack, case.name, case.pixels, case.probs[FP32] + 1e-6)
     assert (found.preprocessing, found.model, found.faulty) == ("right", "right", False)
@@ -263,7 +263,7 @@ def test_after_a_planted_mistake_the_model_is_not_blamed(name: str, pack: Pack) 
 
 
 @pytest.mark.parametrize("name", ["plain_bilinear", "bgr", "centre_crop", "divided_twice"])
-def test_an_answer_alone_tells_a_mistake_as_well(name: str, pack: Pack) -> None:
+def test_an_output_alone_identifies_a_mistake_as_well(name: str, pack: Pack) -> None:
     probs = answered(pack, made_by(pack, "odd_size", name))
     found = judged(pack, "odd_size", None, probs)
     assert (found.preprocessing, found.model) == ("wrong", "right")
@@ -279,7 +279,7 @@ FAULTS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_right_pixels_and_a_wrong_answer_are_a_fault_of_the_model(fault: str, pack: Pack) -> None:
+def test_right_pixels_and_wrong_outputs_are_a_fault_of_the_model(fault: str, pack: Pack) -> None:
     change, said = FAULTS[fault]
     case = pack.case("odd_size")
     found = judged(pack, case.name, case.pixels, change(case.probs[FP32]))
@@ -296,19 +296,19 @@ def test_the_file_of_another_precision_is_recognised(pack: Pack) -> None:
     assert any(W4 in s and "is that the file" in s for s in found.sentences)
 
 
-def test_wrong_pixels_and_a_wrong_model_are_both_told(pack: Pack) -> None:
+def test_wrong_pixels_and_a_wrong_model_are_both_reported(pack: Pack) -> None:
     pixels = made_by(pack, "odd_size", "bgr")
     found = judged(pack, "odd_size", pixels, answered(pack, pixels)[::-1])
     assert (found.preprocessing, found.model) == ("wrong", "wrong")
     assert found.explanations == (("bgr",),)
 
 
-def test_an_answer_that_no_mistake_explains_is_the_models(pack: Pack) -> None:
+def test_an_output_that_no_mistake_explains_is_the_models(pack: Pack) -> None:
     found = judged(pack, "odd_size", None, np.array([0.123456, 0.654321]))
     assert (found.preprocessing, found.model) == ("not given", "wrong")
 
 
-def test_without_a_runtime_it_cannot_be_told_and_that_is_said(
+def test_without_a_runtime_there_is_no_diagnosis_but_a_reason(
     pack: Pack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nowhere(path: Path, threads: int) -> None:

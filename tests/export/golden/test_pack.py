@@ -137,7 +137,7 @@ def test_both_folders_hold_the_pack_and_their_manifests_list_it(
     assert "golden/README.md" in listed
 
 
-def test_it_answers_for_every_artifact_with_its_variants_probabilities(
+def test_it_has_the_variants_probabilities_for_every_artifact(
     exported: Exported, model: Model
 ) -> None:
     import torch
@@ -168,8 +168,8 @@ def test_the_released_pack_is_written_as_it_was_read(folder: str) -> None:
     assert document_text(read_document(released)).encode() == (released / PACK_FILE).read_bytes()
 
 
-def test_the_answers_differ_from_case_to_case(exported: Exported) -> None:
-    """A model that always answers the same would show no fault."""
+def test_the_outputs_differ_from_case_to_case(exported: Exported) -> None:
+    """A model with constant outputs would show no fault."""
     pack = read_pack(exported.root / FOLDERS["android"])
     probs = [case.probs["tiny_fp32.onnx"][0] for case in pack.cases]
     assert max(probs) - min(probs) > 0.1
@@ -185,7 +185,7 @@ def test_a_tensor_is_the_raw_bytes_that_its_hash_is_of(exported: Exported) -> No
             assert hashlib.sha256(tensor.tobytes()).hexdigest() == case["tensor_sha256"]
 
 
-def test_the_loosest_pixel_tolerance_is_told_for_all(exported: Exported) -> None:
+def test_the_loosest_pixel_tolerance_is_given_for_all(exported: Exported) -> None:
     document = json.loads((exported.root / FOLDERS["ios"] / PACK_FILE).read_text())
     each = [case["pixel_tolerance"] for case in document["cases"]]
     assert document["pixel_tolerance"] == {

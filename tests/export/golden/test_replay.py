@@ -134,7 +134,7 @@ def test_the_command_shows_all_and_exits_0(
     assert {image["status"] for image in document["images"]} == {"pass"}
 
 
-def test_the_command_exits_1_where_a_file_answers_wrongly(assets: Path) -> None:
+def test_the_command_exits_1_where_a_file_gives_wrong_outputs(assets: Path) -> None:
     folder = assets / ANDROID
     shutil.copy(folder / "tiny_w3.onnx", folder / "tiny_fp32.onnx")
     assert main(["golden", str(folder)]) == 1
@@ -185,7 +185,7 @@ def edit_pack(folder: Path, name: str, path: str) -> None:
     edit_manifest(folder, follow)
 
 
-def test_check_holds_the_answers_of_every_file_against_the_pack(
+def test_check_compares_the_outputs_of_every_file_with_the_pack(
     assets: Path, model: Model, data: Path
 ) -> None:
     assert set(golden_parts(assets, model, data).values()) == {("pass", "pass")}

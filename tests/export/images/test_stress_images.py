@@ -47,7 +47,7 @@ def test_each_channel_is_there_alone(name: str, channel: int) -> None:
     assert not np.delete(image, channel, axis=2).any()
 
 
-def test_gradients_tell_left_from_right_and_top_from_bottom() -> None:
+def test_gradients_distinguish_left_from_right_and_top_from_bottom() -> None:
     across = stress_images(64)["hard/gradient_left_right"].astype(int)
     down = stress_images(64)["hard/gradient_top_bottom"].astype(int)
     assert (np.diff(across, axis=1) > 0).all()

@@ -96,7 +96,7 @@ def test_nobody_is_left_behind(planted: Planted, monkeypatch: pytest.MonkeyPatch
     assert all(worker.process.poll() is not None for worker in started)
 
 
-def test_answers_are_compared_before_anything_is_timed(
+def test_outputs_are_compared_before_anything_is_timed(
     planted: Planted, expected: Expected
 ) -> None:
     targets = [planted(name) for name in ("fp32", "swapped", "nan", "three")]
@@ -110,7 +110,7 @@ def test_answers_are_compared_before_anything_is_timed(
     assert "3 of 3 images" in wrong[0].reason
 
 
-def test_answers_are_not_compared_unless_asked(planted: Planted) -> None:
+def test_outputs_are_not_compared_unless_asked(planted: Planted) -> None:
     (m,) = measure([planted("swapped")], (1,), rounds=1, round_s=0.01)
     assert (m.status, m.max_abs_diff) == ("done", None)
 

@@ -58,7 +58,7 @@ def with_artifacts(manifest: Manifest, artifacts: Iterable[ArtifactEntry]) -> Ma
 
 
 def weird(manifest: Manifest) -> Manifest:
-    """Everything that a person writes, written by a trickster."""
+    """Hostile values for every text that a person can write."""
     return changed(
         manifest,
         labels=WEIRD,
@@ -198,7 +198,7 @@ def test_what_is_pure_knows_nothing_of_android(published: Manifest) -> None:
         assert all(name.startswith(("java.io.", "java.security.")) for name in imports), path
 
 
-def test_the_research_notice_stands_at_the_classifiers(published: Manifest) -> None:
+def test_the_research_notice_is_next_to_the_classifiers(published: Manifest) -> None:
     use = published.model.intended_use
     assert "never" in use
     said = [path for path, text in package_files(published).items() if use in text]
@@ -306,7 +306,7 @@ def test_the_readme_names_what_is_in_the_module(manifest: Manifest) -> None:
         assert list(broken(textwrap.dedent(block))) == []
 
 
-def test_the_readme_speaks_of_a_heat_map_where_there_is_one(manifest: Manifest) -> None:
+def test_the_readme_describes_a_heat_map_where_there_is_one(manifest: Manifest) -> None:
     assert "heatMap" not in gradle_module_section(manifest, "android_assets")
     document = with_outputs(manifest, -1, "probs", "evidence")
     assert "heatMapBitmap(" in gradle_module_section(document, "android_assets")

@@ -42,13 +42,13 @@ def changed(manifest: Manifest, change: Callable[[ArtifactEntry], ArtifactEntry]
 
 
 def faults(node: Node) -> list[str]:
-    """Where the grammar finds something wrong or wanting."""
+    """Where the grammar finds something wrong or missing."""
     found = [f"{node.type} at {node.start_point}"] if node.is_error or node.is_missing else []
     return found + [fault for child in node.children for fault in faults(child)]
 
 
 def literals(text: str) -> list[str]:
-    """String literals of Swift source, as they stand there."""
+    """String literals of Swift source, as written."""
     found, nodes = [], [PARSER.parse(text.encode()).root_node]
     while nodes:
         node = nodes.pop()
@@ -252,7 +252,7 @@ def test_without_a_core_ml_model_there_is_no_package() -> None:
     assert default_model(manifest) is None
 
 
-def test_research_only_stands_where_the_code_is_read(files: dict[str, str]) -> None:
+def test_research_only_is_stated_where_the_code_is_read(files: dict[str, str]) -> None:
     for name in ("ModelFacts", "Apple/ImageClassifier", "Classification", "EvidenceMap"):
         text = files[f"Sources/SqueezenetCxr/{name}.swift"].lower()
         assert "research" in text, name

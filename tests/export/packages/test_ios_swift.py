@@ -191,7 +191,7 @@ PREPROCESSING_FAULTS = {
 @pytest.mark.ci("compiles the Swift package with a fault in it")
 @on_linux
 @pytest.mark.parametrize("fault", PREPROCESSING_FAULTS)
-def test_a_fault_in_preprocessing_is_told_apart_from_one_in_the_model(
+def test_a_fault_in_preprocessing_is_distinguished_from_one_in_the_model(
     fault: str, work: Path, sound: Run
 ) -> None:
     name, right, wrong = PREPROCESSING_FAULTS[fault]
@@ -210,7 +210,7 @@ def test_a_fault_in_preprocessing_is_told_apart_from_one_in_the_model(
 
 @pytest.mark.ci("compiles the Swift package with a fault in it")
 @on_linux
-def test_a_fault_in_the_model_is_told_apart_from_one_in_preprocessing(
+def test_a_fault_in_the_model_is_distinguished_from_one_in_preprocessing(
     work: Path, sound: Run
 ) -> None:
     text = (work / workshop.ANSWERS).read_text()

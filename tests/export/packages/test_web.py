@@ -1,4 +1,4 @@
-"""The page of ``web_assets/`` as files: what stands in it before a browser reads the manifest."""
+"""The page of ``web_assets/`` as files: its content before a browser reads the manifest."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Page(HTMLParser):
             self.inline.append("script")
 
 
-def test_the_page_loads_nothing_but_what_lies_beside_it(manifest: Manifest) -> None:
+def test_the_page_loads_only_files_next_to_it(manifest: Manifest) -> None:
     files = package_files(manifest)
     page = Page(files["index.html"])
     beside = {*files, "manifest.json", "labels.txt"}
@@ -127,7 +127,7 @@ def test_the_lock_pins_what_the_package_asks_for_and_names_no_host() -> None:
         assert packages[f"node_modules/{name}"]["version"] == version
 
 
-def test_the_readme_speaks_of_evidence_only_where_there_is_some(manifest: Manifest) -> None:
+def test_the_readme_describes_evidence_only_where_there_is_some(manifest: Manifest) -> None:
     assert "evidence" not in web_page_section(manifest, "web_assets")
     evidence = Port("evidence", "float32", (1, 2, 3, 3))
     artifacts = tuple(replace(a, outputs=(*a.outputs, evidence)) for a in manifest.artifacts)

@@ -1,4 +1,4 @@
-"""A network with fastai's head, converted to each format and held against PyTorch."""
+"""A network with fastai's head, converted to each format and compared with PyTorch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def adopted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """A checkpoint as `python -m pipeline adopt` writes it; its answers vary over the images."""
+    """A checkpoint as `python -m pipeline adopt` writes it; its outputs vary over the images."""
     spec = make_spec(name="adopted", head=Head("concat_pool", (32,)), **STATISTICS[request.param])
     torch.manual_seed(0)
     network = build_network(spec.architecture, 2, spec.head).eval()

@@ -80,7 +80,7 @@ def test_nan_and_infinity_never_pass(value: float, row: int, tolerance: Toleranc
     assert result.worst_image == NAMES[row]
 
 
-def test_nan_is_the_worst_even_beside_a_large_difference() -> None:
+def test_nan_is_the_worst_even_next_to_a_large_difference() -> None:
     probs = moved(0, 0.5)
     probs[2] = np.nan
     assert compared(probs).worst_image == NAMES[2]
@@ -175,7 +175,7 @@ def test_every_fault_is_in_the_reason() -> None:
 
 
 class FakeFormat(SimpleNamespace):
-    """A format whose runtime does what a test wants."""
+    """A format whose runtime does what a test asks for."""
 
     def __init__(self, run: object, load: object = lambda path, threads: None) -> None:
         description = Description(
@@ -228,7 +228,7 @@ def raising(error: Exception) -> object:
     return act
 
 
-def test_an_artifact_that_answers_as_pytorch_does_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_artifact_with_pytorchs_outputs_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (
         check(monkeypatch, FakeFormat(lambda session, images: Answers(REFERENCE))).status == "pass"
     )

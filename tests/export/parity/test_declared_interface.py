@@ -43,7 +43,7 @@ def test_swapped_labels_are_named() -> None:
 
 
 @pytest.mark.parametrize("key", sorted(GOOD.metadata))
-def test_every_key_of_the_metadata_is_held_against_the_checkpoint(key: str) -> None:
+def test_every_key_of_the_metadata_is_compared_with_the_checkpoint(key: str) -> None:
     (sentence,) = violations(metadata={**GOOD.metadata, key: "something else"})
     assert sentence.startswith(f"{key} in the file is something else")
 

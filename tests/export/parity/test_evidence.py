@@ -1,4 +1,4 @@
-"""Evidence held against PyTorch's: what is equal passes, what a person would misread fails."""
+"""Evidence compared with PyTorch's: equal maps pass, maps that a person would misread fail."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EVIDENCE = np.random.default_rng(0).normal(size=(N, 2, 4, 4)).astype(np.float32)
 
 
 def answers(evidence: np.ndarray) -> Answers:
-    """Answers whose probabilities are those of their evidence."""
+    """Outputs whose probabilities are those of their evidence."""
     powers = np.exp(evidence.mean(axis=(2, 3), dtype=np.float64))
     return Answers((powers / powers.sum(axis=1, keepdims=True)).astype(np.float32), evidence)
 
@@ -43,7 +43,7 @@ def compared(found: Answers, allowed: float = 1e-4) -> tuple[EvidenceAgreement |
 
 
 def seen(evidence: np.ndarray) -> Answers:
-    """The right probabilities beside other evidence."""
+    """The right probabilities with other evidence."""
     return Answers(REFERENCE.probs, np.ascontiguousarray(evidence, np.float32))
 
 
@@ -134,7 +134,7 @@ def test_evidence_of_a_network_that_has_none_fails() -> None:
 
 
 class FakeFormat(SimpleNamespace):
-    """A format that declares outputs of these names and gives these answers."""
+    """A format that declares outputs of these names and returns these values."""
 
     def __init__(self, found: Answers, names: tuple[str, ...]) -> None:
         ports = {"probs": (1, 2), "evidence": (1, 2, 4, 4)}
@@ -200,7 +200,7 @@ def test_a_file_with_the_right_evidence_passes_in_a_part_of_its_own(
     }
 
 
-def test_wrong_evidence_fails_beside_right_probabilities(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_evidence_fails_with_right_probabilities(monkeypatch: pytest.MonkeyPatch) -> None:
     result = check(monkeypatch, seen(EVIDENCE[:, ::-1]))
     assert result.status == "fail"
     assert result.parts["outputs"] == "pass"

@@ -1,4 +1,4 @@
-"""Heads of other kinds than a convolution: global pools side by side, linear layers behind them."""
+"""Heads other than a convolution: global pools side by side, followed by linear layers."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def images() -> ParityImages:
 def check(
     name: str, precision: str, made: DeployGraph, held: DeployGraph, path: Path
 ) -> ParityResult:
-    """A file made of one graph, held against another."""
+    """A file made from one graph, compared with another."""
     verbs_of(name).convert(made, SPEC, model_metadata(SPEC, IDENTITY), precision, path)
     pixels = images()
     answers = reference_answers(held, pixels.pixels)
@@ -125,7 +125,7 @@ def test_a_wrong_weight_in_a_linear_layer_is_found(
     assert "dense.1.weight: 1 of 384 values" in found.parts["weights"]
 
 
-def test_rounding_that_fails_is_told_without_evidence(
+def test_rounding_that_fails_is_explained_without_evidence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tight = Precision("fp32", Tolerance(1e-9, 0.0, "tight"))

@@ -23,7 +23,7 @@ from tests.conftest import make_spec
 from tests.export.conftest import RECORD
 
 SPEC = make_spec()  # decides covid19, class 0, from 0.4 on
-HARD = 13  # images without a class, behind the others
+HARD = 13  # images without a class, after the others
 POSITIVES, NEGATIVES = 100, 200
 TRUTH = (0,) * POSITIVES + (1,) * NEGATIVES
 COMPARE = partial(compare_models, resamples=40)
@@ -32,7 +32,7 @@ BROKEN_RECORD = {**RECORD, "broken_limits": ["AUROC drops by 0.1000 (0.0500 to 0
 
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The interval is of no matter to the limits, and a thousand draws take a second."""
+    """The interval does not matter to the limits, and a thousand draws take a second."""
     monkeypatch.setattr("export.parity.quality_gate.compare_models", COMPARE)
 
 
@@ -69,7 +69,7 @@ def baseline(
 
 
 def of_file(scores: np.ndarray) -> ParityResult:
-    """The check of a file that answered these; its answers to hard images are far off."""
+    """The check of a file with these outputs; its outputs for hard images are far off."""
     probs = two_columns(np.concatenate([scores, np.linspace(0, 1, HARD)]))
     return ParityResult("pass", images=len(probs), probs=probs)
 
@@ -90,7 +90,7 @@ def gated(
 # --- where the figures come from ----------------------------------------------------------------
 
 
-def test_fp32_is_what_the_others_are_held_against() -> None:
+def test_fp32_is_what_the_others_are_compared_with() -> None:
     assert judge_quality("fp32", of_file(fp32_scores()), SPEC, baseline()) is None
 
 
@@ -102,7 +102,7 @@ def test_every_other_precision_is_measured_on_the_validation_images(precision: s
     assert found.broken == ()
 
 
-def test_the_files_own_answers_are_measured_and_not_the_variants_record() -> None:
+def test_the_files_own_outputs_are_measured_and_not_the_variants_record() -> None:
     scores = fp32_scores()
     scores[0] = 0.41  # as positive as before, below all of the wrong ones
     found = gated(scores, variant(BROKEN_RECORD))
@@ -112,7 +112,7 @@ def test_the_files_own_answers_are_measured_and_not_the_variants_record() -> Non
 
 
 def test_the_figures_are_those_of_the_comparison_on_images_that_have_a_class() -> None:
-    """Answers to hard images would make the largest difference one half."""
+    """With the hard images the largest difference would be one half."""
     scores = fp32_scores()[::-1].copy()
     expected = COMPARE(
         np.array(TRUTH),
@@ -150,7 +150,7 @@ def test_images_of_one_class_alone_have_no_auroc_and_are_not_measured() -> None:
     assert gated(scores, held=baseline(scores, (0,) * POSITIVES)).source == "recorded"
 
 
-def test_embedded_samples_have_no_class_and_the_record_stands() -> None:
+def test_embedded_samples_have_no_class_and_the_record_counts() -> None:
     found = gated(fp32_scores(), held=baseline(truth=(), patients=()))
     assert found == GateResult("recorded", {k: v for k, v in RECORD.items() if k[:6] != "broken"})
 
@@ -161,7 +161,7 @@ def test_what_was_not_run_has_the_record_of_its_variant() -> None:
 
 
 def test_a_record_with_broken_limits_is_broken() -> None:
-    """`compress` writes a variant that lost too much, and says so; without images that stands."""
+    """`compress` writes a variant that lost too much, and says so; without images that counts."""
     found = gated(fp32_scores(), variant(BROKEN_RECORD), baseline(truth=(), patients=()))
     assert found.source == "recorded"
     assert found.broken == tuple(BROKEN_RECORD["broken_limits"])

@@ -1,4 +1,4 @@
-"""PyTorch's answers: run once a variant, handed to other processes bit for bit."""
+"""PyTorch's outputs: computed once per variant, passed to other processes bit for bit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.export.conftest import Model, write_sensitive_network
 
 @pytest.fixture
 def answers_counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many images PyTorch was asked for, each time that it was."""
+    """The number of images of each run of PyTorch."""
     from export.parity.reference import reference_answers
 
     counts: list[int] = []

@@ -1,4 +1,4 @@
-"""Of a file that fails: is it the file, or a network that amplifies rounding?"""
+"""When a file fails: is it the file, or a network that amplifies rounding?"""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_weights_of_an_fp16_file_move_pytorch_as_far_as_the_file_is_off(
 
 @pytest.mark.usefixtures("tight")
 @pytest.mark.parametrize("name", ["onnx", "torchscript"])
-def test_a_clean_file_that_fails_by_its_rounding_is_told_from_a_faulty_one(
+def test_a_clean_file_that_fails_by_rounding_is_distinguished_from_a_faulty_one(
     name: str, model: Model, artifacts: Artifacts, tmp_path: Path
 ) -> None:
     clean = check_artifact(name, "fp16", artifacts[name, "fp16"], model.held)

@@ -18,7 +18,7 @@ def test_the_groups_take_turns_and_the_largest_spread_comes_first() -> None:
     assert telling_rows(GROUPS, SPREAD, 100) == list(range(7))
 
 
-def test_a_few_images_have_the_answers_that_they_had_and_say_of_how_many_they_are(
+def test_a_few_images_keep_their_outputs_and_say_how_many_there_were(
     model: Model,
 ) -> None:
     few = telling_references(model.references, ["w3"], 4)

@@ -39,7 +39,7 @@ def gate_result_of(precision: str) -> GateResult | None:
 
 
 def named(platform: str) -> list[str]:
-    """The artifacts of a platform as they are called in its folder."""
+    """The names of a platform's artifacts in its folder."""
     return [
         f"tiny_{precision}{FORMATS[name].suffix}"
         for name, precision in ARTIFACTS
@@ -119,7 +119,7 @@ def test_labels_txt_holds_the_labels_in_the_order_of_the_outputs(
 
 
 @pytest.mark.parametrize("folder", FOLDERS.values())
-def test_the_readme_tells_an_app_developer_what_matters(folder: str, exported: Exported) -> None:
+def test_the_readme_has_what_an_app_developer_needs(folder: str, exported: Exported) -> None:
     text = (exported.root / folder / "README.md").read_text(encoding="utf-8")
     manifest = read_manifest(exported.root / folder)
     for artifact in manifest.artifacts:
@@ -345,7 +345,7 @@ def test_a_file_where_a_folder_goes_is_bad_input(
 ) -> None:
     shutil.rmtree(old / "ios_assets")
     (old / "ios_assets").write_text("a file")
-    with pytest.raises(BadInput, match="is a file where a folder is to be written"):
+    with pytest.raises(BadInput, match="is a file, and a folder must be written there"):
         publish_tiny(old, model, by_platform)
     assert (old / "ios_assets").read_text() == "a file"
     assert tree(old / "android_assets") == OLD

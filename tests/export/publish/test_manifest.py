@@ -216,7 +216,7 @@ def test_what_is_written_reads_back(manifest: dict[str, Any], tmp_path: Path) ->
 
 
 @each_folder
-def test_the_sum_beside_a_manifest_is_its_own(folder: str, exported: Exported) -> None:
+def test_the_sum_next_to_a_manifest_is_its_own(folder: str, exported: Exported) -> None:
     place = exported.root / folder
     digest = hashlib.sha256((place / MANIFEST_FILE).read_bytes()).hexdigest()
     assert (place / SUM_FILE).read_bytes() == f"{digest}  manifest.json\n".encode()

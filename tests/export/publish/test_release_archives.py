@@ -44,7 +44,7 @@ def test_the_sums_are_those_that_sha256sum_checks(assets: Path, tmp_path: Path) 
 
 
 def test_the_same_folders_give_the_same_bytes_again(assets: Path, tmp_path: Path) -> None:
-    """Wherever they lie, whenever they were written, whoever may read them."""
+    """For any location, time and permission of the files."""
     archive_assets(assets, tmp_path / "first")
     other = tmp_path / "elsewhere"
     shutil.copytree(assets, other)

@@ -66,7 +66,7 @@ def runs(npm: Path) -> int:
     return len((npm / "log").read_text().splitlines()) if (npm / "log").exists() else 0
 
 
-def test_a_site_is_the_assets_with_the_runtime_beside_them(
+def test_a_site_is_the_assets_with_the_runtime_next_to_them(
     assets: Path, npm: Path, tmp_path: Path
 ) -> None:
     build_site(assets, tmp_path / "site")
@@ -202,7 +202,7 @@ def test_nothing_but_a_site_is_replaced(assets: Path, npm: Path, tmp_path: Path)
     assert tree(work) == {"thesis.txt": b"mine"}
 
 
-def test_the_server_sends_the_policy_and_the_types_that_a_browser_wants(
+def test_the_server_sends_the_policy_and_the_types_that_a_browser_needs(
     assets: Path, npm: Path, tmp_path: Path
 ) -> None:
     build_site(assets, tmp_path / "site")
@@ -220,7 +220,7 @@ def test_the_server_sends_the_policy_and_the_types_that_a_browser_wants(
         thread.join()
 
 
-def test_the_command_states_the_download_and_writes_it_where_it_is_told(
+def test_the_command_states_the_download_and_writes_it_where_asked(
     assets: Path, npm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, figures = tmp_path / "site", tmp_path / "docs" / "web.json"

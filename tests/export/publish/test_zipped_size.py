@@ -47,7 +47,7 @@ def test_the_same_files_elsewhere_are_not_deflated_again(
 
 
 @pytest.mark.parametrize("change", ["content", "name", "one more"])
-def test_what_was_changed_is_measured_anew(package: Path, tmp_path: Path, change: str) -> None:
+def test_what_was_changed_is_measured_again(package: Path, tmp_path: Path, change: str) -> None:
     zipped_bytes(package)
     if change == "content":
         (package / "Data" / "weight.bin").write_bytes(bytes(9_000))

@@ -255,7 +255,7 @@ def planted(document: dict[str, Any], path: str) -> Source[Planted]:
 
 
 def typed(document: dict[str, Any], kind: type[T]) -> T:
-    return structure(document, kind, "a document of a test", "mend the test")
+    return structure(document, kind, "a document of a test", "fix the test")
 
 
 def write(path: Path, content: Any) -> Path:

@@ -51,7 +51,7 @@ def test_of_one_class_alone_there_is_no_auroc() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_answers_that_are_not_finite_have_no_figures(bad: float) -> None:
+def test_outputs_that_are_not_finite_have_no_figures(bad: float) -> None:
     probs = PROBS.copy()
     probs[3, 0] = bad
     assert classification(TRUTH, probs, SPEC) is None
@@ -67,13 +67,13 @@ def test_without_labelled_images_it_is_not_run_and_says_why(model) -> None:  # t
     assert "--data" in found.reason
 
 
-def test_the_released_checkpoints_training_is_told() -> None:
+def test_the_released_checkpoints_training_is_reported() -> None:
     found = training_of(RELEASED, open_checkpoint(RELEASED).spec)
     assert found.history.epochs == len(found.history.rows) == 50
     assert found.validation.figures.images == 150
 
 
-def test_of_a_very_long_training_evenly_spaced_epochs_are_told(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_of_a_very_long_training_evenly_spaced_epochs_are_kept(tmp_path) -> None:  # type: ignore[no-untyped-def]
     lines = [f"{i},frozen,0.5" for i in range(1, 5001)]
     (tmp_path / "history.csv").write_text("epoch,stage,train_loss\n" + "\n".join(lines) + "\n")
     found = training_of(tmp_path, SPEC)

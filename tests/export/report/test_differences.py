@@ -80,7 +80,7 @@ def test_the_worst_are_those_that_use_up_most_of_what_is_allowed() -> None:
     assert found[1].reference == {"fp32": (0, 0)}
 
 
-def test_each_is_held_against_its_own_variant() -> None:
+def test_each_is_compared_with_its_own_variant() -> None:
     probs, reference = pair(0, 0)
     other = reference + 0.25
     found = worst_images(
@@ -93,7 +93,7 @@ def test_each_is_held_against_its_own_variant() -> None:
     assert found[0].reference["w4"] == (0.25, 0.25)
 
 
-def test_an_answer_that_is_not_finite_is_the_worst_and_null() -> None:
+def test_an_output_that_is_not_finite_is_the_worst_and_null() -> None:
     probs, reference = pair(0.5, 0, 0)
     probs[2] = np.nan
     found = worst_images([Answered("a b", "fp32", probs, 1)], {"fp32": reference}, images(3), "xy")
@@ -104,7 +104,7 @@ def test_an_answer_that_is_not_finite_is_the_worst_and_null() -> None:
         to_json(plain(image))
 
 
-def test_few_images_and_few_of_many_labels_are_told() -> None:
+def test_few_images_and_few_of_many_labels_are_kept() -> None:
     rng = np.random.default_rng(0)
     reference = rng.uniform(size=(50, 300))
     probs = reference.copy()
@@ -120,5 +120,5 @@ def test_few_images_and_few_of_many_labels_are_told() -> None:
         assert likeliest in image.labels
 
 
-def test_nothing_run_nothing_told() -> None:
+def test_nothing_run_nothing_reported() -> None:
     assert worst_images([], {}, images(3), "xy") == []

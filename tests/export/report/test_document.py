@@ -206,7 +206,7 @@ def test_figures_that_are_not_finite_are_shown() -> None:
 
 
 def test_a_latency_without_one_thread_is_shown_as_none() -> None:
-    """Timing at one thread can fail where two threads work; the verdict must not fall over it."""
+    """Timing at one thread can fail where two threads work; the verdict must not crash."""
     latency = LatencyEntry({}, {"2": ThreadLatency(1.0, 2.0)})
     assert "onnx fp32" in printed([VerdictRow("onnx", "fp32", "android", PASS, 1, latency)])
 

@@ -39,7 +39,7 @@ BUNDLE = html.vega_bundle
 
 
 class Read(HTMLParser):
-    """What stands on a page: tables by caption, text, and which elements there are."""
+    """The content of a page: tables by caption, text, and its elements."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -204,7 +204,7 @@ def _values(spec: Any) -> Iterator[Any]:
             yield from _values(item)
 
 
-def test_whatever_did_not_pass_stands_on_top_with_word_shape_and_reason(page: Read) -> None:
+def test_whatever_did_not_pass_is_on_top_with_word_shape_and_reason(page: Read) -> None:
     top = page.said.partition("Verdict per artifact")[0]
     assert "ort fp32: FAILED. max |Δp|" in top
     assert "max |Δp| 2.0e-02 > 1e-03 on hard/9" in top
@@ -247,7 +247,7 @@ def test_the_fault_table_has_every_cell(page: Read) -> None:
     }
 
 
-def test_a_fault_that_was_not_found_and_a_false_alarm_are_told() -> None:
+def test_a_fault_that_was_not_found_and_a_false_alarm_are_reported() -> None:
     faults = json.loads(json.dumps(FAULTS))
     faults["faults"][0]["caught_by"] = []
     faults["controls"][0]["caught_by"] = ["outputs"]
@@ -257,7 +257,7 @@ def test_a_fault_that_was_not_found_and_a_false_alarm_are_told() -> None:
     assert "NOT FOUND" in said
 
 
-def test_missing_sources_are_told_in_their_place_and_in_the_list() -> None:
+def test_missing_sources_are_reported_in_their_place_and_in_the_list() -> None:
     read = Read(page_of(sources(benchmark=NONE, peers=NONE, faults=NONE)))
     for title in ("Benchmark of the files", "Compared with other runtimes", "Planted faults"):
         assert f"{title}: not here. nobody made it" in read.said
@@ -274,7 +274,7 @@ def test_figures_of_other_files_are_said_to_be_of_other_files() -> None:
     assert "Its files have the same sizes as this report's." in said  # the benchmark's
 
 
-def test_files_of_other_weights_are_not_compared_with_fp32_beside_peers() -> None:
+def test_files_of_other_weights_are_not_compared_with_fp32_next_to_peers() -> None:
     beside = timed(["onnx fp32", "onnx int8"])
     for row, limit, diff in zip(beside["rows"], (1e-3, None), (2e-6, 0.98), strict=True):
         row.update(limit=limit, max_abs_diff=diff)
@@ -324,14 +324,14 @@ def test_the_report_of_a_check_is_shown_too() -> None:
     assert "Research only" in read.said
 
 
-def test_a_format_that_nobody_knows_is_drawn_like_the_others() -> None:
+def test_an_unknown_format_is_drawn_like_the_others() -> None:
     text = json.dumps(document()).replace('"onnx"', '"newer"').replace("onnx fp32", "newer fp32")
     read = Read(page_of(sources(json.loads(text))))
     assert "newer fp32" in read.said
     assert "Code: not run. there is none for newer" in read.said
 
 
-def test_without_labels_the_answers_of_training_are_shown_instead() -> None:
+def test_without_labels_the_outputs_of_training_are_shown_instead() -> None:
     report = document()
     report["classification"] = {"status": "not_run", "reason": "no --data", "figures": None}
     for artifact in report["artifacts"]:
@@ -341,7 +341,7 @@ def test_without_labels_the_answers_of_training_are_shown_instead() -> None:
     assert "ROC of checkpoint, when it was trained" in read.tables
 
 
-def test_with_neither_labels_nor_training_both_reasons_are_told() -> None:
+def test_with_neither_labels_nor_training_both_reasons_are_given() -> None:
     report = document()
     report["classification"] = {"status": "not_run", "reason": "no --data", "figures": None}
     for part in ("history", "validation"):
@@ -355,7 +355,7 @@ def test_with_neither_labels_nor_training_both_reasons_are_told() -> None:
     assert "ROC and reliability of the checkpoint: not run. no validation" in said
 
 
-def test_an_answer_that_is_not_finite_is_told_and_does_not_break_the_page() -> None:
+def test_an_output_that_is_not_finite_is_reported_and_does_not_break_the_page() -> None:
     report = document()
     image = report["worst_images"][0]
     image["share_of_allowed"] = None
@@ -404,7 +404,7 @@ def test_two_scripts_run_and_the_policy_names_their_hashes() -> None:
     assert [f"'sha256-{digest}'" for digest in digests] == script.split()
 
 
-def test_a_script_that_speaks_of_scripts_does_not_end_early(
+def test_a_script_that_contains_script_tags_does_not_end_early(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(html, "vega_bundle", lambda: 'a = "</script><!--<script>";')
@@ -436,7 +436,7 @@ def test_only_the_published_have_snippets_and_the_others_say_why(page: Read) -> 
     assert page.said.count("tiny_fp32.onnx, SHA-256") == 4  # two in Kotlin, Swift, Python
 
 
-def test_a_file_whose_entry_lacks_what_the_code_needs_is_told_not_a_crash() -> None:
+def test_a_file_whose_entry_lacks_what_the_code_needs_is_reported_not_a_crash() -> None:
     report = document()
     report["artifacts"][0]["file"]["requires"] = {}
     said = Read(page_of(sources(report))).said
@@ -532,7 +532,7 @@ def test_a_source_asked_for_by_name_must_be_there_and_whole(
     assert "is damaged: Expected `array`, got `int` - at `$.rows`" in capsys.readouterr().err
 
 
-def test_a_damaged_source_that_nobody_asked_for_is_told_on_the_page(
+def test_a_damaged_source_that_nobody_asked_for_is_reported_on_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -21,7 +21,7 @@ RUN = "export.runtimes.execute.run_foreign"
 
 
 def answers(shift: float, asked: list[str]) -> object:
-    """A foreign runtime whose first probability is off by `shift`; notes who was asked."""
+    """A foreign runtime whose first probability is off by `shift`; notes which files it ran."""
 
     def run(environment: Environment, name: str, path: Path, images: np.ndarray) -> ForeignRun:
         asked.append(environment.name)
@@ -47,7 +47,7 @@ def test_each_android_file_is_run_by_its_foreign_environment(
     assert all(row.parity.how.endswith("on paper") for row in rows)
 
 
-def test_a_foreign_runtime_that_answers_otherwise_fails_though_the_installed_one_passes(
+def test_a_foreign_runtime_with_other_outputs_fails_though_the_installed_one_passes(
     exported: Exported, model: Model, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(RUN, answers(0.05, []))
@@ -57,7 +57,7 @@ def test_a_foreign_runtime_that_answers_otherwise_fails_though_the_installed_one
     assert found == {artifact: expected[artifact[0]] for artifact in ANDROID}
 
 
-def test_a_foreign_runtime_is_held_against_the_variant_of_the_file(
+def test_a_foreign_runtime_is_compared_with_the_variant_of_the_file(
     exported: Exported, model: Model, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tolerance of w4 has no room for what rounding the weights moved."""

@@ -170,7 +170,7 @@ def test_an_extra_file_in_a_folder_fails_the_platform(
     assert_platform_fails(rows, "android", "old_model.onnx is not in the manifest")
 
 
-def test_an_extra_folder_and_an_extra_hidden_one_are_told_apart(
+def test_an_extra_folder_and_an_extra_hidden_one_are_distinguished(
     assets: Path, model: Model, data: Path
 ) -> None:
     (assets / ANDROID / ".gradle").mkdir()
@@ -183,7 +183,7 @@ def test_an_extra_folder_and_an_extra_hidden_one_are_told_apart(
     assert_platform_fails(rows, "android", "old is not in the manifest")
 
 
-def test_a_changed_file_beside_the_artifacts_fails_the_platform(
+def test_a_changed_file_next_to_the_artifacts_fails_the_platform(
     assets: Path, model: Model, data: Path
 ) -> None:
     change_one_byte(assets / IOS / "README.md")
@@ -244,7 +244,7 @@ def test_a_manifest_of_another_checkpoint_fails_the_platform(
 def test_assets_of_another_checkpoint_fail_everywhere(
     assets: Path, data: Path, tmp_path: Path
 ) -> None:
-    """Trained again, not exported again: what CI is there to find."""
+    """Trained again, not exported again: what CI must find."""
     other = write_sensitive_network(tmp_path / "other", make_spec(version="2.0.0"), seed=1)
     rows, _ = check_published(assets, other, data, 100)
     assert {row.parity.status for row in rows} == {"fail"}
@@ -252,7 +252,7 @@ def test_assets_of_another_checkpoint_fail_everywhere(
 
 
 def renew_hash(folder: Path, name: str) -> None:
-    """Make the manifest match what lies there now."""
+    """Make the manifest match the files there now."""
     entries = [vars(entry) for entry in file_entries(folder, name)]
 
     def renew(document: dict[str, Any]) -> None:
@@ -318,7 +318,7 @@ def test_a_damaged_file_fails_also_where_its_variant_is_missing(
 def test_a_checkpoint_compressed_again_makes_the_published_files_stale(
     assets: Path, model: Model, data: Path, tmp_path: Path
 ) -> None:
-    """The checkpoint is the same, so that only the file itself can tell."""
+    """The checkpoint is the same, so only the file itself shows it."""
     folder = Path(shutil.copytree(model.folder, tmp_path / "tiny"))
     shutil.rmtree(folder / "w3")
     write_variants(folder, w3=2)
@@ -476,7 +476,7 @@ class ProbsOnly(PixelGraph):
 
 
 def publish_without_evidence(assets: Path, model: Model, name: str) -> None:
-    """In place of the fp32 file one with a single output, under a manifest that lists its hash."""
+    """Replace the fp32 file by one with a single output, and list its hash in the manifest."""
     folder = assets / FOLDERS[FORMATS[name].platforms[0]]
     path = folder / f"tiny_fp32{FORMATS[name].suffix}"
     if path.is_dir():
@@ -494,7 +494,7 @@ def publish_without_evidence(assets: Path, model: Model, name: str) -> None:
 
 
 def declare_probs_alone(document: dict[str, Any]) -> None:
-    """As manifests were written then."""
+    """Manifests of that time."""
     for artifact in document["artifacts"]:
         if artifact["precision"] == "fp32":
             artifact["outputs"] = artifact["outputs"][:1]

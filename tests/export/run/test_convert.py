@@ -124,7 +124,7 @@ def test_the_others_are_converted_when_a_process_dies(dying: Run) -> None:
 
 # --- families, and the check in their processes ------------------------------------------------
 
-# A stand-in that does nothing, and says in which process.
+# A stand-in that does nothing, and reports its process.
 COUNTS = """
 import os
 def simplify(model, **options):

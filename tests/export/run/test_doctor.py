@@ -129,7 +129,7 @@ def test_the_command_exits_2_when_a_version_is_out_of_range(
     assert "torch 2.13.0 is outside" in capsys.readouterr().out
 
 
-def test_a_conversion_that_fails_when_tried_is_said_with_the_command(
+def test_a_conversion_that_fails_when_tested_is_reported_with_the_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def failing(*arguments: object, jobs: int) -> list[Conversion]:

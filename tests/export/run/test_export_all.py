@@ -50,7 +50,7 @@ def statuses(exported: Exported) -> dict[tuple[str, str], str]:
 
 
 def published(exported: Exported) -> dict[str, set[str]]:
-    """Folder -> what is in it, less what the manifest lists beside the artifacts."""
+    """Folder -> its content, without what the manifest lists next to the artifacts."""
     return {p.name: {a.name for a in p.iterdir()} - beside(p) for p in exported.root.iterdir()}
 
 
@@ -69,7 +69,7 @@ def verdicts(exported: Exported) -> dict[tuple[str, str], str]:
 
 
 def everything() -> dict[str, set[str]]:
-    """Folder -> all that there is for its platform."""
+    """Folder -> everything for its platform."""
     return {
         folder: {
             f"tiny_{precision}{FORMATS[name].suffix}"
@@ -113,7 +113,7 @@ def test_checkpoint_json_is_parsed_once_for_each_checkpoint(
 def test_the_processes_that_convert_and_check_parse_no_checkpoint_json(
     model: Model, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They cannot: it is gone while they work."""
+    """They cannot: it is removed while they work."""
     folder = Path(shutil.copytree(model.folder, tmp_path / "model"))
 
     def convert_without_json(*asked: object) -> Iterator[Conversion]:
@@ -147,8 +147,8 @@ def test_every_artifact_of_the_register_is_in_the_report_with_its_verdict(
     assert list(statuses(exported)) == ARTIFACTS  # in the register's order
 
 
-def test_each_artifact_was_held_against_its_own_variant(exported: Exported, model: Model) -> None:
-    """In fp32 arithmetic few bits lose nothing of the variant; to fp32 they would."""
+def test_each_artifact_was_compared_with_its_own_variant(exported: Exported, model: Model) -> None:
+    """In fp32 arithmetic files of few bits equal their variant, but not the fp32 model."""
     found = {(a["format"], a["precision"]): a["parity"] for a in report_of(exported)["artifacts"]}
     for name in ("onnx", "torchscript"):
         for precision in ("w4", "w3"):
@@ -205,7 +205,7 @@ def test_the_report_is_what_its_schema_says_and_holds_what_the_page_shows(
     assert "no history.csv" in report["training"]["history"]["reason"]
 
 
-def test_the_page_lies_beside_the_report_and_its_path_is_printed(exported: Exported) -> None:
+def test_the_page_is_next_to_the_report_and_its_path_is_printed(exported: Exported) -> None:
     page = (exported.build / "report.html").read_text(encoding="utf-8")
     assert str(report_of(exported)["verdict"]) in page
     assert f"report page: {exported.build / 'report.html'}" in exported.output.replace("\n", "")
@@ -444,7 +444,7 @@ def test_with_enough_images_every_reduced_precision_is_measured(
 
 @pytest.fixture
 def demanding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The gate finds that w3, and nothing else, loses too much."""
+    """The gate finds that only w3 loses too much."""
 
     def judged(precision: str, *arguments: object) -> GateResult | None:
         found = judge_quality(precision, *arguments)
@@ -524,7 +524,7 @@ def test_what_is_measured_to_be_too_bad_is_rejected(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """By limits that nothing can keep, through the whole of the gate."""
+    """Through the whole gate, with limits that nothing can meet."""
     none = Limits(auroc_drop=-1.0, flip_rate=0.0, recall_drop=-1.0)
     monkeypatch.setattr(
         "export.parity.quality_gate.broken_limits", lambda c: broken_limits(c, none)
@@ -591,7 +591,7 @@ def test_an_unknown_precision_is_bad_input_that_names_the_known() -> None:
         plan(("ort",), ("w3",))
 
 
-def test_what_there_is_a_variant_for_is_told_from_what_there_is_none_for(partly: Model) -> None:
+def test_precisions_with_a_variant_are_distinguished_from_those_without(partly: Model) -> None:
     wanted = {"onnx": ("fp32", "w4", "w3"), "ort": ("int8",)}
     possible, absent = split_by_variant(partly.checkpoint, wanted)
     assert possible == {"onnx": ("fp32", "w4")}

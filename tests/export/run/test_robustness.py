@@ -33,7 +33,7 @@ PHOTOGRAPHED = [mistake.name for mistake in MISTAKES if mistake.on_photographs]
 
 
 class RedShare:
-    """A runner whose probability of the first label is the mean of red: easy to say beforehand."""
+    """A runner whose probability of the first label is the mean of red: easy to predict."""
 
     RUN_BY = "run by hand"
     ALSO = ()
@@ -203,7 +203,7 @@ def test_without_data_it_is_not_run_and_says_why(
 
 
 @pytest.mark.parametrize("artifact", [(), ("--format", "torchscript", "--precision", "w4")])
-def test_the_published_file_answers(
+def test_the_published_file_runs(
     artifact: tuple[str, ...], exported: Exported, model: Model, data: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "robustness.json"

@@ -37,7 +37,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def here(empty_cache: Path) -> Environment:
-    """The installed packages, dressed up as an environment of the cache."""
+    """The installed packages, presented as an environment of the cache."""
     environment = Environment(
         name="here",
         target="oldest",
@@ -166,7 +166,7 @@ def test_emulated_processor_is_an_arm_one() -> None:
 
 
 @pytest.mark.parametrize("format_name", RUNNABLE)
-def test_runner_answers_as_the_format_does(
+def test_runner_gives_the_formats_outputs(
     format_name: str, here: Environment, artifacts: Artifacts, model: Model
 ) -> None:
     path = artifacts[format_name, "fp32"]

@@ -17,7 +17,7 @@ TELL = '#!/bin/sh\necho "$0 $*"; echo "in $(pwd) with $ANSWER"; exit 3\n'
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The only folder of programs beside the system's own; an empty cache."""
+    """The only folder of programs besides the system's own; an empty cache."""
     folder = tmp_path / "programs"
     folder.mkdir()
     found = shutil.which

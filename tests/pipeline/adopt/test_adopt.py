@@ -103,7 +103,7 @@ def adopt(source: Path, out: Path, *options: object) -> int:
 
 
 def refused(capsys: pytest.CaptureFixture[str], source: Path, out: Path, *options: object) -> str:
-    """The one line that tells of a refusal; nothing is written."""
+    """The one line that reports a refusal; nothing is written."""
     assert adopt(source, out, *options) == 2
     assert not out.exists()
     assert not list(out.parent.glob(f".{out.name}*"))
@@ -162,7 +162,7 @@ def test_a_learner_of_each_topology_is_adopted_from_both_of_its_files(
     assert (spec.architecture, spec.labels, spec.side) == (architecture, LABELS, SIDE)
     assert spec.head == Head("concat_pool", (512,))
     assert np.abs(probs_of(out, valid_images(photos)) - wanted).max() <= 1e-5
-    assert np.ptp(wanted[:, 0]) > 1e-4  # and not because the answer is always the same
+    assert np.ptp(wanted[:, 0]) > 1e-4  # and not because the output is always the same
     assert spec.training["own_predictions"]["max_abs_diff"] <= 1e-5
     assert spec.training["own_resize_beside_ours"]["max_abs_diff"] <= 1e-5
 
@@ -234,7 +234,7 @@ def test_a_given_threshold_and_positive_label_are_kept(squeezenet, tmp_path, pho
     assert (spec.threshold, spec.positive, spec.version, spec.name) == (0.3, "clear", "2.0.0", "m")
 
 
-def test_the_checkpoint_tells_its_source_without_naming_a_place(squeezenet, tmp_path, photos):
+def test_the_checkpoint_names_its_source_without_a_path(squeezenet, tmp_path, photos):
     out = tmp_path / "a"
     assert adopt(squeezenet.export, out, "--trust-pickle", "--data", photos) == 0
     text = (out / SPEC_FILE).read_text()
@@ -265,13 +265,13 @@ def test_a_normalised_learner_brings_its_mean_and_std(tmp_path, photos):
     assert np.abs(probs_of(tmp_path / "a", valid_images(photos)) - wanted).max() <= 1e-5
 
 
-def test_a_learner_that_crops_is_adopted_and_told_of(tmp_path, photos, capsys):
+def test_a_learner_that_crops_is_adopted_with_a_note(tmp_path, photos, capsys):
     learner = learn(photos, tmp_path, dls=loaders(photos, ResizeMethod.Crop))
     learner.export("learner.pkl")
     out = tmp_path / "a"
     assert adopt(tmp_path / "learner.pkl", out, "--trust-pickle", "--data", photos) == 0
     told = capsys.readouterr().out
-    assert f"NOTE: the learner resizes otherwise than we do: Resize {SIDE}x{SIDE} crop" in told
+    assert f"NOTE: the learner resizes in another way than we do: Resize {SIDE}x{SIDE} crop" in told
     training = open_checkpoint(out).spec.training
     assert training["learner_resize_is_ours"] is False
     assert training["own_predictions"]["max_abs_diff"] <= 1e-5  # on its own, cropped tensors
@@ -410,7 +410,7 @@ def test_weights_with_and_without_optimiser_bare_and_safetensors_give_one_checkp
     assert len(contents) == 1
 
 
-def test_what_weights_do_not_say_is_told_and_imagenets(squeezenet, tmp_path, capsys):
+def test_what_weights_do_not_say_is_reported_and_imagenets(squeezenet, tmp_path, capsys):
     assert adopt(squeezenet.weights, tmp_path / "a", "--labels", "no,yes", "--side", SIDE) == 0
     spec = open_checkpoint(tmp_path / "a").spec
     assert spec.labels == ("no", "yes")
@@ -539,7 +539,7 @@ def test_a_head_of_ones_own_in_weights_is_refused(layers, tmp_path, capsys):
 
 def test_a_head_of_ones_own_in_a_learner_is_refused_by_its_layer(tmp_path, photos, capsys):
     head = create_head(512, 2)
-    head[5] = nn.SiLU()  # no weights: only the module itself tells
+    head[5] = nn.SiLU()  # no weights: only the module itself shows it
     learner = learn(photos, tmp_path, custom_head=head)
     learner.export("learner.pkl")
     told = refused(capsys, tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle")
@@ -553,7 +553,7 @@ def test_a_body_that_only_looks_like_one_of_the_five_disagrees(tmp_path, photos,
     assert adopt(tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle") == 1
     assert not (tmp_path / "a").exists()
     told = capsys.readouterr().out
-    assert "does not answer as the learner's" in told
+    assert "does not give the learner's outputs" in told
     assert "max |Δp|" in told
 
 
@@ -593,7 +593,7 @@ def test_a_disagreement_on_the_users_images_alone_is_not_written(
 
 
 class Doubt(Callback):
-    """Changes what the model answers; a part of the learner that no checkpoint can hold."""
+    """Changes the model's outputs; a part of the learner that no checkpoint can hold."""
 
     def after_pred(self) -> None:
         if not self.training:
@@ -609,7 +609,7 @@ def test_a_learner_whose_predictions_are_not_its_models_is_not_written(tmp_path,
     assert "was not written" in capsys.readouterr().out
 
 
-def test_a_saturated_answer_hides_no_difference():
+def test_a_saturated_output_hides_no_difference():
     one = np.array([[40.0, -40.0]], np.float32)
     found = equivalence.compare(one, one * np.float32(1.01))
     assert found.max_abs_diff <= equivalence.TOLERANCE

@@ -55,7 +55,7 @@ def features() -> torch.Tensor:
     ],
     ids=str,
 )
-def test_a_folded_head_answers_as_fastais(options, kind):
+def test_a_folded_head_gives_fastais_outputs(options, kind):
     head = worn(create_head(FEATURES, CLASSES, **options))
     network = folded(head)
     with torch.no_grad():

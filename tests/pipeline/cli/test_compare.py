@@ -117,15 +117,15 @@ def test_a_failed_trial_reaches_the_exit_code(asked, failed, code):
             "--topologies: there are squeezenet1_1, squeezenet1_1_fire6, resnet34",
         ),
         (["--topologies", ","], "none is asked for"),
-        (["--seeds", "x"], "--seeds 'x': a list such as 2,3 or a single number, how many"),
-        (["--workers", "0"], "--workers 0: one at least"),
-        (["--target-accuracy", "2"], "--target-accuracy 2.0 is not above 0 and up to 1"),
-        (["--scheduler", "tcp://head:1"], "--scheduler belongs to --engine dask"),
+        (["--seeds", "x"], "--seeds 'x': give a list such as 2,3, or how many as one number"),
+        (["--workers", "0"], "--workers 0: at least one is needed"),
+        (["--target-accuracy", "2"], "--target-accuracy 2.0 is not above 0 and at most 1"),
+        (["--scheduler", "tcp://head:1"], "--scheduler needs --engine dask"),
         (["--side", "8"], "side 8 is not between 32 and 1024"),
         (["--frozen-epochs", "0", "--finetune-epochs", "0"], "no epochs to train"),
     ],
 )
-def test_what_a_user_can_mend_is_one_line_on_stderr_and_exit_2(
+def test_what_a_user_can_fix_is_one_line_on_stderr_and_exit_2(
     arguments, message, capsys, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)

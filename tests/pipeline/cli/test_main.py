@@ -96,7 +96,7 @@ def test_help_says_that_this_is_no_medical_device(capsys):
     assert "nothing made with this program is a medical device" in capsys.readouterr().out
 
 
-def test_help_tells_the_epochs_of_the_presets(capsys):
+def test_help_states_the_epochs_of_the_presets(capsys):
     with pytest.raises(SystemExit):
         cli.main(["train", "--help"])
     text = " ".join(capsys.readouterr().out.split())
@@ -105,7 +105,7 @@ def test_help_tells_the_epochs_of_the_presets(capsys):
         assert f"{name}: {recipe.frozen_epochs} + {recipe.finetune_epochs}" in text
 
 
-def test_help_tells_what_each_precision_does_by_default(capsys):
+def test_help_states_what_each_precision_does_by_default(capsys):
     with pytest.raises(SystemExit):
         cli.main(["compress", "--help"])
     text = " ".join(capsys.readouterr().out.split())
@@ -136,7 +136,7 @@ def test_help_tells_what_each_precision_does_by_default(capsys):
         (["compress", "c", "--epochs", "-1"], "epochs -1 is not between 0 and 10000"),
     ],
 )
-def test_what_a_user_can_mend_is_one_line_on_stderr_and_exit_2(
+def test_what_a_user_can_fix_is_one_line_on_stderr_and_exit_2(
     arguments, message, capsys, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -198,7 +198,7 @@ def test_ctrl_c_while_compressing_does_not_say_that_nothing_was_changed(monkeypa
 
     monkeypatch.setattr("pipeline.compress.compress.compress", compress)
     assert cli.main(["compress", "model"]) == 130
-    assert "what was told of is kept, nothing else was changed" in capsys.readouterr().err
+    assert "what was reported is kept, nothing else was changed" in capsys.readouterr().err
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch):
@@ -312,7 +312,7 @@ def test_every_other_option_arrives(asked):
     }
 
 
-def test_a_preset_is_used_and_what_is_given_beside_it_wins(asked):
+def test_a_preset_is_used_and_options_given_with_it_win(asked):
     cli.main(["train", "--preset", "quick"])
     assert asked["config"] == TrainConfig(**PRESETS["quick"])
     cli.main(["train", "--preset", "quick", "--finetune-epochs", "7"])
@@ -378,7 +378,7 @@ def test_a_whole_compression_from_the_command_line(checkpoint, image_folder, tmp
     command += ["--threads", "1", "--calibration-images", "8"]
     assert cli.main(command) == 0
     out = capsys.readouterr().out
-    assert "note: these are not the very images" in out
+    assert "note: these are not exactly the images" in out
     assert f"{folder / 'int8'}: " in out
     assert "of 12 labels flip, AUROC" in out
     assert f"next: python -m export all --checkpoint {folder}" in out

@@ -135,13 +135,13 @@ def test_without_images_there_is_nothing_to_calibrate_with():
 # --- the variant
 
 
-def test_the_variant_answers_nearly_as_the_network(calibrated):
+def test_the_variant_gives_nearly_the_networks_outputs(calibrated):
     wanted, found = logits(calibrated.network, UNSEEN), logits(calibrated.variant(), UNSEEN)
     assert not torch.equal(found, wanted)  # or nothing was rounded
     assert (found - wanted).abs().max() < 0.15 * wanted.std(0).min()
 
 
-def test_coarser_scales_are_seen_in_the_answers(calibrated):
+def test_coarser_scales_show_in_the_outputs(calibrated):
     coarse = {
         name: (4 * scale, zero // 4) for name, (scale, zero) in calibrated.activations.items()
     }

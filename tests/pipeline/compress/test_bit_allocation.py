@@ -66,7 +66,7 @@ def test_the_first_step_goes_to_the_layer_that_gains_most_for_a_bit():
         gains[name] = (errors[0] - errors[1]) / rows.size
     best = max(gains, key=lambda name: gains[name])
     total = sum(sizes(network).values())
-    assert gains[best] > 1.02 * sorted(gains.values())[-2]  # or the answer would be a toss
+    assert gains[best] > 1.02 * sorted(gains.values())[-2]  # or the result would be arbitrary
     # Another layer gains more in all, and would take the whole budget.
     largest = max(gains, key=lambda name: gains[name] * sizes(network)[name])
     assert largest != best
@@ -85,7 +85,7 @@ def test_bits_go_where_weights_are_hard_to_round():
     assert allocate(small_network(), 3.8)["body.3.expand3x3"] > 1
 
 
-def test_the_scale_of_a_layers_answers_does_not_matter():
+def test_the_scale_of_a_layers_outputs_does_not_matter():
     network, louder = small_network(), small_network()
     with torch.no_grad():
         louder.get_submodule("head.1").weight.mul_(8)

@@ -118,7 +118,7 @@ def test_the_files_of_the_parent_are_unchanged_byte_for_byte(compressed, trained
     assert now == tree(trained)
 
 
-def test_nothing_is_written_beside_the_checkpoint(parent, data):
+def test_nothing_is_written_next_to_the_checkpoint(parent, data):
     compress(parent, data, ["w4"], changes=ROUNDED)
     assert [path.name for path in parent.parent.iterdir()] == ["model"]
     assert not [path for path in parent.iterdir() if path.name.startswith(".")]
@@ -211,7 +211,7 @@ def test_fewer_bits_of_the_weights_are_further_from_the_parent(rounded):
 # --- what is said
 
 
-def test_each_precision_is_told_in_a_line_with_what_keeps_it_from_being_published(
+def test_each_precision_is_reported_in_a_line_with_what_keeps_it_from_being_published(
     parent, data, monkeypatch, capsys
 ):
     monkeypatch.setattr(compress_module, "broken_limits", lambda _: ["it has a cold"])
@@ -231,7 +231,7 @@ def test_other_images_than_those_of_the_training_are_used_with_a_note(parent, tm
         for label in LABELS:
             write_images(other / split, label, 4, seed=7)
     compress(parent, other, ["w4"], changes=ROUNDED)
-    assert "note: these are not the very images" in capsys.readouterr().out
+    assert "note: these are not exactly the images" in capsys.readouterr().out
     assert (
         open_checkpoint(parent / "w4").spec.data["fingerprint"] == read_dataset(other).fingerprint()
     )

@@ -126,7 +126,7 @@ def tuned(phantoms: Dataset) -> Tuned:
 
 
 @pytest.mark.slow("fine-tunes a compressed network")
-def test_fine_tuning_brings_the_answers_on_unseen_images_nearer_to_the_teachers(tuned):
+def test_fine_tuning_brings_the_outputs_for_unseen_images_nearer_to_the_teachers(tuned):
     def answer(network: nn.Module) -> Tensor:
         return logits(network, tuned.held_out).diff(dim=1)  # all that a softmax sees
 
@@ -185,7 +185,7 @@ def test_the_teacher_is_not_changed(tuned):
 
 @pytest.mark.slow("fine-tunes a compressed network")
 def test_labels_are_not_looked_at(phantoms):
-    """With every label exchanged the same codes come out, bit for bit."""
+    """With every label swapped the codes are the same, bit for bit."""
     other = {phantom.LABELS[0]: phantom.LABELS[1], phantom.LABELS[1]: phantom.LABELS[0]}
     exchanged = replace(
         phantoms, train=tuple(replace(s, label=other[s.label]) for s in phantoms.train)

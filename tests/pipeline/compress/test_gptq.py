@@ -171,7 +171,7 @@ def seen_moments(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     ],
     ids=str,
 )
-def test_the_moments_of_a_convolution_tell_the_power_of_its_outputs(options, seen_moments):
+def test_the_moments_of_a_convolution_give_the_power_of_its_outputs(options, seen_moments):
     torch.manual_seed(0)
     layer = nn.Conv2d(3, 4, bias=False, **options)
     images = smooth_images(batches=2, side=16)
@@ -274,7 +274,7 @@ def test_a_linear_layer_may_have_inputs_of_more_axes(seen_moments):
     assert seen_moments[0] == pytest.approx(seen_moments[1])
 
 
-def test_a_rounded_network_answers_nearer_to_the_original_than_one_rounded_plainly():
+def test_a_rounded_network_is_nearer_to_the_original_than_one_rounded_plainly():
     images, unseen = smooth_images(), smooth_images(seed=9)
     errors = []
     for seed in range(3):

@@ -50,7 +50,7 @@ def test_without_augmentation_train_images_are_the_same_ones_shuffled(dataset):
     assert classes.tolist() == [dataset.labels.index(dataset.train[i].label) for i in place]
 
 
-def test_every_pass_over_the_train_images_is_augmented_and_shuffled_anew(dataset):
+def test_every_pass_over_the_train_images_is_augmented_and_shuffled_again(dataset):
     loaders = build_loaders(dataset, CONFIG)
     plain = expected(dataset.train, CONFIG)
     first, second = whole(loaders.train)[0], whole(loaders.train)[0]

@@ -45,7 +45,7 @@ def test_an_unknown_label_is_an_error_that_names_the_labels():
         phantom.draw("covid19", 1)
 
 
-def test_brightness_alone_does_not_tell_the_labels_apart():
+def test_brightness_alone_does_not_separate_the_labels():
     clear, opacities = (
         np.array([phantom.draw(label, number).mean() for number in range(1, 36)])
         for label in phantom.LABELS
@@ -127,6 +127,6 @@ def test_an_interrupted_data_set_leaves_nothing_behind(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_is_there_is_never_written_to(tmp_path):
-    with pytest.raises(FileExistsError, match="is there already"):
+    with pytest.raises(FileExistsError, match="already exists"):
         phantom.write_dataset(tmp_path, train=2, valid=2)
     assert list(tmp_path.iterdir()) == []

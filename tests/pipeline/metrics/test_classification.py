@@ -127,7 +127,7 @@ def test_with_one_calibration_bin_the_error_is_the_gap_of_the_means():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_answers_that_happen_as_often_as_they_say_are_calibrated(dtype):
+def test_probabilities_that_match_the_observed_shares_are_calibrated(dtype):
     probs = two_columns([0.75] * 4 + [0.25] * 4).astype(dtype)
     truth = np.array([1, 1, 1, 0, 1, 0, 0, 0])
     assert expected_calibration_error(truth, probs) == pytest.approx(0, abs=1e-7)
@@ -166,7 +166,7 @@ def test_of_equally_good_thresholds_the_one_that_finds_more_is_taken():
     assert youden_threshold(np.array([0, 0, 1, 1]), probs, 1) == pytest.approx(0.25)
 
 
-def test_scores_that_tell_nothing_give_one_half():
+def test_scores_without_information_give_one_half():
     assert youden_threshold(np.array([0, 1]), two_columns([0.7, 0.7]), 1) == 0.5
 
 

@@ -264,7 +264,7 @@ def test_other_limits_can_be_asked_for():
 
 
 @pytest.mark.filterwarnings("ignore:All-NaN slice")
-def test_a_model_that_answers_nan_breaks_the_limit():
+def test_a_model_that_outputs_nan_breaks_the_limit():
     truth, probs = answers(40)
     nothing = np.full_like(probs, np.nan)
     found = compare_models(truth, nothing, probs, 1, 0.5, resamples=5)

@@ -139,7 +139,7 @@ def test_an_unknown_architecture_of_a_checkpoint_is_refused(checkpoint):
         load_network(replace(opened, spec=make_spec(architecture="resnet9000")))
 
 
-def test_a_loaded_network_answers_as_the_one_that_was_written(tmp_path):
+def test_a_loaded_network_gives_the_outputs_of_the_one_that_was_written(tmp_path):
     folder = write_network(tmp_path / "c", make_spec(), seed=3)
     loaded = load_network(open_checkpoint(folder))
     assert not loaded.training

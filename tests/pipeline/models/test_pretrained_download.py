@@ -212,7 +212,7 @@ def test_a_file_that_breaks_off_is_refused_and_not_kept(server, small):
     torchvision_state(ARCHITECTURE)  # the next time all is well
 
 
-def test_a_file_that_is_not_there_is_told_by_its_status(server, small):
+def test_a_missing_file_is_reported_by_its_status(server, small):
     server.way = "missing"
     expect_failure("404", small, OSError)
     server.way = "whole"
@@ -269,7 +269,7 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def test_without_a_network_every_topology_after_the_first_is_told_at_once(
+def test_without_a_network_every_topology_after_the_first_is_reported_at_once(
     server, monkeypatch, capsys
 ):
     monkeypatch.setattr(pretrained_download, "TIMEOUT_S", 0.3)
@@ -293,7 +293,7 @@ def test_without_a_network_every_topology_after_the_first_is_told_at_once(
     assert all(line.startswith("warning: training from random weights") for line in lines)
 
 
-def test_a_refused_connection_is_told_in_one_line(server, monkeypatch, capsys):
+def test_a_refused_connection_is_reported_in_one_line(server, monkeypatch, capsys):
     server.port = free_port()
     cached = point(server, monkeypatch, ARCHITECTURE, f"{ARCHITECTURE}-01234567.pth")
     network = build_network(ARCHITECTURE, 2)

@@ -55,7 +55,7 @@ def write_table(
 
 
 def looked_at(table: Path) -> tuple[Shortcuts, Dataset]:
-    """What a network that has learned nothing is found to do on the images of a table."""
+    """The findings for a network that has learnt nothing, on the images of a table."""
     torch.manual_seed(0)
     dataset = read_dataset(table)
     found, *_ = find_shortcuts(build_network("squeezenet1_1", 2), dataset, make_spec())
@@ -88,7 +88,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, stamped: Path) -> Path:
 # --- what is found
 
 
-def test_a_source_that_stamps_its_images_is_told_and_not_by_the_label(found):
+def test_a_source_that_stamps_its_images_is_recognised_and_not_by_the_label(found):
     by_question = {(probe.of, probe.among): probe for probe in found.probes}
     assert list(by_question) == [
         ("source", "all images"),
@@ -108,7 +108,7 @@ def test_a_source_that_stamps_its_images_is_told_and_not_by_the_label(found):
     assert by_question["source", "images of covid19"].valid_images == 20
 
 
-def test_sources_alike_are_not_told(tmp_path):
+def test_identical_sources_are_not_recognised(tmp_path):
     found, _ = looked_at(write_table(tmp_path / "x", dict.fromkeys(LABELS, "ab")))
     for probe in found.probes:
         assert probe.auroc
@@ -138,7 +138,7 @@ def test_the_auroc_within_a_source_is_the_one_that_training_writes(stamped, foun
     assert found.within[1].auroc.low == pytest.approx(expected.low)
 
 
-def test_where_each_label_has_its_own_source_they_cannot_be_told_apart(tmp_path):
+def test_where_each_label_has_its_own_source_they_cannot_be_distinguished(tmp_path):
     found, _ = looked_at(write_table(tmp_path / "x", {LABELS[0]: "a", LABELS[1]: "b"}, "a"))
     (sentence,) = found.confounding
     assert sentence.startswith("Source and label cannot be distinguished")
@@ -207,11 +207,11 @@ def test_of_very_many_images_some_are_drawn_and_the_page_says_so(stamped, monkey
 
 def test_the_verdicts_follow_the_intervals(found, tmp_path):
     said = "\n".join(verdicts(found))
-    assert "Its features tell the source among all images: AUROC" in said
+    assert "Its features predict the source among all images: AUROC" in said
     assert "Within a alone the model may be guessing" in said
     alike, _ = looked_at(write_table(tmp_path / "x", dict.fromkeys(LABELS, "ab")))
     said = "\n".join(verdicts(alike))
-    assert "Its features are not seen to tell the source among all images" in said
+    assert "Its features do not predict the source among all images" in said
 
 
 # --- a head without a map
@@ -272,10 +272,10 @@ def test_the_same_seed_gives_the_same_report(model, stamped, tmp_path):
         assert (reports[0] / name).read_bytes() == (reports[1] / name).read_bytes(), name
 
 
-def test_other_images_than_those_of_the_training_are_told(model, tmp_path, capsys):
+def test_images_other_than_those_of_the_training_are_reported(model, tmp_path, capsys):
     table = write_table(tmp_path / "x", None, per_split=(12, 12))
     out = report_shortcuts(model, table, tmp_path / "out", threads=1)
-    assert "not the very images" in capsys.readouterr().out
+    assert "not exactly the images" in capsys.readouterr().out
     assert "These are not the very images" in (out / "shortcuts.md").read_text()
 
 
@@ -287,7 +287,7 @@ def test_images_of_other_labels_are_refused(model, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_pictures_of_x_rays_do_not_go_beside_the_release(model, stamped):
+def test_pictures_of_x_rays_do_not_go_next_to_the_release(model, stamped):
     with pytest.raises(BadInput, match="pictures of X-rays must not go there"):
         report_shortcuts(model, stamped, RELEASED / "shortcuts")
     assert not (RELEASED / "shortcuts").exists()

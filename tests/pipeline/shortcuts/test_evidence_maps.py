@@ -36,7 +36,9 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
 def network(classes: int = 2) -> nn.Module:
     torch.manual_seed(0)
     made = build_network("squeezenet1_1", classes).eval()
-    nn.init.normal_(made.head[1].weight, std=0.5)  # else all images are answered nearly alike
+    nn.init.normal_(
+        made.head[1].weight, std=0.5
+    )  # otherwise all images get nearly the same outputs
     return made
 
 

@@ -19,7 +19,7 @@ def patients(classes: list[str]) -> list[str]:
     return [f"p{i}" for i in range(len(classes))]
 
 
-def test_what_the_features_hold_is_told():
+def test_what_the_features_hold_is_found():
     valid = side({"a": 40, "b": 60}, 4.0, seed=1)
     found = probe(
         "source", "all images", side({"a": 60, "b": 60}, 4.0, 0), valid, patients(valid[1])
@@ -30,7 +30,7 @@ def test_what_the_features_hold_is_told():
     assert (found.classes, found.train_images, found.valid_images) == (("a", "b"), 120, 100)
 
 
-def test_what_the_features_do_not_hold_is_not_told():
+def test_what_the_features_do_not_hold_is_not_found():
     valid = side({"a": 40, "b": 60}, 0.0, seed=1)
     found = probe(
         "source", "all images", side({"a": 60, "b": 60}, 0.0, 0), valid, patients(valid[1])
@@ -39,7 +39,7 @@ def test_what_the_features_do_not_hold_is_not_told():
     assert found.auroc.low < 0.5 < found.auroc.high
 
 
-def test_three_sources_are_told_apart_and_a_rare_fourth_is_left_out():
+def test_three_sources_are_distinguished_and_a_rare_fourth_is_left_out():
     counts = {"a": 30, "b": 30, "c": 30, "rare": LEAST_IMAGES - 1}
     valid = side({**counts, "only_here": 20}, 4.0, seed=1)
     found = probe("source", "all images", side(counts, 4.0, seed=0), valid, patients(valid[1]))

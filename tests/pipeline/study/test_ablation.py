@@ -20,7 +20,7 @@ SEEDS = (2, 3)
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[TrainConfig, Path]]:
-    """In place of training: a checkpoint whose AUROC tells the recipe; what was asked for."""
+    """Instead of training: a checkpoint whose AUROC encodes the recipe; returns the requests."""
     asked: list[tuple[TrainConfig, Path]] = []
 
     def train(config: TrainConfig, data: Path, out: Path, **_: object) -> Path:

@@ -37,7 +37,7 @@ DASK = pytest.mark.parametrize(
 
 @pytest.fixture
 def _local_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A local cluster speaks over sockets of this machine."""
+    """A local cluster uses sockets of this machine."""
     monkeypatch.undo()
 
 
@@ -50,7 +50,7 @@ def none_begun(_: object) -> bool:
 
 
 def marked(task: tuple[Path, int]) -> int:
-    """Leaves a mark while it works; the third takes its process with it."""
+    """Leaves a mark while it works; the third kills its process."""
     folder, number = task
     (folder / str(number)).touch()
     if number == 2:
@@ -66,7 +66,7 @@ def begun(task: tuple[Path, int]) -> bool:
 @pytest.mark.usefixtures("_local_sockets")
 @DASK
 @pytest.mark.parametrize("workers", [1, 2])
-def test_every_task_gives_its_result_whoever_works(name, workers):
+def test_every_task_gives_its_result_on_any_engine(name, workers):
     found = dict(run_tasks(Engine(name, workers), squared, range(6), none_begun))
     assert {number: result[0] for number, result in found.items()} == {n: n * n for n in range(6)}
     processes = {result[1] for result in found.values()}
@@ -82,7 +82,7 @@ def test_a_worker_that_dies_loses_its_own_task_and_the_others_go_on(name, tmp_pa
     assert found.pop(2).reason.startswith(DIED)
     finished = {number for number, result in found.items() if result == number}
     assert {4, 5} <= finished  # what had not begun
-    assert len(finished) >= 4  # one more may have been at work beside it
+    assert len(finished) >= 4  # one more may have been running at the same time
     assert all(found[number] == Lost(DIED) for number in found.keys() - finished)
 
 
@@ -99,8 +99,8 @@ def test_no_task_needs_no_engine():
     ("asked", "message"),
     [
         ({"name": "spark"}, "unknown engine 'spark'; there are: joblib, dask"),
-        ({"workers": 0}, "--workers 0: one at least"),
-        ({"scheduler": "tcp://head:8786"}, "--scheduler belongs to --engine dask"),
+        ({"workers": 0}, "--workers 0: at least one is needed"),
+        ({"scheduler": "tcp://head:8786"}, "--scheduler needs --engine dask"),
     ],
 )
 def test_what_no_engine_can_do_is_refused(asked, message):
@@ -115,7 +115,7 @@ def test_without_dask_the_command_that_installs_it_is_named(monkeypatch):
 
 
 @pytest.mark.usefixtures("_local_sockets")
-def test_a_scheduler_that_does_not_answer_is_told(monkeypatch):
+def test_a_scheduler_that_does_not_answer_is_reported(monkeypatch):
     pytest.importorskip("distributed", reason="distributed is not installed (the extra cluster)")
     monkeypatch.setattr("pipeline.study.engine.CONNECT_TIMEOUT_S", 1)
     engine = Engine("dask", scheduler="tcp://127.0.0.1:9")

@@ -150,7 +150,7 @@ def test_reliability_is_the_observed_share_of_each_bin():
     assert counts.tolist() == [3, 1, 2]
 
 
-def test_the_reliability_diagram_draws_the_bins_beside_the_diagonal():
+def test_the_reliability_diagram_draws_the_bins_and_the_diagonal():
     (axes,) = study_figures.draw_reliability([answers()]).axes
     said, found, _ = study_figures.reliability(TRUTH == 0, ILL)
     drawn = line(axes, "observed share")
@@ -184,7 +184,7 @@ def test_three_labels_are_asked_one_against_the_rest():
     assert study_figures.confusion(three).tolist() == np.eye(3).tolist()
 
 
-def test_answers_are_read_from_the_trials(tmp_path):
+def test_outputs_are_read_from_the_trials(tmp_path):
     trials = [trial("small", "paper", seed, tmp_path) for seed in (2, 3)]
     for its in trials:
         its.folder.mkdir()

@@ -16,7 +16,7 @@ def all_done(board: Board) -> float:
     return task.completed
 
 
-def test_the_board_says_what_begins_and_what_came_of_it(capsys, tmp_path):
+def test_the_board_reports_what_begins_and_its_result(capsys, tmp_path):
     board = make_board(tmp_path)
     board.look()
     assert capsys.readouterr().out == ""

@@ -54,11 +54,11 @@ def by_threshold(threshold: float, recall: float) -> Decision:
     return Decision(threshold, dict.fromkeys(("accuracy", "recall", "specificity"), interval))
 
 
-def test_what_the_checkpoints_decide_by_their_own_thresholds_has_a_table_that_says_it_flatters():
+def test_decisions_by_the_checkpoints_own_thresholds_have_a_table_that_says_it_is_optimistic():
     found = summary({("small", "paper", 2): outcome(decision=by_threshold(0.25, 0.97))})
     assert [bool(row.decision) for row in found.rows] == [False, True]  # the last stage
     text = to_markdown(found, {})
-    assert "chosen by Youden's index on these very images, which flatters" in text
+    assert "chosen by Youden's index on these images, and so optimistic" in text
     cells = "0.970 (0.500 to 1.000) | 0.970 (0.500 to 1.000) | 0.970 (0.500 to 1.000)"
     assert f"| small | 0.250 | {cells} |" in text
     config = replace(found.request.config, least_recall=0.96)
@@ -66,7 +66,7 @@ def test_what_the_checkpoints_decide_by_their_own_thresholds_has_a_table_that_sa
     assert "chosen for a recall of 0.96 at least" in to_markdown(found, {})
 
 
-def test_over_seeds_every_threshold_is_told():
+def test_over_seeds_every_threshold_is_listed():
     found = summary(
         {
             ("small", "strict", seed): outcome(decision=by_threshold(threshold, 0.9))
@@ -85,7 +85,7 @@ def test_without_a_threshold_in_every_trial_there_is_no_such_table():
         }
     )
     assert found.rows[-1].decision is None
-    assert "which flatters" not in to_markdown(found, {})
+    assert "and so optimistic" not in to_markdown(found, {})
 
 
 def test_a_target_that_is_not_reached_is_not_a_number():
@@ -123,7 +123,7 @@ def test_over_seeds_the_mean_is_given_with_the_spread():
     assert len(list(csv.DictReader(io.StringIO(to_csv(found))))) == 4  # a row a trial and stage
 
 
-def test_unlike_starts_are_told_in_the_table_near_the_choice_and_before_everything():
+def test_different_initial_weights_are_reported_in_the_table_near_the_choice_and_first():
     found = summary(
         {
             ("small", "paper", 2): outcome(imagenet=True),
@@ -137,8 +137,8 @@ def test_unlike_starts_are_told_in_the_table_near_the_choice_and_before_everythi
     assert [table_row(text, name)[4] for name in ("small", "large")] == ["ImageNet", "random"]
     assert text.index("Unlike starts") < text.index("| topology |")
     choice = text.split("### The paper's rule")[1]
-    assert "The starts are unlike" in choice
-    assert choice.index("The starts are unlike") < choice.index("The rule chooses small")
+    assert "The initial weights differ" in choice
+    assert choice.index("The initial weights differ") < choice.index("The rule chooses small")
 
 
 def test_like_starts_need_no_caution():

@@ -108,7 +108,7 @@ def really_trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def trained(whole: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The same, where it matters which they are: what comes out is a copy of `whole`'s."""
+    """The same, where only the names matter: the results are copies of `whole`'s."""
 
     def copied(asked: trial.Trial) -> None:
         shutil.rmtree(asked.folder, ignore_errors=True)
@@ -150,7 +150,7 @@ def test_a_comparison_leaves_whole_trials_and_its_report_and_nothing_else(whole)
 def test_a_trial_says_what_its_checkpoint_decides_by_its_own_threshold(
     data, tmp_path, monkeypatch, no_pictures
 ):
-    """Beside what is most probable, which here is always right."""
+    """Besides the most probable label, which here is always right."""
     monkeypatch.setattr(
         "pipeline.training.train._threshold", lambda *_: 0.9999
     )  # nothing is as probable
@@ -162,7 +162,7 @@ def test_a_trial_says_what_its_checkpoint_decides_by_its_own_threshold(
     assert entry["figures"]["fine-tuned"]["recall"]["value"] == 1
 
 
-def test_every_trial_is_a_checkpoint_that_answers_as_its_predictions_say(whole, data):
+def test_every_trial_is_a_checkpoint_that_gives_its_recorded_predictions(whole, data):
     for name in NAMES:
         folder = whole / "trials" / name
         checkpoint = open_checkpoint(folder)
@@ -189,7 +189,7 @@ def test_the_protocols_differ_in_their_images(whole):
     assert strict["split"] == "at random by patient, 1 of 4 valid, seed 2"
 
 
-def test_a_trial_tells_its_epochs_times_and_batches(whole):
+def test_a_trial_records_its_epochs_times_and_batches(whole):
     its = trial.read_trial(whole / "trials" / NAMES[0])
     history = rows(whole / "trials" / NAMES[0] / "history.csv")
     assert [epoch.batches for epoch in its.history] == [4, 8, 12]  # 26 images by 8
@@ -281,7 +281,7 @@ def test_another_width_or_another_target_trains_nothing(out, data, trained):
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_again_trains_everything_anew(out, data, trained):
+def test_again_trains_everything_again(out, data, trained):
     again = run_study(replace(STUDY, again=True), data, out)
     assert trained == NAMES
     assert [entry.done.taken for entry in again.trials] == [False, False]
@@ -468,9 +468,9 @@ def test_a_folder_of_something_else_is_refused(data, tmp_path):
         ({"topologies": ("lenet",)}, "'lenet' is not one"),
         ({"topologies": ()}, "none is asked for"),
         ({"protocols": ("lenient",)}, "'lenient' is not one"),
-        ({"seeds": ()}, "--seeds: one at least"),
-        ({"target_accuracy": 0.0}, "--target-accuracy 0.0 is not above 0 and up to 1"),
-        ({"target_accuracy": 1.1}, "--target-accuracy 1.1 is not above 0 and up to 1"),
+        ({"seeds": ()}, "--seeds: at least one is needed"),
+        ({"target_accuracy": 0.0}, "--target-accuracy 0.0 is not above 0 and at most 1"),
+        ({"target_accuracy": 1.1}, "--target-accuracy 1.1 is not above 0 and at most 1"),
         ({"name": "my study"}, "letters, digits and underscores"),
     ],
 )
@@ -515,7 +515,7 @@ def test_one_epoch_has_no_variance():
     assert trial.loss_variance(more)["within_stages"] == pytest.approx(0.01)
 
 
-# --- the same whoever trains
+# --- the same on any engine
 
 
 @pytest.mark.ci("trains in processes of joblib and of Dask")
@@ -533,7 +533,7 @@ def test_one_epoch_has_no_variance():
     ],
 )
 def test_two_workers_train_what_one_trains(engine, whole, data, tmp_path, monkeypatch):
-    monkeypatch.undo()  # conftest's bar: a local cluster speaks over sockets of this machine
+    monkeypatch.undo()  # the block of conftest: a local cluster uses sockets of this machine
     found = run_study(replace(STUDY, engine=Engine(*engine)), data, tmp_path / "out")
     assert found.failed == []
     for name in NAMES:

@@ -32,7 +32,7 @@ def test_the_lowest_sum_of_ranks_is_chosen():
     assert selection.chosen == ("squeeze",)
 
 
-def test_who_would_be_chosen_without_each_criterion_is_told():
+def test_the_choice_without_each_criterion_is_reported():
     selection = select(
         [
             candidate("small", variance=0.3, batches=None, parameters=10),
@@ -79,7 +79,7 @@ def test_never_reached_comes_after_every_number():
     assert "1. late (1,000,000,000), 2. never (not reached)" in explain(selection)[1]
 
 
-def test_when_no_one_reaches_the_target_the_criterion_tells_nobody_apart():
+def test_when_none_reaches_the_target_the_criterion_distinguishes_none():
     selection = select([candidate("a", batches=None), candidate("b", batches=None, variance=0.05)])
     assert ranks(selection, "batches") == {"a": 1, "b": 1}
     assert selection.chosen == ("b",)
@@ -110,7 +110,7 @@ def test_one_topology_alone_is_no_choice():
     assert explain(select([candidate("a")])) == ["Only a was compared: there is nothing to choose."]
 
 
-def test_every_criterion_is_told_with_its_numbers():
+def test_every_criterion_is_explained_with_its_numbers():
     lines = explain(select([candidate("a", parameters=722_000), candidate("b")]))
     for line, name in zip(lines, CRITERIA.values(), strict=False):
         assert line.lower().startswith(name)

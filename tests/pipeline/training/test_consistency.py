@@ -1,4 +1,4 @@
-"""Two versions of every training image, and a loss that wants one answer to both."""
+"""Two versions of every training image, and a loss that asks for one output for both."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CONFIG = TrainConfig(
 
 @pytest.fixture
 def photograph(tmp_path: Path) -> Path:
-    """Much larger than a network's input, and sharp: every filter makes something else of it."""
+    """Much larger than a network's input, and sharp: every filter gives a different result."""
     pixels = np.random.default_rng(0).integers(0, 256, (150, 200, 3), dtype=np.uint8)
     path = tmp_path / "sharp.png"
     Image.fromarray(pixels).save(path)
@@ -126,7 +126,7 @@ def test_the_loss_of_one_version_is_the_inner_loss():
     assert ConsistentLoss(inner, 5.0)(logits, classes) == inner(logits, classes)
 
 
-def test_trained_for_it_a_network_answers_the_versions_more_alike(image_folder):
+def test_a_network_trained_for_it_gives_more_similar_outputs_for_the_versions(image_folder):
     dataset = read_dataset(image_folder)
 
     def disagreement(weight: float) -> float:

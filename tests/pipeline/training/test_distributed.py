@@ -156,7 +156,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def fits(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """What each process has after a training by one and by two, nothing random in it."""
+    """What each process has after a training by one and by two, without anything random."""
     folders = {}
     for name, launcher in (("one", []), ("two", TORCHRUN)):
         folders[name] = tmp_path_factory.mktemp(name)
@@ -208,7 +208,7 @@ def train_by_two(out: Path, *arguments: object) -> subprocess.CompletedProcess[s
 
 @needs_accelerate
 @pytest.mark.ci("trains twice by two processes")
-def test_a_whole_training_by_two_processes_is_told_and_written_once(tmp_path):
+def test_a_whole_training_by_two_processes_is_reported_and_written_once(tmp_path):
     for split, count, seed in (("train", 13, 1), ("valid", 7, 2)):
         for label in LABELS:
             write_images(tmp_path / "x" / split, label, count, seed)

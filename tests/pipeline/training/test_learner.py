@@ -22,7 +22,7 @@ def dataset(image_folder: Path) -> Dataset:
 
 
 def plain_logits(trained: torch.nn.Module, dataset: Dataset) -> torch.Tensor:
-    """The network's own answers to the valid images (N, K)."""
+    """The network's own outputs for the valid images (N, K)."""
     trained.eval()
     with torch.no_grad():
         return torch.cat([trained(pixels) for pixels, _ in build_loaders(dataset, RECIPE).valid])
@@ -31,7 +31,7 @@ def plain_logits(trained: torch.nn.Module, dataset: Dataset) -> torch.Tensor:
 # --- the body's features
 
 
-def test_a_head_on_cached_features_answers_as_the_whole_network_once_folded(dataset):
+def test_a_head_on_cached_features_gives_the_whole_networks_outputs_once_folded(dataset):
     whole = network().eval()
     loaders = feature_loaders(whole.body, build_loaders(dataset, RECIPE), RECIPE)
     head = HeadAlone(whole.head, loaders.train_ds.tensors[0]).eval()
@@ -47,7 +47,7 @@ def test_a_head_on_cached_features_answers_as_the_whole_network_once_folded(data
     assert torch.allclose(answers(), standardised, atol=1e-5)
 
 
-def test_a_frozen_stage_alone_is_validated_as_it_answers_afterwards(dataset):
+def test_a_frozen_stage_alone_is_validated_with_the_final_outputs(dataset):
     trained, result = fitted(dataset, frozen_epochs=3, finetune_epochs=0, calibrate=False)
     loss = torch.nn.functional.cross_entropy(
         plain_logits(trained, dataset), torch.from_numpy(result.truth)
@@ -173,7 +173,7 @@ def test_auto_follows_the_processor(monkeypatch):
         assert mixed_precision.chosen_arithmetic("fp32") == "fp32"
 
 
-def test_an_older_torch_that_cannot_tell_trains_in_fp32(monkeypatch):
+def test_an_older_torch_that_cannot_detect_bf16_trains_in_fp32(monkeypatch):
     monkeypatch.delattr(torch.cpu, "get_capabilities")
     assert mixed_precision.chosen_arithmetic("auto") == "fp32"
 

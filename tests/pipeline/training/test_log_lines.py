@@ -1,4 +1,4 @@
-"""Training told in a log, where bars would leave each of their states."""
+"""Training reported in a log, where bars would leave each of their states."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_terminal_gets_the_bars(dataset, capsys, monkeypatch):
     assert "\r" in capsys.readouterr().out
 
 
-def test_of_several_processes_the_first_alone_speaks(dataset, capsys, monkeypatch):
+def test_of_several_processes_only_the_first_prints(dataset, capsys, monkeypatch):
     monkeypatch.setattr("pipeline.training.log_lines.rank", lambda: 1)
     fitted(dataset)
     assert capsys.readouterr().out == ""

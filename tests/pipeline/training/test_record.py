@@ -28,7 +28,7 @@ def test_epochs_are_read_and_what_is_no_number_is_none(tmp_path: Path) -> None:
     assert rows[1]["epoch"] == 2
 
 
-def test_answers_are_read_in_the_order_of_the_labels(tmp_path: Path) -> None:
+def test_outputs_are_read_in_the_order_of_the_labels(tmp_path: Path) -> None:
     found, reason = read_predictions(folder(tmp_path, "predictions.csv", ANSWERS), make_spec())
     assert reason == ""
     assert found is not None
@@ -63,23 +63,26 @@ def test_a_checkpoint_without_them_is_no_fault_and_says_so(tmp_path: Path) -> No
         ("file,label,covid19,non_covid19\na,covid19,0.5,0.5,1\n", "too long"),
         ("file,label,covid19,non_covid19\na,elephant,0.5,0.5\n", "is damaged"),
         ("file,label,covid19,non_covid19\na,covid19,x,0.5\n", "is damaged"),
-        ("file,label,covid19,non_covid19\na,covid19,nan,0.5\n", "holds what is no number"),
+        (
+            "file,label,covid19,non_covid19\na,covid19,nan,0.5\n",
+            "holds something that is not a number",
+        ),
         ('file,label,covid19,non_covid19\n"a,covid19,0.5,0.5\n', "cannot be read"),
     ],
 )
-def test_damaged_answers_are_told_not_used(text: str, told: str, tmp_path: Path) -> None:
+def test_damaged_predictions_are_reported_not_used(text: str, told: str, tmp_path: Path) -> None:
     found, reason = read_predictions(folder(tmp_path, "predictions.csv", text), make_spec())
     assert found is None
     assert told in reason
 
 
-def test_a_damaged_history_is_told_not_used(tmp_path: Path) -> None:
+def test_a_damaged_history_is_reported_not_used(tmp_path: Path) -> None:
     broken = HISTORY.replace("0.4", "much")
     found, reason = read_history(folder(tmp_path, "history.csv", broken))
     assert found is None
     assert "is damaged" in reason
 
 
-def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
+def test_bytes_that_are_no_text_are_reported(tmp_path: Path) -> None:
     (tmp_path / "history.csv").write_bytes(b"epoch,stage\n\xff\xfe")
     assert "cannot be read" in read_history(tmp_path)[1]

@@ -39,7 +39,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def quick_fit(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[TrainConfig]]:
-    """Nothing is learned and nothing looked into; the recipes that were asked for are kept."""
+    """Nothing is trained and nothing analysed; the requested recipes are kept."""
     asked: list[TrainConfig] = []
 
     def fit(network: torch.nn.Module, dataset, positive: int | None, config: TrainConfig) -> Fit:
@@ -122,7 +122,7 @@ def test_a_training_leaves_no_pickle_anywhere(data, tmp_path):
         assert not path.read_bytes().startswith((b"\x80", b"PK")), path  # pickle, torch's zip
 
 
-def test_the_checkpoint_tells_what_it_was_made_of(trained, data):
+def test_the_checkpoint_records_what_it_was_made_from(trained, data):
     spec = open_checkpoint(trained).spec
     assert (spec.name, spec.version) == ("squeezenet1_1_xrays", "1.2.3")
     assert (spec.architecture, spec.labels, spec.side) == ("squeezenet1_1", LABELS, SIDE)

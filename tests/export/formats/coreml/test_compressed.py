@@ -43,7 +43,7 @@ PRECISIONS = list(LEVELS)
 
 @dataclass(frozen=True)
 class Made:
-    """A package and the variant that it is of."""
+    """A package and the variant that it was made from."""
 
     path: Path
     spec: ModelSpec
@@ -246,7 +246,7 @@ def test_a_compressed_package_is_proven_like_any_other(
     precision: str, made: dict[str, Made]
 ) -> None:
     one, reference = made[precision], made[precision].reference()
-    assert float(np.ptp(reference.probs[:, 0])) > 0.05  # else everything would agree
+    assert float(np.ptp(reference.probs[:, 0])) > 0.05  # otherwise everything would agree
     result = check_artifact("coreml", precision, one.path, reference)
     assert result.reason == ""
     assert result.status == "pass"
@@ -305,7 +305,7 @@ def test_one_changed_scale_is_found(precision: str, damaged: dict[str, Made]) ->
 def test_coremltools_reads_the_file_again_and_finds_the_same(
     precision: str, made: dict[str, Made]
 ) -> None:
-    """Its loader infers every type anew: a program that contradicts itself does not load."""
+    """Its loader infers every type again: a program that contradicts itself does not load."""
     quiet()
     import coremltools as ct
     from coremltools.converters.mil.frontend.milproto.load import load
@@ -345,7 +345,7 @@ def test_names_in_a_compact_program_are_short_identifiers_each_given_once(
     assert all(len(name) <= 2 and name[0].isalpha() and name.isalnum() for name in inner)
 
 
-def test_a_constant_of_a_compact_program_stands_where_it_is_used_or_is_used_twice(
+def test_a_constant_of_a_compact_program_is_where_it_is_used_or_is_used_twice(
     made: dict[str, Made],
 ) -> None:
     listed = operations(read_package(made["w3"].path).document)

@@ -754,7 +754,7 @@ def test_an_image_of_another_size_is_unreadable(artifacts: Artifacts) -> None:
 def test_the_colour_space_of_the_specification_is_obeyed(
     package: Path, artifacts: Artifacts, model: Model
 ) -> None:
-    """As wrong as an app that hands over BGR pixels: no more and no less."""
+    """Exactly as wrong as an app that passes BGR pixels."""
 
     def swap(document: Any) -> None:
         document.description.input[0].type.imageType.colorSpace = BGR
@@ -790,7 +790,7 @@ def test_half_is_rounded_only_when_asked(artifacts: Artifacts, model: Model) -> 
 
 
 def logits_of(program: Program, images: np.ndarray) -> Tensor:
-    """What softmax takes, unrounded: float32 (N, K)."""
+    """The input of softmax, unrounded: float32 (N, K)."""
     (softmax,) = [step for step in program.steps if step.operation == "softmax"]
     name, rows = softmax.arguments["x"].name, []
     for image in images:

@@ -1,4 +1,4 @@
-"""Small ONNX graphs, and what onnxruntime makes of a file."""
+"""Small ONNX graphs, and the graph that onnxruntime makes from a file."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def answer(model: onnx.ModelProto) -> np.ndarray:
     return session.run(None, {"pixels": pixels})[0]
 
 
-def test_a_convolution_that_takes_in_the_normalisation_answers_the_same() -> None:
+def test_a_convolution_that_takes_in_the_normalisation_gives_the_same_outputs() -> None:
     model = normalising_model()
     before = answer(model)
     take_in_normalisation(model)
@@ -88,7 +88,7 @@ def test_a_changed_mean_in_the_file_is_found_in_the_weights(
     mean = made_by["normalised_shift"].input[1]
     (tensor,) = [t for t in document.graph.initializer if t.name == mean]
     value = numpy_helper.to_array(tensor).copy()
-    value[0, 0] += 0.01  # too little for the outputs to tell
+    value[0, 0] += 0.01  # too little to show in the outputs
     tensor.CopyFrom(numpy_helper.from_array(value, mean))
     path = tmp_path / "changed.onnx"
     onnx.save(document, path)

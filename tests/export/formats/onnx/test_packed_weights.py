@@ -33,7 +33,7 @@ def random_grid(levels: int, shape: tuple[int, ...]) -> Grid:
 
 
 def unpacked(grids: list[Grid]) -> list[np.ndarray]:
-    """What onnxruntime makes of the packed weights."""
+    """The packed weights as onnxruntime unpacks them."""
     model = network_of(*(grid.weights() for grid in grids))
     store_grids(model, {f"layer{i}.weight": grid for i, grid in enumerate(grids)})
     wanted = {str(i): node.input[1] for i, node in enumerate(convolutions(model))}
@@ -167,7 +167,7 @@ def test_halves_are_the_nearest_fp16_numbers() -> None:
 
 
 @pytest.mark.parametrize("precision", UNPACKED_AT_LOAD)
-def test_no_operator_is_newer_than_what_the_oldest_runtime_knows(
+def test_no_operator_is_newer_than_the_oldest_runtime_supports(
     precision: str, artifacts: Artifacts
 ) -> None:
     model = onnx.load(artifacts["onnx", precision])
@@ -226,7 +226,7 @@ def test_a_file_is_little_more_than_its_codes_scales_and_biases(
 def test_what_runs_after_loading_is_the_fp32_graph(
     precision: str, artifacts: Artifacts, tmp_path: Path
 ) -> None:
-    """All unpacking has folded: nothing of it is left to be done for each image."""
+    """All unpacking has folded: none of it is left for each image."""
     full, small = (optimised(artifacts["onnx", p], tmp_path) for p in ("fp32", precision))
     assert operations(small) == operations(full)
     assert operations(small)["Mod"] == operations(small)["Split"] == 0

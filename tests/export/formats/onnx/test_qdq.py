@@ -105,7 +105,7 @@ def test_the_layers_in_a_file_are_the_variants_bit_for_bit(
     assert waiting == []
 
 
-def test_answers_are_the_variants_and_not_those_of_its_weights_alone(
+def test_outputs_are_the_variants_and_not_those_of_its_weights_alone(
     model: Model, artifacts: Artifacts
 ) -> None:
     session = onnx_format.load(artifacts["onnx", "int8"])
@@ -182,7 +182,7 @@ def changed(model: Model, artifacts: Artifacts, change: Change, folder: Path) ->
 
 
 def layer_input(place: int, argument: int) -> Callable[[Any], str]:
-    """The name of what the DequantizeLinear before an argument of a layer takes."""
+    """The name of the input of the DequantizeLinear before an argument of a layer."""
 
     def find(model: Any) -> Any:
         node = [n for n in model.graph.node if n.op_type == "Conv"][place]
@@ -224,7 +224,7 @@ def bias_by_one(place: int) -> Change:
 def test_an_integer_or_scale_off_by_the_least_is_found_by_its_value(
     fault: Callable[[int], Change], place: int, model: Model, artifacts: Artifacts, tmp_path: Path
 ) -> None:
-    """In no case do the outputs tell: a step of one code is far within the tolerance."""
+    """The outputs never show it: a step of one code is far within the tolerance."""
     result = changed(model, artifacts, fault(place), tmp_path)
     assert result.status == "fail"
     assert "values are not the checkpoint's" in result.parts["weights"]

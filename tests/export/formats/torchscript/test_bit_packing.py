@@ -81,7 +81,7 @@ class Residual(nn.Module):
 
 
 class Offset(nn.Module):
-    """Adds 1; what else it holds makes it another type."""
+    """Adds 1; its other attributes make it another type."""
 
     def __init__(self, more: bool) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class Offset(nn.Module):
 
 
 class Normed(nn.Module):
-    """A batch norm behind a convolution."""
+    """A batch norm after a convolution."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ def make_graph(network: Callable[[], nn.Module], precision: str) -> DeployGraph:
     normalised = PixelGraph(nn.Identity(), SPEC)
     floats = torch.from_numpy(pixels()).permute(0, 3, 1, 2).float()
     floats = (floats - normalised.mean) / normalised.std
-    with torch.no_grad():  # logits that spread by 1 around 0: saturated answers hide every fault
+    with torch.no_grad():  # logits that spread by 1 around 0: saturated outputs hide every fault
         made.last.bias.zero_()
         logits = made(floats)
         made.last.weight /= logits.std(dim=0).reshape(-1, *[1] * (made.last.weight.ndim - 1))
@@ -258,7 +258,7 @@ def test_a_network_without_grids_is_refused_in_few_bits(tmp_path: Path) -> None:
     ("network", "precision"),
     [(n, p) for n in (Plain, Residual) for p in PACKED] + [(Normed, "fp16")],
 )
-def test_a_packed_file_holds_the_networks_weights_and_answers_as_it_does(
+def test_a_packed_file_holds_the_networks_weights_and_gives_its_outputs(
     network: type[nn.Module], precision: str, tmp_path: Path
 ) -> None:
     graph = make_graph(network, precision)
@@ -275,7 +275,7 @@ def test_a_packed_file_holds_the_networks_weights_and_answers_as_it_does(
     assert diff <= (2e-3 if precision == "fp16" else 2e-6)
 
 
-def test_an_int8_file_holds_the_variants_weights_and_answers_nearly_as_it_does(
+def test_an_int8_file_holds_the_variants_weights_and_gives_nearly_its_outputs(
     tmp_path: Path,
 ) -> None:
     graph = make_graph(Plain, "int8")

@@ -1,4 +1,4 @@
-"""Pools in two steps: the same numbers, and only where they are."""
+"""Pools in two steps: the same numbers, and only where this is possible."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIDE = 33
 
 
 class Pooled(nn.Module):
-    """A network of one pool whose logits tell every place of it apart."""
+    """A network of one pool whose logits distinguish all its places."""
 
     def __init__(self, pool: nn.Module) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Pooled(nn.Module):
 
 
 def split(pool: nn.Module, side: int = SIDE) -> tuple[nn.Module, nn.Module]:
-    """The pool, and what became of it in a deploy graph of that input size."""
+    """The pool, and its form in a deploy graph of that input size."""
     spec = make_spec(side=side)
     made = with_split_pools(DeployGraph(Pooled(pool), spec).eval(), spec)
     found = made.pixels.network.get_submodule("pool")
