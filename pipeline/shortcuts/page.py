@@ -137,7 +137,7 @@ def _evidence(found: Shortcuts, picture: str) -> Iterator[str]:
         yield ""
         return
     yield (
-        "For each place of an image the network's head says how much it speaks for a label; the "
+        "For each place of an image the network's head says how much it supports a label; the "
         "mean over all places is the decision. Text marks and frames at the edge are the classic "
         "shortcuts. " + _border_sentence(found)
     )
