@@ -76,12 +76,12 @@ def dilate(network: fx.GraphModule) -> None:
 
 
 def drop_relu(network: fx.GraphModule) -> None:
-    """The third, or the last if there are fewer."""
+    """The first: one after a sum of residual branches may have nothing negative to remove."""
     modules = {node for node, _ in called(network, nn.ReLU)}
     relus = [n for n in network.graph.nodes if n in modules or n.target in RELUS]
     if not relus:
         raise DoesNotApply("every ReLU is part of the layer before it")
-    relu = relus[:3][-1]
+    relu = relus[0]
     relu.replace_all_uses_with(relu.args[0])
     network.graph.erase_node(relu)
 
