@@ -369,7 +369,8 @@ def _run_faults(options: argparse.Namespace) -> int:
         source = options.checkpoint or RELEASED
         checkpoint = resized(source, options.side, Path(folder) / "checkpoint")
         bench = open_bench(checkpoint, Path(folder) / "bench")
-        verdicts = run_table(bench, status.update)
+        in_log = not console.is_terminal
+        verdicts = run_table(bench, console.print if in_log else status.update)
     if options.json:
         write_json(options.json, verdicts.document(bench.spec))
     print_verdicts(console, verdicts)

@@ -39,11 +39,14 @@ def read_json(
         way_out: what a user does about it, such as ``train again``.
 
     Raises:
-        BadInput: no such file, no JSON (NaN and endless nesting included), another version of the
-            schema, or damaged.
+        BadInput: no such file, no JSON (NaN, endless nesting and half of a surrogate pair
+            included), another version of the schema, or damaged.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        text = path.read_text(encoding="utf-8")
+        document = json.loads(text, parse_constant=_refuse_constant)
+        if "\\ud" in text.lower():  # half of a surrogate pair is a string that no file can hold
+            json.dumps(document, ensure_ascii=False).encode()
     except OSError as error:
         raise BadInput(f"no {what} at {path}: {error.strerror}; {way_out}") from error
     except (ValueError, RecursionError) as error:

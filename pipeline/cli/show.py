@@ -30,7 +30,8 @@ def print_spec(folder: Path) -> None:
     checkpoint = open_checkpoint(folder)
     spec = checkpoint.spec
     print(f"{spec.name} {spec.version}: {spec.architecture}, {spec.side} x {spec.side} px RGB")
-    print(f"labels: {', '.join(spec.labels)}; positive: {spec.positive} from {spec.threshold} on")
+    decided = "none" if spec.positive is None else f"{spec.positive} from {spec.threshold} on"
+    print(f"labels: {', '.join(spec.labels)}; positive: {decided}")
     for name, figure in spec.metrics.items():
         if isinstance(figure, dict):
             value, low, high = figure["value"], figure["low"], figure["high"]

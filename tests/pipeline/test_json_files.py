@@ -72,3 +72,11 @@ def test_what_cannot_be_read_is_refused_with_the_way_out(
         (tmp_path / "x.json").write_text(text)
     with pytest.raises(BadInput, match=message):
         read(tmp_path / "x.json")
+
+
+def test_half_of_a_surrogate_pair_is_refused_and_a_whole_pair_is_read(tmp_path: Path) -> None:
+    (tmp_path / "half.json").write_text('{"schema": 1, "name": "\\ud800"}')
+    with pytest.raises(BadInput, match=r"is not JSON: .*surrogates not allowed; write it again"):
+        read(tmp_path / "half.json")
+    (tmp_path / "pair.json").write_text('{"schema": 1, "name": "\\uD83D\\uDE00"}')
+    assert read(tmp_path / "pair.json")["name"] == "\U0001f600"
