@@ -72,10 +72,22 @@ def _compare_layer(layer: Layer, wanted: Layer) -> list[str]:
     return violations
 
 
+def _as_stored(wanted: Array, found: Array) -> Array:
+    """The values that the file may hold: `wanted`, rounded to its type.
+
+    What fp16 rounds to zero may also be its smallest number, with the right sign: so coremltools
+    keeps a divisor from vanishing.
+    """
+    rounded = wanted.astype(found.dtype)
+    smallest = np.copysign(np.finfo(found.dtype).smallest_subnormal, wanted)
+    vanished = (rounded == 0) & (wanted != 0)
+    return np.where(vanished & (found == smallest), found, rounded)
+
+
 def _compare(kind: str, name: str, found: Array, wanted: Array) -> list[str]:
     if found.shape != wanted.shape:
         return [f"{name} has shape {found.shape}, not {wanted.shape}"]
-    rounded = wanted.astype(found.dtype)
+    rounded = _as_stored(wanted, found)
     allowed = np.zeros(wanted.shape)
     if kind == "normalise":  # a reciprocal may be rounded twice
         allowed = np.spacing(np.abs(rounded)).astype(np.float64)

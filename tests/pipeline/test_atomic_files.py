@@ -161,7 +161,7 @@ def test_a_parent_that_cannot_be_written_is_bad_input(tmp_path, monkeypatch, ref
 def test_a_file_in_the_way_is_bad_input_and_stays(tmp_path):
     (tmp_path / "model").write_text("a thesis")
     with (
-        pytest.raises(BadInput, match=r"model is a file where a folder"),
+        pytest.raises(BadInput, match=r"model is a file, and a folder"),
         staged_folder(tmp_path / "model"),
     ):
         pytest.fail("the block must not run")
@@ -299,5 +299,5 @@ def test_only_what_is_not_there_empty_or_ours_may_be_replaced(tmp_path: Path) ->
         refuse_foreign(tmp_path, fault)
     (tmp_path / "ours").touch()
     refuse_foreign(tmp_path, fault)
-    with pytest.raises(BadInput, match="ours is a file where a folder is to be written"):
+    with pytest.raises(BadInput, match="ours is a file, and a folder must be written there"):
         refuse_foreign(tmp_path / "ours")

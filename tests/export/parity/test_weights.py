@@ -36,6 +36,30 @@ def test_the_smallest_change_of_one_value_is_named_with_its_place(dtype: type) -
     assert "[1, 2, 0, 1]" in said
 
 
+SMALLEST = np.finfo(np.float16).smallest_subnormal
+
+
+@pytest.mark.parametrize(
+    ("wanted", "stored", "equal"),
+    [
+        (3e-11, 0.0, True),
+        (3e-11, SMALLEST, True),  # coremltools lets no value vanish
+        (-3e-11, -SMALLEST, True),
+        (3e-11, -SMALLEST, False),
+        (0.0, SMALLEST, False),
+        (3e-11, 2 * SMALLEST, False),
+        (1e-7, SMALLEST, False),  # it rounds to two of them
+    ],
+)
+def test_what_fp16_rounds_to_zero_may_be_its_smallest_number(
+    wanted: float, stored: float, equal: bool
+) -> None:
+    right, found = BIAS.copy(), BIAS.astype(np.float16)
+    right[2], found[2] = wanted, stored
+    said = violations([layer(WEIGHT.astype(np.float16), found)], [layer(WEIGHT, right)])
+    assert (said == []) == equal
+
+
 def test_not_a_number_is_never_equal() -> None:
     broken = WEIGHT.copy()
     broken[0, 0, 0, 0] = np.nan

@@ -499,7 +499,7 @@ def test_a_folder_with_something_else_is_never_replaced(parent, data):
 @pytest.mark.usefixtures("never_read")
 def test_a_file_in_the_way_is_refused(parent, data):
     (parent / "w3").write_text("a thesis")
-    with pytest.raises(BadInput, match="w3 is a file where a folder is to be written"):
+    with pytest.raises(BadInput, match="w3 is a file, and a folder must be written there"):
         compress(parent, data, ["int8", "w3"], overwrite=True)
     assert not (parent / "int8").exists()
 

@@ -457,7 +457,7 @@ def test_strict_alone_without_patients_is_exit_2(image_folder, tmp_path, capsys)
 
 def test_a_folder_of_something_else_is_refused(data, tmp_path):
     (tmp_path / "thesis.tex").write_text("three years")
-    with pytest.raises(BadInput, match=r"holds thesis\.tex, which is of no comparison"):
+    with pytest.raises(BadInput, match=r"holds thesis\.tex, which is not part of a comparison"):
         run_study(STUDY, data, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
