@@ -140,5 +140,7 @@ def test_from_real_xrays_to_proven_assets_with_the_commands_of_the_readme(
     checkpoint = "build/checkpoints/squeezenet1_1_cxr"
     command = ["all", "--checkpoint", checkpoint, "--data", data, "--no-latency"]
     assert main(command) == 0
-    assert main(["check", "--checkpoint", checkpoint, "--data", data]) == 0
-    assert (tmp_path / "android_assets" / "squeezenet1_1_cxr_fp32.onnx").is_file()
+    assets = ["--assets", "build/export/assets"]
+    assert main(["check", *assets, "--checkpoint", checkpoint, "--data", data]) == 0
+    android = tmp_path / "build" / "export" / "assets" / "android_assets"
+    assert (android / "squeezenet1_1_cxr_fp32.onnx").is_file()

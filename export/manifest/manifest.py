@@ -25,7 +25,7 @@ READABLE: Final = (2, SCHEMA)
 MANIFEST_FILE: Final = "manifest.json"
 SUM_FILE: Final = f"{MANIFEST_FILE}.sha256"
 SCHEMA_FILE: Final = Path(__file__).parent / "manifest.schema.json"
-WAY_OUT: Final = "export again: `python -m export all` makes them"
+WAY_OUT: Final = "export again: `python -m export all` makes them, in build/export/assets"
 
 
 @dataclass(frozen=True)
