@@ -110,7 +110,7 @@ def test_the_browser_passes_the_golden_pack_within_the_manifests_tolerance(
     allowed = min(pack["tolerances"][path], LIMITS.get(precision, 1))
     assert apart <= allowed
     evidence = _evidence_apart(site / path, [site / case["tensor"] for case in cases], found)
-    assert evidence <= artifact["parity"]["tolerance"]["max_evidence_diff"]
+    assert evidence <= artifact.parity.tolerance.max_evidence_diff
     figures[precision] = {"max_abs_diff": apart, "allowed": allowed, "evidence_diff": evidence}
 
 
