@@ -29,10 +29,10 @@ report: $(READY)  ## build/export/report.html: the last export, or the release, 
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 IN_BROWSER := tests/browser
 
-test: $(READY)  ## the tests that matter, in five minutes; ends with what it leaves to CI, and why
+test: $(READY)  ## the tests that matter; ends with what it leaves to CI, and why
 	$(PYTEST) --ignore $(IN_BROWSER) -m 'not ci'
 
-test-fast: $(READY)  ## the tests that finish in a minute and a half
+test-fast: $(READY)  ## the fast ones among them
 	$(PYTEST) --ignore $(IN_BROWSER) -m 'not slow and not ci'
 
 test-all: $(READY)  ## all tests except those in a browser, as CI runs them
