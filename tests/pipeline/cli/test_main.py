@@ -15,6 +15,7 @@ from pipeline.cli import main as cli
 from pipeline.compress.recipes import PRECISIONS
 from pipeline.config import PRESETS, TrainConfig
 from pipeline.errors import MissingDependency
+from tests.conftest import make_spec, write_network
 
 ROOT = Path(__file__).parents[3]
 HEAVY = {"torch", "torchvision", "fastai", "sklearn", "matplotlib", "scipy", "safetensors", "numpy"}
@@ -235,6 +236,13 @@ def test_show_prints_a_figure_without_an_interval(checkpoint, tmp_path, capsys):
     path.write_text(json.dumps({**json.loads(path.read_text()), "metrics": {"auroc": 0.875}}))
     assert cli.main(["show", str(folder)]) == 0
     assert "0.875" in capsys.readouterr().out
+
+
+def test_show_has_no_positive_label_and_no_threshold_for_five_classes(tmp_path, capsys):
+    labels = ("blå", "fünf weiß", "grün", "été", "赤")
+    spec = make_spec(labels=labels, positive=None, threshold=None)
+    assert cli.main(["show", str(write_network(tmp_path / "five", spec))]) == 0
+    assert "labels: blå, fünf weiß, grün, été, 赤; positive: none\n" in capsys.readouterr().out
 
 
 # --- train
