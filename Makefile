@@ -11,12 +11,18 @@ READY := .venv/.ready
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
 
-setup: $(READY)  ## make .venv with the pinned packages (about 2 minutes, 6 GB on Linux)
+setup: $(READY)  ## make .venv with the pinned packages (about a minute, 6 GB on Linux)
 
+PINNED := --quiet --constraint constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+# uv unpacks several packages at once, pip one after another. pip installs if another index is
+# configured for it, which uv would not ask, and wherever uv fails.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable '.[dev]'
+	{ ! $(PIP) config list | grep -q index-url && $(PIP) install $(PINNED) uv \
+		&& $(BIN)/uv pip install $(PINNED) --python $(BIN)/python --editable '.[dev]'; } \
+		|| $(PIP) install $(PINNED) --editable '.[dev]'
 	touch $@
 
 export: $(READY)  ## convert the released checkpoint and prove every file: build/export/assets

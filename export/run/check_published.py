@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -75,16 +75,19 @@ def check_published(
         present = [t for t in made_of if t and not missing_variant(references.checkpoint, t)]
         references = telling_references(references, present, image_limit)
     baseline = references.of("fp32")
+    jobs = [
+        (artifact, partial(_check, platform, folder, stale, references, target, artifact))
+        for platform, manifest in manifests.items()
+        for folder in [root / FOLDERS[platform]]
+        for stale in [_stale(folder, manifest, baseline.spec, baseline.checkpoint_sha256)]
+        for artifact in manifest.artifacts
+    ]
+    checked = iter(_side_by_side(jobs, target, say))
     rows = []
     for platform, manifest in manifests.items():
-        folder = root / FOLDERS[platform]
-        stale = _stale(folder, manifest, baseline.spec, baseline.checkpoint_sha256)
-        artifacts = manifest.artifacts
-        check = partial(_check, platform, folder, stale, references, target)
-        checked = map(check, artifacts) if target is None else _side_by_side(check, artifacts, say)
-        found = dict(zip((artifact.path for artifact in artifacts), checked, strict=True))
+        found = {artifact.path: next(checked) for artifact in manifest.artifacts}
         answers = {path: row.parity.probs for path, row in found.items()}
-        golden = published_faults(manifest, folder, references, answers)
+        golden = published_faults(manifest, root / FOLDERS[platform], references, answers)
         rows += [_with_golden(row, golden.get(path)) for path, row in found.items()]
     return rows, references.images.source
 
@@ -96,18 +99,32 @@ def _variant(artifact: ArtifactEntry) -> str | None:
     return precision.variant if precision else None
 
 
+Job = tuple[ArtifactEntry, Callable[[], VerdictRow]]
+
+
 def _side_by_side(
-    check: Callable[[ArtifactEntry], VerdictRow],
-    artifacts: Sequence[ArtifactEntry],
-    say: Callable[[str], None],
+    jobs: Sequence[Job], target: Target | None, say: Callable[[str], None]
 ) -> list[VerdictRow]:
-    """For foreign runtimes: each file runs in its own process, for minutes if emulated."""
+    """The rows of `jobs`, in their order; as many at once as there are processors.
+
+    The files of one format are checked one after another, since a runtime may have settings of the
+    whole process, as torch's engine for integer kernels. A foreign runtime gets a process a file.
+    """
+    rows: dict[int, VerdictRow] = {}
+    queues: dict[object, list[int]] = {}
+    for number, (artifact, _) in enumerate(jobs):
+        queues.setdefault(artifact.format if target is None else number, []).append(number)
+
+    def work(queue: Sequence[int]) -> None:
+        for number in queue:
+            rows[number] = row = jobs[number][1]()
+            if target is not None:
+                say(f"{len(rows)} of {len(jobs)}: {row.format} {row.precision} {row.parity.status}")
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        begun = [pool.submit(check, artifact) for artifact in artifacts]
-        for count, future in enumerate(as_completed(begun), 1):
-            row = future.result()
-            say(f"{count} of {len(begun)}: {row.format} {row.precision} {row.parity.status}")
-        return [future.result() for future in begun]
+        for future in [pool.submit(work, queue) for queue in queues.values()]:
+            future.result()
+    return [rows[number] for number in range(len(jobs))]
 
 
 def _check(

@@ -111,7 +111,7 @@ def _tests(module: Path) -> list[str]:
 
 
 def _kotlinc(tools: Toolchain, roots: Sequence[Path], out: Path, path: Sequence[Path]) -> None:
-    command = [tools.kotlinc, "-Werror", "-jvm-target", "1.8", "-d", str(out)]
+    command = [*tools.compile_kotlin, "-d", str(out)]
     if path:
         command += ["-cp", os.pathsep.join(str(part) for part in path)]
     _compile([*command, *(str(root) for root in roots)])

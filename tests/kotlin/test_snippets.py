@@ -55,7 +55,7 @@ def test_the_lines_that_use_a_runtime_alone_compile_without_warnings(
     path = os.pathsep.join(map(str, jars))
     subprocess.run([*compile_java, "-cp", path, "-d", str(fakes), *java], check=True)
     path = os.pathsep.join(map(str, [fakes, *jars]))
-    command = [tools.kotlinc, "-Werror", "-jvm-target", "1.8", "-d", str(tmp_path / "out")]
+    command = [*tools.compile_kotlin, "-d", str(tmp_path / "out")]
     done = subprocess.run(
         [*command, "-cp", path, *sources], capture_output=True, text=True, check=False
     )

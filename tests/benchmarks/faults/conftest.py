@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from torchvision.models.resnet import Bottleneck, ResNet
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from benchmarks.drawn_network import calibrate
 from benchmarks.faults.bench import Bench, few_images, open_bench
 from export.deploy.graph import DeployGraph, reference_answers
 from export.parity.reference import Reference, References
-from pipeline.checkpoint import open_checkpoint, write_checkpoint
+from pipeline.checkpoint import open_checkpoint
 from pipeline.model_spec import Head
-from pipeline.models.networks import PooledNetwork, build_network
+from pipeline.models.networks import PooledNetwork
 from tests.conftest import make_spec, write_network
 from tests.export.conftest import (  # fixtures
     Model,
@@ -44,14 +44,24 @@ def squeezenet(
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """Two blocks with batch norms, and dense layers after their pools."""
-    folder = tmp_path_factory.mktemp("small")
-    spec = make_spec(name="small", head=HEAD)
-    whole = ResNet(Bottleneck, [1, 1, 0, 0])
-    body = [
-        getattr(whole, part) for part in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2")
-    ]
+    return pooled_bench(ResNet(Bottleneck, [1, 1, 0, 0]), tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="session")
+def resnet(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """Residual blocks of all four stages, and dense layers as in an adopted learner."""
+    return pooled_bench(ResNet(BasicBlock, [2, 1, 1, 1]), tmp_path_factory.mktemp("resnet"))
+
+
+def pooled_bench(whole: ResNet, folder: Path) -> Bench:
+    """The bench of a body with the stages that `whole` has, and a head of dense layers."""
+    spec = make_spec(name="pooled", head=HEAD)
+    stages = [stage for i in range(1, 5) if len(stage := getattr(whole, f"layer{i}"))]
+    body = nn.Sequential(whole.conv1, whole.bn1, whole.relu, whole.maxpool, *stages)
+    with torch.no_grad():
+        features = body.eval()(torch.zeros(1, 3, spec.side, spec.side)).shape[1]
     torch.manual_seed(0)
-    network = calibrate(PooledNetwork(nn.Sequential(*body), 512, HEAD, len(spec.labels)), spec)
+    network = calibrate(PooledNetwork(body, features, HEAD, len(spec.labels)), spec)
     # No checkpoint can name this architecture: the folder holds another one, and is not read.
     torch.manual_seed(0)
     write_network(folder / "checkpoint", make_spec())
@@ -60,15 +70,3 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     answers = reference_answers(graph, references.images.pixels)
     references.made["fp32"] = Reference(spec, "ab" * 32, graph, references.images, answers)
     return Bench(references, folder / "bench")
-
-
-@pytest.fixture(scope="session")
-def resnet(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """A ResNet-34 of random weights with dense layers after its pools, as in an adopted learner."""
-    folder = tmp_path_factory.mktemp("resnet")
-    spec = make_spec(name="adopted", architecture="resnet34", head=HEAD)
-    torch.manual_seed(0)
-    network = calibrate(build_network(spec.architecture, len(spec.labels), spec.head), spec)
-    (folder / "checkpoint").mkdir()
-    write_checkpoint(folder / "checkpoint", spec, network.state_dict())
-    return open_bench(folder / "checkpoint", folder / "bench")
