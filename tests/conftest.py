@@ -32,6 +32,13 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run that its workers share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
 def make_spec(**changes: object) -> ModelSpec:
     """A two-class spec of a small SqueezeNet; std differs by channel so that a mix-up shows."""
     values: dict[str, object] = {

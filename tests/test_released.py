@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from export.cli.main import main
 from export.manifest.manifest import read_manifest
@@ -45,10 +46,13 @@ def test_published_assets_agree_with_the_released_checkpoint_on_embedded_samples
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The asset folders that `export all` makes of the released checkpoint."""
-    root = tmp_path_factory.mktemp("released")
-    assert main(["all", "--no-latency", "--out", str(root), "--build", str(root / "build")]) == 0
+def exported(shared: Path) -> Path:
+    """The asset folders that `export all` makes of the released checkpoint, once in a run."""
+    root = shared / "released"
+    with FileLock(f"{root}.lock"):
+        if not root.exists():
+            build = ["--build", str(shared / "released-build")]
+            assert main(["all", "--no-latency", "--out", str(root), *build]) == 0
     return root
 
 

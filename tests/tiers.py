@@ -31,7 +31,10 @@ def reason_of(item: pytest.Item) -> tuple[str, str] | None:
 
 
 class LeftOut:
-    """Counts what a run leaves out for its tier, in every process that collects."""
+    """Counts what a run leaves out for its tier, in every process that collects.
+
+    Files with a test of the slowest tier run first.
+    """
 
     def __init__(self, marks: str) -> None:
         self.marks = marks  # of `-m`; tests that `-k` deselects are not counted
@@ -39,8 +42,9 @@ class LeftOut:
 
     @pytest.hookimpl(tryfirst=True)  # before `-m` deselects
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        for item in items:
-            reason_of(item)
+        found = {item: reason_of(item) for item in items}
+        longest = {item.path for item, tier in found.items() if tier and tier[0] == TIERS[0]}
+        items.sort(key=lambda item: item.path not in longest)  # else one worker ends alone
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         reasons = filter(None, map(reason_of, items))

@@ -24,10 +24,9 @@ from tests.export.conftest import (  # fixtures
     checkpoint,
     model,
     one_thread,
-    shared,
 )
 
-__all__ = ["artifacts", "checkpoint", "model", "one_thread", "shared"]
+__all__ = ["artifacts", "checkpoint", "model", "one_thread"]
 HEAD = Head("concat_pool", (16,))
 
 
