@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.errors import BadInput
-from pipeline.terminal import serve
+from pipeline.terminal.console import serve
 
 DESCRIPTION = """\
 Time every published artifact and PyTorch eager on this machine's CPU: one process each, with a
@@ -36,6 +36,12 @@ TOPOLOGIES_DESCRIPTION = """\
 Run the whole export for one topology after the other, with random weights or those of
 --checkpoints: wall time, peak memory of all processes, verdict and size of every artifact. Linux
 only, because the memory is read from /proc.
+"""
+DATASETS_DESCRIPTION = """\
+Train, compress and export on data sets that differ: grey and colour, 2 to 120 labels, 100 to 5,000
+images, balanced and not; drawn, or part of scikit-learn. Each row says what passed of every
+precision. Commands have their defaults, but for the side of the images. --code runs another state
+of this project, such as one of `git worktree add`: so a change is compared with what was before.
 """
 FAULTS_DESCRIPTION = """\
 Plant every known fault in real artifacts of a checkpoint, one at a time, check each as a release is
@@ -160,6 +166,37 @@ def make_parser() -> argparse.ArgumentParser:
         help="for topologies.json and what was converted (default: build/benchmarks)",
     )
     topologies.set_defaults(command=_run_topologies)
+    datasets = commands.add_parser(
+        "datasets",
+        help="what the default commands make of data sets that differ",
+        description=DATASETS_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    datasets.add_argument(
+        "--only",
+        type=_names,
+        default=(),
+        metavar="NAMES",
+        help="only these data sets: colours5,digits (default: all); others keep their rows",
+    )
+    datasets.add_argument(
+        "--side", type=int, default=64, metavar="N", help="of the images (default: 64 px)"
+    )
+    datasets.add_argument(
+        "--code",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="run the commands of this folder (default: here)",
+    )
+    datasets.add_argument(
+        "--out",
+        type=Path,
+        default=argparse.SUPPRESS,
+        metavar="DIR",
+        help="for datasets.json and what was made (default: build/benchmarks)",
+    )
+    datasets.set_defaults(command=_run_datasets)
     faults = commands.add_parser(
         "faults",
         help="plant every known fault in real artifacts and report what catches it",
@@ -257,7 +294,7 @@ def _run(options: argparse.Namespace) -> int:
     from pipeline.atomic_files import write_bytes
     from pipeline.checkpoint import RELEASED
     from pipeline.json_files import write_json
-    from pipeline.terminal import open_console
+    from pipeline.terminal.console import open_console
 
     targets = published_targets(options.assets, options.checkpoint or RELEASED)
     console = open_console()
@@ -282,7 +319,7 @@ def _run_peers(options: argparse.Namespace) -> int:
     from pipeline.atomic_files import write_bytes
     from pipeline.checkpoint import RELEASED
     from pipeline.json_files import write_json
-    from pipeline.terminal import open_console
+    from pipeline.terminal.console import open_console
 
     request = PeersRequest(
         assets=options.assets,
@@ -307,7 +344,7 @@ def _run_training(options: argparse.Namespace) -> int:
     from benchmarks.training.run import measure_training, print_training_table
     from pipeline.errors import require
     from pipeline.json_files import plain, write_json
-    from pipeline.terminal import open_console
+    from pipeline.terminal.console import open_console
 
     require("fastai", "sklearn", what="timing a training")
     if options.threads < 1 or len(set(options.seeds)) < len(options.seeds):
@@ -326,7 +363,7 @@ def _run_training(options: argparse.Namespace) -> int:
 def _run_topologies(options: argparse.Namespace) -> int:
     from benchmarks.topologies import TopologiesRequest, measure_topologies, summary
     from pipeline.json_files import plain, write_json
-    from pipeline.terminal import open_console
+    from pipeline.terminal.console import open_console
 
     request = TopologiesRequest(
         architectures=options.only,
@@ -349,6 +386,33 @@ def _run_topologies(options: argparse.Namespace) -> int:
     return int(failed)
 
 
+def _run_datasets(options: argparse.Namespace) -> int:
+    from benchmarks.datasets.run import DataSetsRequest, read_datasets, run_datasets
+    from benchmarks.datasets.summary import line
+    from pipeline.errors import require
+    from pipeline.json_files import plain, write_json
+    from pipeline.terminal.console import open_console
+
+    require("fastai", "sklearn", what="training")
+    results = options.out / "datasets.json"
+    request = DataSetsRequest(
+        names=options.only,
+        side=options.side,
+        code=options.code,
+        build=options.out / "datasets",
+    )
+    earlier = read_datasets(results).rows if options.only and results.exists() else ()
+    console = open_console()
+    stopped = False
+    with console.status("starting") as status:
+        for found, row in run_datasets(request, earlier, status.update):
+            stopped |= bool(row.stopped)
+            write_json(results, plain(found))
+            console.print(line(row), markup=False, soft_wrap=True)
+    console.print(results)
+    return int(stopped)
+
+
 def _run_faults(options: argparse.Namespace) -> int:
     from tempfile import TemporaryDirectory
 
@@ -359,7 +423,7 @@ def _run_faults(options: argparse.Namespace) -> int:
     from benchmarks.faults.resized import resized
     from pipeline.checkpoint import RELEASED
     from pipeline.json_files import write_json
-    from pipeline.terminal import open_console
+    from pipeline.terminal.console import open_console
 
     if options.side < 32:
         raise BadInput("--side needs at least 32")

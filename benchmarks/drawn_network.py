@@ -18,11 +18,13 @@ from export.deploy.graph import PixelGraph
 from export.images.stress_images import stress_images
 from pipeline.checkpoint import write_checkpoint
 from pipeline.models.networks import build_network
+from pipeline.resize.notation import height_width
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.model_spec import ModelSpec
+    from pipeline.resize.rule import Size
 
 SMOOTH_IMAGES: Final = 11  # 24 with the hard set
 # Of a residual branch, which starts from 0 (`pipeline.models.networks`) and stays near it. The
@@ -79,12 +81,12 @@ def _last_norm(block: BasicBlock | Bottleneck) -> nn.BatchNorm2d:
     return norm
 
 
-def _calibration_images(side: int, seed: int) -> Tensor:
-    """The hard set and smooth random images, float32 (N, 3, side, side), 0..255."""
+def _calibration_images(side: Size, seed: int) -> Tensor:
+    """The hard set and smooth random images, float32 (N, 3, H, W), 0..255."""
     hard = np.stack(list(stress_images(side).values())).transpose(0, 3, 1, 2)
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(SMOOTH_IMAGES, 3, 7, 7, generator=generator)
-    smooth = F.interpolate(coarse, size=(side, side), mode="bicubic").clamp(0, 1) * 255
+    smooth = F.interpolate(coarse, size=height_width(side), mode="bicubic").clamp(0, 1) * 255
     return torch.cat([torch.from_numpy(hard).float(), smooth])
 
 

@@ -24,6 +24,7 @@ from export.report.report import Verdict, read_report
 from pipeline.errors import BadInput
 from pipeline.model_spec import ModelSpec
 from pipeline.models.networks import NETWORKS
+from pipeline.resize.rule import Resize, Size
 
 if TYPE_CHECKING:
     from export.report.report import Artifact
@@ -101,7 +102,7 @@ class TopologyRow:
 
     architecture: str
     name: str
-    side: int
+    side: Size
     parameters: int
     seconds: float
     cpu_seconds: float
@@ -153,7 +154,7 @@ def measure_topologies(
     )
     rows: tuple[TopologyRow, ...] = ()
     for subject in subjects:
-        progress(f"{subject.name}, {subject.spec.side} px")
+        progress(f"{subject.name}, {subject.spec.resize.pixels} px")
         rows = (*rows, _row(subject, request, data))
         yield Topologies(machine(), tool_versions(), settings, rows)
 
@@ -187,7 +188,7 @@ def _to_be_drawn(request: TopologiesRequest) -> list[Subject]:
                 labels=phantom.LABELS,
                 positive=phantom.LABELS[0],
                 threshold=0.5,
-                side=request.side,
+                resize=Resize(request.side, request.side),
                 mean=MEAN,
                 std=STD,
                 intended_use="None: its weights are drawn at random, to measure an export.",

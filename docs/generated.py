@@ -184,7 +184,7 @@ def compression_table() -> None:
     """The released compressed checkpoints, compared with their parent."""
     from dataclasses import asdict
 
-    from pipeline.metrics.paired_comparison import LIMITS
+    from pipeline.metrics.quality_limits import LIMITS
 
     print(
         "| precision | AUROC | loss (95 % interval) | recall | labels that differ "
@@ -209,7 +209,10 @@ def compression_table() -> None:
     limits = ", ".join(
         f"{name.replace('_', ' ')} {value}" for name, value in asdict(LIMITS).items()
     )
-    print(f"\nLimits of the gate: {limits}. A compressed model that breaks one is not published.")
+    print(
+        f"\nLimits of the gate: {limits}. A compressed model is not published where the 95 % "
+        "interval of a figure lies beyond its limit."
+    )
 
 
 def metrics_table() -> None:
@@ -412,6 +415,13 @@ def released_facts() -> None:
         f"with all layers learning; batch size {training['batch_size']}, seed {training['seed']}"
     )
     print(f"- logits divided by a temperature of {training['temperature']:.3f}")
+    if "calibration" in training:
+        found = training["calibration"]
+        for name, what in (("nll", "NLL"), ("error", "calibration error")):
+            before, after = found["before"][name], found["after"][name]
+            print(f"- {what} {before:.3f} before, {after:.3f} after (cross-validated)")
+        if found["caution"]:
+            print(f"- {found['caution']}")
     print(f"- decision: `{spec['positive']}` if its probability is at least {spec['threshold']}")
     print(
         f"- {spec['weights']['parameters']:,} parameters, {spec['weights']['size_bytes']:,} bytes"
@@ -469,14 +479,16 @@ def mistake_sources() -> None:
 def golden_cases() -> None:
     """The golden images of the released model."""
     from export.images.golden_images import golden_images
+    from pipeline.resize.notation import resize_by
 
+    images = golden_images(resize_by("squish", _released()["side"]))
     print("| case | file | allowed: any value, mean | shows |")
     print("| --- | --- | --- | --- |")
-    for image in golden_images(_released()["side"]):
+    for image in images:
         allowed = f"{image.tolerance.max_abs}, {image.tolerance.mean_abs:g}"
         print(f"| `{image.name}` | {image.suffix[1:].upper()} | {allowed} | {image.why} |")
     print()
-    for tolerance in dict.fromkeys(image.tolerance for image in golden_images(_released()["side"])):
+    for tolerance in dict.fromkeys(image.tolerance for image in images):
         print(f"- {tolerance.max_abs}, {tolerance.mean_abs:g}: {tolerance.reason}.")
 
 

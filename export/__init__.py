@@ -1,1 +1,4 @@
-"""Checkpoint in, proven artifacts out. Knows torch and the checkpoint; never fastai."""
+"""Checkpoint in, proven artifacts out. Knows torch and the checkpoint; never fastai.
+
+From Python: `export.api`.
+"""

@@ -34,7 +34,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, TypedDict, Union
+from typing import TYPE_CHECKING, Any, TypedDict, Union
 
 if TYPE_CHECKING:
     from typing import TypeGuard  # of Python 3.10
@@ -244,6 +244,11 @@ def _is_integer(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _sides(side: object) -> tuple[Any, Any]:
+    """Height and width of what golden.json calls a side: a number of a square, else the two."""
+    return (side[0], side[1]) if isinstance(side, list) and len(side) == 2 else (side, side)
+
+
 def _is_object_of(value: object, *kinds: type) -> bool:
     return isinstance(value, dict) and all(
         isinstance(v, kinds) and not isinstance(v, bool) for v in value.values()
@@ -263,6 +268,9 @@ KINDS: Mapping[str, Callable[[object], bool]] = {
     "an object": lambda value: isinstance(value, dict),
     "an object of strings": lambda value: _is_object_of(value, str),
     "an object of strings and integers": lambda value: _is_object_of(value, str, int),
+    "a side, or height and width": lambda value: all(
+        _is_integer(length) and length >= 1 for length in _sides(value)
+    ),
     "a SHA-256 in lower case": lambda value: (
         isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
     ),
@@ -365,12 +373,20 @@ FIELDS: Mapping[int, Mapping[str, Shape]] = {
     },
 }
 # What apps are written for; a manifest with other values would have another schema number.
+# `_resize_fault` looks at model.input.resize.
 CONSTANTS: Mapping[str, object] = {
     "name": "image",
     "dtype": "uint8",
     "layout": "NHWC",
     "channels": "RGB",
-    "resize": {"mode": "squish", "filter": "bilinear", "antialias": True},
+}
+FILLS = ("reflection", "border", "zeros")
+# How an image becomes the input -> what else is said about it, and what that may be.
+RESIZES: Mapping[str, Mapping[str, Callable[[object], bool]]] = {
+    "squish": {"margin": lambda value: _is_integer(value) and value >= 1},
+    "crop": {},
+    "pad": {"fill": lambda value: value in FILLS},
+    "centre": {"fill": lambda value: value in FILLS},
 }
 
 
@@ -599,7 +615,25 @@ def _constant_faults(document: ManifestDocument) -> list[str]:
         f"model.input.{name} is not {json.dumps(value)}"
         for name, value in CONSTANTS.items()
         if found[name] != value
-    ]
+    ] + _resize_faults(found["resize"])
+
+
+def _resize_faults(resize: object) -> list[str]:
+    """A way to resize that is unknown here: apps would prepare other pixels."""
+    assert isinstance(resize, dict)
+    more = RESIZES.get(str(resize["mode"]))
+    if more is None:
+        return [f"model.input.resize.mode is not one of {', '.join(RESIZES)}"]
+    known = {"mode", "filter", "antialias", *more}
+    stated = [name for name in more if name in resize]
+    right = (
+        resize["filter"] == "bilinear"
+        and resize["antialias"] is True
+        and set(resize) <= known
+        and all(more[name](resize[name]) for name in stated)
+        and ("fill" in more) == ("fill" in resize)
+    )
+    return [] if right else [f"model.input.resize is none of mode {resize['mode']}"]
 
 
 def _label_faults(model: ModelDocument) -> list[Difference]:
@@ -791,7 +825,7 @@ class Replay:
 
 @dataclass(frozen=True)
 class GoldenCase:
-    """An image of the pack: side x side RGB bytes, and artifact path -> the K probabilities."""
+    """An image of the pack: height x width RGB bytes, and artifact path -> the K probabilities."""
 
     name: str
     pixels: bytes
@@ -812,7 +846,7 @@ class PackDocument(TypedDict):
 
     schema: int
     model: Mapping[str, str]
-    side: int
+    side: int | list[int]
     cases: list[CaseDocument]
     tolerances: Mapping[str, object]
 
@@ -824,7 +858,7 @@ class CannotReplay(Exception):
 GOLDEN: Mapping[str, Shape] = {
     "schema": "an integer",
     "model": {"checkpoint_sha256": "a SHA-256 in lower case"},
-    "side": "an integer of at least 1",
+    "side": "a side, or height and width",
     "cases": Items(
         {
             "name": "a string",
@@ -918,7 +952,7 @@ def _import_runtime() -> tuple[ModuleType, ModuleType]:
 
 
 def _replay(
-    folder: Path, path: str, cases: Sequence[GoldenCase], side: int, allowed: float
+    folder: Path, path: str, cases: Sequence[GoldenCase], side: object, allowed: float
 ) -> Replay:
     numpy, onnxruntime = _import_runtime()
     runtime = f"onnxruntime {onnxruntime.__version__}"
@@ -930,7 +964,7 @@ def _replay(
             str(folder / path), options, providers=["CPUExecutionProvider"]
         )
         for case in cases:
-            image = numpy.frombuffer(case.pixels, numpy.uint8).reshape(1, side, side, 3)
+            image = numpy.frombuffer(case.pixels, numpy.uint8).reshape(1, *_sides(side), 3)
             (probs,) = session.run(["probs"], {"image": image})
             expected = numpy.array([case.probs[path]], numpy.float32)
             if probs.shape != expected.shape:
@@ -945,30 +979,31 @@ def _replay(
     return Replay(path, "pass" if worst <= allowed else "fail", said)
 
 
-def png_pixels(content: bytes, side: int) -> bytes:
-    """The ``side * side * 3`` bytes of a PNG file, rows first, R G B each.
+def png_pixels(content: bytes, side: object) -> bytes:
+    """The ``height * width * 3`` bytes of a PNG file, rows first, R G B each.
 
-    Only the kind of the golden pack: 8-bit RGB, not interlaced, side x side (PNG specification,
-    third edition, chapters 5, 9 and 11).
+    Only the kind of the golden pack: 8-bit RGB, not interlaced, of one `side`, or height and width
+    (PNG specification, third edition, chapters 5, 9 and 11).
 
     Raises:
         ValueError: another kind of image, or a damaged one.
     """
-    wanted = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    height, width = _sides(side)
+    wanted = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     if content[:8] != b"\x89PNG\r\n\x1a\n" or content[12:29] != b"IHDR" + wanted:
-        raise ValueError(f"not a PNG of {side} x {side} pixels in 8-bit RGB")
+        raise ValueError(f"not a PNG of {width} x {height} pixels in 8-bit RGB")
     packed, at = b"", 8
     while at + 12 <= len(content):
         (length,) = struct.unpack_from(">I", content, at)
         if content[at + 4 : at + 8] == b"IDAT":
             packed += content[at + 8 : at + 8 + length]
         at += 12 + length
-    stride = 3 * side
+    stride = 3 * width
     try:
-        lines = zlib.decompressobj().decompress(packed, side * (stride + 1))
+        lines = zlib.decompressobj().decompress(packed, height * (stride + 1))
     except zlib.error as error:
         raise ValueError(f"damaged PNG: {error}") from error
-    if len(lines) != side * (stride + 1):
+    if len(lines) != height * (stride + 1):
         raise ValueError("damaged PNG: rows are missing")
     pixels = bytearray()
     above = bytes(stride)

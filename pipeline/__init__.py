@@ -1,1 +1,4 @@
-"""Images in, checkpoint out. Knows fastai; knows nothing of deployment."""
+"""Images in, checkpoint out. Knows fastai; knows nothing of deployment.
+
+From Python: `pipeline.api`.
+"""

@@ -4,6 +4,8 @@
 weights
 ``model.safetensors`` the weights, by the names of the plain torch module in
 `pipeline.models.networks`
+``owner.json``        if there is one: the owner's words (`pipeline.model_spec.Owner`), with the
+pictures that they name below ``examples/``
 
 A compressed checkpoint (`python -m pipeline compress`) is a folder of the same kind inside its
 parent's, named by its precision. Its weights lie on grids (`pipeline.quantization_grid`): in place
@@ -11,22 +13,32 @@ of ``NAME`` the file holds ``NAME.codes``, int8, and ``NAME.scale``.
 
 `open_checkpoint` reads and checks the JSON, once; the `Checkpoint` it returns is passed on, to
 other processes too. A checkpoint is identified by the SHA-256 of its JSON, which holds the SHA-256
-of the weights: one hash binds labels, normalisation, threshold and every weight.
+of the weights: one hash binds labels, normalisation, threshold and every weight. The owner's words
+are not bound: they can be mended without another model.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pipeline.errors import BadInput
 from pipeline.file_hash import file_sha256
-from pipeline.json_files import read_json, structure, to_json
-from pipeline.model_spec import ModelSpec
+from pipeline.json_files import (
+    JsonObject,
+    plain,
+    read_json,
+    structure,
+    to_json,
+    validate,
+    write_json,
+)
+from pipeline.model_spec import ModelSpec, Owner
 from pipeline.quantization_grid import Grid, check_grid
+from pipeline.resize.notation import read_resize
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,9 +46,14 @@ if TYPE_CHECKING:
 SCHEMA: Final = 1
 COMPRESSED_SCHEMA: Final = 2  # what a compressed checkpoint adds, no earlier version can read
 HEAD_SCHEMA: Final = 3  # another head than that of `pipeline train`, compressed or not
+RESIZE_SCHEMA: Final = 4  # another resize than a squish to a square; compressed or not
 SPEC_FILE: Final = "checkpoint.json"
 SCHEMA_FILE: Final = Path(__file__).parent / "checkpoint.schema.json"
 WEIGHTS_FILE: Final = "model.safetensors"
+OWNER_SCHEMA: Final = 1
+OWNER_FILE: Final = "owner.json"
+OWNER_SCHEMA_FILE: Final = Path(__file__).parent / "owner.schema.json"
+OWNER_WAY_OUT: Final = "mend it, or remove it for neutral words"
 CODES: Final = ".codes"
 SCALE: Final = ".scale"
 WAY_OUT: Final = "train or copy it again; `python -m pipeline train` makes one"
@@ -161,15 +178,54 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         path,
         what="checkpoint",
         way_out=WAY_OUT,
-        versions=(SCHEMA, COMPRESSED_SCHEMA, HEAD_SCHEMA),
+        versions=(SCHEMA, COMPRESSED_SCHEMA, HEAD_SCHEMA, RESIZE_SCHEMA),
         schema=SCHEMA_FILE,
     )
     if "compression" in document:
         levels = document["compression"]["levels"]  # to JSON's schema 3.0 is an integer too
         document["compression"]["levels"] = {name: int(most) for name, most in levels.items()}
-    spec = structure(document, ModelSpec, str(path), WAY_OUT)
+    try:
+        resize = read_resize(document["resize"], document.pop("side"))
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}; {WAY_OUT}") from error
+    spec = structure({**document, "resize": asdict(resize)}, ModelSpec, str(path), WAY_OUT)
     _check_spec(spec, path)
+    home = folder if spec.compression is None else folder.resolve().parent
+    spec = replace(spec, owner=read_owner(home))
     return Checkpoint(folder, spec, file_sha256(path), document["weights"]["sha256"])
+
+
+def read_owner(folder: Path) -> Owner:
+    """The owner's words in a checkpoint's folder; neutral ones if there are none.
+
+    Raises:
+        BadInput: they are damaged, or of another schema.
+    """
+    path = folder / OWNER_FILE
+    if not path.exists():
+        return Owner()
+    document = read_json(
+        path,
+        what="owner's words",
+        way_out=OWNER_WAY_OUT,
+        versions=(OWNER_SCHEMA,),
+        schema=OWNER_SCHEMA_FILE,
+    )
+    # msgspec leaves defaults to the class, and does not write again what it left there.
+    return replace(structure(document, Owner, str(path), OWNER_WAY_OUT))
+
+
+def owner_document(owner: Owner) -> JsonObject:
+    """The contents of ``owner.json``: what differs from the neutral words.
+
+    Raises:
+        BadInput: a text or path that the schema does not allow.
+    """
+    neutral = plain(Owner())
+    said = {name: value for name, value in plain(owner).items() if value != neutral[name]}
+    document = {"schema": OWNER_SCHEMA, **said}
+    validate(document, OWNER_SCHEMA_FILE, OWNER_FILE, "say it in other words")
+    return document
 
 
 def _check_spec(spec: ModelSpec, path: Path) -> None:
@@ -190,10 +246,11 @@ def write_checkpoint(
     weights: Mapping[str, Tensor],
     grids: Mapping[str, Grid] | None = None,
 ) -> Checkpoint:
-    """Write the two files of a checkpoint into an existing, staged `folder`; return it, open.
+    """Write the files of a checkpoint into an existing, staged `folder`; return it, open.
 
     The caller stages (`pipeline.atomic_files`), since its own files may go into the same folder.
-    Weights that are among `grids` are written as codes and scale.
+    Weights that are among `grids` are written as codes and scale. The owner's words are written
+    where they are not the neutral ones; a compressed checkpoint has those of its parent.
     """
     import torch
     from safetensors.torch import save
@@ -208,7 +265,10 @@ def write_checkpoint(
             tensors[name] = tensor.detach().cpu()
     content = save({name: tensor.contiguous() for name, tensor in tensors.items()})
     weights_sha256 = hashlib.sha256(content).hexdigest()
-    values = asdict(spec)
+    values = {**asdict(spec), "side": spec.resize.side, "resize": spec.resize.document()}
+    del values["owner"]
+    if spec.owner != Owner() and spec.compression is None:
+        write_json(folder / OWNER_FILE, owner_document(spec.owner))
     for name in ("compression", "head"):
         if values[name] is None:
             del values[name]
@@ -231,6 +291,8 @@ def write_checkpoint(
 
 def _schema(spec: ModelSpec) -> int:
     """The earliest schema that can express the spec."""
+    if spec.resize.method != "squish" or spec.resize.size != (spec.resize.side,) * 2:
+        return RESIZE_SCHEMA
     if spec.head is not None:
         return HEAD_SCHEMA
     return SCHEMA if spec.compression is None else COMPRESSED_SCHEMA

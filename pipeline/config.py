@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from pipeline.errors import BadInput, require_between
 from pipeline.mixed_precision import ARITHMETICS
+from pipeline.resize.notation import require_size, resize_by
+from pipeline.resize.rule import Resize, Size
 
 # The keys of `pipeline.models.networks.BODIES`, which needs torch to be asked.
 ARCHITECTURES: Final = (
@@ -21,7 +23,7 @@ ARCHITECTURES: Final = (
 
 # Raised whenever the same recipe, on the same images with the same packages, trains other weights:
 # finished trials of a comparison are then trained again (`pipeline.study.trial`).
-RECIPE_VERSION: Final = 1
+RECIPE_VERSION: Final = 2  # 2: the temperature is checked on images that it was not fitted on
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class TrainConfig:
     Attributes:
         architecture: a key of `pipeline.models.networks.NETWORKS`.
         weights: ``auto``, ``imagenet`` or ``none`` (`pipeline.models.pretrained`).
-        side: input width and height in pixels.
+        side: of a square input in pixels; height and width of another.
+        resize: how an image becomes the input, as `pipeline.resize.notation.resize_by` reads it.
         mean, std: normalisation per channel RGB, in units of pixel / 255; ImageNet's.
         batch_size, seed: the paper's 16 and 2.
         frozen_epochs: first stage, the head alone learns.
@@ -48,7 +51,8 @@ class TrainConfig:
         rotate_deg, zoom, lighting, flip: augmentation, each applied with probability 0.75
             (flip 0.5), on top of the one resize rule.
         crop: least share of the image that a random crop keeps, 1 for no crop.
-        calibrate: divide the logits by the temperature that fits the validation images.
+        calibrate: divide the logits by the temperature that fits the validation images, if that
+            does no harm on those it was not fitted on (`pipeline.metrics.calibration`).
         least_recall: the threshold is the highest that finds this share of the positive validation
             images; 0: Youden's.
         arithmetic: of training, ``fp32``, ``bf16``, or ``auto``: bf16 where the CPU has it.
@@ -58,7 +62,8 @@ class TrainConfig:
 
     architecture: str = "squeezenet1_1"
     weights: str = "auto"
-    side: int = 224
+    side: Size = 224
+    resize: str = "squish"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     batch_size: int = 16
@@ -84,6 +89,11 @@ class TrainConfig:
     valid_fraction: float = 0.25
     threads: int = 0
 
+    @property
+    def rule(self) -> Resize:
+        """How an image becomes the input."""
+        return resize_by(self.resize, self.side)
+
     def __post_init__(self) -> None:
         """Refuse a recipe that cannot be trained, before any image is read.
 
@@ -91,7 +101,6 @@ class TrainConfig:
             BadInput: names the field, its value and what is allowed.
         """
         limits = {
-            "side": (32, 1024),
             "batch_size": (1, 4096),
             "valid_fraction": (0.05, 0.5),
             "frozen_epochs": (0, 10_000),
@@ -108,6 +117,7 @@ class TrainConfig:
             "threads": (0, 1024),
         }
         require_between(self, limits)
+        require_size(self.rule)
         if self.architecture not in ARCHITECTURES:
             known = ", ".join(ARCHITECTURES)
             raise BadInput(f"unknown architecture {self.architecture!r}; there are: {known}")

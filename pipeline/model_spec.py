@@ -2,13 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.images import RESIZE_RULE
+from pipeline.json_files import structure
+from pipeline.resize.rule import Resize, Size
 
-INTENDED_USE: Final = "Research only. Not a medical device; never use it for diagnosis."
+if TYPE_CHECKING:
+    from pipeline.metrics.calibration import Calibration
+
+INTENDED_USE: Final = "Research only: its owner has not said what it may be used for."
+MOST_NAMED: Final = 8
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture for those who try a model and have no image at hand.
+
+    Attributes:
+        file: its path in a published folder; below ``examples/`` it lies beside the checkpoint too.
+        caption: what it shows.
+    """
+
+    file: str
+    caption: str
+
+
+DRAWN: Final = (
+    Example("golden/images/grey.png", "A drawing in grey"),
+    Example("golden/images/colour_jpeg.jpg", "A drawing in colour"),
+    Example("golden/images/upright_photo.jpg", "A drawing, stored on its side"),
+)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """What the owner of a model calls things, and shows; neutral where they say nothing.
+
+    It stands in a file of its own beside ``checkpoint.json``, since it may change while the model
+    stays what it is.
+
+    Attributes:
+        images: what its images are called, in the plural.
+        looks_for: what it looks for in them, in the plural.
+        samples: the drawn images that files are proven on where no others are given: a key of
+            `export.images.drawn_samples.SAMPLES`.
+        examples: of the web page.
+    """
+
+    images: str = "images"
+    looks_for: str = "what its labels name"
+    samples: str = "pictures"
+    examples: tuple[Example, ...] = DRAWN
 
 
 @dataclass(frozen=True)
@@ -57,16 +103,16 @@ class ModelSpec:
         labels: K class names; class order is output order, in every format.
         positive: the label that recall and threshold refer to; None for more than two classes.
         threshold: probability of `positive` from which on the decision is `positive`; None: argmax.
-        side: width and height of the input in pixels.
         mean, std: per channel RGB, in units of pixel / 255.
-        resize: the one resize rule (`pipeline.images`).
+        resize: how an image becomes the input, and the input's size.
         metrics: on the validation images, each {value, low, high} or a plain number.
         training: the recipe and where the initial weights came from.
         data: name, fingerprint, images per split and label, how the split was made.
         tools: versions of the packages that made it.
-        intended_use: goes into every artifact.
+        intended_use: in the owner's words; goes into every artifact.
         compression: of a compressed checkpoint; None: weights are as trained.
         head: of an adopted fastai learner; None: the head of `pipeline.models.networks.Network`.
+        owner: the owner's other words, of a file of their own; a compressed model has its parent's.
     """
 
     name: str
@@ -75,10 +121,9 @@ class ModelSpec:
     labels: tuple[str, ...]
     positive: str | None
     threshold: float | None
-    side: int
+    resize: Resize
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    resize: Mapping[str, object] = field(default_factory=lambda: dict(RESIZE_RULE))
     metrics: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -86,8 +131,31 @@ class ModelSpec:
     intended_use: str = INTENDED_USE
     compression: Compression | None = None
     head: Head | None = None
+    owner: Owner = field(default_factory=Owner)
+
+    @property
+    def side(self) -> Size:
+        """A square input's side in pixels; height and width of another."""
+        return self.resize.side
 
     @property
     def positive_index(self) -> int | None:
         """Position of the positive label in `labels`."""
         return None if self.positive is None else self.labels.index(self.positive)
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """How its probabilities were calibrated; None: not recorded. Raises BadInput: damaged."""
+        from pipeline.metrics.calibration import Calibration
+
+        found = self.training.get("calibration")
+        if found is None:
+            return None
+        return structure(found, Calibration, "calibration of the checkpoint", "train again")
+
+
+def named(labels: Sequence[str]) -> str:
+    """The labels for a person to read: of very many the first ones, and how many more there are."""
+    if len(labels) <= MOST_NAMED:
+        return ", ".join(labels)
+    return f"{', '.join(labels[:MOST_NAMED])} and {len(labels) - MOST_NAMED} more"

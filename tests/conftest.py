@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing.util
 import os
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from PIL import Image
 from pipeline.checkpoint import write_checkpoint
 from pipeline.model_spec import ModelSpec
 from pipeline.models.networks import build_network
+from pipeline.resize.notation import resize_by
 
 SIDE = 64
 LABELS = ("covid19", "non_covid19")
@@ -30,6 +32,8 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setitem(os.environ, "TMPDIR", place)
         patch.setattr(tempfile, "tempdir", place)
         yield
+        # A file that was passed to another process leaves a socket there until the end.
+        multiprocessing.util._run_finalizers()
 
 
 @pytest.fixture(scope="session")
@@ -48,10 +52,11 @@ def make_spec(**changes: object) -> ModelSpec:
         "labels": LABELS,
         "positive": "covid19",
         "threshold": 0.4,
-        "side": SIDE,
+        "resize": resize_by("squish", changes.pop("side", SIDE)),
         "mean": (0.485, 0.456, 0.406),
         "std": (0.229, 0.224, 0.225),
         "metrics": {"auroc": {"value": 0.9, "low": 0.8, "high": 0.95}},
+        "intended_use": "Research only. Not a medical device; never use it for diagnosis.",
     }
     return ModelSpec(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -73,7 +78,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_images(root: Path, label: str, count: int, seed: int = 0) -> None:
     """`count` small grey JPEG files in ``root/label/``, darker for the label covid19."""
-    rng = np.random.default_rng([seed, len(label)])
+    drawn_by = [len(label)] if label in LABELS else list(label.encode())  # each label others
+    rng = np.random.default_rng([seed, *drawn_by])
     folder = root / label
     folder.mkdir(parents=True, exist_ok=True)
     top = 120 if label == "covid19" else 255

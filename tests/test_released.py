@@ -34,7 +34,7 @@ def test_published_assets_agree_with_the_released_checkpoint_on_embedded_samples
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """On a few of them; `make parity`, on every push, takes all."""
-    monkeypatch.setattr("export.images.parity_images.EMBEDDED_SAMPLES", 10)
+    monkeypatch.setattr("export.images.drawn_samples.EMBEDDED_SAMPLES", 10)
     rows, _ = check_published(ROOT, RELEASED, data=None, image_limit=1000)
     assert {row.parity.status for row in rows} <= {"pass", "not_run"}
     assert sum(row.parity.status == "pass" for row in rows) >= 4

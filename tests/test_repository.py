@@ -28,9 +28,11 @@ def test_no_pickle_and_no_picture_is_tracked_but_golden_ones_that_say_what_they_
 
 def golden(path: Path) -> bool:
     """A drawn image of a golden pack, or the tensor of one."""
-    from export.images.golden_images import MARK, golden_images
+    from export.images.drawn_samples import MARK
+    from export.images.golden_images import golden_images
+    from pipeline.resize.rule import Resize
 
-    names = {image.name for image in golden_images(224)}
+    names = {image.name for image in golden_images(Resize(224, 224))}
     folder = "/".join(path.relative_to(ROOT).parts[1:-1])
     if folder == "golden/images":
         return MARK.encode() in path.read_bytes()

@@ -14,8 +14,9 @@ from torch import nn
 
 from export.deploy.batch_norm_folding import with_network
 from export.deploy.graph import DeployGraph, reference_answers
+from export.deploy.half_weights import halved_graph
 from export.deploy.metadata import model_metadata
-from export.deploy.variants import missing_variant
+from export.deploy.variants import VARIANTS, missing_variant
 from export.formats.base import verbs_of
 from export.formats.register import FORMATS
 from export.images.parity_images import ParityImages
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.model_spec import ModelSpec
+    from pipeline.resize.rule import Size
 
 Artifact = tuple[str, str]  # format, precision
 Edit = Callable[[Reference], Reference]
@@ -90,6 +92,9 @@ class Bench:
         return self.edited(edit, FORMATS[artifact[0]].precisions[artifact[1]].variant)
 
     def _edited(self, edit: Edit, variant: str) -> Reference:
+        if VARIANTS[variant].half:  # an edit finds its place before batch norms are folded
+            wrong = edit(self.references.of(FULL))
+            return with_graph(wrong, halved_graph(wrong.graph))
         return edit(self.references.of(variant))
 
     def clean(self, artifact: Artifact) -> Path:
@@ -132,8 +137,14 @@ def open_bench(
     return Bench(References(opened, few_images(opened.spec.side)), folder, made)
 
 
-def few_images(side: int) -> ParityImages:
-    """The images of the bench at this side."""
+def with_larger_input(spec: ModelSpec, more: int) -> ModelSpec:
+    """The spec with an input of so many pixels more, both ways."""
+    height, width = spec.resize.size
+    return replace(spec, resize=replace(spec.resize, height=height + more, width=width + more))
+
+
+def few_images(side: Size) -> ParityImages:
+    """The images of the bench at this side, or height and width."""
     hard = stress_images(side)
     pixels = np.stack([hard[name] for name in IMAGES])
     return ParityImages(IMAGES, ("hard",) * len(IMAGES), pixels, f"{len(IMAGES)} hard images")
@@ -142,7 +153,7 @@ def few_images(side: int) -> ParityImages:
 def with_graph(reference: Reference, graph: DeployGraph) -> Reference:
     """The reference with another graph and that graph's outputs."""
     graph = graph.eval()
-    answers = reference_answers(graph, reference.images.pixels)
+    answers = reference_answers(graph, reference.images.pixels[:])
     return replace(reference, graph=graph, answers=answers)
 
 

@@ -11,7 +11,7 @@ from benchmarks.peers.register import PEERS
 from benchmarks.peers.run import chosen_peers
 from export.runtimes.cache import cache_folder
 from pipeline.errors import MissingDependency
-from pipeline.terminal import serve
+from pipeline.terminal.console import serve
 
 DESCRIPTION = """\
 The peers of `python -m benchmarks peers`: other runtimes, each in its own environment in the cache

@@ -18,6 +18,7 @@ from export.latency.measurement import Status
 from export.runtimes.subprocesses import last_words
 from pipeline.atomic_files import staged_folder
 from pipeline.checkpoint import open_checkpoint
+from pipeline.resize.notation import side_text
 
 MODEL: Final = "model"  # what the peer wrote, next to the recipe
 RECIPE_FILE: Final = "recipe.txt"
@@ -74,7 +75,7 @@ def _is_whole(target: Path, recipe: str) -> bool:
 
 def _convert(peer: Peer, sources: PeerSources, folder: Path) -> None:
     command, variables = peer_python(peer)
-    places = (sources.folder.absolute(), sources.checkpoint.absolute(), sources.side)
+    places = (sources.folder.absolute(), sources.checkpoint.absolute(), side_text(sources.side))
     try:
         done = subprocess.run(
             [

@@ -1,7 +1,8 @@
 """Convert for one peer, in its environment: the script that `benchmarks.peers.conversion` runs.
 
-Arguments: the peer's module, the folder of sources, the checkpoint, side in pixels, the folder to
-fill. After an error the exit code is 1 and the last line on stderr is the message.
+Arguments: the peer's module, the folder of sources, the checkpoint, side in pixels or
+HEIGHTxWIDTH, the folder to fill. After an error the exit code is 1 and the last line on stderr is
+the message.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from importlib import import_module
 from pathlib import Path
 
 from benchmarks.peers.sources import PeerSources
+from pipeline.resize.notation import read_side
 
 
 def main(module: str, folder: str, checkpoint: str, side: str, target: str) -> int:
     """Convert by the peer's module; return the exit code."""
     try:
-        sources = PeerSources(Path(folder), Path(checkpoint), int(side))
+        sources = PeerSources(Path(folder), Path(checkpoint), read_side(side))
         import_module(module).convert(sources, Path(target))
     except Exception as error:  # a converter may raise anything; the run goes on without it
         traceback.print_exc()

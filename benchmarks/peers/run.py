@@ -23,6 +23,7 @@ from export.manifest.manifest import read_manifest
 from export.publish.assets import FOLDERS
 from pipeline.checkpoint import open_checkpoint
 from pipeline.errors import BadInput
+from pipeline.resize.rule import Size
 
 IDENTITY_DIGITS = 12  # of a checkpoint's hash, in a folder's name
 
@@ -84,7 +85,7 @@ def chosen_peers(only: Sequence[str]) -> list[Peer]:
     return [peer for name, peer in PEERS.items() if not only or name in only]
 
 
-def peer_targets(peer: Peer, folder: Path, side: int) -> list[Target]:
+def peer_targets(peer: Peer, folder: Path, side: Size) -> list[Target]:
     """One target per row of the peer."""
     command, variables = peer_python(peer)
     return [

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from export.latency.answer_check import Expected
+from pipeline.resize.notation import height_width
+from pipeline.resize.rule import Size
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -31,7 +33,7 @@ class PeerSources:
 
     folder: Path
     checkpoint: Path
-    side: int
+    side: Size
 
     @property
     def onnx(self) -> Path:
@@ -89,7 +91,7 @@ def write_sources(sources: PeerSources) -> Expected:
         traced = torch.jit.trace(pixels, example_pixels(spec.side))  # type: ignore[no-untyped-call]
         traced.save(str(sources.torchscript))
     rng = np.random.default_rng(NOISE_SEED)
-    noise = rng.integers(0, 256, (NOISE_IMAGES, spec.side, spec.side, 3), dtype=np.uint8)
+    noise = rng.integers(0, 256, (NOISE_IMAGES, *spec.resize.size, 3), dtype=np.uint8)
     images = np.concatenate([noise, np.stack(list(stress_images(spec.side).values()))])
     np.save(sources.images, images)
     return Expected(sources.images.absolute(), reference_probs(graph, images))
@@ -114,9 +116,9 @@ def stock_module(checkpoint: Path) -> nn.Module:
     return nn.Sequential(network, nn.Softmax(dim=1)).eval()
 
 
-def example_pixels(side: int) -> Tensor:
-    """float32 (1, 3, side, side), 0..255, to trace with."""
+def example_pixels(side: Size) -> Tensor:
+    """float32 (1, 3, H, W), 0..255, to trace with."""
     import torch
 
     generator = torch.Generator().manual_seed(0)
-    return torch.rand(1, 3, side, side, generator=generator) * 255
+    return torch.rand(1, 3, *height_width(side), generator=generator) * 255

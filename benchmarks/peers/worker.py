@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 from export.latency.protocol import serve
+from pipeline.resize.notation import read_side
 
 
 def main() -> None:
@@ -21,7 +22,7 @@ def main() -> None:
     def import_runtime() -> None:
         import_module(peer.IMPORTS[-1])  # what runs comes after what converts
 
-    serve(import_runtime, lambda: peer.load(Path(folder), precision, int(threads)), int(side))
+    serve(import_runtime, lambda: peer.load(Path(folder), precision, int(threads)), read_side(side))
 
 
 if __name__ == "__main__":

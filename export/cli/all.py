@@ -14,6 +14,7 @@ from export.cli.options import (
     size,
 )
 from export.formats.register import FORMATS, all_precisions
+from pipeline.cli.owner_options import add_owner_options, owners_words
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -63,6 +64,13 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="artifacts, logs, report.json and report.html (default: build/export)",
     )
     parser.add_argument(
+        "--accept",
+        default="",
+        metavar="REJECTED",
+        help="publish what the quality gate rejects, and say so in manifest, README and report: "
+        "precisions such as int8,w4, or `rejected` for all; never a file that is wrong",
+    )
+    parser.add_argument(
         "--jobs",
         type=int,
         default=2,
@@ -78,24 +86,33 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="SIZE",
         help="exit 1 if a format has no published file within this size, such as 500KB",
     )
+    add_owner_options(parser)
     parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
-    from export.run.export_all import ExportRequest, export_all, plan
+    from export.run.export_all import accepted_precisions, export_all, plan
+    from export.run.export_request import ExportRequest
     from pipeline.checkpoint import RELEASED
+    from pipeline.data.owners_words import OwnersWords
     from pipeline.errors import BadInput
-    from pipeline.terminal import open_console
+    from pipeline.terminal.console import open_console
 
     formats = _names(options.formats, "--formats", tuple(FORMATS))
     precisions = _names(options.precisions, "--precisions", all_precisions())
     every = set(precisions) == set(all_precisions())
     chosen = () if every else precisions  # all: whatever each format has
     plan(formats, chosen)  # refuse before training
+    accept = accepted_precisions(_split(options.accept))
     refuse_below_one(options, "images", "jobs")
     if options.train and options.checkpoint:
         raise BadInput("--train makes a checkpoint and --checkpoint names one; give only one")
+    if not options.train and (owners_words(options) != OwnersWords() or options.group_column):
+        raise BadInput(
+            "the owner's words become part of a checkpoint: give them with --train, or to "
+            "`python -m pipeline train`"
+        )
     checkpoint = _train(options) if options.train else options.checkpoint or RELEASED
     request = ExportRequest(
         checkpoint=checkpoint,
@@ -109,6 +126,7 @@ def run(options: argparse.Namespace) -> int:
         latency=not options.no_latency,
         strict=options.strict,
         budget_bytes=options.budget,
+        accept=accept,
     )
     return export_all(request, open_console())
 
@@ -117,10 +135,14 @@ def _names(given: str, option: str, known: Sequence[str]) -> tuple[str, ...]:
     """The names in a comma-separated list; `plan` checks that they exist."""
     from pipeline.errors import BadInput
 
-    names = tuple(name.strip() for name in given.split(",") if name.strip())
+    names = _split(given)
     if not names:
         raise BadInput(f"{option} names none; there are: {', '.join(known)}")
     return names
+
+
+def _split(given: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in given.split(",") if name.strip())
 
 
 def _train(options: argparse.Namespace) -> Path:
@@ -130,8 +152,14 @@ def _train(options: argparse.Namespace) -> Path:
     from pipeline.config import PRESETS, TrainConfig
     from pipeline.training.train import train
 
-    checkpoint = train(TrainConfig(**PRESETS[options.preset]), options.data, overwrite=True)
-    precisions = [p for p in PRECISIONS if p in options.precisions.split(",")]
+    checkpoint = train(
+        TrainConfig(**PRESETS[options.preset]),
+        options.data,
+        overwrite=True,
+        words=owners_words(options),
+        group_column=options.group_column,
+    )
+    precisions = [p for p in PRECISIONS if p in _split(options.precisions)]
     if precisions:
         changes = {"epochs": 0} if options.preset == "quick" else {}
         compress(checkpoint, options.data, precisions, changes=changes)

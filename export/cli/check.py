@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     from export.run.check_published import check_published
     from pipeline.atomic_files import write_text
     from pipeline.checkpoint import RELEASED
-    from pipeline.terminal import open_console
+    from pipeline.terminal.console import open_console
 
     refuse_below_one(options, "images")
     rows, images = check_published(

@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
     from rich.table import Table
 
     from export.run.doctor import examine, out_of_range
-    from pipeline.terminal import open_console
+    from pipeline.terminal.console import open_console
 
     findings = examine(options.try_it)
     table = Table(title="Formats here")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from export.cli.options import BUILD, IMAGES
+from export.cli.options import BUILD, IMAGES, refuse_below_one
 from export.formats.register import FORMATS
 
 
@@ -36,6 +36,12 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--data", type=Path, metavar="PLACE", help="folder or .csv that the image is from"
     )
+    parser.add_argument(
+        "--images",
+        type=int,
+        metavar="N",
+        help="the image is one of at most N validation images, as in the export (default: 1000)",
+    )
     parser.set_defaults(command=run)
 
 
@@ -48,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     from export.run.convert import artifact_name
     from pipeline.checkpoint import RELEASED, open_checkpoint
     from pipeline.errors import BadInput
-    from pipeline.terminal import open_console
+    from pipeline.terminal.console import open_console
 
     precisions = FORMATS[options.format].precisions
     if options.precision not in precisions:
@@ -58,13 +64,14 @@ def run(options: argparse.Namespace) -> int:
     path = options.artifact or BUILD / name
     if not path.exists():
         raise BadInput(f"no artifact at {path}; name it with --artifact, or export first")
-    absent = missing_variant(
-        checkpoint, FORMATS[options.format].precisions[options.precision].variant
-    )
+    variant = FORMATS[options.format].precisions[options.precision].variant
+    absent = missing_variant(checkpoint, variant, options.data)
     if absent:
         raise BadInput(absent)
-    references = build_references(checkpoint, options.data, IMAGES, variants=())
-    reference = references.of(FORMATS[options.format].precisions[options.precision].variant)
+    refuse_below_one(options, "images")
+    limit = options.images or IMAGES
+    references = build_references(checkpoint, options.data, limit, variants=())
+    reference = references.of(variant)
     if options.image not in reference.images.names:
         some = ", ".join(reference.images.names[:2] + reference.images.names[-2:])
         raise BadInput(f"no image {options.image!r}; there are {some} and more")

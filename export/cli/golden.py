@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     from export.golden.report import print_replay, replay_document
     from pipeline.errors import BadInput
     from pipeline.json_files import write_json
-    from pipeline.terminal import open_console
+    from pipeline.terminal.console import open_console
 
     given = [o for o in ("pixels", "probs", "artifact") if getattr(options, o) is not None]
     if options.case is not None:
@@ -67,7 +67,7 @@ def _diagnose(options: argparse.Namespace) -> int:
     if options.pixels is None and options.probs is None:
         raise BadInput("--case needs what the app made of it: --pixels, --probs or both")
     pack, artifacts = read_both(options.folder)
-    pixels = options.pixels and read_app_pixels(options.pixels, pack.side)
+    pixels = options.pixels and read_app_pixels(options.pixels, pack.rule.side)
     answer = None
     if options.probs is not None:
         answer = read_answer(options.probs, options.artifact, artifacts)

@@ -9,37 +9,38 @@ from export import verify
 from export.cli import all as export_all
 from export.cli import (
     archive,
-    budget,
     check,
-    diff,
     doctor,
     explain,
     golden,
+    predict,
     report,
     robustness,
     web,
 )
+from export.cli.consumer import budget, diff
 from export.formats.register import FORMATS
-from pipeline.terminal import serve
+from pipeline.terminal.console import serve
 
 DESCRIPTION = """\
 Turn a trained checkpoint into mobile models ({formats}), prove
 that each gives the same outputs as PyTorch, and publish android_assets/, ios_assets/ and
 web_assets/.
-Research use only: nothing made with this program is a medical device.
+Research use only, unless the owner of a model says what it is for (--intended-use).
 """
 EPILOG = """\
 examples:
   python -m export all                               the released checkpoint, everything
-  python -m export all --data xrays/                 parity on your own validation images
-  python -m export all --train --data xrays/         train first (as python -m pipeline train)
+  python -m export all --data photos/                parity on your own validation images
+  python -m export all --train --data photos/        train first (as python -m pipeline train)
   python -m export check --junit parity.xml          what CI runs: are the published files right?
+  python -m export predict web_assets image.png      what the published files say about an image
   python -m export verify android_assets             is a pulled folder whole? (no torch needed)
   python -m export diff old/ android_assets          what a release changes, for a pull request
   python -m export budget android_assets --only w4   what it adds to an app, against 500 KB
   python -m export golden android_assets             are preprocessing and model right here?
   python -m export web --serve                       web_assets/ as a page, on this machine
-  python -m export robustness --data xrays/          what each preprocessing mistake costs
+  python -m export robustness --data photos/         what each preprocessing mistake costs
   python -m export explain coreml --precision fp16   the layer at which a file leaves PyTorch
   python -m export report                            one HTML page of the last export, no network
   python -m export doctor                            what works here, and how to fix the rest
@@ -50,8 +51,8 @@ says which)
 """
 # In the order of the help; `verify` defines its own, since it is a standalone file.
 COMMANDS = (
-    export_all, check, verify, diff, budget, golden, web, explain, robustness, archive, report,
-    doctor,
+    export_all, check, predict, verify, diff, budget, golden, web, explain, robustness, archive,
+    report, doctor,
 )  # fmt: skip
 
 

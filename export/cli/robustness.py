@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     )
     from pipeline.checkpoint import RELEASED
     from pipeline.json_files import write_json
-    from pipeline.terminal import open_console
+    from pipeline.terminal.console import open_console
 
     refuse_below_one(options, "images")
     found, reason = None, NO_DATA

@@ -19,6 +19,7 @@ from typing import Final
 from export.publish.zipped_size import zipped_bytes
 from export.verify import MANIFEST_FILE, ArtifactDocument, CannotCheck, load_manifest, unsafe
 from pipeline.errors import BadInput
+from pipeline.terminal.command_line import command_line
 
 # What the paper promises of the model: less than half a megabyte.
 MODEL_LIMIT_BYTES: Final = 500_000
@@ -172,7 +173,7 @@ def _sizes(folder: Path, path: str) -> tuple[int, int]:
         raise BadInput(f"{folder / MANIFEST_FILE}: path {path!r} {unsafe(path)}")
     place = folder / path
     if not place.exists():
-        raise BadInput(f"{place} is missing; see `python -m export verify {folder}`")
+        raise BadInput(f"{place} is missing; see `{command_line('export', 'verify', folder)}`")
     files = [p for p in place.rglob("*") if p.is_file()] if place.is_dir() else [place]
     return sum(file.stat().st_size for file in files), zipped_bytes(place)
 

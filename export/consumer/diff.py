@@ -42,7 +42,7 @@ exit codes: 0 no change breaks apps, 1 one does, 2 one of the two cannot be read
 FILE_VERSIONS: Final = ("opset", "ir_version", "ort_format", "bytecode", "specification_version")
 OPERATORS: Final = "operators"
 # Figures of `accuracy` and `parity` that are compared.
-ACCURACY: Final = ("source", "images", "auroc", "recall", "label_flips")
+ACCURACY: Final = ("source", "images", "auroc", "recall", "label_flips", "accepted")
 AGREEMENT: Final = ("status", "images", "max_abs_diff", "label_flips")
 INPUT_ACTIONS: Final = {
     "name": "Feed the input by its new name.",

@@ -78,7 +78,7 @@ def norms_as_convolutions(network: nn.Module) -> nn.Module:
     for name, norm in list(made.named_modules()):
         if not isinstance(norm, nn.BatchNorm2d):
             continue
-        scale, shift = scale_and_shift(_tensors(norm))
+        scale, shift = norm_scale_and_shift(norm)
         channels = len(scale)
         convolution = nn.Conv2d(channels, channels, 1, groups=channels)
         assert convolution.bias is not None
@@ -105,6 +105,13 @@ def scale_and_shift(norm: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]
     """Scale and shift of a batch norm, float32 (C,) each, from its tensors in a `Layer`."""
     scale, shift = _exact(norm)
     return scale.astype(np.float32), shift.astype(np.float32)
+
+
+def norm_scale_and_shift(
+    norm: nn.BatchNorm2d,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The same of a module."""
+    return scale_and_shift(_tensors(norm))
 
 
 def _exact(norm: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from export.deploy.outputs import EVIDENCE, PROBS, Answers, gathered
-from pipeline.models.networks import Network, load_network
+from pipeline.models.networks import load_network, with_evidence
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,20 +76,6 @@ class PixelGraph(nn.Module):
         return to_outputs(self.network(normalised))
 
 
-class EvidenceNetwork(nn.Module):
-    """A `Network` that also outputs its evidence, with the same weight names."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.body, self.head = network.body, network.head
-        self.train(network.training)
-
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """float32 (N, 3, H, W) normalised -> logits (N, K), evidence (N, K, h, w)."""
-        evidence = self.head(self.body(pixels))
-        return torch.mean(evidence, dim=(2, 3)), evidence
-
-
 class ProbsAlone(nn.Module):
     """A graph without its evidence output, for callers that want probabilities alone.
 
@@ -104,11 +90,6 @@ class ProbsAlone(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Image or pixels -> probs, float32 (N, K)."""
         return listed(self.whole(image))[0]
-
-
-def with_evidence(network: nn.Module) -> nn.Module:
-    """The network with its evidence as an output, if it has any; otherwise unchanged."""
-    return EvidenceNetwork(network) if isinstance(network, Network) else network
 
 
 def to_outputs(given: Outputs) -> Outputs:
@@ -158,5 +139,5 @@ def listed(outputs: Outputs) -> tuple[Tensor, ...]:
 def example_input(spec: ModelSpec) -> Tensor:
     """A uint8 input (1, H, W, 3) to trace with; its values do not matter."""
     generator = torch.Generator().manual_seed(0)
-    size = (1, spec.side, spec.side, 3)
+    size = (1, *spec.resize.size, 3)
     return torch.randint(0, 256, size, dtype=torch.uint8, generator=generator)

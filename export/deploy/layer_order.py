@@ -21,6 +21,8 @@ from export.deploy.batch_norm_folding import folded_network
 from export.deploy.layers import Layer, LayerTrace
 from export.errors import Unreadable
 from pipeline.compress.activation_quantization import PLACE
+from pipeline.resize.notation import height_width
+from pipeline.resize.rule import Size
 
 if TYPE_CHECKING:
     from export.deploy.graph import PixelGraph
@@ -40,7 +42,7 @@ ATTRIBUTES: Final = {
 }
 
 
-def called_modules(network: nn.Module, side: int) -> list[tuple[str, nn.Module]]:
+def called_modules(network: nn.Module, side: Size) -> list[tuple[str, nn.Module]]:
     """Weighted modules of `network` with their names, in call order."""
     names = {module: name for name, module in network.named_modules()}
     called: list[tuple[str, nn.Module]] = []
@@ -49,7 +51,7 @@ def called_modules(network: nn.Module, side: int) -> list[tuple[str, nn.Module]]
         called.append((names[module], module))
 
     with _watching(network, note), torch.inference_mode():
-        network(torch.zeros(1, 3, side, side))
+        network(torch.zeros(1, 3, *height_width(side)))
     return called
 
 
@@ -81,7 +83,7 @@ def _watching(network: nn.Module, note: Callable[[nn.Module, Any, Any], None]) -
             hook.remove()
 
 
-def network_holding(network: nn.Module, layers: Sequence[Layer], side: int) -> nn.Module:
+def network_holding(network: nn.Module, layers: Sequence[Layer], side: Size) -> nn.Module:
     """A copy of `network`, batch norms folded, with the weights of `layers` instead of its own.
 
     Layers of one kind and shape are matched in order, as `export.parity.weights` does; a batch norm
@@ -136,7 +138,7 @@ def normalisation_layer(graph: PixelGraph) -> Layer:
     return Layer("normalise", "normalisation", {"weight": mean, "bias": 1 / std})
 
 
-def network_layers(graph: PixelGraph, side: int) -> list[Layer]:
+def network_layers(graph: PixelGraph, side: Size) -> list[Layer]:
     """The layers of the checkpoint's network, batch norms folded."""
     return [
         _layer(name, module) for name, module in called_modules(folded_network(graph.network), side)

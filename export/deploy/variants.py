@@ -1,24 +1,27 @@
 """The PyTorch models that artifacts are made from and compared with: a checkpoint's variants.
 
-A variant is the deploy graph of the checkpoint itself or of a compressed one in a folder inside it
-(`python -m pipeline compress`). One such folder may give two variants: with activations rounded to
-8 bits too, and with rounded weights alone.
+A variant is the deploy graph of the checkpoint itself, as it is or with its weights in fp16, or of
+a compressed one in a folder inside it (`python -m pipeline compress`). One such folder may give two
+variants: with activations rounded to 8 bits too, and with rounded weights alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from export.deploy.graph import DeployGraph, with_evidence
+from export.deploy.graph import DeployGraph
+from export.deploy.half_weights import halved_graph
 from pipeline.compress.activation_quantization import int8_variant
-from pipeline.compress.gptq import weighted_layers
+from pipeline.compress.compressible import refusal
 from pipeline.errors import BadInput
-from pipeline.models.networks import build_network, load_network
+from pipeline.models.networks import load_network, with_evidence
+from pipeline.terminal.command_line import command_line
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pipeline.checkpoint import Checkpoint
 
 
@@ -29,14 +32,17 @@ class Variant:
     Attributes:
         folder: of the compressed checkpoint inside the checkpoint; empty: the checkpoint itself.
         activations: whether its activations are rounded too.
+        half: whether its weights are rounded to fp16, batch norms folded.
     """
 
     folder: str
     activations: bool = False
+    half: bool = False
 
 
 VARIANTS: Final[Mapping[str, Variant]] = {
     "fp32": Variant(""),
+    "fp16": Variant("", half=True),
     "int8": Variant("int8", activations=True),
     "w8": Variant("int8"),
     "w4": Variant("w4"),
@@ -54,30 +60,23 @@ def variant_checkpoint(checkpoint: Checkpoint, variant: str) -> Checkpoint:
     return checkpoint.variant(folder) if folder else checkpoint
 
 
-def missing_variant(checkpoint: Checkpoint, variant: str) -> str:
-    """Why there is no such variant and how to make it; empty if there is one."""
+def missing_variant(checkpoint: Checkpoint, variant: str, data: Path | None = None) -> str:
+    """Why there is no such variant and how to make it; empty if there is one.
+
+    `data`: the images at hand, for the command that makes it.
+    """
     precision = VARIANTS[variant].folder
     if not precision or checkpoint.has_variant(precision):
         return ""
     lacking = f"{checkpoint.folder} is not compressed to {precision}"
-    refused = _refused(checkpoint.spec.architecture)
+    refused = refusal(checkpoint.spec.architecture)
     if refused:
         return f"{lacking}, and cannot be: {refused}"
-    return f"{lacking}; `python -m pipeline compress {checkpoint.folder} --data PLACE` does it"
-
-
-@cache
-def _refused(architecture: str) -> str:
-    """Why networks of this architecture cannot be compressed; empty if they can."""
-    import torch
-
-    with torch.device("meta"):  # shapes only
-        network = build_network(architecture, classes=2)
-    try:
-        weighted_layers(network)
-    except BadInput as error:
-        return str(error)
-    return ""
+    compress = command_line(
+        "pipeline", "compress", checkpoint.folder, data=data, precisions=precision
+    )
+    images = "" if data else ", given the images it was trained on by --data"
+    return f"{lacking}; `{compress}` does it{images}"
 
 
 def variant_graph(checkpoint: Checkpoint, variant: str = "fp32") -> DeployGraph:
@@ -94,4 +93,5 @@ def variant_graph(checkpoint: Checkpoint, variant: str = "fp32") -> DeployGraph:
             network = int8_variant(with_evidence(network), held.spec.compression.activations, grids)
         except KeyError as error:
             raise BadInput(f"{held.folder} has no scale for {error}; compress again") from error
-    return DeployGraph(network, held.spec, grids).eval()
+    graph = DeployGraph(network, held.spec, grids).eval()
+    return halved_graph(graph) if VARIANTS[variant].half else graph

@@ -12,7 +12,8 @@ class Tolerance:
 
     Attributes:
         max_abs_diff: largest allowed difference of any probability on any image.
-        max_flip_rate: largest allowed share of images whose decided label differs.
+        max_flip_rate: largest allowed share of images whose decided label differs, of those that
+            are further from the threshold than what is allowed.
         reason: why these numbers.
         max_evidence_diff: largest allowed difference of evidence at any place, as a share of the
             largest evidence of the image (`export.deploy.outputs.evidence_diff`). A place is not

@@ -21,9 +21,10 @@ from typing import Final, Literal
 from export.formats.description import Tolerance as Tolerance
 
 Target = Literal["arm64", "oldest"]
+Arithmetic = Literal["fp32", "fp16", "int8"]  # what the results of operations are rounded to
 # Of evidence, by what is rounded; measured on 150 X-rays and the stress images: 1.3e-2 and 1e-1.
 # Swapped classes or places give 1 and more.
-HALF_EVIDENCE: Final = 3e-2  # weights or arithmetic in fp16
+HALF_EVIDENCE: Final = 3e-2  # arithmetic in fp16
 INTEGER_EVIDENCE: Final = 0.25  # one code of a late layer, rounded differently, moves one place
 
 
@@ -44,11 +45,13 @@ class Precision:
 
     Attributes:
         variant: of the checkpoint, which it is made from (`export.deploy.variants`).
-        tolerance: how far its outputs may be from PyTorch's.
+        tolerance: how far its outputs may be from PyTorch's with the same weights.
+        arithmetic: of its runtime.
     """
 
     variant: str
     tolerance: Tolerance
+    arithmetic: Arithmetic
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from typing import Final, Protocol
 
 from export.deploy.outputs import EVIDENCE
 from export.formats.description import FileEntry, Port
+from pipeline.model_spec import MOST_NAMED
+from pipeline.resize.rule import FILLS, Resize
 
 KOTLIN: Final = "Kotlin"
 SWIFT: Final = "Swift"
@@ -69,6 +71,10 @@ class NamedModel(Protocol):
     @property
     def labels(self) -> Sequence[str]:
         """In the order of the outputs."""
+
+    @property
+    def rule(self) -> Resize:
+        """How an image becomes the input."""
 
 
 @dataclass(frozen=True)
@@ -146,12 +152,62 @@ def snippets_of(name: str) -> Sequence[SnippetMaker]:
 
 
 def python_pixels(file: SnippetFile) -> str:
-    """Python that reads a photo to `pixels`, uint8 (1, H, W, 3), by the resize rule."""
-    _, rows, columns, _ = file.input.shape
+    """Python that reads a photo to `pixels`, uint8 (1, H, W, 3), by the model's resize."""
     return f"""\
-photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
-squished = photo.resize(({columns}, {rows}), Image.Resampling.BILINEAR)
-pixels = np.array(squished)[np.newaxis].copy()  # uint8 {shape_text(file.input.shape)}"""
+{python_resized(file.model.rule)}
+pixels = np.array(resized)[np.newaxis].copy()  # uint8 {shape_text(file.input.shape)}"""
+
+
+def python_resized(rule: Resize) -> str:
+    """Python that reads a photo to `resized`, a Pillow image; numpy is np."""
+    height, width = rule.size
+    read = 'photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")'
+    if rule.mode == "squish" and not rule.margin:
+        made = f"resized = photo.resize(({width}, {height}), Image.Resampling.BILINEAR)"
+    elif rule.mode == "squish":
+        first, more = rule.margin // 2, rule.margin
+        made = f"""\
+larger = photo.resize(({width + more}, {height + more}), Image.Resampling.BILINEAR)
+resized = larger.crop(({first}, {first}, {first + width}, {first + height}))"""
+    else:
+        made = f"{_python_window(rule)}\n{_python_frame(rule)}"
+    return f"{read}\n{made}"
+
+
+def _python_window(rule: Resize) -> str:
+    """Python for left, top, width and height of what is taken of the photo."""
+    if rule.mode == "centre":
+        return f"""\
+width, height = {rule.width}, {rule.height}
+left, top = (photo.width - width) // 2, (photo.height - height) // 2"""
+    choose = "min" if rule.mode == "crop" else "max"
+    return f"""\
+scale = {choose}(photo.width / {rule.width}, photo.height / {rule.height})
+width, height = max(int(scale * {rule.width}), 1), max(int(scale * {rule.height}), 1)
+left, top = int((photo.width - width) / 2), int((photo.height - height) / 2)"""
+
+
+def _python_frame(rule: Resize) -> str:
+    """Python for that part of the photo, filled beyond it, and its resize."""
+    inside = "left, top, left + width, top + height"
+    if rule.fill is None:
+        made = f"part = photo.crop(({inside}))"
+    else:
+        made = f"""\
+right, bottom = left + width - photo.width, top + height - photo.height
+part = np.array(photo)[max(top, 0) : top + height, max(left, 0) : left + width]
+beyond = (max(-top, 0), max(bottom, 0)), (max(-left, 0), max(right, 0)), (0, 0)
+part = Image.fromarray(np.pad(part, beyond, mode={FILLS[rule.fill]!r}))"""
+    size = f"({rule.width}, {rule.height})"
+    return f"{made}\nresized = part.resize({size}, Image.Resampling.BILINEAR)"
+
+
+def python_labels(file: SnippetFile) -> str:
+    """Python for the labels: a list of a few; of many the file that holds them."""
+    labels = file.model.labels
+    if len(labels) <= MOST_NAMED:
+        return repr(list(labels))
+    return 'Path("labels.txt").read_text(encoding="utf-8").split("\\n")'
 
 
 def shape_text(shape: Sequence[int]) -> str:

@@ -21,14 +21,22 @@ import numpy as np
 from export.errors import CannotRunHere, Unreadable
 from export.golden.pack import Case, Pack, read_pixels
 from export.golden.replay import distance, run_here, within
-from export.images.preprocessing_mistakes import MISTAKES, with_mistakes
+from export.images.preprocessing_mistakes import (
+    MISTAKES,
+    SQUISHED,
+    mistakes_with,
+    with_mistakes,
+)
 from pipeline.errors import BadInput
 from pipeline.images import decode
+from pipeline.model_spec import named
+from pipeline.resize.notation import height_width
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from export.manifest.manifest import ArtifactEntry
+    from pipeline.resize.rule import Resize, Size
 
     Pixels = NDArray[np.uint8]
 
@@ -38,7 +46,7 @@ Part = Literal["right", "wrong", "not given", "cannot be told"]
 # right ones.
 NEARER: Final = 0.5
 SIMPLER: Final = 0.7  # two mistakes count only if nearer than one by this factor
-BY_NAME: Final = {mistake.name: mistake for mistake in MISTAKES}
+BY_NAME: Final = {mistake.name: mistake for mistake in (*MISTAKES, SQUISHED)}
 # Recognised by shape and values of an app's array, before its pixels are compared.
 ARRAY_MISTAKES: Final = {
     "divided": "values of 0 to 1, divided by 255 although the model does so: pass 0 to 255",
@@ -51,7 +59,7 @@ ARRAY_MISTAKES: Final = {
 class AppPixels:
     """An app's pixels, and the `ARRAY_MISTAKES` that were undone to get them.
 
-    `pixels` is uint8 (side, side, 3); None if the mistakes cannot be undone.
+    `pixels` is uint8 (H, W, 3); None if the mistakes cannot be undone.
     """
 
     pixels: Pixels | None
@@ -86,18 +94,19 @@ class Diagnosis:
         )
 
 
-def read_app_pixels(path: Path, side: int) -> AppPixels:
+def read_app_pixels(path: Path, side: Size) -> AppPixels:
     """The pixels that an app gave to its model, from a PNG or a ``.npy`` file.
 
     An array may have a batch dimension of 1, planes instead of rows of RGB, and values of 0 to 1:
     that is undone, and reported.
 
     Raises:
-        BadInput: it cannot be read, or is not of side x side x 3.
+        BadInput: it cannot be read, or is not of that side, or height and width, x 3.
     """
+    size = height_width(side)
     if path.suffix.lower() != ".npy":
         pixels = read_pixels(path)
-        _refuse_other_shape(path, pixels.shape, side)
+        _refuse_other_shape(path, pixels.shape, size)
         return AppPixels(pixels)
     try:
         array = np.load(path, allow_pickle=False)
@@ -106,9 +115,9 @@ def read_app_pixels(path: Path, side: int) -> AppPixels:
     undone = []
     if array.ndim == 4 and len(array) == 1:
         array = array[0]
-    if array.shape == (3, side, side):
+    if array.shape == (3, *size):
         array, undone = array.transpose(1, 2, 0), ["channels_first"]
-    _refuse_other_shape(path, array.shape, side)
+    _refuse_other_shape(path, array.shape, size)
     if array.dtype == np.uint8:
         return AppPixels(np.ascontiguousarray(array), tuple(undone))
     if not (np.issubdtype(array.dtype, np.number) and np.isfinite(array).all()):
@@ -162,7 +171,7 @@ def diagnose(
         BadInput: no such case, no such artifact in the pack, or an answer of another length.
     """
     case = pack.case(name)
-    found = _judge_pixels(case, pack.side, given) if given else None
+    found = _judge_pixels(case, pack.rule, given) if given else None
     if answer is None:
         assert found is not None
         return found
@@ -174,23 +183,23 @@ def diagnose(
     return _judge_answer(pack, case, found, given, path, format_name, probs)
 
 
-def candidates(image_path: Path, side: int) -> Iterator[tuple[tuple[str, ...], Pixels]]:
+def candidates(image_path: Path, rule: Resize) -> Iterator[tuple[tuple[str, ...], Pixels]]:
     """Names and pixels of each known mistake made on an image, then of each pair of them."""
     image = decode(image_path)
     for count in (1, 2):
-        for chosen in combinations(MISTAKES, count):
+        for chosen in combinations(mistakes_with(rule), count):
             if len({mistake.step for mistake in chosen}) == count:
                 names = tuple(mistake.name for mistake in chosen)
-                yield names, with_mistakes(chosen).pixels(image, side)
+                yield names, with_mistakes(chosen).pixels(image, rule)
 
 
-def _distinct(case: Case, side: int) -> dict[bytes, tuple[Pixels, list[tuple[str, ...]]]]:
+def _distinct(case: Case, rule: Resize) -> dict[bytes, tuple[Pixels, list[tuple[str, ...]]]]:
     """The results of the mistakes on the image, each once, with the smallest sets that give it.
 
     A mistake that this image cannot show gives the right pixels, and is left out.
     """
     found: dict[bytes, tuple[Pixels, list[tuple[str, ...]]]] = {}
-    for names, pixels in candidates(case.image, side):
+    for names, pixels in candidates(case.image, rule):
         if within(pixels, case.pixels, case.tolerance):
             continue
         _, known = found.setdefault(pixels.tobytes(), (pixels, []))
@@ -199,12 +208,12 @@ def _distinct(case: Case, side: int) -> dict[bytes, tuple[Pixels, list[tuple[str
     return found
 
 
-def _refuse_other_shape(path: Path, shape: tuple[int, ...], side: int) -> None:
-    if shape != (side, side, 3):
-        raise BadInput(f"{path} has the shape {shape}, the model takes {(side, side, 3)}")
+def _refuse_other_shape(path: Path, shape: tuple[int, ...], size: tuple[int, int]) -> None:
+    if shape != (*size, 3):
+        raise BadInput(f"{path} has the shape {shape}, the model takes {(*size, 3)}")
 
 
-def _judge_pixels(case: Case, side: int, given: AppPixels) -> Diagnosis:
+def _judge_pixels(case: Case, rule: Resize, given: AppPixels) -> Diagnosis:
     undone = tuple(f"{name}: {ARRAY_MISTAKES[name]}" for name in given.undone)
     if given.pixels is None:
         return Diagnosis(case.name, "wrong", "not given", (given.undone,), undone)
@@ -216,7 +225,7 @@ def _judge_pixels(case: Case, side: int, given: AppPixels) -> Diagnosis:
             return Diagnosis(case.name, "wrong", "not given", (given.undone,), sentences)
         sentence = f"preprocessing is right on {case.name} ({said})"
         return Diagnosis(case.name, "right", "not given", (), (sentence,))
-    explanations, nearest = _explain(case, side, given.pixels, mean_abs)
+    explanations, nearest = _explain(case, rule, given.pixels, mean_abs)
     head = (
         f"preprocessing is wrong on {case.name}: pixels differ from the tensor by {max_abs} at "
         f"most and {mean_abs:.2f} in the mean"
@@ -230,10 +239,10 @@ def _judge_pixels(case: Case, side: int, given: AppPixels) -> Diagnosis:
 
 
 def _explain(
-    case: Case, side: int, pixels: Pixels, from_right: float
+    case: Case, rule: Resize, pixels: Pixels, from_right: float
 ) -> tuple[list[tuple[str, ...]], float]:
     """The nearest mistakes, if near enough, and their mean distance."""
-    told = [(distance(made, pixels)[1], names) for made, names in _distinct(case, side).values()]
+    told = [(distance(made, pixels)[1], names) for made, names in _distinct(case, rule).values()]
     if not told:
         return [], np.inf
     by_count = {
@@ -323,7 +332,7 @@ def _by_answer(
     pack: Pack, case: Case, path: str, format_name: str, probs: NDArray[np.float64], wrong: str
 ) -> Diagnosis:
     """Wrong probabilities only: does the model output them for the pixels of a known mistake?"""
-    made = list(_distinct(case, pack.side).values())
+    made = list(_distinct(case, pack.rule).values())
     here = _run(pack, path, format_name, np.stack([case.pixels, *(m for m, _ in made)]))
     off = np.abs(here - probs).max(axis=1)
     hints = _hints(pack, case, path, probs)
@@ -374,7 +383,7 @@ def _hints(pack: Pack, case: Case, path: str, probs: NDArray[np.float64]) -> lis
     if np.abs(probs - flat).max() <= tolerance:
         hints.append("they are the right probabilities with softmax taken once more")
     if np.abs(np.sort(probs) - np.sort(expected)).max() <= tolerance:
-        order = ", ".join(pack.labels)
+        order = named(pack.labels)
         hints.append(f"they are the right probabilities in another order; the right one: {order}")
     others = [
         other

@@ -13,6 +13,8 @@ from typing import Final
 from export.images.golden_images import GROUP, PixelTolerance
 from pipeline.errors import BadInput
 from pipeline.json_files import plain, read_json, structure, to_json, validate
+from pipeline.resize.notation import read_resize
+from pipeline.resize.rule import Resize
 
 SCHEMA: Final = 1
 PACK_FILE: Final = f"{GROUP}/golden.json"
@@ -64,18 +66,25 @@ class PackDocument:
     """The document.
 
     Attributes:
-        side: of the input in pixels.
+        side: of a square input in pixels; height and width of another.
+        resize: how an image becomes the input, where that is not a squish.
         labels: in the order of the probabilities.
         tolerances: artifact's path -> largest difference of any probability.
     """
 
     model: PackModel
-    side: int
+    side: int | tuple[int, int]
     labels: tuple[str, ...]
     cases: tuple[CaseEntry, ...]
     tolerances: Mapping[str, float]
     pixel_tolerance: LoosestTolerance
+    resize: Mapping[str, object] | None = None
     schema: int = SCHEMA
+
+    @property
+    def rule(self) -> Resize:
+        """How an image becomes the input. Raises BadInput."""
+        return read_resize(self.resize or {"mode": "squish"}, self.side)
 
 
 def read_document(folder: Path) -> PackDocument:
@@ -88,7 +97,12 @@ def read_document(folder: Path) -> PackDocument:
     document = read_json(
         path, what="golden pack", way_out=WAY_OUT, versions=(SCHEMA,), schema=SCHEMA_FILE
     )
-    return structure(document, PackDocument, str(path), WAY_OUT)
+    found = structure(document, PackDocument, str(path), WAY_OUT)
+    try:
+        _ = found.rule
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}; {WAY_OUT}") from error
+    return found
 
 
 def document_text(document: PackDocument) -> str:
@@ -98,6 +112,8 @@ def document_text(document: PackDocument) -> str:
         ValueError: it violates the schema, or holds a number that JSON cannot: our own bug.
     """
     fields = plain(document)
+    if document.resize is None:
+        fields.pop("resize", None)
     try:
         validate(fields, SCHEMA_FILE, PACK_FILE, "this is a bug")
     except BadInput as fault:

@@ -26,6 +26,7 @@ from export.golden.document import (
     read_document,
 )
 from export.images.golden_images import GROUP, PixelTolerance, golden_images
+from export.parity.allowance import FACTOR
 from export.verify import unsafe
 from pipeline.errors import BadInput
 from pipeline.images import decode
@@ -34,8 +35,9 @@ from pipeline.json_files import plain
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from export.manifest.manifest import Manifest
+    from export.manifest.manifest import ArtifactEntry, Manifest
     from export.parity.reference import References
+    from pipeline.resize.rule import Resize
 
 README: Final = """\
 # Golden pack
@@ -51,8 +53,9 @@ case:
 3. Go the whole way from file to label.
 
 `python -m export golden FOLDER --case NAME --pixels FILE`, in the project that this folder is from,
-names the mistake behind wrong pixels. Every image is drawn by a program: no patient is in them.
-Research use only; never use the model for diagnosis.
+names the mistake behind wrong pixels. Every image is drawn by a program.
+
+Of the model: {intended_use}
 """
 
 
@@ -63,7 +66,7 @@ class Case:
     Attributes:
         name, why: as in `GoldenImage`.
         image: the file that an app reads.
-        pixels: what it must become, uint8 (side, side, 3) RGB.
+        pixels: what it must become, uint8 (H, W, 3) RGB.
         tolerance: for an app's pixels.
         probs: artifact's path -> float64 (K,), what it must output for `pixels`.
     """
@@ -83,14 +86,14 @@ class Pack:
     Attributes:
         folder: the asset folder.
         model: the one that it is made for.
-        side: of the input, in pixels.
+        rule: how an image becomes the input, and the input's size.
         labels: in the order of the probabilities.
         tolerances: artifact's path -> largest difference of any probability.
     """
 
     folder: Path
     model: PackModel
-    side: int
+    rule: Resize
     labels: tuple[str, ...]
     cases: tuple[Case, ...]
     tolerances: Mapping[str, float]
@@ -114,14 +117,15 @@ def golden_files(manifest: Manifest, references: References) -> dict[str, bytes]
     Returns:
         Path relative to the asset folder, with forward slashes -> content.
     """
-    side, labels = manifest.model.input.width, manifest.model.labels
+    rule, labels = manifest.model.input.rule, manifest.model.labels
     artifacts = {
         artifact.path: FORMATS[artifact.format].precisions[artifact.precision]
         for artifact in manifest.artifacts
     }
+    tolerances = {artifact.path: _tolerance(artifact) for artifact in manifest.artifacts}
     files: dict[str, bytes] = {}
     cases = []
-    images = golden_images(side)
+    images = golden_images(rule, manifest.model.words.samples)
     for image in images:
         paths = (f"{GROUP}/images/{image.name}{image.suffix}", f"{GROUP}/tensors/{image.name}.png")
         files.update(zip(paths, (image.content, _png(image.pixels)), strict=True))
@@ -133,18 +137,18 @@ def golden_files(manifest: Manifest, references: References) -> dict[str, bytes]
         cases.append(CaseEntry(image.name, *paths, sha256, image.why, image.tolerance, probs))
     document = PackDocument(
         model=_model(manifest),
-        side=side,
+        side=rule.side,
         labels=labels,
         cases=tuple(cases),
-        tolerances={
-            path: precision.tolerance.max_abs_diff for path, precision in artifacts.items()
-        },
+        tolerances=tolerances,
         pixel_tolerance=LoosestTolerance(
             max(image.tolerance.max_abs for image in images),
             max(image.tolerance.mean_abs for image in images),
         ),
+        resize=None if rule.method == "squish" else rule.document(),
     )
-    files[f"{GROUP}/README.md"] = README.encode()
+    readme = README.format(intended_use=manifest.model.intended_use)
+    files[f"{GROUP}/README.md"] = readme.encode()
     files[PACK_FILE] = document_text(document).encode()
     return files
 
@@ -165,7 +169,7 @@ def read_pack(folder: Path) -> Pack:
     return Pack(
         folder,
         document.model,
-        document.side,
+        document.rule,
         document.labels,
         tuple(_case(folder, case, document) for case in document.cases),
         document.tolerances,
@@ -181,7 +185,7 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
 
 
 def refuse_other_model(pack: Pack, manifest: Manifest) -> None:
-    """Make sure that pack and manifest of a folder are of the same model. Raises BadInput."""
+    """Make sure that pack and manifest of a folder are of one model and resize. Raises BadInput."""
     said, listed = plain(pack.model), plain(_model(manifest))
     for key in said:
         if said[key] != listed[key]:
@@ -189,6 +193,13 @@ def refuse_other_model(pack: Pack, manifest: Manifest) -> None:
                 f"{pack.folder / PACK_FILE} is of {key} {said[key]}, manifest.json of "
                 f"{listed[key]}; pull the whole folder again"
             )
+    rules = pack.rule, manifest.model.rule
+    if rules[0] != rules[1]:
+        told = [f"{rule.method}, {rule.pixels} pixels" for rule in rules]
+        raise BadInput(
+            f"{pack.folder / PACK_FILE} is of images resized by {told[0]}, manifest.json by "
+            f"{told[1]}; pull the whole folder again"
+        )
 
 
 def _model(manifest: Manifest) -> PackModel:
@@ -201,8 +212,7 @@ def _case(folder: Path, case: CaseEntry, document: PackDocument) -> Case:
         if unsafe(path):
             raise BadInput(f"{folder / PACK_FILE}: path {path!r} {unsafe(path)}")
     pixels = read_pixels(folder / case.tensor)
-    side = document.side
-    if pixels.shape != (side, side, 3) or pixels_sha256(pixels) != case.tensor_sha256:
+    if pixels.shape != (*document.rule.size, 3) or pixels_sha256(pixels) != case.tensor_sha256:
         raise BadInput(
             f"{folder / case.tensor} does not hold the pixels whose SHA-256 is in {PACK_FILE}; "
             "pull the whole folder again"
@@ -220,6 +230,15 @@ def _case(folder: Path, case: CaseEntry, document: PackDocument) -> Case:
         case.pixel_tolerance,
         {path: np.array(probs, dtype=np.float64) for path, probs in case.probs.items()},
     )
+
+
+def _tolerance(artifact: ArtifactEntry) -> float:
+    """For an app: that of its precision, and more where the network itself enlarges rounding."""
+    usual = FORMATS[artifact.format].precisions[artifact.precision].tolerance.max_abs_diff
+    found = artifact.parity.sets.get(GROUP)
+    if artifact.parity.rounding is None or found is None or found.max_abs_diff is None:
+        return usual
+    return max(usual, FACTOR * found.max_abs_diff)
 
 
 def _told(references: References, variant: str, name: str) -> tuple[float, ...]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from export.formats.base import Runner
     from export.parity.reference import References
+    from pipeline.resize.rule import Resize
 
 Status = Literal["pass", "fail", "not_run"]
 
@@ -99,7 +100,7 @@ def replay(folder: Path) -> PackReplay:
         BadInput: no manifest or pack, or one that is damaged or of another model.
     """
     pack, artifacts = read_both(folder)
-    pixels = tuple(replay_pixels(case, pack.side) for case in pack.cases)
+    pixels = tuple(replay_pixels(case, pack.rule) for case in pack.cases)
     answers = tuple(_answers(pack, path, entry) for path, entry in artifacts.items())
     return PackReplay(pack, pixels, answers)
 
@@ -131,7 +132,7 @@ def published_faults(
     except BadInput as error:
         return dict.fromkeys(answers, str(error))
     images = references.images
-    drawn = {image.name for image in golden_images(pack.side)}
+    drawn = {image.name for image in golden_images(pack.rule)}
     for case in pack.cases:
         if case.name not in drawn:
             return dict.fromkeys(answers, f"{PACK_FILE} names {case.name}, unknown to this version")
@@ -143,7 +144,7 @@ def published_faults(
     for case, row in zip(pack.cases, rows, strict=True):
         if not np.array_equal(case.pixels, images.pixels[row]):
             return dict.fromkeys(answers, f"{case.name}: the tensor is of another resize rule")
-        result = replay_pixels(case, pack.side)
+        result = replay_pixels(case, pack.rule)
         if result.status == "fail":
             return dict.fromkeys(answers, f"{case.name}: {result.reason}")
     return {
@@ -173,10 +174,10 @@ def read_both(folder: Path) -> tuple[Pack, dict[str, ArtifactEntry]]:
     return pack, {entry.path: entry for entry in manifest.artifacts}
 
 
-def replay_pixels(case: Case, side: int) -> PixelResult:
+def replay_pixels(case: Case, rule: Resize) -> PixelResult:
     """Compare the resize rule on one image with its tensor."""
     try:
-        pixels = read_image(case.image, side)
+        pixels = read_image(case.image, rule)
     except BadInput as error:
         return PixelResult(case.name, "fail", None, None, case.tolerance, str(error))
     max_abs, mean_abs = distance(pixels, case.pixels)

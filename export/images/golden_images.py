@@ -1,8 +1,9 @@
 """The golden images: files in the formats, and with the oddities, that apps encounter.
 
-In: the side of a model. Out: `GoldenImage`s, each with a file's bytes, the pixels that the resize
-rule must produce, and how far another decoder may be from them. All are drawn from numbers:
-phantoms (`pipeline.data.phantom`) and test cards; the same Pillow writes the same bytes again.
+In: a model's resize, and the kind of its drawn samples. Out: `GoldenImage`s, each with a file's
+bytes, the pixels that the resize must produce, and how far another decoder may be from them. All
+are drawn from numbers: samples (`export.images.drawn_samples`) and test cards; the same Pillow
+writes the same bytes again.
 
 Left out, because platforms disagree about them: CMYK (Pillow converts without a colour
 profile, Core Graphics with one), files with an embedded profile, and formats that not every
@@ -13,16 +14,18 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from export.images.preprocessing_mistakes import ORIENTATION
-from pipeline.data import phantom
-from pipeline.images import squish, to_rgb, upright
+from export.images.drawn_samples import SAMPLES, drawn
+from pipeline.image_files.orientation import ORIENTATION
+from pipeline.images import to_rgb, upright
+from pipeline.resize.pixels import resized
+from pipeline.resize.rule import Resize
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,8 +33,8 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.uint8]
 
 GROUP: Final = "golden"  # of the parity images; their names start with it
-MARK: Final = "Synthetic test image, not a patient"
-FIRST_NUMBER: Final = 20_001  # phantoms that neither training nor parity draws
+FIRST_NUMBER: Final = 20_001  # samples that neither training nor parity draws
+NEUTRAL: Final = "pictures"
 JPEG_QUALITY: Final = 90
 
 
@@ -69,7 +72,7 @@ class GoldenImage:
         name: identifier.
         suffix: of the file: ``.png`` or ``.jpg``.
         content: the file.
-        pixels: the expected result, uint8 (side, side, 3) RGB.
+        pixels: the expected result, uint8 (height, width, 3) RGB.
         why: what it reveals, one sentence.
         tolerance: for the pixels of other decoders.
     """
@@ -83,156 +86,162 @@ class GoldenImage:
 
 
 @cache
-def golden_images(side: int) -> tuple[GoldenImage, ...]:
-    """The golden images for a model of this side, in a fixed order."""
+def golden_images(resize: Resize, samples: str = NEUTRAL) -> tuple[GoldenImage, ...]:
+    """The golden images for a model of this resize and samples of this kind, in a fixed order."""
     return tuple(
-        GoldenImage(name, suffix, content, _pixels(content, side), why, tolerance)
-        for name, suffix, content, why, tolerance in _files(side)
+        GoldenImage(name, suffix, content, _pixels(content, resize), why, tolerance)
+        for name, suffix, content, why, tolerance in _files(*resize.size, samples)
     )
 
 
-def _pixels(content: bytes, side: int) -> Pixels:
+def _pixels(content: bytes, resize: Resize) -> Pixels:
     with Image.open(io.BytesIO(content)) as image:
-        return squish(to_rgb(upright(image)), side)
+        return resized(to_rgb(upright(image)), resize)
 
 
-def _files(side: int) -> list[tuple[str, str, bytes, str, PixelTolerance]]:
+def _files(
+    height: int, width: int, samples: str
+) -> list[tuple[str, str, bytes, str, PixelTolerance]]:
+    mark = SAMPLES[samples].mark
+    png, jpeg = partial(_png, mark=mark), partial(_jpeg, mark=mark)
     card = Image.fromarray(_card(227, 331))
+    one, other, third = (_sample(samples, index) for index in range(3))
     return [
-        ("grey", ".png", _png(_phantom(0)), "An X-ray as most files hold it: 8-bit grey.", EXACT),
+        ("grey", ".png", png(one), "8-bit grey, as most grey files are.", EXACT),
         (
             "grey_jpeg",
             ".jpg",
-            _jpeg(_phantom(1)),
+            jpeg(other),
             "The same as JPEG, whose decoders differ by a count.",
             JPEG_GREY,
         ),
         (
             "colour_jpeg",
             ".jpg",
-            _jpeg(_tinted(640, 480)),
+            jpeg(_tinted(640, 480)),
             "A photo in colour: its colour planes are stored at half the size.",
             JPEG_COLOUR,
         ),
         (
             "right_size",
             ".png",
-            _png(Image.fromarray(_card(side, side))),
+            png(Image.fromarray(_card(width, height))),
             "Of the model's own size: nothing is to be resized, each pixel stays as it is.",
             EXACT,
         ),
         (
             "odd_size",
             ".png",
-            _png(card),
+            png(card),
             "Prime numbers for width and height, in colour: no row ends on a round number.",
             EXACT,
         ),
         (
             "wide",
             ".png",
-            _png(Image.fromarray(_card(1200, 40))),
+            png(Image.fromarray(_card(1200, 40))),
             "Thirty times as wide as high: shrinks one way and grows the other; shows a crop.",
             EXACT,
         ),
         (
             "upright_photo",
             ".jpg",
-            _jpeg(_phantom(2).transpose(Image.Transpose.ROTATE_90), orientation=6),
+            jpeg(third.transpose(Image.Transpose.ROTATE_90), orientation=6),
             "A phone's upright photo: stored on its side, EXIF orientation 6.",
             JPEG_GREY,
         ),
         (
             "upside_down",
             ".jpg",
-            _jpeg(_smooth(300, 200), orientation=3),
+            jpeg(_smooth(300, 200), orientation=3),
             "EXIF orientation 3: upside down.",
             JPEG_GREY,
         ),
         (
             "other_side",
             ".jpg",
-            _jpeg(_smooth(200, 260), orientation=8),
+            jpeg(_smooth(200, 260), orientation=8),
             "EXIF orientation 8: on its other side.",
             JPEG_GREY,
         ),
         (
             "mirrored",
             ".jpg",
-            _jpeg(_smooth(260, 200), orientation=5),
+            jpeg(_smooth(260, 200), orientation=5),
             "EXIF orientation 5: on its side and mirrored, as front cameras store.",
             JPEG_GREY,
         ),
         (
             "grey_alpha",
             ".png",
-            _png(_with_alpha(_smooth(301, 257), _disc(301, 257))),
+            png(_with_alpha(_smooth(301, 257), _disc(301, 257))),
             "Grey with a transparent surround, which becomes black.",
             EXACT,
         ),
         (
             "colour_alpha",
             ".png",
-            _png(_with_alpha(Image.fromarray(_card(256, 192)), _ramp(256, 192))),
+            png(_with_alpha(Image.fromarray(_card(256, 192)), _ramp(256, 192))),
             "Colours with transparency of every degree, which is painted onto black.",
             BLENDED,
         ),
         (
             "palette",
             ".png",
-            _png(_indexed(320, 240), transparency=bytes([0, 255, 255, 255])),
+            png(_indexed(320, 240), transparency=bytes([0, 255, 255, 255])),
             "A palette of four colours, the first of them transparent.",
             EXACT,
         ),
         (
             "grey_16_bit",
             ".png",
-            _png(_deep(280, 360)),
-            "16-bit grey, as X-ray detectors deliver: 65535 is white, not 255.",
+            png(_deep(280, 360)),
+            "16-bit grey, as many detectors deliver: 65535 is white, not 255.",
             DEEP,
         ),
         (
             "one_pixel",
             ".png",
-            _png(Image.fromarray(np.array([[[200, 90, 30]]], dtype=np.uint8))),
+            png(Image.fromarray(np.array([[[200, 90, 30]]], dtype=np.uint8))),
             "A single pixel fills the whole input.",
             EXACT,
         ),
         (
             "tiny",
             ".png",
-            _png(Image.fromarray(_few(3, 5))),
+            png(Image.fromarray(_few(3, 5))),
             "3 x 5 pixels in colour: enlarged, with samples at half-pixel centres.",
             EXACT,
         ),
         (
             "huge",
             ".png",
-            _png(_striped(4000, 3000)),
+            png(_striped(4000, 3000)),
             "12 megapixels with stripes of a few: a filter that does not antialias sees patterns.",
             EXACT,
         ),
     ]
 
 
-def _png(image: Image.Image, **options: Any) -> bytes:
+def _png(image: Image.Image, mark: str, **options: Any) -> bytes:
     info = PngInfo()
-    info.add_text("Description", MARK)
+    info.add_text("Description", mark)
     content = io.BytesIO()
     image.save(content, "PNG", pnginfo=info, compress_level=6, **options)
     return content.getvalue()
 
 
-def _jpeg(image: Image.Image, orientation: int = 1) -> bytes:
+def _jpeg(image: Image.Image, mark: str, orientation: int = 1) -> bytes:
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     content = io.BytesIO()
-    image.save(content, "JPEG", quality=JPEG_QUALITY, exif=exif, comment=MARK, optimize=True)
+    image.save(content, "JPEG", quality=JPEG_QUALITY, exif=exif, comment=mark, optimize=True)
     return content.getvalue()
 
 
-def _phantom(index: int) -> Image.Image:
-    return Image.fromarray(phantom.draw(phantom.LABELS[index % 2], FIRST_NUMBER + index))
+def _sample(kind: str, index: int) -> Image.Image:
+    """A drawn sample in 8-bit grey."""
+    return drawn(kind, index, FIRST_NUMBER + index).convert("L")
 
 
 def _card(width: int, height: int) -> Pixels:

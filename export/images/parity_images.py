@@ -1,21 +1,26 @@
-"""The images on which parity is proven: validation images from the user's data, or the embedded
-synthetic samples, and always the golden images and the fixed stress images.
+"""The images on which parity is proven: validation images from the user's data, or drawn samples
+of the kind that the owner names, and always the golden images and the fixed stress images.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from export.images.drawn_samples import embedded_samples
 from export.images.golden_images import GROUP as GOLDEN
 from export.images.golden_images import golden_images
 from export.images.stress_images import stress_images
-from pipeline.data import phantom
 from pipeline.data.dataset import read_dataset
+from pipeline.data.listing.labels import quoted
+from pipeline.data.reading import in_threads
+from pipeline.data.split import split_of
 from pipeline.errors import BadInput
-from pipeline.images import read_image, squish
+from pipeline.image_files.array_file import ArrayFile
+from pipeline.images import read_image
+from pipeline.resize.pixels import resized
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,8 +30,7 @@ if TYPE_CHECKING:
     from pipeline.data.dataset import Sample
     from pipeline.model_spec import ModelSpec
 
-EMBEDDED_SAMPLES = 150
-FIRST_SAMPLE = 10_001  # far from the phantoms that training draws
+    Pixels = NDArray[np.uint8] | ArrayFile
 
 
 @dataclass(frozen=True)
@@ -36,15 +40,15 @@ class ParityImages:
     Attributes:
         names: (N,) relative file names, or the names of drawn images.
         groups: (N,) ``validation``, ``synthetic``, ``golden`` or ``hard``.
-        pixels: uint8 (N, side, side, 3) RGB.
+        pixels: uint8 (N, H, W, 3) RGB, read once: what every file is compared on.
         source: one phrase for the report.
         truth: class of each of the first V images, the validation images; empty if there are none.
-        patients: (V,) an identifier for each validation image.
+        patients: (V,) what each validation image belongs to: a group, or itself.
     """
 
     names: tuple[str, ...]
     groups: tuple[str, ...]
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     source: str
     truth: tuple[int, ...] = ()
     patients: tuple[str, ...] = ()
@@ -54,7 +58,7 @@ def gather_images(spec: ModelSpec, data: Path | None, limit: int) -> ParityImage
     """The parity images of a model.
 
     Args:
-        spec: gives the side, and the labels that the data must have.
+        spec: gives the resize, and the labels that the data must have.
         data: folder or table (`pipeline.data.dataset`); None: the embedded samples.
         limit: of validation images, evenly spaced; golden and stress images are added to them.
 
@@ -62,20 +66,36 @@ def gather_images(spec: ModelSpec, data: Path | None, limit: int) -> ParityImage
         BadInput: the data cannot be read, or have other labels than the model.
     """
     samples: list[Sample] = []
+    drawn: dict[str, NDArray[np.uint8]] = {}
     if data is None:
-        named, group, source = _embedded(spec.side), "synthetic", "embedded synthetic samples"
+        group, source = "synthetic", "embedded synthetic samples"
+        drawn = {
+            name: resized(image.convert("RGB"), spec.resize)
+            for name, image in embedded_samples(spec.owner.samples).items()
+        }
     else:
-        samples, source = validation_samples(spec, data, limit)
-        named = {sample.file: read_image(sample.path, spec.side) for sample in samples}
         group = "validation"
-    golden = {f"{GOLDEN}/{image.name}": image.pixels for image in golden_images(spec.side)}
+        samples, source = validation_samples(spec, data, limit)
+    files = golden_images(spec.resize, spec.owner.samples)
+    golden = {f"{GOLDEN}/{image.name}": image.pixels for image in files}
     hard = stress_images(spec.side)
-    every = {**named, **golden, **hard}
+    first = len(samples) or len(drawn)
+    drawn |= golden | hard
+    names = (*(sample.file for sample in samples), *drawn)
+    pixels = ArrayFile((len(names), *spec.resize.size, 3), np.uint8)
+
+    def read(row: int) -> None:
+        pixels[row] = read_image(samples[row].path, spec.resize)
+
+    for _ in in_threads(read, range(len(samples))):
+        pass
+    for row, image in enumerate(drawn.values(), start=len(samples)):
+        pixels[row] = image
     return ParityImages(
-        names=tuple(every),
-        groups=(group,) * len(named) + (GOLDEN,) * len(golden) + ("hard",) * len(hard),
-        pixels=np.stack(list(every.values())),
-        source=f"{len(named)} {source}, {len(golden)} golden and {len(hard)} hard images",
+        names=names,
+        groups=(group,) * first + (GOLDEN,) * len(golden) + ("hard",) * len(hard),
+        pixels=pixels,
+        source=f"{first} {source}, {len(golden)} golden and {len(hard)} hard images",
         truth=tuple(spec.labels.index(sample.label) for sample in samples),
         patients=tuple(sample.patient_or_file for sample in samples),
     )
@@ -87,26 +107,15 @@ def validation_samples(spec: ModelSpec, data: Path, limit: int) -> tuple[list[Sa
     Raises:
         BadInput: the data cannot be read, or have other labels than the model.
     """
-    dataset = read_dataset(data)
-    if set(dataset.labels) != set(spec.labels):
+    found = read_dataset(data, **asdict(split_of(spec)))
+    dataset = found.spelled_as(spec.labels)
+    if dataset is None:
         raise BadInput(
-            f"{data} has the labels {', '.join(dataset.labels)}, "
-            f"the model {', '.join(spec.labels)}; give data of the model's labels"
+            f"{data} has the labels {quoted(found.labels)}, the model {quoted(spec.labels)}; give "
+            "data of the model's labels"
         )
     count = min(limit, len(dataset.valid))
     chosen = np.linspace(0, len(dataset.valid) - 1, count).round().astype(int)
     samples = [dataset.valid[i] for i in chosen]
     share = f"of {len(dataset.valid)} " if count < len(dataset.valid) else ""
     return samples, f"{share}validation images of {dataset.name}"
-
-
-def _embedded(side: int) -> dict[str, NDArray[np.uint8]]:
-    from PIL import Image
-
-    named = {}
-    for i in range(EMBEDDED_SAMPLES):
-        label = phantom.LABELS[i % len(phantom.LABELS)]
-        number = FIRST_SAMPLE + i // len(phantom.LABELS)
-        grey = Image.fromarray(phantom.draw(label, number))
-        named[f"synthetic/{label}-{number}"] = squish(grey.convert("RGB"), side)
-    return named

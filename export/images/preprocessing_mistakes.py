@@ -1,9 +1,9 @@
 """Preprocessing mistakes: how apps get other pixels from an image than the resize rule.
 
-In: an image as Pillow decodes it, and a side. Out: uint8 (side, side, 3), the input that the model
-would get. Each mistake replaces one step of the correct `Preprocessing`, so that several can be
-combined; each uses a library that has the filter in question, not a filter of our own, and
-names the interface on phones that does the same.
+In: an image as Pillow decodes it, and a model's resize. Out: uint8 (height, width, 3), the input
+that the model would get. Each mistake replaces one step of the correct `Preprocessing`, so that
+several can be combined; each uses a library that has the filter in question, not a filter of our
+own, and names the interface on phones that does the same.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 from PIL import Image, ImageOps
 
-from pipeline.data.resize_filters import plain_bilinear
-from pipeline.images import squish, to_rgb, upright
+from pipeline.data.resize_filters import filtered, plain_bilinear
+from pipeline.image_files.colours import is_deep
+from pipeline.image_files.orientation import ORIENTATION
+from pipeline.images import to_rgb, upright
+from pipeline.resize.pixels import resized
+from pipeline.resize.rule import Resize
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from pipeline.resize.pixels import Pixels
 
-    Pixels = NDArray[np.uint8]
-
-ORIENTATION: Final = 0x0112  # the EXIF tag
 SIDEWAYS: Final = 6  # how a phone held upright stores its photos
 JPEG_QUALITY: Final = 70
 
@@ -44,7 +45,7 @@ class Preprocessing:
         turn: by the EXIF orientation.
         colours: any mode to 8-bit RGB.
         recompress: applied to the RGB image before it is resized; nothing is correct.
-        resize: (image, side) -> uint8 (side, side, 3).
+        resize: (image, the model's rule) -> uint8 (height, width, 3).
         order: of the bytes; unchanged is correct, rows of R, G, B.
         scale: of the values; none is correct, 0 to 255.
     """
@@ -52,14 +53,14 @@ class Preprocessing:
     turn: Callable[[Image.Image], Image.Image] = upright
     colours: Callable[[Image.Image], Image.Image] = to_rgb
     recompress: Callable[[Image.Image], Image.Image] = _as_it_is
-    resize: Callable[[Image.Image, int], Pixels] = squish
+    resize: Callable[[Image.Image, Resize], Pixels] = resized
     order: Callable[[Pixels], Pixels] = _as_it_is
     scale: Callable[[Pixels], Pixels] = _as_it_is
 
-    def pixels(self, image: Image.Image, side: int) -> Pixels:
-        """Decoded image -> uint8 (side, side, 3)."""
+    def pixels(self, image: Image.Image, rule: Resize) -> Pixels:
+        """Decoded image -> uint8 (height, width, 3)."""
         rgb = self.recompress(self.colours(self.turn(image)))
-        return np.ascontiguousarray(self.scale(self.order(self.resize(rgb, side))))
+        return np.ascontiguousarray(self.scale(self.order(self.resize(rgb, rule))))
 
 
 @dataclass(frozen=True)
@@ -102,20 +103,24 @@ def with_mistakes(mistakes: Iterable[Mistake]) -> Preprocessing:
 def taken_sideways(image: Image.Image) -> Image.Image:
     """The same picture as a phone stores it: rotated by 90 degrees, with an EXIF tag for it."""
     turned = upright(image).transpose(Image.Transpose.ROTATE_90)
-    turned.getexif()[ORIENTATION] = SIDEWAYS
+    exif = Image.Exif()
+    exif[ORIENTATION] = SIDEWAYS
+    turned.info["exif"] = exif.tobytes()
     return turned
 
 
-def _resized_by(method: Image.Resampling) -> Callable[[Image.Image, int], Pixels]:
-    return lambda image, side: np.asarray(image.resize((side, side), method), dtype=np.uint8)
+def _centre_crop(image: Image.Image, rule: Resize) -> Pixels:
+    size = rule.width, rule.height
+    return np.asarray(ImageOps.fit(image, size, Image.Resampling.BILINEAR), dtype=np.uint8)
 
 
-def _centre_crop(image: Image.Image, side: int) -> Pixels:
-    return np.asarray(ImageOps.fit(image, (side, side), Image.Resampling.BILINEAR), dtype=np.uint8)
+def _letterbox(image: Image.Image, rule: Resize) -> Pixels:
+    size = rule.width, rule.height
+    return np.asarray(ImageOps.pad(image, size, Image.Resampling.BILINEAR), dtype=np.uint8)
 
 
-def _letterbox(image: Image.Image, side: int) -> Pixels:
-    return np.asarray(ImageOps.pad(image, (side, side), Image.Resampling.BILINEAR), dtype=np.uint8)
+def _squished(image: Image.Image, rule: Resize) -> Pixels:
+    return resized(image, Resize(*rule.size))
 
 
 def _jpeg(image: Image.Image) -> Image.Image:
@@ -139,8 +144,7 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 def _clipped(image: Image.Image) -> Image.Image:
     """16-bit grey cut off at 255, which turns nearly all of it white."""
-    deep = image.mode.startswith("I;16") or image.mode in ("I", "F")
-    return image.convert("L").convert("RGB") if deep else to_rgb(image)
+    return image.convert("L").convert("RGB") if is_deep(image) else to_rgb(image)
 
 
 def _bgr(pixels: Pixels) -> Pixels:
@@ -154,6 +158,13 @@ def _planes(pixels: Pixels) -> Pixels:
 
 def _divided(pixels: Pixels) -> Pixels:
     return pixels // 255
+
+
+def mistakes_with(rule: Resize) -> tuple[Mistake, ...]:
+    """The mistakes of a model's own rule: what that rule itself does is none."""
+    right = RIGHT_WITH.get(rule.method)
+    others = () if rule.method == "squish" else (SQUISHED,)
+    return (*(mistake for mistake in MISTAKES if mistake.name != right), *others)
 
 
 _APPLE: Final = "https://developer.apple.com/documentation/vision/vnimagecropandscaleoption"
@@ -174,7 +185,7 @@ MISTAKES: Final = (
         "nearest neighbour",
         "Android Bitmap.createScaledBitmap(filter = false), OpenCV INTER_NEAREST",
         _BITMAP,
-        _resized_by(Image.Resampling.NEAREST),
+        filtered("NEAREST"),
     ),
     Mistake(
         "area",
@@ -182,7 +193,7 @@ MISTAKES: Final = (
         "mean over the area of a pixel",
         "OpenCV INTER_AREA",
         f"https://docs.opencv.org/4.x/da/d54/group__imgproc__transform.html; {_PILLOW}",
-        _resized_by(Image.Resampling.BOX),
+        filtered("BOX"),
     ),
     Mistake(
         "bicubic",
@@ -190,7 +201,7 @@ MISTAKES: Final = (
         "bicubic, antialiased",
         "Core Image CIBicubicScaleTransform, Pillow BICUBIC",
         _PILLOW,
-        _resized_by(Image.Resampling.BICUBIC),
+        filtered("BICUBIC"),
     ),
     Mistake(
         "lanczos",
@@ -198,7 +209,7 @@ MISTAKES: Final = (
         "Lanczos, antialiased",
         "vImageScale, Core Image CILanczosScaleTransform",
         "https://developer.apple.com/documentation/accelerate/kvimagehighqualityresampling",
-        _resized_by(Image.Resampling.LANCZOS),
+        filtered("LANCZOS"),
     ),
     Mistake(
         "centre_crop",
@@ -284,3 +295,13 @@ MISTAKES: Final = (
         on_photographs=False,
     ),
 )
+SQUISHED: Final = Mistake(
+    "squish",
+    "resize",
+    "the whole image squished, aspect ratio not kept",
+    "Vision .scaleFill, Android Bitmap.createScaledBitmap of the whole image",
+    _APPLE,
+    _squished,
+)
+# A model's method of resizing -> the mistake that does, or nearly does, what is right there.
+RIGHT_WITH: Final = {"crop": "centre_crop", "pad:zeros": "letterbox"}

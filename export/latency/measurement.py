@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Final, Literal
 
+from pipeline.resize.rule import Size
+
 Status = Literal["done", "not_run", "failed"]
 OUR_WORKER: Final = (sys.executable, "-m", "export.latency.worker")
 
@@ -20,7 +22,7 @@ class Target:
     Attributes:
         format, precision: which one; passed to its worker.
         path: the file or folder that is loaded.
-        side: width and height of an image in pixels.
+        side: of a square image in pixels; height and width of another.
         title: its name in tables; empty: format and precision.
         worker: command that implements `export.latency.protocol`; the fields above and a thread
             count are appended.
@@ -31,7 +33,7 @@ class Target:
     format: str
     precision: str
     path: Path
-    side: int
+    side: Size
     title: str = ""
     worker: Sequence[str] = OUR_WORKER
     variables: Mapping[str, str] | None = field(default=None, hash=False)

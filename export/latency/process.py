@@ -17,6 +17,7 @@ from export.latency.measurement import Measurement, Status, Target
 from export.latency.protocol import WorkerAnswer
 from export.runtimes.subprocesses import last_words
 from pipeline.json_files import structure
+from pipeline.resize.notation import side_text
 
 ANSWER_TIMEOUT_S: Final = 180  # starting torch on a busy machine, or a round of a slow target
 
@@ -30,7 +31,7 @@ class TargetProcess:
         self.max_abs_diff: float | None = None
         self.rounds_ms: list[tuple[float, ...]] = []
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
-        arguments = (target.format, target.precision, target.path, target.side, threads)
+        arguments = (target.format, target.precision, target.path, side_text(target.side), threads)
         variables = os.environ if target.variables is None else target.variables
         self.process = subprocess.Popen(
             [*target.worker, *map(str, arguments)],

@@ -28,6 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.errors import CannotRunHere
+from pipeline.resize.notation import height_width
+from pipeline.resize.rule import Size
 
 MIN_INFERENCES: Final = 3  # per round, however slow
 
@@ -79,13 +81,13 @@ class Session:
     detail: str = ""
 
 
-def serve(import_runtime: Callable[[], object], load: Callable[[], Session], side: int) -> None:
+def serve(import_runtime: Callable[[], object], load: Callable[[], Session], side: Size) -> None:
     """Serve the commands of the module's docstring until ``end``, an error or the end of stdin.
 
     Args:
         import_runtime: is called first, so that its memory is not counted as the model's.
         load: is called and timed on the command ``load``. May raise CannotRunHere.
-        side: width and height of the image that is timed, in pixels.
+        side: of the square image that is timed, in pixels; height and width of another.
     """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # output of a runtime must not mix with the answers
@@ -98,7 +100,7 @@ def serve(import_runtime: Callable[[], object], load: Callable[[], Session], sid
         import_runtime()
         say(WorkerAnswer(runtime_mb=_peak_mb()))
         rng = np.random.default_rng(0)
-        images = rng.integers(0, 256, (1, side, side, 3), dtype=np.uint8)
+        images = rng.integers(0, 256, (1, *height_width(side), 3), dtype=np.uint8)
         session: Session | None = None
         for line in sys.stdin:
             command, _, argument = line.rstrip("\n").partition(" ")

@@ -1,6 +1,6 @@
 """One artifact, or PyTorch eager, in one process: serves `export.latency.protocol`.
 
-Arguments: format, precision, path, side in pixels, threads.
+Arguments: format, precision, path, side in pixels or HEIGHTxWIDTH, threads.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Final
 from export.formats.base import verbs_of
 from export.formats.register import FORMATS
 from export.latency.protocol import Session, serve
+from pipeline.resize.notation import read_side
 
 EAGER: Final = "eager"
 
@@ -24,7 +25,7 @@ def main() -> None:
     serve(
         lambda: import_module("torch" if format_name == EAGER else FORMATS[format_name].runtime),
         lambda: load(format_name, Path(path), int(threads)),
-        int(side),
+        read_side(side),
     )
 
 

@@ -14,11 +14,13 @@ from typing import Final
 
 from export.formats.description import FileEntry, Port
 from export.latency.entry import LatencyEntry
-from export.parity.entries import AccuracyEntry, ParityEntry
+from export.parity.entries import AccuracyEntry, ParityEntry, parity_json
 from pipeline.atomic_files import write_text
 from pipeline.errors import BadInput
 from pipeline.json_files import JsonObject, plain, read_json, structure, to_json, validate
 from pipeline.metrics.classification import Interval
+from pipeline.model_spec import Owner
+from pipeline.resize.rule import Resize
 
 SCHEMA: Final = 3
 READABLE: Final = (2, SCHEMA)
@@ -30,11 +32,16 @@ WAY_OUT: Final = "export again: `python -m export all` makes them, in build/expo
 
 @dataclass(frozen=True)
 class ResizeEntry:
-    """How an image becomes the input's width x height, outside the model."""
+    """How an image becomes the input's width x height, outside the model (`pipeline.resize`).
+
+    `fill` and `margin` are stated only of the modes that have one.
+    """
 
     mode: str
     filter: str
     antialias: bool
+    fill: str | None = None
+    margin: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,13 @@ class InputEntry:
     height: int
     resize: ResizeEntry
 
+    @property
+    def rule(self) -> Resize:
+        """How an image becomes the input."""
+        return Resize(
+            self.height, self.width, self.resize.mode, self.resize.fill, self.resize.margin
+        )
+
 
 @dataclass(frozen=True)
 class ModelEntry:
@@ -59,6 +73,7 @@ class ModelEntry:
         positive, threshold: None: decide by the most probable label.
         checkpoint_sha256: identity of the checkpoint.
         metrics: on the validation images.
+        owner: the owner's words; None: the manifest is of before there were any.
     """
 
     name: str
@@ -71,6 +86,17 @@ class ModelEntry:
     checkpoint_sha256: str
     metrics: Mapping[str, Interval | float]
     intended_use: str
+    owner: Owner | None = None
+
+    @property
+    def words(self) -> Owner:
+        """The owner's words, or neutral ones."""
+        return self.owner or Owner()
+
+    @property
+    def rule(self) -> Resize:
+        """How an image becomes the input."""
+        return self.input.rule
 
 
 @dataclass(frozen=True)
@@ -159,12 +185,22 @@ def as_manifest(document: JsonObject, where: str) -> Manifest:
     """
     current = document if document["schema"] == SCHEMA else _as_current(document)
     validate(current, SCHEMA_FILE, where, WAY_OUT)
-    return structure(document, Manifest, where, WAY_OUT)
+    manifest = structure(document, Manifest, where, WAY_OUT)
+    try:
+        _ = manifest.model.rule
+    except BadInput as error:
+        raise BadInput(f"{where} is damaged: {error}; {WAY_OUT}") from error
+    return manifest
 
 
 def manifest_document(manifest: Manifest) -> JsonObject:
     """The manifest as JSON holds it."""
     document = plain(manifest)
+    document["model"]["input"]["resize"] = manifest.model.input.rule.document()
+    for entry, artifact in zip(document["artifacts"], manifest.artifacts, strict=True):
+        entry["parity"] = parity_json(artifact.parity)
+    if manifest.model.owner is None:
+        document["model"].pop("owner", None)
     for entry in (*document["artifacts"], *document["rejected"]):
         if entry["accuracy"] is not None:  # unknown figures are left out
             stated = {key: value for key, value in entry["accuracy"].items() if value is not None}

@@ -20,6 +20,7 @@ from export.formats.source_text import comment, kotlin
 from export.manifest.manifest import ArtifactEntry, Manifest, ModelEntry
 from export.packages.render import render
 from export.packages.resize_proofs import resize_proofs
+from pipeline.resize.rule import Resize
 
 GROUP: Final = "mobilemodels"  # the Kotlin package of a model is GROUP.name
 KEYWORDS: Final = frozenset(
@@ -79,7 +80,8 @@ def package_files(manifest: Manifest) -> dict[str, str]:
         "default_file": default_file(artifacts),
         "runtimes": [_runtime(runtime, artifacts) for runtime in android_runtimes()],
         "brings": ", ".join(runtime_texts("{}")),
-        "proofs": resize_proofs(model.input.height),
+        "proofs": resize_proofs(model.rule),
+        "resize": _resize(model.rule),
         "kotlin": kotlin,
         "comment": comment,
     }
@@ -143,6 +145,18 @@ def default_file(artifacts: Sequence[ArtifactEntry]) -> str:
         if found:
             return min(chosen or found, key=lambda artifact: artifact.size_bytes).path
     raise ValueError("no artifact for Android")
+
+
+def _resize(rule: Resize) -> str:
+    """The rule as a call of the class `Resize` of the module."""
+    said = ["WIDTH", "HEIGHT"]
+    if rule.mode != "squish":
+        said.append(f"Resize.Mode.{rule.mode.upper()}")
+    if rule.fill is not None:
+        said.append(f"Resize.Fill.{rule.fill.upper()}")
+    if rule.margin:
+        said.append(f"margin = {rule.margin}")
+    return f"Resize({', '.join(said)})"
 
 
 def _positive(model: ModelEntry) -> int | None:

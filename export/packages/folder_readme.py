@@ -8,11 +8,12 @@ from typing import Final
 from export.deploy.outputs import EVIDENCE
 from export.formats.facts import Integration
 from export.formats.register import FORMATS
-from export.manifest.manifest import ArtifactEntry, Manifest
+from export.manifest.manifest import ArtifactEntry, Manifest, ModelEntry
 from export.packages.android_readme import gradle_module_section
 from export.packages.ios_readme import swift_package_section
 from export.packages.web_readme import web_page_section
 from export.parity.entries import AccuracyEntry
+from pipeline.model_spec import MOST_NAMED, named
 
 PLATFORM_TITLES: Final = {"android": "Android", "ios": "iOS", "web": "the web"}
 PACKAGE_SECTIONS: Final = {
@@ -65,7 +66,6 @@ def asset_readme(platform: str, manifest: Manifest, beside: Collection[str] = ()
     `beside`: paths of the files that lie in the folder beside the artifacts.
     """
     model = manifest.model
-    resize = model.input.resize
     rule = (
         "the most probable label"
         if model.positive is None
@@ -82,14 +82,13 @@ def asset_readme(platform: str, manifest: Manifest, beside: Collection[str] = ()
         "",
         "## Preprocessing",
         "",
-        "1. Turn the image upright (EXIF), make it 8-bit RGB, resize the whole of it to "
-        f"{model.input.width} x {model.input.height} pixels: {resize.mode} "
-        f"(no crop, aspect ratio not kept), {resize.filter}, antialiased.",
+        "1. Turn the image upright (EXIF), make it 8-bit RGB, and resize it: "
+        f"{model.rule.sentence()}; {model.input.resize.filter}, antialiased.",
         "2. Pass the pixels 0 to 255 as they are, rows first, R G B each. Normalisation and "
         "softmax are inside the model: no division by 255, no mean, no second softmax.",
-        f"3. Outputs follow `labels.txt`: {', '.join(model.labels)}. Decide {rule}.",
+        f"3. Outputs follow `labels.txt`: {_labels(model.labels)}. Decide {rule}.",
         "",
-        *_evidence(shape, model.labels),
+        *_evidence(shape, model),
         PACKAGE_SECTIONS[platform](manifest, f"{platform}_assets"),
         "## Files",
         "",
@@ -99,6 +98,7 @@ def asset_readme(platform: str, manifest: Manifest, beside: Collection[str] = ()
         *(_row(artifact) for artifact in manifest.artifacts),
         "",
         *_precisions(manifest),
+        *_undecided(manifest),
         *_rejected(manifest),
     ]
     for name, facts in FORMATS.items():
@@ -145,25 +145,34 @@ def _outputs(integration: Integration, shape: Sequence[int] | None, classes: int
     return integration.outputs_with_evidence.format(probs=probs, evidence=array)
 
 
-def _evidence(shape: tuple[int, ...] | None, labels: Sequence[str]) -> list[str]:
+def _labels(labels: Sequence[str]) -> str:
+    """All of a few; of many the first ones, since the file has them all."""
+    said = named(labels)
+    return said if len(labels) <= MOST_NAMED else f"{said}, see there"
+
+
+def _evidence(shape: tuple[int, ...] | None, model: ModelEntry) -> list[str]:
     """What the second output is, and what it is not."""
     if shape is None:
         return []
     _, _, rows, columns = shape
+    over = "whole image" if model.rule.method == "squish" else "input"
+    labels = model.labels
     return [
         f"## The output `{EVIDENCE}`",
         "",
         f"For each label, in their order, a map of {rows} rows and {columns} columns over the "
-        "whole image, top left first: how much each place spoke for the label, in logits, and "
+        f"{over}, top left first: how much each place spoke for the label, in logits, and "
         "below zero against it. The mean over a label's map is its logit, and softmax of the "
         f"logits is `probs`: with {len(labels)} labels, what sets `{labels[0]}` apart is its map "
         + (f"less that of `{labels[1]}`." if len(labels) == 2 else "less the mean of the others."),
         "",
         "It shows where **this network** saw evidence (a class activation map, Zhou et al., "
-        "arXiv:1512.04150), right or wrong: the edge of an image, a marker or a cable as readily "
-        "as a lung. It is **not** a map of lesions, it has no outlines, and a place of it "
-        "depends on pixels well beyond that place. Scale it by the largest absolute value of its "
-        "image, enlarge it smoothly, and say beside it what it is. Research only, never diagnosis.",
+        "arXiv:1512.04150), right or wrong: the edge of an image, a mark or the background as "
+        f"readily as the thing itself. It is **not** a map of {model.words.looks_for}, it has no "
+        "outlines, and a place of it depends on pixels well beyond that place. Scale it by the "
+        "largest absolute value of its image, enlarge it smoothly, and say beside it what it is. "
+        f"{model.intended_use}",
         "",
     ]
 
@@ -177,6 +186,8 @@ def _row(artifact: ArtifactEntry) -> str:
         )
         if parity.evidence:
             verdict += f", evidence {parity.evidence.max_rel_diff:.1e}"
+        if parity.rounding:
+            verdict += f"; on {parity.rounding.images} the network itself enlarges rounding"
     else:
         verdict = f"not run: {parity.reason}"
     runtime = FORMATS[artifact.format].least_runtime
@@ -191,18 +202,39 @@ def _accuracy(accuracy: AccuracyEntry | None) -> str:
     if accuracy is None:
         return "is the fp32 model"
     if accuracy.auroc_drop is None:
-        return "within its tolerance"
+        return "its weights in 16 bits; not compared on labelled images"
     recorded = ", when it was compressed" if accuracy.source == "recorded" else ""
-    return (
+    rate = accuracy.flip_rate
+    span = "" if rate is None or rate.low is None else f" ({rate.low:.1%} to {rate.high:.1%})"
+    said = (
         f"AUROC {accuracy.auroc:.4f} for {accuracy.parent_auroc:.4f}, "
-        f"{accuracy.label_flips} of {accuracy.images} labels differ{recorded}"
+        f"{accuracy.label_flips} of {accuracy.images} labels differ{span}{recorded}"
     )
+    if accuracy.accepted:
+        return f"**loses too much, published on request**: {'; '.join(accuracy.broken_limits)}"
+    return said
 
 
 def _precisions(manifest: Manifest) -> list[str]:
     """What the names mean, of those that are here."""
     here = {artifact.precision for artifact in manifest.artifacts}
     return [*(f"- **{name}**: {said}" for name, said in PRECISIONS.items() if name in here), ""]
+
+
+def _undecided(manifest: Manifest) -> list[str]:
+    """What so few images cannot tell."""
+    names = [
+        f"{entry.format} {entry.precision}"
+        for entry in manifest.artifacts
+        if entry.accuracy and entry.accuracy.undecided_limits and not entry.accuracy.accepted
+    ]
+    if not names:
+        return []
+    return [
+        "Too few labelled images to tell surely whether the model loses more than is allowed "
+        f"(`undecided_limits` in `manifest.json`): {', '.join(names)}.",
+        "",
+    ]
 
 
 def _rejected(manifest: Manifest) -> list[str]:
@@ -212,6 +244,12 @@ def _rejected(manifest: Manifest) -> list[str]:
         + "; ".join(entry.accuracy.broken_limits)
         for entry in manifest.rejected
     ]
-    return ["Made and proven, but not published, for the accuracy lost:", "", *lines, ""] * bool(
-        lines
-    )
+    if not lines:
+        return []
+    return [
+        "Made and proven, but not published, for the accuracy lost; `export all --accept rejected` "
+        "does it all the same:",
+        "",
+        *lines,
+        "",
+    ]

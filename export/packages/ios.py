@@ -18,6 +18,7 @@ from export.formats.register import FORMATS
 from export.formats.source_text import swift_comment, swift_string
 from export.manifest.manifest import ArtifactEntry, Manifest
 from export.packages.render import render
+from pipeline.resize.rule import Resize
 
 TEMPLATES: Final = "ios"
 # `async` loading, and the oldest that coremltools' ML Programs of this project are written for.
@@ -60,16 +61,29 @@ def package_files(manifest: Manifest) -> dict[str, str]:
         "name": model.name,
         "version": model.version,
         "intended_use": model.intended_use,
+        "looks_for": model.words.looks_for,
         "labels": model.labels,
         "positive": None if model.positive is None else model.labels.index(model.positive),
         "threshold": model.threshold,
-        "side": model.input.width,
+        "resize": _resize(model.rule),
         "input_name": found[0].inputs[0].name,
         "probabilities_name": next(port.name for port in found[0].outputs if port.name != EVIDENCE),
         "evidence_name": EVIDENCE,
         "compute_units": COMPUTE_UNITS[units],
     }
     return render(TEMPLATES, values)
+
+
+def _resize(rule: Resize) -> str:
+    """The rule as a call of the struct `Resize` of the package."""
+    said = [f"width: {rule.width}", f"height: {rule.height}"]
+    if rule.mode != "squish":
+        said.append(f"mode: .{rule.mode}")
+    if rule.fill is not None:
+        said.append(f"fill: .{rule.fill}")
+    if rule.margin:
+        said.append(f"margin: {rule.margin}")
+    return f"Resize({', '.join(said)})"
 
 
 def default_model(manifest: Manifest) -> ArtifactEntry | None:

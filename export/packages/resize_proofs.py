@@ -1,7 +1,7 @@
 """Proofs that code in another language resizes as we do: image sizes, and hashes of what must come.
 
 The images are made by a formula that any language computes, so that no picture has to travel.
-In: the side of a model's input. Out: a `ResizeProof` per size, hashed from Pillow's own answer.
+In: a model's resize. Out: a `ResizeProof` per size, hashed from what Python makes of it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pipeline.images import squish
+from pipeline.resize.pixels import resized
+from pipeline.resize.rule import Resize
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,10 +31,10 @@ MULTIPLIER: Final = (
 
 @dataclass(frozen=True)
 class ResizeProof:
-    """`formula_image(width, height)` must be squished to the pixels of this hash.
+    """`formula_image(width, height)` must be resized to the pixels of this hash.
 
     Attributes:
-        sha256: of the side * side * 3 bytes, rows first, R G B each.
+        sha256: of the input's height * width * 3 bytes, rows first, R G B each.
     """
 
     width: int
@@ -51,12 +52,12 @@ def formula_image(width: int, height: int) -> NDArray[np.uint8]:
     return channels.astype(np.uint8).reshape(height, width, 3)
 
 
-def resize_proofs(side: int) -> list[ResizeProof]:
-    """A proof per size, for inputs of `side` x `side`."""
+def resize_proofs(rule: Resize) -> list[ResizeProof]:
+    """A proof per size, by this rule."""
     from PIL import Image
 
     proofs = []
     for width, height in SIZES:
-        pixels = squish(Image.fromarray(formula_image(width, height)), side)
+        pixels = resized(Image.fromarray(formula_image(width, height)), rule)
         proofs.append(ResizeProof(width, height, hashlib.sha256(pixels.tobytes()).hexdigest()))
     return proofs

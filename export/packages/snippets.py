@@ -86,7 +86,7 @@ def _html_page(facts: FormatFacts, file: SnippetFile) -> list[Snippet]:
     header = "\n".join(f"  {line}" for line in file.header("", _html_comment).splitlines())
     return [
         Snippet(
-            "With the modules of web_assets, beside the runtime that `make web` puts there",
+            "With the modules of web_assets and the runtime that `python -m export web` adds",
             HTML,
             f"<!--\n{header}\n-->\n{text}",
         )

@@ -16,8 +16,9 @@ SECTION: Final = """\
 This folder is a static page without a build step: it runs the model in the browser, by
 `onnxruntime-web` compiled to WebAssembly, and sends nothing anywhere. {intended_use}
 
-1. Put the runtime beside it. In the project that this folder is from, `make web` makes `build/web`
-   and serves it on this computer; without that project:
+1. Put the runtime beside it. In the project that this folder is from,
+   `python -m export web FOLDER --serve` makes `build/web` of this folder and serves it on this
+   computer; without that project:
 
    ```sh
    npm ci
@@ -28,8 +29,8 @@ This folder is a static page without a build step: it runs the model in the brow
      > runtime/ort-wasm-simd-threaded.wasm.gzip
    ```
 
-   That is enough to use the classifier. The page is kept offline only if it comes from `make web`,
-   which also writes `files.js`: the hash of every file that may be kept.
+   That is enough to use the classifier. The page is kept offline only if it comes from that
+   command, which also writes `files.js`: the hash of every file that may be kept.
 2. Host `build/web` on any static host, by https (browsers give neither camera nor offline use
    without). Nothing is asked of the host but to serve `.js` as `text/javascript`, which
    all do: the runtime's `.wasm` is unpacked by the page, and there is one thread, so that no header

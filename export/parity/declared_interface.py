@@ -47,9 +47,11 @@ def interface_violations(
         violations.append(f"inputs {names}, expected one called image")
     else:
         image = description.inputs[0]
-        sizes = {("uint8", (1, spec.side, spec.side, 3)), ("image RGB", (spec.side, spec.side))}
+        height, width = spec.resize.size
+        sizes = {("uint8", (1, height, width, 3)), ("image RGB", (width, height))}
         if (image.dtype, image.shape) not in sizes:
-            violations.append(f"input is {image.dtype} {image.shape}, expected {spec.side} px RGB")
+            expected = f"{spec.resize.pixels} px RGB"
+            violations.append(f"input is {image.dtype} {image.shape}, expected {expected}")
     return violations + _output_violations(
         description.outputs, len(spec.labels), evidence, needs_evidence
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from export.formats.description import Tolerance
 from pipeline.json_files import JsonObject, plain
@@ -33,6 +33,21 @@ class EvidenceEntry:
 
 
 @dataclass(frozen=True)
+class RoundingEntry:
+    """Where a file differs by more than its tolerance, as PyTorch's own outputs do by rounding.
+
+    Attributes:
+        images: on which it does.
+        max_abs_diff: how far any probability of PyTorch's own moves there.
+        max_rel_diff: likewise its evidence.
+    """
+
+    images: int
+    max_abs_diff: float
+    max_rel_diff: float
+
+
+@dataclass(frozen=True)
 class ParityEntry:
     """The comparison with PyTorch holding the same weights; see `export.parity.check.ParityResult`.
 
@@ -51,6 +66,7 @@ class ParityEntry:
     sets: Mapping[str, SetEntry]
     tolerance: Tolerance | None
     evidence: EvidenceEntry | None = None
+    rounding: RoundingEntry | None = None  # documents of earlier releases have none
 
 
 @dataclass(frozen=True)
@@ -67,6 +83,11 @@ class AccuracyEntry:
     """The comparison with the fp32 model; see `pipeline.metrics.paired_comparison.Comparison`.
 
     With ``parity`` as `source` there is no comparison, and documents have none of its figures.
+    Documents of earlier releases lack the last ones.
+
+    Attributes:
+        undecided_limits: limits within a figure's interval, for too few images; None: none.
+        accepted: whether it was published, as was asked for, although it breaks limits.
     """
 
     source: Literal["measured", "recorded", "parity"]
@@ -84,11 +105,32 @@ class AccuracyEntry:
     mcnemar_p: float | None = None
     mean_abs_diff: float | None = None
     max_abs_diff: float | None = None
+    recall_drop: IntervalEntry | None = None
+    flips_at_threshold: int | None = None
+    flip_rate: IntervalEntry | None = None
+    undecided_limits: tuple[str, ...] | None = None
+    accepted: bool | None = None
+
+
+LATER: Final = (
+    "recall_drop",
+    "flips_at_threshold",
+    "flip_rate",
+    "undecided_limits",
+    "accepted",
+)
 
 
 def accuracy_json(accuracy: AccuracyEntry) -> JsonObject:
     """The JSON form: all figures of a comparison, or none if there was none."""
     document = plain(accuracy)
-    if accuracy.images is None:
-        return {key: value for key, value in document.items() if value is not None}
+    optional = document.keys() if accuracy.images is None else LATER
+    return {k: value for k, value in document.items() if value is not None or k not in optional}
+
+
+def parity_json(parity: ParityEntry) -> JsonObject:
+    """The JSON form, without `rounding` where there is nothing to say."""
+    document = plain(parity)
+    if parity.rounding is None:
+        document.pop("rounding", None)
     return document

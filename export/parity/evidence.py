@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from export.deploy.outputs import evidence_diff
+from export.deploy.outputs import evidence_diff, in_parts
 from export.parity.entries import EvidenceEntry
 
 if TYPE_CHECKING:
@@ -47,7 +47,10 @@ class EvidenceAgreement:
 
 
 def compare_evidence(
-    answers: Answers, reference: Answers, names: Sequence[str], allowed: float
+    answers: Answers,
+    reference: Answers,
+    names: Sequence[str],
+    allowed: NDArray[np.floating] | float,
 ) -> tuple[EvidenceAgreement | None, list[str]]:
     """Compare a file's evidence with PyTorch's, and with the file's own probabilities.
 
@@ -55,7 +58,7 @@ def compare_evidence(
         answers: of the file for N images, with evidence.
         reference: PyTorch's.
         names: of the images.
-        allowed: for `EvidenceAgreement.max_rel_diff`.
+        allowed: for `EvidenceAgreement.max_rel_diff`; (N,), or the same on each image.
 
     Returns:
         The agreement, None if the shapes differ; and a sentence for each fault.
@@ -68,23 +71,31 @@ def compare_evidence(
         return None, [f"shape {evidence.shape}, PyTorch's {reference.evidence.shape}"]
     diff = evidence_diff(evidence, reference.evidence)
     worst = int(np.argmax(diff))
+    most = np.broadcast_to(allowed, diff.shape)
+    with np.errstate(invalid="ignore"):
+        furthest = int(np.argmax(diff - most))
     agreement = EvidenceAgreement(float(diff[worst]), (1, *evidence.shape[1:]), names[worst])
     faults = []
-    finite = np.isfinite(evidence).all(axis=(1, 2, 3))
+    finite = in_parts(_finite, evidence)
     if not finite.all():
         faults.append(f"{int((~finite).sum())} images with NaN or infinite evidence")
-    if not diff[worst] <= allowed:
+    if not diff[furthest] <= most[furthest]:
         faults.append(
-            f"differs by {diff[worst]:.1e} > {allowed:.0e} of its largest value on {names[worst]}"
+            f"differs by {diff[furthest]:.1e} > {most[furthest]:.0e} of its largest value on "
+            f"{names[furthest]}"
         )
     if finite.all() and answers.probs.shape == reference.probs.shape:
-        off = np.abs(_softmax_of_mean(evidence) - answers.probs).max(axis=1)
+        off = np.abs(in_parts(_softmax_of_mean, evidence) - answers.probs).max(axis=1)
         if not off.max() <= AVERAGE_TOLERANCE:
             faults.append(
                 f"does not average to the logits: softmax of its mean is {off.max():.1e} > "
                 f"{AVERAGE_TOLERANCE:.0e} from probs on {names[int(np.argmax(off))]}"
             )
     return agreement, faults
+
+
+def _finite(evidence: NDArray[np.float32]) -> NDArray[np.bool_]:
+    return np.asarray(np.isfinite(evidence).all(axis=(1, 2, 3)))
 
 
 def _softmax_of_mean(evidence: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ intermediate values: for them, PyTorch runs with the weights in the file.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,8 @@ import torch
 from export.deploy.batch_norm_folding import folded_network
 from export.deploy.layer_order import network_holding, trace_layers
 from export.formats.base import verbs_of
+from export.formats.facts import Arithmetic
+from export.formats.register import FORMATS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 
 # Largest difference allowed, as a share of the layer's largest value: rounding adds up over layers.
 # In int8 a code may be rounded the other way, a step of 1/255 or more of a layer's range.
-ALLOWED: Final = {"fp32": 1e-4, "fp16": 3e-2, "int8": 5e-2, "w4": 1e-4, "w3": 1e-4}
+ALLOWED: Final[Mapping[Arithmetic, float]] = {"fp32": 1e-4, "fp16": 3e-2, "int8": 5e-2}
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,8 @@ def explain(
         rebuilt = network_holding(graph.network, layers, reference.spec.side)
         found = trace_layers(rebuilt, normalised)
         how = "PyTorch with the weights that the file holds; its own steps cannot be watched"
-    places = _compare(expected, found, ALLOWED.get(precision, ALLOWED["fp32"]))
+    arithmetic = FORMATS[format_name].precisions[precision].arithmetic
+    places = _compare(expected, found, ALLOWED[arithmetic])
     verdict = _verdict(places, expected, found)
     if hidden and not any(place.differs for place in places):
         verdict = (

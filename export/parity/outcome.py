@@ -39,7 +39,7 @@ class Conversion:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One artifact: converted, checked, and passed or rejected by the gate."""
+    """One artifact: converted, checked, and passed, rejected or accepted by the gate."""
 
     conversion: Conversion
     parity: ParityResult
@@ -54,5 +54,5 @@ class Outcome:
     @property
     def fit(self) -> bool:
         """Whether it may be published."""
-        rejected = self.gate_result is not None and self.gate_result.broken
-        return self.parity.status != "fail" and not rejected
+        gate = self.gate_result
+        return self.parity.status != "fail" and (gate is None or not gate.keeps_back)

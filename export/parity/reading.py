@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from export.deploy.outputs import answers_in_parts
+
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from export.deploy.layers import Layer
     from export.deploy.outputs import Answers
     from export.formats.base import Description, Runner, Verbs
+    from export.images.parity_images import Pixels
 
 
 @dataclass
@@ -29,9 +29,7 @@ class Reading:
     verbs: Verbs
     path: Path
     _sessions: dict[str, object] = field(default_factory=dict, repr=False)
-    _answered: list[tuple[str, NDArray[np.uint8], Answers]] = field(
-        default_factory=list, repr=False
-    )
+    _answered: list[tuple[str, Pixels, Answers]] = field(default_factory=list, repr=False)
 
     @cached_property
     def description(self) -> Description:
@@ -49,11 +47,14 @@ class Reading:
             self._sessions[runner.RUN_BY] = runner.load(self.path, threads=1)
         return self._sessions[runner.RUN_BY]
 
-    def answers(self, runner: Runner, images: NDArray[np.uint8]) -> Answers:
+    def answers(self, runner: Runner, images: Pixels) -> Answers:
         """The file's outputs for uint8 (N, H, W, 3), the same array as before or another."""
         for run_by, before, answers in self._answered:
             if run_by == runner.RUN_BY and before is images:
                 return answers
-        found = runner.run(self.session(runner), images)
+        session = self.session(runner)
+        # A runner in a process of its own takes more at a time.
+        part_bytes: int | None = getattr(runner, "PART_BYTES", None)
+        found = answers_in_parts(lambda part: runner.run(session, part), images, part_bytes)
         self._answered.append((runner.RUN_BY, images, found))
         return found

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from export.deploy.graph import DeployGraph, reference_answers
 from export.deploy.layer_order import activation_layer, network_layers, normalisation_layer
 from export.deploy.layers import Layer
-from export.deploy.outputs import EVIDENCE, PROBS, Answers
+from export.deploy.outputs import Answers, answers_in_parts
 from export.deploy.variants import variant_checkpoint, variant_graph
 from export.images.parity_images import ParityImages, gather_images
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from pipeline.checkpoint import Checkpoint
@@ -60,9 +58,27 @@ class Reference:
         ]
 
 
+def last_images(reference: Reference, count: int) -> Reference:
+    """The same on its last images alone."""
+    images, answers = reference.images, reference.answers
+    evidence = answers.evidence
+    few = replace(
+        images,
+        names=images.names[-count:],
+        groups=images.groups[-count:],
+        pixels=images.pixels[-count:],
+        truth=(),
+        patients=(),
+    )
+    own = Answers(answers.probs[-count:], None if evidence is None else evidence[-count:])
+    return replace(reference, images=few, answers=own)
+
+
 @dataclass
 class References:
     """References of a checkpoint and its variants on the same images, each run when first needed.
+
+    Another process of this program can be given them, and then sees the same images and answers.
 
     Attributes:
         checkpoint: opened once, as are the compressed ones inside it.
@@ -90,36 +106,28 @@ class References:
                 self.refuse_damaged([variant])
                 held, graph = variant_checkpoint(self.checkpoint, variant), self.graphs[variant]
                 if variant not in self.answers:
-                    self.answers[variant] = reference_answers(graph, self.images.pixels)
+                    self.answers[variant] = answers_in_parts(
+                        lambda part: reference_answers(graph, part), self.images.pixels
+                    )
                 self.made[variant] = Reference(
                     held.spec, held.sha256, graph, self.images, self.answers[variant]
                 )
             return self.made[variant]
 
-    def save(self, path: Path) -> None:
-        """Write images and outputs for other processes to read, without pickle."""
-        about = {**asdict(self.images), "pixels": None}
-        arrays: dict[str, Any] = {
-            f"{name}_{variant}": array
-            for variant, answers in self.answers.items()
-            for name, array in ((PROBS, answers.probs), (EVIDENCE, answers.evidence))
-            if array is not None
-        }
-        np.savez(path, about=np.array(json.dumps(about)), pixels=self.images.pixels, **arrays)
+    def complete(self, variants: Iterable[str]) -> None:
+        """Make variants, and their layers, before there are threads.
 
+        While torch.fx traces a network, no other thread can run one: it patches all modules.
+        """
+        for variant in variants:
+            _ = self.of(variant).layers
 
-def load_references(path: Path, checkpoint: Checkpoint) -> References:
-    """What `References.save` wrote."""
-    with np.load(path, allow_pickle=False) as stored:
-        about = json.loads(str(stored["about"]))
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in about.items()}
-        images = ParityImages(**{**values, "pixels": stored["pixels"]})
-        variants = [k.removeprefix(f"{PROBS}_") for k in stored if k.startswith(f"{PROBS}_")]
-        answers = {
-            variant: Answers(stored[f"{PROBS}_{variant}"], stored.get(f"{EVIDENCE}_{variant}"))
-            for variant in variants
-        }
-    return References(checkpoint, images, answers)
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs: networks are built there."""
+        return {name: getattr(self, name) for name in ("checkpoint", "images", "answers")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
 
 
 def build_references(

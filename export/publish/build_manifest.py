@@ -104,15 +104,18 @@ def _model(spec: ModelSpec, checkpoint_sha256: str) -> ModelEntry:
             dtype="uint8",
             layout="NHWC",
             channels="RGB",
-            width=spec.side,
-            height=spec.side,
-            resize=structure(spec.resize, ResizeEntry, "resize of the checkpoint", WAY_OUT),
+            width=spec.resize.width,
+            height=spec.resize.height,
+            resize=structure(
+                spec.resize.document(), ResizeEntry, "resize of the checkpoint", WAY_OUT
+            ),
         ),
         checkpoint_sha256=checkpoint_sha256,
         metrics=structure(
             spec.metrics, dict[str, Interval | float], "metrics of the checkpoint", WAY_OUT
         ),
         intended_use=spec.intended_use,
+        owner=spec.owner,
     )
 
 

@@ -17,6 +17,7 @@ from export.publish.assets import FOLDERS
 from export.verify import CannotCheck, verify
 from pipeline.atomic_files import make_folder
 from pipeline.errors import BadInput
+from pipeline.terminal.command_line import command_line
 
 SUMS_FILE: Final = "SHA256SUMS"
 OLDEST_TIME: Final = (1980, 1, 1, 0, 0, 0)  # the first that zip can store
@@ -45,7 +46,7 @@ def archive_assets(root: Path, target: Path, tag: str | None = None) -> list[Pat
             first = verdict.differences[0]
             raise BadInput(
                 f"{folder} is not as its manifest says ({first.kind}: {first.path}); "
-                f"`python -m export verify {folder}` lists all"
+                f"`{command_line('export', 'verify', folder)}` lists all"
             )
         version = verdict.model["version"]
         versions.add(version)

@@ -37,6 +37,7 @@ from pipeline.atomic_files import refuse_foreign, staged_folder
 from pipeline.errors import BadInput
 from pipeline.file_hash import file_sha256
 from pipeline.json_files import plain, read_json, write_json
+from pipeline.terminal.command_line import command_line
 
 RUNTIME_FOLDER: Final = "runtime"
 FILES_FILE: Final = "files.js"
@@ -46,8 +47,6 @@ WORKER_FILE: Final = "service_worker.js"
 PAGE_SUFFIXES: Final = (".html", ".css", ".js", ".svg", ".webmanifest")
 # Not fetched by a browser: for npm and for whoever hosts the page.
 NO_PAGE: Final = (*NPM_FILES, README_FILE)
-EXAMPLES: Final = ("grey.png", "grey_jpeg.jpg", "upright_photo.jpg")  # as in modules/sources.js
-IMAGES_FOLDER: Final = "golden/images"
 POLICY: Final = re.compile(r'http-equiv="Content-Security-Policy" content="([^"]+)"')
 HOST: Final = "127.0.0.1"
 TYPES: Final = {
@@ -226,7 +225,7 @@ def _checked(assets: Path) -> Manifest:
         first = verdict.differences[0]
         raise BadInput(
             f"{assets} is not as its manifest says ({first.kind}: {first.path}); "
-            f"`python -m export verify {assets}` lists all"
+            f"`{command_line('export', 'verify', assets)}` lists all"
         )
     manifest = read_manifest(assets)
     if default_model(manifest) is None or PAGE_FILE not in _listed(manifest):
@@ -260,7 +259,7 @@ def _page_files(manifest: Manifest) -> list[str]:
 
 
 def _examples(manifest: Manifest) -> list[str]:
-    wanted = {f"{IMAGES_FOLDER}/{name}" for name in EXAMPLES}
+    wanted = {example.file for example in manifest.model.words.examples}
     return [path for path in _listed(manifest) if path in wanted]
 
 

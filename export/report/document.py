@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from export.report.remarks import remarks
 from export.report.report import Artifact, Report, Verdict
+from pipeline.metrics.quality_limits import way_out
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,11 +25,18 @@ if TYPE_CHECKING:
 
 WORDS: Final[Mapping[Verdict, str]] = {
     "pass": "pass",
+    "accepted": "accepted",
     "fail": "FAIL",
     "rejected": "rejected",
     "not_run": "not run",
 }
-STYLES: Final = {"pass": "green", "fail": "bold red", "rejected": "magenta", "not_run": "yellow"}
+STYLES: Final = {
+    "pass": "green",
+    "accepted": "magenta",
+    "fail": "bold red",
+    "rejected": "magenta",
+    "not_run": "yellow",
+}
 
 
 @dataclass(frozen=True)
@@ -61,15 +70,18 @@ class VerdictRow:
 
     @property
     def verdict(self) -> Verdict:
-        """A key of `WORDS`: parity's, or ``rejected`` if the quality gate kept it back."""
+        """A key of `WORDS`: parity's, or what the quality gate made of it.
+
+        ``rejected``: kept back; ``accepted``: published all the same, as was asked for.
+        """
         if self.parity.status == "pass" and self.gate_result and self.gate_result.broken:
-            return "rejected"
+            return "accepted" if self.gate_result.accepted else "rejected"
         return self.parity.status
 
     @property
     def reason(self) -> str:
-        """Why it is not published; empty if it is."""
-        if self.gate_result and self.verdict == "rejected":
+        """Why it is not published, or should not be; empty if it is fit."""
+        if self.gate_result and self.verdict in ("rejected", "accepted"):
             return "; ".join(self.gate_result.broken)
         return self.parity.reason
 
@@ -133,7 +145,12 @@ def print_verdict(
         console.print(line)
     for row in rows:
         if row.reason:
-            console.print(f"  {row.name}: {row.reason}", markup=False)
+            console.print(f"  {row.name}: {row.reason}", markup=False, soft_wrap=True)
+        if row.verdict == "rejected":
+            helps = f"    what helps: {way_out(row.precision)}"
+            console.print(helps, markup=False, soft_wrap=True)
+    for remark in remarks([_artifact(row) for row in rows]):
+        console.print(remark, markup=False)
     for name, reasons in (refused or {}).items():
         for reason in dict.fromkeys(reasons.values()):
             precisions = ", ".join(p for p, why in reasons.items() if why == reason)
@@ -164,12 +181,13 @@ def evidence_lines(rows: Sequence[VerdictRow]) -> list[str]:
 
 
 def verdict_sentence(rows: Sequence[VerdictRow]) -> str:
-    """How many passed, failed, were rejected (if any) and were not run."""
+    """How many passed, were accepted (if any), failed, were rejected (if any), were not run."""
     counts = {status: sum(row.verdict == status for row in rows) for status in WORDS}
+    accepted = f"{counts['accepted']} accepted, " if counts["accepted"] else ""
     rejected = f"{counts['rejected']} rejected, " if counts["rejected"] else ""
     return (
-        f"{counts['pass']} passed, {counts['fail']} failed, {rejected}{counts['not_run']} not run "
-        f"of {len(rows)} artifacts"
+        f"{counts['pass']} passed, {accepted}{counts['fail']} failed, {rejected}"
+        f"{counts['not_run']} not run of {len(rows)} artifacts"
     )
 
 

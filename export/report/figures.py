@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline.metrics.calibration import Calibration
 from pipeline.metrics.classification import ReliabilityBin
 
 Status = Literal["done", "not_run"]
@@ -94,7 +95,8 @@ class Validation:
 
 @dataclass(frozen=True)
 class Training:
-    """What training left next to the checkpoint."""
+    """What training left next to the checkpoint, and how it calibrated; None: not recorded."""
 
     history: History
     validation: Validation
+    calibration: Calibration | None = None

@@ -38,6 +38,8 @@ def to_junit(report: Report) -> str:
                 f"max |dp| {parity.max_abs_diff:.1e} on {parity.images} images, "
                 f"{parity.label_flips} label flips"
             )
+            if artifact.verdict == "accepted":
+                output.text += f", accepted though {artifact.reason}"
             if parity.evidence is not None:
                 output.text += f", evidence {parity.evidence.max_rel_diff:.1e}"
     ElementTree.indent(suite)

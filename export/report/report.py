@@ -14,11 +14,19 @@ from typing import Final, Literal
 
 from export.formats.description import FileEntry, Port
 from export.latency.entry import LatencyEntry
-from export.parity.entries import AccuracyEntry, IntervalEntry, ParityEntry, accuracy_json
+from export.parity.entries import (
+    AccuracyEntry,
+    IntervalEntry,
+    ParityEntry,
+    accuracy_json,
+    parity_json,
+)
 from export.report.disagreement import Differences, WorstImage
 from export.report.figures import Classification, Figures, Training
 from export.report.robustness import RobustnessEntry, robustness_json
 from pipeline.json_files import JsonObject, plain, read_json, structure, validate, write_json
+from pipeline.resize.notation import read_resize
+from pipeline.resize.rule import Resize, Size
 
 SCHEMA: Final = 2
 READABLE: Final = (1, SCHEMA)
@@ -27,13 +35,17 @@ MAKE_ONE: Final = "make one: `python -m export all` writes build/export/report.j
 ADDED: Final = ("file", "differences", "classification")  # to each artifact, by schema 2
 
 
-Verdict = Literal["pass", "fail", "rejected", "not_run"]
-VERDICTS: Final[tuple[Verdict, ...]] = ("pass", "fail", "rejected", "not_run")
+Verdict = Literal["pass", "accepted", "fail", "rejected", "not_run"]
+VERDICTS: Final[tuple[Verdict, ...]] = ("pass", "accepted", "fail", "rejected", "not_run")
 
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """The model that all artifacts are made from; `data` says what it was trained on."""
+    """The model that all artifacts are made from.
+
+    `data` says what it was trained on; `side` and `resize` how an image becomes its input
+    (`pipeline.resize`).
+    """
 
     name: str
     version: str
@@ -42,10 +54,22 @@ class ModelFacts:
     labels: tuple[str, ...] = ()
     positive: str | None = None
     threshold: float | None = None
-    side: int | None = None
+    side: Size | None = None
+    resize: Mapping[str, object] = field(default_factory=dict)
     metrics: Mapping[str, float | IntervalEntry | None] = field(default_factory=dict)
     data: Mapping[str, object] = field(default_factory=dict)
     intended_use: str | None = None
+
+    @property
+    def rule(self) -> Resize:
+        """How an image becomes the input; earlier reports know squished ones alone.
+
+        Raises:
+            ValueError: the report does not say of which size the input is.
+        """
+        if self.side is None:
+            raise ValueError("the side of its input")
+        return read_resize(self.resize or {"mode": "squish"}, self.side)
 
 
 @dataclass(frozen=True)
@@ -67,7 +91,8 @@ class Artifact:
 
     Attributes:
         place: the platforms whose asset folder it is in; empty if in none.
-        verdict: parity's, or ``rejected`` if the quality gate kept it back.
+        verdict: parity's, ``rejected`` if the quality gate kept it back, or ``accepted`` if it is
+            published all the same, as was asked for.
         accuracy: None for fp32, or not checked.
         file: None: not published, or not known.
         differences, classification: None: not run, or not known.
@@ -98,7 +123,7 @@ class Artifact:
     @property
     def reason(self) -> str:
         """Why it is not published, or was not run; empty if it passed."""
-        if self.verdict == "rejected":
+        if self.verdict in ("rejected", "accepted"):
             return "; ".join(self.accuracy.broken_limits) if self.accuracy else ""
         return self.parity.reason
 
@@ -159,9 +184,15 @@ def report_json(report: Report) -> JsonObject:
     """As JSON holds it: unknown fields are left out, figures that are not finite are null."""
     document = {key: value for key, value in plain(report).items() if value is not None}
     document["artifacts"] = [
-        {**plain(a), "accuracy": None if a.accuracy is None else accuracy_json(a.accuracy)}
+        {
+            **plain(a),
+            "parity": parity_json(a.parity),
+            "accuracy": None if a.accuracy is None else accuracy_json(a.accuracy),
+        }
         for a in report.artifacts
     ]
+    if report.model is not None and not report.model.resize:
+        document["model"].pop("resize", None)
     if report.robustness is not None:
         document["robustness"] = robustness_json(report.robustness)
     return {key: _finite(value) for key, value in document.items()}

@@ -81,9 +81,11 @@ def training_of(checkpoint: Path, spec: ModelSpec) -> Training:
         rows=tuple(epochs[i] for i in kept.astype(int).tolist()) if epochs else (),
     )
     if answers is None:
-        return Training(history, Validation("not_run", no_answers, PREDICTIONS_FILE, None))
+        validation = Validation("not_run", no_answers, PREDICTIONS_FILE, None)
+        return Training(history, validation, spec.calibration)
     figures = classification(answers.truth, answers.probs, spec)
-    return Training(history, Validation("done", "", PREDICTIONS_FILE, figures))
+    validation = Validation("done", "", PREDICTIONS_FILE, figures)
+    return Training(history, validation, spec.calibration)
 
 
 def published_files(folders: Sequence[Path]) -> dict[tuple[str, str], PublishedFile]:
@@ -114,6 +116,7 @@ def model_of(spec: ModelSpec, identity: str) -> ModelFacts:
         positive=spec.positive,
         threshold=spec.threshold,
         side=spec.side,
+        resize=spec.resize.document(),
         metrics=spec.metrics,
         data=spec.data,
         intended_use=spec.intended_use,

@@ -70,13 +70,14 @@ def check_published(
     from export.parity.telling_images import telling_references
 
     references = build_references(open_checkpoint(checkpoint), data, image_limit)
+    made_of = {_variant(artifact) for m in manifests.values() for artifact in m.artifacts}
+    present = [t for t in made_of if t and not missing_variant(references.checkpoint, t)]
     if target is not None and runs_emulated(target):
-        made_of = [_variant(artifact) for m in manifests.values() for artifact in m.artifacts]
-        present = [t for t in made_of if t and not missing_variant(references.checkpoint, t)]
         references = telling_references(references, present, image_limit)
+    references.complete(present)
     baseline = references.of("fp32")
     jobs = [
-        (artifact, partial(_check, platform, folder, stale, references, target, artifact))
+        (artifact, partial(_check, platform, folder, stale, references, data, target, artifact))
         for platform, manifest in manifests.items()
         for folder in [root / FOLDERS[platform]]
         for stale in [_stale(folder, manifest, baseline.spec, baseline.checkpoint_sha256)]
@@ -132,6 +133,7 @@ def _check(
     folder: Path,
     stale: str,
     references: References,
+    data: Path | None,
     target: Target | None,
     artifact: ArtifactEntry,
 ) -> VerdictRow:
@@ -139,11 +141,10 @@ def _check(
     if key[0] not in FORMATS or key[1] not in FORMATS[key[0]].precisions:
         raise BadInput(f"{folder / MANIFEST_FILE} lists {key[0]} {key[1]}, unknown to this version")
     damage = stale or damaged_files(folder, artifact)
-    tolerance = FORMATS[key[0]].precisions[key[1]].tolerance
+    precision = FORMATS[key[0]].precisions[key[1]]
+    tolerance, arithmetic, variant = precision.tolerance, precision.arithmetic, precision.variant
     path = folder / artifact.path
-
-    variant = FORMATS[key[0]].precisions[key[1]].variant
-    absent = missing_variant(references.checkpoint, variant)
+    absent = missing_variant(references.checkpoint, variant, data)
     if damage:
         parity = ParityResult("fail", damage, tolerance=tolerance)
         return VerdictRow(*key, platform, parity, size_bytes=artifact.size_bytes)
@@ -159,7 +160,7 @@ def _check(
         runner, file = foreign_runner(target, key[0]), Reading(verbs_of(key[0]), path)
         reason = f"there is no {target} build of its runtime to run it with"
         parity = (
-            check_outputs([runner], file, reference, tolerance, needs_evidence)
+            check_outputs([runner], file, reference, tolerance, arithmetic, needs_evidence)
             if runner
             else ParityResult("not_run", reason, tolerance=tolerance)
         )
@@ -167,7 +168,10 @@ def _check(
     gate_result = (
         judge_quality(key[1], parity, reference.spec, references.of("fp32")) if passed else None
     )
-    if gate_result and gate_result.broken:  # published, but should not have been
+    if gate_result and gate_result.broken:
+        accepted = artifact.accuracy is not None and artifact.accuracy.accepted is True
+        gate_result = replace(gate_result, accepted=accepted)
+    if gate_result and gate_result.keeps_back:  # published, but should not have been
         parity = replace(parity, status="fail", reason="; ".join(gate_result.broken))
     return VerdictRow(
         *key,
@@ -219,7 +223,7 @@ def _files_below(root: Path, folder: Path) -> set[str]:
 
 
 def _stale(folder: Path, manifest: Manifest, spec: ModelSpec, identity: str) -> str:
-    """What makes the whole folder wrong: another checkpoint, other labels, stray files."""
+    """What makes the whole folder wrong: another checkpoint, labels, resize, stray files."""
     model = manifest.model
     if model.checkpoint_sha256 != identity:
         return (
@@ -235,6 +239,9 @@ def _stale(folder: Path, manifest: Manifest, spec: ModelSpec, identity: str) -> 
         return f"{LABELS_FILE} is damaged: not UTF-8"
     if tuple(labels) != spec.labels or model.labels != spec.labels:
         return f"{LABELS_FILE} or manifest names other labels than the checkpoint"
+    if model.rule != spec.resize:
+        said, held = (f"{rule.method} to {rule.pixels}" for rule in (model.rule, spec.resize))
+        return f"the manifest says that images are resized by {said}, the checkpoint by {held}"
     return _damage_beside(folder, manifest)
 
 

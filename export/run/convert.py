@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 Wanted = Mapping[str, Sequence[str]]  # format name -> precisions
 POLL_S: Final = 0.5
+_held: list[References] = []  # in a process that checks
 
 
 def artifact_name(model: str, format_name: str, precision: str) -> str:
@@ -48,7 +49,7 @@ def convert_all(
     wanted: Wanted,
     folder: Path,
     jobs: int,
-    references: Future[Path] | None = None,
+    references: Future[References] | None = None,
 ) -> Iterator[Conversion]:
     """Convert, check if there are references, and yield artifacts as they are finished.
 
@@ -57,7 +58,7 @@ def convert_all(
         wanted: format name -> precisions.
         folder: where artifacts and logs go; made if missing.
         jobs: processes that run at a time.
-        references: gives the file of `export.parity.reference.References.save`; None: no check.
+        references: with the answers of every variant, for the check; None: no check.
     """
     make_folder(folder)
     families: dict[tuple[str, ...], list[tuple[str, str]]] = {}
@@ -94,7 +95,7 @@ def _family(
     checkpoint: Checkpoint,
     artifacts: Sequence[tuple[str, str]],
     folder: Path,
-    references: Future[Path] | None,
+    references: Future[References] | None,
     tell: Callable[[Conversion], None],
 ) -> None:
     """Convert, then check, all of a family in one process, which may die."""
@@ -108,13 +109,17 @@ def _family(
             except BrokenProcessPool:  # killed, out of memory for example
                 error = f"the converter's process died (see {_log(folder, name)})"
                 done.append(Conversion(name, precision, folder, 0.0, error=error))
+        given = False  # the references, to the process
         for conversion in done:
             if references is None or conversion.error is not None:
                 tell(conversion)
                 continue
-            saved = references.result()
+            held = references.result()
             try:
-                tell(process.submit(check_conversion, checkpoint, conversion, saved).result())
+                if not given:
+                    process.submit(hold, held).result()
+                    given = True
+                tell(process.submit(check_conversion, conversion).result())
             except BrokenProcessPool:
                 error = f"the process that checked it died (see {_log(folder, conversion.format)})"
                 tell(replace(conversion, error=error))
@@ -156,12 +161,17 @@ def convert_artifact(checkpoint: Checkpoint, name: str, precision: str, folder: 
     return Conversion(name, precision, path, seconds, description, error)
 
 
-def check_conversion(checkpoint: Checkpoint, conversion: Conversion, saved: Path) -> Conversion:
+def hold(references: References) -> None:
+    """Keep what this process checks its files with."""
+    _held.append(references)
+
+
+def check_conversion(conversion: Conversion) -> Conversion:
     """The conversion with its parity, checked in this process."""
     from export.parity.check import check_artifact
 
     name, precision = conversion.format, conversion.precision
-    reference = _references(checkpoint, saved).of(FORMATS[name].precisions[precision].variant)
+    reference = _held[-1].of(FORMATS[name].precisions[precision].variant)
     return replace(conversion, parity=check_artifact(name, precision, conversion.path, reference))
 
 
@@ -170,13 +180,6 @@ def _graph(checkpoint: Checkpoint, variant: str) -> DeployGraph:
     from export.deploy.variants import variant_graph
 
     return variant_graph(checkpoint, variant)
-
-
-@cache
-def _references(checkpoint: Checkpoint, saved: Path) -> References:
-    from export.parity.reference import load_references
-
-    return load_references(saved, checkpoint)
 
 
 def _log(folder: Path, name: str) -> Path:

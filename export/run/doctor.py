@@ -86,6 +86,7 @@ def _try(name: str) -> Finding:
     from pipeline.checkpoint import write_checkpoint
     from pipeline.model_spec import ModelSpec
     from pipeline.models.networks import build_network
+    from pipeline.resize.rule import Resize
 
     labels = ("a", "b")
     spec = ModelSpec(
@@ -95,7 +96,7 @@ def _try(name: str) -> Finding:
         labels=labels,
         positive="a",
         threshold=0.5,
-        side=64,
+        resize=Resize(64, 64),
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
     )
@@ -110,7 +111,7 @@ def _try(name: str) -> Finding:
             return Finding(name, f"no: {re.sub(r' .see .*', '', conversion.error)}", "no", EXACT)
         try:
             session = verbs_of(name).load(conversion.path, threads=1)
-            verbs_of(name).run(session, np.zeros((1, spec.side, spec.side, 3), np.uint8))
+            verbs_of(name).run(session, np.zeros((1, *spec.resize.size, 3), np.uint8))
         except CannotRunHere as reason:
             return Finding(name, "yes, tried", f"no: {reason}")
     return Finding(name, "yes, tried", "yes, tried")

@@ -19,9 +19,9 @@ from export.formats.base import verbs_of
 from export.formats.register import FORMATS
 from export.images.parity_images import validation_samples
 from export.images.preprocessing_mistakes import (
-    MISTAKES,
     Mistake,
     Preprocessing,
+    mistakes_with,
     taken_sideways,
     with_mistakes,
 )
@@ -30,6 +30,8 @@ from export.publish.assets import FOLDERS
 from export.report.robustness import MistakeEntry, RobustnessEntry
 from pipeline.checkpoint import open_checkpoint
 from pipeline.errors import BadInput
+from pipeline.image_files.large_image import LargeImage, is_large
+from pipeline.image_files.orientation import turn_of
 from pipeline.images import decode
 from pipeline.metrics.classification import auroc, decide
 
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from export.formats.base import Runner, Verbs
     from pipeline.data.dataset import Sample
     from pipeline.model_spec import ModelSpec
+    from pipeline.resize.rule import Resize
 
 # Mistake -> the largest share of labels that it may flip.
 LIMITS: Final = {"plain_bilinear": 0.01}
@@ -172,8 +175,10 @@ def measure_robustness(
 ) -> Robustness:
     """Make every mistake on every image, each decoded once, and run the file on the pixels.
 
+    An image of more than 33 million pixels is made smaller first (`LargeImage.fewer`).
+
     Args:
-        spec: labels, side and decision.
+        spec: labels, resize and decision.
         runner: of the file's format; one thread.
         path: the file.
         samples: N labelled images.
@@ -185,13 +190,11 @@ def measure_robustness(
     """
     session = runner.load(path, threads=1)
     truth = np.array([spec.labels.index(sample.label) for sample in samples])
-    made = [mistake for mistake in MISTAKES if mistake.on_photographs]
-    right_pixels = []
+    made = [mistake for mistake in mistakes_with(spec.resize) if mistake.on_photographs]
     probs: dict[str, list[NDArray[np.float32]]] = {"": [], **{m.name: [] for m in made}}
     changed = dict.fromkeys(probs, 0)
     for sample in samples:
-        ways = dict(_ways(sample.path, made, spec.side))
-        right_pixels.append(ways[""])
+        ways = dict(_ways(sample.path, made, spec.resize))
         differing = {n: p for n, p in ways.items() if n == "" or (p != ways[""]).any()}
         answers = runner.run(session, np.stack(list(differing.values()))).probs
         by_name = dict(zip(differing, answers, strict=True))
@@ -211,15 +214,17 @@ def measure_robustness(
 
 
 def _ways(
-    path: Path, mistakes: Sequence[Mistake], side: int
+    path: Path, mistakes: Sequence[Mistake], rule: Resize
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Name of a mistake -> pixels of an image; "" -> the right pixels."""
     image = decode(path)
+    if is_large(image):  # each mistake makes copies of it
+        image = LargeImage(image, turn_of(image)).fewer()
     sideways = taken_sideways(image)  # turned, with the EXIF tag that the mistake ignores
-    yield "", Preprocessing().pixels(image, side)
+    yield "", Preprocessing().pixels(image, rule)
     for mistake in mistakes:
         source = sideways if mistake.step == "turn" else image
-        yield mistake.name, with_mistakes([mistake]).pixels(source, side)
+        yield mistake.name, with_mistakes([mistake]).pixels(source, rule)
 
 
 def _row(

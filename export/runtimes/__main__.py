@@ -10,7 +10,7 @@ from export.runtimes import swift
 from export.runtimes.cache import cache_folder
 from export.runtimes.environments import ENVIRONMENTS, Environment
 from export.runtimes.install import install, is_installed
-from pipeline.terminal import serve
+from pipeline.terminal.console import serve
 
 TARGETS = tuple(dict.fromkeys(environment.target for environment in ENVIRONMENTS.values()))
 CHOICES = (*TARGETS, swift.SWIFT, *ENVIRONMENTS)

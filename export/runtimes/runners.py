@@ -6,7 +6,7 @@ In: a target, ``arm64`` or ``oldest``. Out: the runner of a format, if there is 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from export.runtimes.emulator import is_emulated
 from export.runtimes.environments import ENVIRONMENTS, Environment, Target
@@ -33,6 +33,7 @@ class ForeignRunner:
     environment: Environment
     format: str
     RUN_BY: str = field(default="")
+    PART_BYTES: ClassVar[int] = 2**28  # of images: each run starts a process
 
     def load(self, path: Path, threads: int) -> Path:
         """Only pass the path on: the environment loads the file."""

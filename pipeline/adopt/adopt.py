@@ -1,13 +1,15 @@
 """An existing fastai learner becomes a checkpoint for `python -m export`.
 
 In: a file of `learn.save` or `learn.export`. Out: a checkpoint folder, written only if its network
-gives the same outputs as the learner's own model, on the same tensors.
+gives the same outputs as the learner's own model on the same tensors, and, of a whole learner, if
+both give the same probabilities from image file on.
 """
 
 from __future__ import annotations
 
 import platform
 import re
+import tempfile
 from collections import Counter
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -16,20 +18,23 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from pipeline.adopt.drawn_files import write_pictures
+from pipeline.adopt.end_to_end import end_to_end
 from pipeline.adopt.equivalence import (
-    BATCH,
     agreement,
     compare,
+    file_tensors,
     logits,
-    own_pipeline,
     probe_images,
     softmax,
     tensors,
 )
+from pipeline.adopt.label_order import QUESTION, QUESTION_OF_DATA, doubted_order
 from pipeline.adopt.source_model import check_request, open_original
 from pipeline.atomic_files import staged_folder
 from pipeline.checkpoint import write_checkpoint
 from pipeline.config import TrainConfig
+from pipeline.data.owners_words import words_of
 from pipeline.errors import BadInput, require
 from pipeline.model_spec import ModelSpec
 from pipeline.training.train import TOOLS, check_place
@@ -63,13 +68,18 @@ def adopt(request: Adoption) -> Path | None:
     name = request.name or f"{original.architecture}_{_identifier(request.source.stem)}"
     out = request.out or Path("build") / "checkpoints" / name
     check_place(out, request.data, request.overwrite)
-    dataset = _read_data(request.data, original.labels)
+    dataset = _read_data(request, original.labels)
+    said = words_of(request.words, dataset)
     positive = _positive(request, original.labels, dataset)
     network, head = adopted_network(original.architecture, original.model, len(original.labels))
-    probes = agreement(original.model, network, tensors(probe_images(original.side), original))
+    probes = agreement(original.model, network, tensors(probe_images(original.resize), original))
     print(f"{original.architecture}, {_head_words(network)}")
-    print(f"phantoms and noise, the learner's model and the adopted one: {probes}")
+    print(f"drawn pictures and noise, the learner's model and the adopted one: {probes}")
     if not probes.holds:
+        _tell_refusal(out)
+        return None
+    proof = _proof(original, network)
+    if proof is None:
         _tell_refusal(out)
         return None
     spec = ModelSpec(
@@ -79,21 +89,19 @@ def adopt(request: Adoption) -> Path | None:
         labels=original.labels,
         positive=positive,
         threshold=None if positive is None else request.threshold or DEFAULT_THRESHOLD,
-        side=original.side,
+        resize=original.resize,
         mean=original.mean,
         std=original.std,
         training={
-            "adopted_from": {
-                "file": request.source.name,
-                "sha256": sha256,
-                "what": "weights" if original.learner is None else "exported fastai learner",
-            },
-            "initial_weights": "those of the adopted learner; how it was trained is not known",
+            "adopted_from": _origin(request, original, sha256),
+            "initial_weights": _known_of_training(original),
             "same_tensors": asdict(probes),
-            **_preprocessing(original),
+            **proof,
         },
         tools={"python": platform.python_version(), **{tool: version(tool) for tool in TOOLS}},
         head=head,
+        intended_use=said.intended_use,
+        owner=said.owner,
     )
     if dataset is None:
         if positive is not None and request.threshold is None:
@@ -107,7 +115,27 @@ def adopt(request: Adoption) -> Path | None:
         spec = measured
     with staged_folder(out) as staging:
         write_checkpoint(staging, spec, network.state_dict())
+        said.write_pictures(staging)
     return out
+
+
+def _origin(request: Adoption, original: Original, sha256: str) -> dict[str, str]:
+    """What was adopted; the file of a learner in memory is gone when this is read."""
+    if request.in_memory:
+        return {"what": "fastai learner in memory"}
+    what = "weights" if original.learner is None else "exported fastai learner"
+    return {"file": request.source.name, "sha256": sha256, "what": what}
+
+
+def _known_of_training(original: Original) -> str:
+    """What is known of the learner's training: nothing, and of weights not its use either."""
+    said = "those of the adopted learner; how it was trained is not known"
+    if original.learner is not None:
+        return said
+    return (
+        f"{said}; its resize, its normalisation and that an image has one label are as they were "
+        "given or assumed, not read from it"
+    )
 
 
 def _tell_refusal(out: Path) -> None:
@@ -118,17 +146,21 @@ def _identifier(stem: str) -> str:
     return re.sub(r"\W+", "_", stem, flags=re.ASCII).strip("_").lower() or "learner"
 
 
-def _read_data(data: Path | None, labels: tuple[str, ...]) -> Dataset | None:
+def _read_data(request: Adoption, labels: tuple[str, ...]) -> Dataset | None:
+    data, group = request.data, request.group_column
     if data is None:
+        if group is not None:
+            raise BadInput(f"--group-column {group} is of a table: give one with --data")
         return None
     from pipeline.data.sources import training_images
 
-    dataset = training_images(data, TrainConfig().seed, TrainConfig().valid_fraction)
-    if set(dataset.labels) != set(labels):
+    dataset = training_images(data, TrainConfig().seed, TrainConfig().valid_fraction, group)
+    spelled = dataset.spelled_as(labels)
+    if spelled is None:
         raise BadInput(
             f"{data} has the labels {', '.join(dataset.labels)}, the learner {', '.join(labels)}"
         )
-    return dataset
+    return spelled
 
 
 def _positive(request: Adoption, labels: tuple[str, ...], dataset: Dataset | None) -> str | None:
@@ -147,25 +179,20 @@ def _positive(request: Adoption, labels: tuple[str, ...], dataset: Dataset | Non
     return chosen
 
 
-def _preprocessing(original: Original) -> dict[str, Any]:
-    """How the learner reads its images; printed and recorded where it differs from our rule."""
-    pixels = original.pixels
-    if pixels is None:
-        print("how the learner resized its images is not in a file of weights; here: squished")
+def _proof(original: Original, network: nn.Module) -> dict[str, Any] | None:
+    """A whole learner on drawn files, from file to probabilities; None if they disagree."""
+    if original.pixels is None:
+        print(f"image: {original.resize.sentence()}, as --resize and --side say")
         return {}
-    steps = ", ".join(pixels.steps)
-    if pixels.same_resize is None:
-        print(f"the learner's resize was not compared with ours (squish): {pixels.reason}")
-    elif pixels.same_resize:
-        print(f"the learner resizes as we do (squish, bilinear, antialiased): {steps}")
-    else:
-        print(
-            f"NOTE: the learner resizes in another way than we do: {steps}. Every artifact is for "
-            "squished images (bilinear, antialiased); --data shows what the difference does"
-        )
+    print(f"image: {original.resize.sentence()}; the learner: {', '.join(original.pixels.steps)}")
+    with tempfile.TemporaryDirectory() as place:
+        drawn = write_pictures(Path(place), original.resize.size)
+        found = end_to_end(original, network, drawn, "drawn files")
+    if found is None:
+        return None
     return {
-        "learner_transforms": list(pixels.steps),
-        "learner_resize_is_ours": pixels.same_resize,
+        "learner_transforms": list(original.pixels.steps),
+        "own_predictions_drawn": asdict(found),
     }
 
 
@@ -188,18 +215,16 @@ def _measure(
     threshold: float | None,
 ) -> ModelSpec | None:
     """The spec with figures on the validation images; None if the networks disagree on them."""
-    from pipeline.images import read_image
+    from pipeline.metrics.calibration import uncalibrated
     from pipeline.metrics.classification import evaluate, youden_threshold
 
     paths = [sample.path for sample in dataset.valid]
     ours, theirs = [], []
-    for start in range(0, len(paths), BATCH):
-        pixels = np.stack([read_image(p, spec.side) for p in paths[start : start + BATCH]])
-        batch = list(tensors(pixels, original))
-        ours.append(logits(network, batch))
-        theirs.append(logits(original.model, batch))
+    for batch in file_tensors(paths, original):
+        ours.append(logits(network, [batch]))
+        theirs.append(logits(original.model, [batch]))
     same = compare(np.concatenate(theirs), np.concatenate(ours))
-    print(f"validation images, squished: {same}")
+    print(f"validation images, the learner's model and the adopted one: {same}")
     if not same.holds:
         return None
     probs = softmax(np.concatenate(ours))
@@ -208,19 +233,28 @@ def _measure(
         chosen = round(youden_threshold(truth, probs, spec.positive_index), 4)
         spec = replace(spec, threshold=chosen)
         print(f"threshold {chosen}: Youden's, on the validation images")
-    own = own_pipeline(spec, original, network, paths, probs)
-    if own is None:
-        return None
+    if original.learner is not None:
+        own = end_to_end(original, network, paths, "validation images")
+        if own is None:
+            return None
+        spec = replace(spec, training={**spec.training, "own_predictions": asdict(own)})
     patients = [sample.patient_or_file for sample in dataset.valid]
     figures = evaluate(truth, probs, spec.positive_index, spec.threshold, patients)
+    question = QUESTION if original.learner is None else QUESTION_OF_DATA
+    if doubt := doubted_order(spec.labels, truth, probs, figures["auroc"].value, question):
+        print(f"NOTE: {doubt}")
+    calibration = uncalibrated(
+        np.concatenate(ours), truth, spec.labels, "an adopted learner keeps its own probabilities"
+    )
     return replace(
         spec,
-        metrics={key: asdict(value) for key, value in sorted(figures.items())},
-        training={**spec.training, **own},
+        metrics={
+            **{key: asdict(value) for key, value in sorted(figures.items())},
+            "calibration_error": calibration.after.error,
+        },
+        training={**spec.training, "calibration": asdict(calibration)},
         data={
-            "name": dataset.name,
-            "fingerprint": dataset.fingerprint(),
-            "images": dataset.counts(),
+            **dataset.facts(),
             "split": f"{dataset.split_rule}; which of them the learner was trained on is not known",
         },
     )

@@ -1,13 +1,12 @@
 """Does the adopted network give the same outputs as the learner's own model?
 
-In: both networks and images. Out: how much they differ on the same tensors, and how much the
-learner's own pipeline, with its own resize, differs from ours.
+In: both networks and tensors. Out: how much their outputs differ.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -19,11 +18,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pipeline.adopt.source_model import Original
-    from pipeline.model_spec import ModelSpec
+    from pipeline.resize.rule import Resize
 
 TOLERANCE: Final = 1e-5  # of any probability
 RELATIVE_TOLERANCE: Final = 1e-4  # of any logit, by the largest: probabilities near 1 hide much
-PROBES: Final = 6  # phantoms, and as many pictures of noise
+PROBES: Final = 6  # drawn pictures, and as many of noise
 BATCH: Final = 4
 SEED: Final = 2
 
@@ -55,29 +54,40 @@ class Equivalence:
         )
 
 
-def probe_images(side: int) -> NDArray[np.uint8]:
-    """uint8 (2 PROBES, side, side, 3): phantoms, and noise of several grains and colours."""
+def probe_images(rule: Resize) -> NDArray[np.uint8]:
+    """uint8 (2 PROBES, H, W, 3): drawn pictures, and noise of several grains and colours."""
     from PIL import Image
 
-    from pipeline.data.phantom import LABELS, draw
-    from pipeline.images import squish
+    from pipeline.data.pictures import draw
+    from pipeline.resize.pixels import resized
+    from pipeline.resize.rule import Resize
 
     rng = np.random.default_rng(SEED)
-    images = [Image.fromarray(draw(LABELS[i % 2], i)).convert("RGB") for i in range(PROBES)]
+    images = [Image.fromarray(draw(i)) for i in range(PROBES)]
     for i in range(PROBES):
-        grain = max(2, side >> i)
+        grain = max(2, rule.height >> i)
         low, high = sorted(rng.choice(256, 2, replace=False))
         noise = rng.integers(low, high + 1, (grain, grain, 3), dtype=np.uint8)
         images.append(Image.fromarray(noise))
-    return np.stack([squish(image, side) for image in images])
+    whole = Resize(*rule.size)  # squished: nothing of them is lost or repeated
+    return np.stack([resized(image, whole) for image in images])
 
 
 def tensors(images: NDArray[np.uint8], original: Original) -> Iterator[Tensor]:
-    """uint8 (N, side, side, 3) -> what the model gets, in batches: float32 (n, 3, side, side)."""
+    """uint8 (N, H, W, 3) -> what the model gets, in batches: float32 (n, 3, H, W)."""
     from pipeline.data.preprocessing import normalise
 
     for start in range(0, len(images), BATCH):
         yield normalise(images[start : start + BATCH], original.mean, original.std)
+
+
+def file_tensors(paths: list[Path], original: Original) -> Iterator[Tensor]:
+    """Image files by the original's resize -> what the model gets, a few at a time."""
+    from pipeline.images import read_image
+
+    for start in range(0, len(paths), BATCH):
+        some = [read_image(path, original.resize) for path in paths[start : start + BATCH]]
+        yield from tensors(np.stack(some), original)
 
 
 def logits(network: nn.Module, batches: Iterable[Tensor]) -> NDArray[np.float32]:
@@ -110,58 +120,3 @@ def compare(one: NDArray[np.float32], other: NDArray[np.float32]) -> Equivalence
         float(np.abs(softmax(one) - softmax(other)).max()),
         float(np.abs(one - other).max()) / largest,
     )
-
-
-def own_pipeline(
-    spec: ModelSpec,
-    original: Original,
-    network: nn.Module,
-    paths: list[Path],
-    probs: NDArray[np.float32],
-) -> dict[str, Any] | None:
-    """The learner's `get_preds` compared with the adopted network: on its own tensors, on ours.
-
-    On its tensors they must agree: None if they do not. On ours they differ by the resize.
-    """
-    import fastai.callback.progress  # noqa: F401 - gives every Learner its `no_bar`
-
-    from pipeline.adopt.learner_preprocessing import learner_batches, learner_loader
-    from pipeline.metrics.classification import decide
-
-    if original.learner is None:
-        return {}
-    if original.pixels is not None and original.pixels.side is None:
-        print(f"the learner's own predictions: not run, {original.pixels.reason}")
-        return {"own_predictions": f"not run: {original.pixels.reason}"}
-    learner = original.learner
-    activation = None if hasattr(learner.loss_func, "activation") else _activation
-    with learner.no_bar(), learner.no_logging():
-        loader = learner_loader(learner, paths, BATCH)
-        theirs = np.asarray(learner.get_preds(dl=loader, act=activation)[0], dtype=np.float32)
-    ours = softmax(logits(network, learner_batches(learner, paths, BATCH)))
-    on_same = float(np.abs(ours - theirs).max())
-    print(
-        f"the learner's own get_preds, its own tensors: max |Δp| {on_same:.1e}, {len(ours)} images"
-    )
-    if not on_same <= TOLERANCE:
-        return None
-    flips = decide(theirs, spec.positive_index, spec.threshold) != decide(
-        probs, spec.positive_index, spec.threshold
-    )
-    by_resize = {
-        "images": len(paths),
-        "label_flips": int(flips.sum()),
-        "max_abs_diff": float(np.abs(probs - theirs).max()),
-    }
-    print(
-        f"the learner's own resize compared with ours: {by_resize['label_flips']} of {len(paths)} "
-        f"images decided otherwise, max |Δp| {by_resize['max_abs_diff']:.1e}"
-    )
-    return {
-        "own_predictions": {"images": len(ours), "max_abs_diff": on_same},
-        "own_resize_beside_ours": by_resize,
-    }
-
-
-def _activation(logits: Tensor) -> Tensor:
-    return logits.softmax(dim=1)

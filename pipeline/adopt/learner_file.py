@@ -8,6 +8,7 @@ user says that its source is trusted.
 from __future__ import annotations
 
 import pickle
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LEARNER_SUFFIXES: Final = (".pkl", ".pickle")
+HOLDERS: Final = ("model", "state_dict", "model_state_dict")  # of a state among other things
+PREFIXES: Final = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile, Lightning
 UNTRUSTED: Final = (
     "is a pickle, and opening a pickle runs the code in it. If you trust where it comes from, give "
     "--trust-pickle; if not, ask for the file of `learn.save`, which is read without running code"
@@ -29,7 +32,7 @@ UNTRUSTED: Final = (
 
 def is_learner(path: Path) -> bool:
     """Whether the name is that of an exported learner; any other file is read as weights."""
-    return path.suffix in LEARNER_SUFFIXES
+    return path.suffix.lower() in LEARNER_SUFFIXES
 
 
 def learner_sha256(path: Path) -> str:
@@ -45,13 +48,15 @@ def learner_sha256(path: Path) -> str:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weights file by their names; an optimiser's state with them is left out.
+    """The tensors of a weights file by their names; what else is in the file is left out.
+
+    What a wrapper of the model has put before every name is taken off.
 
     Raises:
         BadInput: damaged, no weights, or a pickle of more than tensors, which is not run.
     """
-    if path.suffix == ".safetensors":
-        return _safetensors(path)
+    if path.suffix.lower() == ".safetensors":
+        return _without_prefixes(_safetensors(path))
     # What fastai's own `load_model` admits: an optimiser's state holds its lists and numpy numbers.
     import numpy as np
     from fastcore.foundation import L
@@ -72,9 +77,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # a damaged archive raises whatever its first damaged byte leads to
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BadInput(f"{path} cannot be read as a weights file: {reason}") from error
-    if isinstance(state, dict) and set(state) == {"model", "opt"}:
-        state = state["model"]
-    return _only_tensors(state, path)
+    return _without_prefixes(_only_tensors(_held(state), path))
 
 
 def read_learner(path: Path) -> Learner:
@@ -91,7 +94,8 @@ def read_learner(path: Path) -> Learner:
         reason = " ".join(str(error).split())
         raise BadInput(
             f"{path} cannot be opened here: {reason}. Adopt its weights instead: "
-            "`learn.save('weights')` where it was made, then `python -m pipeline adopt weights.pth`"
+            "`learn.save('weights')` where it was made, then adopt weights.pth with --labels and "
+            "--resize"
         ) from error
     except Exception as error:  # a damaged pickle raises anything
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
@@ -112,6 +116,29 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except SafetensorError as error:
         raise BadInput(f"{path} is not a safetensors file: {error}") from error
+
+
+def _held(state: object) -> object:
+    """The state of the model, where it is kept beside that of an optimiser or the epoch."""
+    if isinstance(state, dict):
+        for name in HOLDERS:
+            if isinstance(state.get(name), dict):
+                if set(state) != {"model", "opt"}:  # fastai's own
+                    print(f"weights: those under {name} in the file")
+                return state[name]
+    return state
+
+
+def _common_prefix(names: Collection[str]) -> str:
+    """The one of `PREFIXES` that all names begin with; empty: none."""
+    return next((p for p in PREFIXES if all(name.startswith(p) for name in names)), "")
+
+
+def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    while state and (prefix := _common_prefix(state)):
+        print(f"weights: {prefix} before every name is left out")
+        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    return state
 
 
 def _only_tensors(state: object, path: Path) -> dict[str, Tensor]:

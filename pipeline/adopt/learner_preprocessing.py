@@ -1,8 +1,9 @@
 """What an exported learner does to an image before its model sees it, found by running it.
 
-In: a fastai learner. Out: side, mean and std, and whether its resize is the one resize rule
-(`pipeline.images`). Its transforms are run on probes: plain colours, which any crop or resize
-leaves as they are, show the scaling of values; a picture of noise shows the resize.
+In: a fastai learner. Out: its resize (`pipeline.resize`), mean and std. Its transforms are run on
+drawn files: plain colours, which any crop or resize leaves as they are, show the scaling of values;
+pictures of noise of many sizes show the resize, which is not read from the names of transforms but
+is the rule that gives the same pixels.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import torch
 
+from pipeline.adopt.drawn_files import COLOURS, write_colours, write_pictures
 from pipeline.data.preprocessing import normalise
 from pipeline.errors import BadInput
-from pipeline.images import read_image
+from pipeline.images import read_whole
+from pipeline.resize.pixels import resized
+from pipeline.resize.rule import FILLED, FILLS, Resize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,10 +33,18 @@ if TYPE_CHECKING:
 
     Triple = tuple[float, float, float]
 
-COLOURS: Final = ((0, 0, 0), (200, 120, 40), (30, 90, 250))  # RGB
-NOISE_PX: Final = (300, 410)  # height, width: neither square nor a common size
+MARGIN_STEP: Final = 8  # fastai rounds the margin of `RandomResizedCrop` up to it
 TRAIN_ONLY: Final = 0  # fastai's `split_idx` of an augmentation
 SAME: Final = 1e-3  # in normalised units: a quarter of a grey level at most
+SAME_LEVELS: Final = 0.05  # of 0 to 255: what is in 8 bits differs by 1 at least, or not at all
+WAY_OUT: Final = (
+    "Kept exactly are fastai's Resize (crop, squish, pad), RandomResizedCrop and CropPad as item "
+    "transforms, with no resize among the batch transforms (aug_transforms(size=...), "
+    "RandomResizedCropGPU: they interpolate again, in floating point). Give the learner such a "
+    "loader (learn.dls = ...), look at what it then scores (learn.validate()), and export it "
+    "again; or adopt its weights (learn.save) with the nearest --resize, and let --data tell what "
+    "they score so"
+)
 
 
 @dataclass(frozen=True)
@@ -40,44 +52,96 @@ class LearnerPixels:
     """How a learner reads an image.
 
     Attributes:
-        side: width and height of what its model gets; None: it could not be run.
+        resize: what gives the very pixels that its model gets.
         mean, std: of its normalisation, in units of pixel / 255.
         steps: its transforms in words, in their order, without those for training alone.
-        same_resize: whether its pixels are those of the one resize rule; None: not compared.
-        reason: why it was not compared.
     """
 
-    side: int | None
+    resize: Resize
     mean: Triple
     std: Triple
     steps: tuple[str, ...]
-    same_resize: bool | None
-    reason: str = ""
 
 
 def read_pixels(learner: Learner) -> LearnerPixels:
-    """Side, normalisation and resize of a learner.
+    """Resize and normalisation of a learner.
 
     Raises:
-        BadInput: its input is not one square of fixed size, or what it does to values is not
-            described by a mean and a std per channel.
+        BadInput: its transforms do not take an image file, its input is of several sizes, what it
+            does to values is not described by a mean and a std per channel, or its resize is none
+            that `pipeline.resize` has.
     """
     mean, std = _normalisation(learner)
     valid = learner.dls.valid
     both = [*valid.after_item.fs, *valid.after_batch.fs]
     steps = tuple(_words(step) for step in both if step.split_idx != TRAIN_ONLY)
     with tempfile.TemporaryDirectory() as place:
-        paths = _write_probes(Path(place))
-        try:
-            batches = [batch.numpy() for batch in learner_batches(learner, paths, 1)]
-        except Exception as error:  # its functions are of the user's own making
-            reason = f"its transforms do not take an image file: {type(error).__name__}: {error}"
-            return LearnerPixels(None, mean, std, steps, None, reason)
-        side = _side({tuple(batch.shape) for batch in batches})
-        _check_values(batches[:-1], mean, std, steps)
-        ours = normalise(read_image(paths[-1], side)[None], mean, std).numpy()
-    same = bool(np.abs(ours - batches[-1]).max() <= SAME)
-    return LearnerPixels(side, mean, std, steps, same)
+        colours = _batches(learner, write_colours(Path(place)))
+        size = _size(colours)
+        paths = write_pictures(Path(place), size)
+        pictures = _batches(learner, paths)
+        _size([*colours, *pictures])
+        _check_values(colours, mean, std, steps)
+        resize = _measured_resize(paths, pictures, mean, std, steps)
+    return LearnerPixels(resize, mean, std, steps)
+
+
+def _batches(learner: Learner, paths: Sequence[Path]) -> list[NDArray[np.float32]]:
+    try:
+        return [batch.numpy() for batch in learner_batches(learner, paths, 1)]
+    except Exception as error:  # its functions are of the user's own making
+        raise BadInput(
+            f"its transforms do not take an image file: {type(error).__name__}: {error}. Adopt its "
+            "weights (learn.save), and say with --side, --resize, --mean and --std what they do"
+        ) from error
+
+
+def _measured_resize(
+    paths: Sequence[Path],
+    pictures: Sequence[NDArray[np.float32]],
+    mean: Triple,
+    std: Triple,
+    steps: Sequence[str],
+) -> Resize:
+    """The rule that gives the learner's pixels, every one, of every picture."""
+    images = [read_whole(path) for path in paths]
+    nearest, least = "", np.inf
+    for rule in _candidates(pictures[0].shape[2:]):
+        worst, where = 0.0, ""
+        for image, picture in zip(images, pictures, strict=True):
+            apart = _levels(resized(image, rule), picture, mean, std)
+            if apart > worst:
+                worst, where = apart, f"{image.width} x {image.height}"
+            if worst >= least:
+                break
+        if worst <= SAME_LEVELS:
+            return rule
+        if worst < least:
+            off = f"off by up to {worst:.3g} of 255 levels on an image of {where} pixels"
+            nearest, least = f"{rule.method}, {off}", worst
+    raise BadInput(
+        f"the learner's resize is none that a mobile app can repeat exactly: {', '.join(steps)}. "
+        f"The nearest is {nearest}. {WAY_OUT}"
+    )
+
+
+def _levels(
+    pixels: NDArray[np.uint8], picture: NDArray[np.float32], mean: Triple, std: Triple
+) -> float:
+    ours = normalise(pixels[None], mean, std).numpy()
+    return float((np.abs(ours - picture).max(axis=(0, 2, 3)) * np.array(std) * 255).max())
+
+
+def _candidates(size: tuple[int, ...]) -> Iterator[Resize]:
+    """Every rule for an input of this height and width, the usual ones first."""
+    height, width = size
+    yield Resize(height, width)
+    yield Resize(height, width, "crop")
+    for mode in FILLED:
+        for fill in FILLS:
+            yield Resize(height, width, mode, fill)
+    for margin in range(MARGIN_STEP, max(size), MARGIN_STEP):
+        yield Resize(height, width, margin=margin)
 
 
 def learner_loader(learner: Learner, paths: Sequence[Path], size: int) -> TfmdDL:
@@ -119,28 +183,17 @@ def _normalisation(learner: Learner) -> tuple[Triple, Triple]:
     return mean, std  # type: ignore[return-value]
 
 
-def _write_probes(place: Path) -> list[Path]:
-    """One image file in each colour, then the noise."""
-    from PIL import Image
-
-    height, width = NOISE_PX
-    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    images = [np.full((height, width, 3), colour, dtype=np.uint8) for colour in COLOURS]
-    paths = [place / f"{number}.png" for number in range(len(images) + 1)]
-    for path, pixels in zip(paths, [*images, noise], strict=True):
-        Image.fromarray(pixels).save(path)
-    return paths
-
-
-def _side(shapes: set[tuple[int, ...]]) -> int:
+def _size(batches: Sequence[NDArray[np.float32]]) -> tuple[int, int]:
+    """Height and width of the one size that the model gets."""
+    shapes = {batch.shape for batch in batches}
     shape = min(shapes)
-    if len(shapes) > 1 or len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3]:
+    if len(shapes) > 1 or len(shape) != 4 or shape[1] != 3:
         found = " or ".join(" x ".join(map(str, shape[1:])) for shape in sorted(shapes))
         raise BadInput(
-            f"the learner's model gets {found} (channels x height x width); supported is one "
-            "square of three channels and of one size for all images"
+            f"the learner's model gets {found} (channels x height x width); supported are three "
+            "channels of one size for all images"
         )
-    return shape[2]
+    return shape[2], shape[3]
 
 
 def _check_values(

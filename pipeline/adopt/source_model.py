@@ -5,14 +5,17 @@ In: what was asked for, and a file of `learn.save` or `learn.export`. Out: `Orig
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.config import TrainConfig
+from pipeline.data.owners_words import OwnersWords
 from pipeline.errors import BadInput
+from pipeline.resize.notation import require_size, resize_by
+from pipeline.resize.rule import Resize, Size
 
 if TYPE_CHECKING:
     from fastai.learner import Learner
@@ -30,7 +33,8 @@ class Adoption:
         architecture: of weights; None: as recognised.
         labels: of weights, K class names in the order of the outputs.
         positive, threshold: as in `ModelSpec`; None: chosen here.
-        side: of weights, and of a learner that cannot be run on an image file.
+        side: of weights; None: 224. Of a learner it must be its own.
+        resize: of weights, how images became the input (`pipeline.resize.notation.resize_by`).
         mean, std: of weights; None: ImageNet's.
         name: of the model; None: architecture and file name.
         model_version: goes into the checkpoint.
@@ -38,6 +42,9 @@ class Adoption:
         out: folder of the checkpoint; None: ``build/checkpoints/<name>``.
         trust_pickle: an exported learner may be opened, which runs the code in it.
         overwrite: replace `out` if it exists.
+        in_memory: `source` was written for this adoption, of a learner in memory.
+        words: what the owner says of the model.
+        group_column: of the table of images; see `pipeline.data.dataset.read_dataset`.
     """
 
     source: Path
@@ -45,7 +52,8 @@ class Adoption:
     labels: tuple[str, ...] = ()
     positive: str | None = None
     threshold: float | None = None
-    side: int | None = None
+    side: Size | None = None
+    resize: str | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     name: str | None = None
@@ -54,6 +62,9 @@ class Adoption:
     out: Path | None = None
     trust_pickle: bool = False
     overwrite: bool = False
+    in_memory: bool = False
+    words: OwnersWords = field(default_factory=OwnersWords)
+    group_column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,7 @@ class Original:
     model: nn.Module
     architecture: str
     labels: tuple[str, ...]
-    side: int
+    resize: Resize
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     learner: Learner | None = None
@@ -87,12 +98,12 @@ def check_request(request: Adoption) -> None:
         raise BadInput(f"--name {request.name!r}: letters, digits and underscores, please")
     if request.threshold is not None and not 0 < request.threshold < 1:
         raise BadInput(f"--threshold {request.threshold} is not between 0 and 1")
-    if request.side is not None and not 32 <= request.side <= 1024:
-        raise BadInput(f"--side {request.side} is not between 32 and 1024")
+    if request.side is not None or request.resize is not None:
+        require_size(resize_by(request.resize or "squish", request.side or TrainConfig().side))
     if is_learner(request.source):
         if not request.trust_pickle:
             raise BadInput(f"{request.source} {UNTRUSTED}")
-        for option in ("architecture", "labels", "mean", "std"):
+        for option in ("architecture", "labels", "resize", "mean", "std"):
             if getattr(request, option):
                 raise BadInput(f"--{option} is read from {request.source.name}; leave it out")
         return
@@ -137,10 +148,12 @@ def _from_weights(request: Adoption) -> Original:
         raise BadInput(f"{request.source}: {error}") from error
     side = request.side or TrainConfig().side
     mean, std = request.mean or IMAGENET_MEAN, request.std or IMAGENET_STD
-    for option, value in (("side", side), ("mean", mean), ("std", std)):
+    method = request.resize or "squish"
+    for option, value in (("side", side), ("resize", method), ("mean", mean), ("std", std)):
         if getattr(request, option) is None:
             print(f"--{option} not given: {value} (a file of weights does not say)")
-    return Original(model, architecture, request.labels, side, mean, std)
+    print("each image has one of the labels: a softmax (a file of weights does not say)")
+    return Original(model, architecture, request.labels, resize_by(method, side), mean, std)
 
 
 def _from_learner(request: Adoption) -> Original:
@@ -152,20 +165,20 @@ def _from_learner(request: Adoption) -> Original:
     learner = read_learner(request.source)
     try:
         labels = _vocabulary(learner)
+        _check_one_label(learner)
         _check_loss(learner)
         model = learner.model.float().eval()
         architecture = recognise(model.state_dict())
         pixels = read_pixels(learner)
+        require_size(pixels.resize)
     except BadInput as error:
         raise BadInput(f"{request.source}: {error}") from error
-    side = pixels.side or request.side
-    if side is None:
-        raise BadInput(f"{request.source}: {pixels.reason}; give --side")
-    if request.side not in (None, side):
-        raise BadInput(f"--side {request.side}: the learner's model gets {side} x {side}")
-    if not 32 <= side <= 1024:
-        raise BadInput(f"{request.source}: its side of {side} px is not between 32 and 1024")
-    return Original(model, architecture, labels, side, pixels.mean, pixels.std, learner, pixels)
+    resize = pixels.resize
+    if request.side not in (None, resize.side):
+        raise BadInput(
+            f"--side {request.side}: the learner's model gets {resize.pixels} (width x height)"
+        )
+    return Original(model, architecture, labels, resize, pixels.mean, pixels.std, learner, pixels)
 
 
 def _vocabulary(learner: Learner) -> tuple[str, ...]:
@@ -176,6 +189,19 @@ def _vocabulary(learner: Learner) -> tuple[str, ...]:
     labels = tuple(str(label) for label in vocabulary)
     _check_labels(labels)
     return labels
+
+
+def _check_one_label(learner: Learner) -> None:
+    """What makes several labels of an image tells so, whatever the loss."""
+    from fastai.data.transforms import EncodedMultiCategorize, MultiCategorize
+
+    for made in getattr(learner.dls, "tls", ()):
+        for step in made.tfms.fs:
+            if isinstance(step, (MultiCategorize, EncodedMultiCategorize)):
+                raise BadInput(
+                    f"its {type(step).__name__} gives an image several labels; supported is one "
+                    "label an image, with a softmax"
+                )
 
 
 def _check_loss(learner: Learner) -> None:

@@ -7,18 +7,24 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Final
 
-EPILOG: Final = """\
-weights of `learn.save` (.pth) or .safetensors: give what the file lacks, first of all --labels. It
-is read without running anything in it. `vision_learner` normalises by ImageNet's mean and std if it
-was pretrained; if not, it only divides pixels by 255: --mean 0,0,0 --std 1,1,1.
+from pipeline.cli.owner_options import add_owner_options, owners_words
+from pipeline.cli.recipe import side
 
-an exported learner of `learn.export` (.pkl): labels, side and normalisation are read from it. It is
-a pickle, and opening a pickle runs the code in it: give --trust-pickle only for a file from
-somebody you trust.
+EPILOG: Final = """\
+weights of `learn.save` (.pth) or .safetensors: give what the file lacks, first of all --labels, and
+--resize crop if fastai's own Resize(N) made the images smaller. It is read without running anything
+in it. `vision_learner` normalises by ImageNet's mean and std if it was pretrained; if not, it only
+divides pixels by 255: --mean 0,0,0 --std 1,1,1.
+
+an exported learner of `learn.export` (.pkl): labels, size, resize and normalisation are found by
+running it. It is a pickle, and opening a pickle runs the code in it: give --trust-pickle only for a
+file from somebody you trust.
 
 The head may be fastai's own (create_head) or this project's; the body one of the five topologies.
 Nothing is written unless the adopted network and the learner's model give the same probabilities
-(to 1e-5) for the same tensors. With --data there are figures on its validation images.
+(to 1e-5) for the same tensors, and an exported learner also from image file to probabilities, by
+its own transforms: one whose resize apps cannot repeat exactly is refused. With --data there are
+figures on its validation images.
 """
 
 
@@ -45,7 +51,16 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="A,B",
         help="of weights: class names in the order of the outputs (fastai: dls.vocab)",
     )
-    parser.add_argument("--side", type=int, metavar="N", help="of weights (default: 224)")
+    parser.add_argument(
+        "--side", type=side, metavar="N", help="of weights, or HEIGHTxWIDTH (default: 224)"
+    )
+    parser.add_argument(
+        "--resize",
+        metavar="METHOD",
+        help="of weights: how images became the input (default: squish): squish, crop (fastai's "
+        "Resize(N)), pad (by reflection; pad:zeros, pad:border), centre (CropPad), squish:32 "
+        "(RandomResizedCrop(224))",
+    )
     for option, meaning in (("mean", "mean per channel"), ("std", "standard deviation")):
         parser.add_argument(
             f"--{option}",
@@ -70,6 +85,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--out", type=Path, help="folder of the checkpoint (default: build/checkpoints/NAME)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    add_owner_options(parser)
     parser.set_defaults(command=run, on_interrupt="nothing was changed")
 
 
@@ -77,14 +93,17 @@ def run(options: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
     from pipeline.adopt.adopt import adopt
     from pipeline.adopt.source_model import Adoption
+    from pipeline.cli.next_commands import print_next
     from pipeline.cli.show import print_spec
 
-    folder = adopt(Adoption(**{f.name: getattr(options, f.name) for f in fields(Adoption)}))
+    named = (f.name for f in fields(Adoption) if f.name in options and f.name != "words")
+    asked = {name: getattr(options, name) for name in named}
+    folder = adopt(Adoption(**asked, words=owners_words(options)))
     if folder is None:
         return 1
     print(f"\ncheckpoint: {folder}")
     print_spec(folder)
-    print(f"\nnext: python -m export all --checkpoint {folder}")
+    print_next(folder, options.data)
     return 0
 
 

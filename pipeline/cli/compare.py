@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pipeline.cli.owner_options import add_owner_options, owners_words
 from pipeline.cli.recipe import add_recipe_options, recipe
 from pipeline.errors import BadInput
 
@@ -16,15 +17,15 @@ if TYPE_CHECKING:
 
 DESCRIPTION: Final = """\
 Which topology? Train each of them on the same images in the same way (frozen body, then
-everything), and report the figures with their uncertainty. Research use only: nothing made with
-this program is a medical device.
+everything), and report the figures with their uncertainty. Research use only, unless the owner of a
+model says what it is for (--intended-use).
 """
 EPILOG: Final = """\
 protocols, both by default:
   paper    at random by image, stratified by label. Negatives of a source that also has positives
            are left out, as in the paper's set; --exclude LABEL/SOURCE replaces this rule.
-  strict   all images, no patient on both sides: the table's own split, or patients at random.
-           Without a column patient it is not run, and the report says so.
+  strict   all images, no group (patient, scene: --group-column) on both sides: the table's own
+           split, or groups at random. Without such a column it is not run, and the report says so.
 Data are as for train; in a folder, a metadata.csv with file and label is read if there is one.
 
 Every trial (topology, protocol, seed) becomes a whole checkpoint folder as soon as it is finished:
@@ -40,11 +41,11 @@ the target accuracy, fewest parameters) is applied and explained. The report war
 start from different kinds of weights.
 
 examples:
-  python -m pipeline compare --data xrays/                            all five, both protocols
-  python -m pipeline compare --data xrays/ --preset quick --topologies squeezenet1_1,resnet34
-  python -m pipeline compare --data xrays/metadata.csv --protocol strict --seeds 5
-  python -m pipeline compare --data xrays/ --workers 4 --threads 2    four trials at a time
-  python -m pipeline compare --data xrays/ --engine dask --scheduler tcp://head:8786
+  python -m pipeline compare --data photos/                           all five, both protocols
+  python -m pipeline compare --data photos/ --preset quick --topologies squeezenet1_1,resnet34
+  python -m pipeline compare --data photos/metadata.csv --protocol strict --seeds 5
+  python -m pipeline compare --data photos/ --workers 4 --threads 2   four trials at a time
+  python -m pipeline compare --data photos/ --engine dask --scheduler tcp://head:8786
 
 exit codes: 0 done, 1 a trial failed (the others are kept), 2 the request cannot be served
 """
@@ -110,6 +111,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--again", action="store_true", help="train everything again, finished trials too"
     )
+    add_owner_options(parser, examples=False)
     parser.set_defaults(command=run, on_interrupt=INTERRUPTED)
 
 
@@ -139,6 +141,7 @@ def seeds_of(text: str, first: int) -> tuple[int, ...]:
 
 
 def _study(options: argparse.Namespace, config: TrainConfig) -> Study:
+    from pipeline.data.owners_words import words_of
     from pipeline.models.networks import TOPOLOGIES
     from pipeline.study.engine import Engine
     from pipeline.study.protocols import PROTOCOLS
@@ -158,6 +161,8 @@ def _study(options: argparse.Namespace, config: TrainConfig) -> Study:
         name=options.name,
         model_version=options.model_version,
         again=options.again,
+        said=words_of(owners_words(options), None, drawn=options.data is None),
+        group_column=options.group_column,
     )
 
 

@@ -8,9 +8,10 @@ from typing import Final
 
 EPILOG: Final = """\
 int8: weights and activations in 8 bits, calibrated on training images; about half a minute.
-w4, w3: weights in 4 bits, or 3 on average, arithmetic as before; rounded layer by layer, then
-fine-tuned with the model itself as teacher; labels are not used. Takes several times as long as
-training.
+w4, w3: weights in 4 bits, or 3 on average, arithmetic as before.
+All are rounded layer by layer. Then w4 and w3 are fine-tuned with the model itself as teacher, and
+int8 too where rounding alone loses too much; labels are not used. The better of the rounded and the
+fine-tuned model on the validation images is kept. Takes several times as long as training.
 
 Each becomes a folder inside the checkpoint's (CHECKPOINT/int8, ...), where `python -m export all`
 finds it. Its comparison with the checkpoint on the validation images is printed and kept; a model
@@ -40,7 +41,12 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="some of int8, w4, w3 (default: all)",
     )
     for option, kind, meaning in (
-        ("epochs", int, "epochs of fine-tuning; 0: rounding alone (default: w4 20, w3 40, int8 0)"),
+        (
+            "epochs",
+            int,
+            "epochs of fine-tuning; 0: rounding alone (default: as many as make so many steps: "
+            "w4 600, w3 1200, int8 600 if needed)",
+        ),
         ("lr", float, "its peak learning rate (default: 0.0005)"),
         ("batch-size", int, "images per step (default: 16)"),
         ("seed", int, "of everything random (default: 2)"),
@@ -58,6 +64,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
+    from pipeline.cli.next_commands import export_command
     from pipeline.compress.compress import compress
 
     precisions = [name.strip() for name in options.precisions.split(",") if name.strip()]
@@ -70,5 +77,5 @@ def run(options: argparse.Namespace) -> int:
         changes={name: value for name, value in changes.items() if value is not None},
         overwrite=options.overwrite,
     )
-    print(f"\nnext: python -m export all --checkpoint {options.checkpoint}")
+    print(f"\nnext: {export_command(options.checkpoint, options.data)}")
     return 0

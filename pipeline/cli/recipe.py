@@ -8,6 +8,8 @@ from pathlib import Path
 
 from pipeline.config import PRESETS, TrainConfig
 from pipeline.mixed_precision import ARITHMETICS
+from pipeline.resize.notation import read_side
+from pipeline.resize.rule import Size
 
 
 def add_recipe_options(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +43,15 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         choices=ARITHMETICS,
         help="of training; bf16 halves its time where the CPU has it (default: auto, if it has)",
     )
+    parser.add_argument(
+        "--resize",
+        metavar="METHOD",
+        help="how an image becomes the input: squish, the whole of it; crop, the largest part from "
+        "its middle; pad, the whole of it in a frame filled by reflection, pad:zeros or pad:border "
+        f"(default: {default.resize})",
+    )
     for option, kind, meaning in (
-        ("side", int, "width and height of the input in pixels"),
+        ("side", side, "a square input's side in pixels, or HEIGHTxWIDTH such as 192x256"),
         ("batch-size", int, "images per step"),
         ("seed", int, "of everything random"),
         ("threads", int, "CPU threads of torch, 0 for all cores"),
@@ -66,6 +75,14 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
             metavar="N",
             help=f"{meaning} (default: {value}, or the preset's)",
         )
+
+
+def side(text: str) -> Size:
+    """An option's text as `pipeline.resize.notation.read_side` reads it."""
+    try:
+        return read_side(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def recipe(options: argparse.Namespace) -> TrainConfig:

@@ -1,4 +1,4 @@
-"""``python -m pipeline shortcuts``: what a checkpoint could score by besides the disease."""
+"""``python -m pipeline shortcuts``: what a checkpoint could score by besides what it looks for."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Add `shortcuts` to the command line."""
     parser = commands.add_parser(
         "shortcuts",
-        help="what a checkpoint could score by besides the disease: the source, the edge",
-        description="Look for shortcuts: does the model know the hospital, and where does it look?",
+        help="what a checkpoint could score by besides what it looks for: the source, the edge",
+        description="Look for shortcuts: does the model know the source, and where does it look?",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

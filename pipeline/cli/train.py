@@ -6,17 +6,23 @@ import argparse
 from pathlib import Path
 from typing import Final
 
+from pipeline.cli.owner_options import add_owner_options, owners_words
 from pipeline.cli.recipe import add_recipe_options, recipe
 from pipeline.config import ARCHITECTURES, TrainConfig
 
 EPILOG: Final = """\
 data: a folder with train/<label>/ and valid/<label>/, a folder with <label>/ alone (a quarter
 becomes valid, by seed), or a CSV table with the columns file, label and optionally split
-(train or valid), patient (never on both sides) and source. Files are relative to the table.
+(train or valid), source, and patient or another group (never on both sides: --group-column).
+Files are relative to the table.
+Training, val, validation and test are understood too, in any case. Hidden folders are left out,
+and what else is not read is said. Of 16-bit grey 65535 is white; images of 32-bit or
+floating-point numbers are refused, since nothing says what is white in them.
 
 The result is a folder: checkpoint.json, model.safetensors, curves.png, history.csv,
-predictions.csv, and what the model could score by besides the disease: shortcuts.md,
-shortcuts.json, evidence.png (it shows images of the data: keep it out of repositories).
+predictions.csv, owner.json with examples/ (if the owner said something), and what the model could
+score by besides what it looks for: shortcuts.md, shortcuts.json, evidence.png (it shows images of
+the data: keep it out of repositories).
 The same seed on the same machine and versions gives the same numbers.
 
 one model by several processes, on CPUs (pip install -c constraints.txt -e '.[distributed]'):
@@ -55,11 +61,13 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         action="store_false",
         help="do not look for shortcuts afterwards; `shortcuts` does it later",
     )
+    add_owner_options(parser)
     parser.set_defaults(command=run, on_interrupt="nothing was changed")
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve it; return the exit code."""
+    from pipeline.cli.next_commands import print_next
     from pipeline.cli.show import print_spec
     from pipeline.training.distributed import check_launch, process_group
     from pipeline.training.train import train
@@ -76,8 +84,10 @@ def run(options: argparse.Namespace) -> int:
             positive=options.positive,
             overwrite=options.overwrite,
             shortcuts=options.shortcuts,
+            words=owners_words(options),
+            group_column=options.group_column,
         )
         print(f"\ncheckpoint: {folder}")
         print_spec(folder)
-        print(f"\nnext: python -m export all --checkpoint {folder}")
+        print_next(folder, options.data, options.threads)
     return 0

@@ -51,7 +51,7 @@ def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> dict[str, tuple[
     found = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        for name, place in _places(watched):
+        for name, place in rounded_places(watched):
             scale, zero_point = place.calculate_qparams()
             found[name] = (float(scale), int(zero_point))
     return found
@@ -77,7 +77,7 @@ def int8_variant(
         )
     )
     variant = _prepare(network, any_place, grids, torch.zeros(1, 3, 64, 64))
-    places = _places(variant)
+    places = rounded_places(variant)
     if unknown := activations.keys() - {name for name, _ in places}:
         raise KeyError(min(unknown))
     for name, place in places:
@@ -89,6 +89,15 @@ def int8_variant(
         observer.zero_point.fill_(zero_point)
     _round_biases(variant, grids)
     return variant.eval()
+
+
+def unrounded_variant(
+    network: nn.Module, activations: Mapping[str, tuple[float, int]]
+) -> nn.Module:
+    """`network` traced as `int8_variant` traces it, with nothing rounded: for comparisons."""
+    from torch.ao.quantization import disable_fake_quant
+
+    return int8_variant(network, activations, {}).apply(disable_fake_quant)
 
 
 def _round_biases(variant: GraphModule, grids: Mapping[str, Grid]) -> None:
@@ -147,9 +156,12 @@ def _last_layer(network: nn.Module) -> str:
     return str(last)
 
 
-def _places(prepared: nn.Module) -> list[tuple[str, Any]]:
-    """Places with their names; a module that serves several comes once, under its first name."""
-    return [(n, m) for n, m in prepared.named_children() if n.startswith(PLACE)]
+def rounded_places(network: nn.Module) -> list[tuple[str, Any]]:
+    """Places with their names; a module that serves several comes once, under its first name.
+
+    None in a network that was not traced.
+    """
+    return [(n, m) for n, m in network.named_children() if n.startswith(PLACE)]
 
 
 def _qconfig(activation: Maker, weight: Maker) -> QConfig:

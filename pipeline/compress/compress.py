@@ -1,16 +1,16 @@
 """One compression run: a checkpoint and its training images in, compressed checkpoints out.
 
 Each becomes a checkpoint folder inside the checkpoint's own, named by its precision, and records
-how it compares with its parent on the validation images. The parent does not change.
+how it compares with its parent on the validation images; by that the better of the rounded and the
+fine-tuned network is kept. The parent does not change.
 """
 
 from __future__ import annotations
 
-import copy
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,21 +19,23 @@ import numpy as np
 
 from pipeline.atomic_files import refuse_foreign, staged_folder
 from pipeline.checkpoint import SPEC_FILE, open_checkpoint, write_checkpoint
-from pipeline.compress.recipes import PRECISIONS, Recipe, levels_of
+from pipeline.compress.recipes import PRECISIONS, Recipe
 from pipeline.config import TrainConfig
 from pipeline.data.preprocessing import network_input
 from pipeline.data.sources import checkpoint_images
 from pipeline.errors import BadInput, require
-from pipeline.metrics.paired_comparison import broken_limits, compare_models
+from pipeline.metrics.paired_comparison import compare_models
+from pipeline.metrics.quality_limits import broken_limits, undecided_limits, way_out
 from pipeline.mixed_precision import chosen_arithmetic
 from pipeline.model_spec import Compression, ModelSpec
 
 if TYPE_CHECKING:
+    from fastai.data.core import DataLoaders
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from pipeline.compress.reduced_network import Reduced
     from pipeline.data.dataset import Dataset, Sample
-    from pipeline.quantization_grid import Grid
 
 TOOLS: Final = ("torch", "torchvision", "fastai", "numpy", "pillow")
 BATCH_SIZE: Final = 16
@@ -71,38 +73,73 @@ def compress(
     for precision in recipes:
         _check_place(checkpoint / precision, overwrite)
     dataset = checkpoint_images(data, spec)
+    recipes = {
+        name: replace(recipe, epochs=recipe.epochs_over(len(dataset.train)))
+        for name, recipe in recipes.items()
+    }
 
     import torch
 
     from pipeline.compress.gptq import weighted_layers
+    from pipeline.compress.reduced_network import finetuned, rounded
     from pipeline.models.networks import load_network
 
     if threads := next(iter(recipes.values())).threads:
         torch.set_num_threads(threads)
     parent = load_network(opened)
-    names = weighted_layers(parent)
+    weighted_layers(parent)  # raises before time is spent
     valid = _batches(dataset.valid, spec)
     parent_probs = _probs(parent, valid)
+
+    def judged(precision: str, reduced: Reduced) -> Judged:
+        probs = _probs(reduced.variant(), valid)
+        if not np.isfinite(probs).all():
+            raise BadInput(f"{precision} diverged: the network outputs NaN; lower --lr")
+        return Judged(reduced, probs, _compare(spec, dataset, probs, parent_probs))
+
     folders = []
     for precision, recipe in recipes.items():
         start = time.perf_counter()
-        network, grids, activations = _compress(parent, names, dataset, spec, recipe)
-        probs = _probs(_variant(network, activations, grids), valid)
-        if not np.isfinite(probs).all():
-            raise BadInput(f"{precision} diverged: the network outputs NaN; lower --lr")
+        calibration = _calibration_batches(dataset, spec, recipe)
+        found = judged(precision, rounded(parent, calibration, recipe))
+        if recipe.epochs and not (recipe.only_if_needed and found.fit):
+            loaders = _loaders(dataset, spec, recipe)
+            tuned = judged(precision, finetuned(found.reduced, parent, loaders, recipe))
+            found = min(tuned, found, key=lambda judged: judged.loss)
         compression = Compression(
             precision=precision,
             parent_sha256=opened.sha256,
-            levels={name: grid.levels for name, grid in grids.items()},
-            activations=activations,
-            comparison=_compare(spec, dataset, probs, parent_probs),
+            levels={name: grid.levels for name, grid in found.reduced.grids.items()},
+            activations=dict(found.reduced.activations),
+            comparison=found.comparison,
         )
-        compressed = _describe(spec, compression, recipe, dataset, probs)
+        made_by = replace(recipe, epochs=found.reduced.epochs)
+        compressed = _describe(spec, compression, made_by, dataset, found.probs)
         with staged_folder(checkpoint / precision) as staging:
-            write_checkpoint(staging, compressed, network.state_dict(), grids)
+            state = found.reduced.network.state_dict()
+            write_checkpoint(staging, compressed, state, found.reduced.grids)
         _tell(checkpoint / precision, compression.comparison, time.perf_counter() - start)
         folders.append(checkpoint / precision)
     return folders
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A reduced network with its validation outputs (N, K) and its comparison with the parent."""
+
+    reduced: Reduced
+    probs: NDArray[np.float32]
+    comparison: Mapping[str, Any]
+
+    @property
+    def fit(self) -> bool:
+        """To be published."""
+        return not self.comparison["broken_limits"]
+
+    @property
+    def loss(self) -> tuple[int, float]:
+        """How many limits are broken, then how far the outputs are from the parent's."""
+        return len(self.comparison["broken_limits"]), self.comparison["mean_abs_diff"]
 
 
 def _recipes(precisions: Sequence[str], changes: Mapping[str, Any]) -> dict[str, Recipe]:
@@ -124,54 +161,35 @@ def _check_place(folder: Path, overwrite: bool) -> None:
     refuse_foreign(folder, fault)
 
 
-def _compress(
-    parent: nn.Module,
-    names: Sequence[str],
-    dataset: Dataset,
-    spec: ModelSpec,
-    recipe: Recipe,
-) -> tuple[nn.Module, dict[str, Grid], dict[str, tuple[float, int]]]:
-    """A network whose weights are on grids, the grids, and the activations' scales if requested."""
-    from pipeline.compress.activation_quantization import calibrate
-    from pipeline.compress.distillation import finetune_on_grids
-    from pipeline.compress.gptq import round_network
+def _loaders(dataset: Dataset, spec: ModelSpec, recipe: Recipe) -> DataLoaders:
+    """The images, augmented as they were when the parent was trained."""
+    from fastai.basics import set_seed
+
     from pipeline.data.loaders import build_loaders
 
+    config = TrainConfig(
+        architecture=spec.architecture,
+        side=spec.resize.side,
+        resize=spec.resize.method,
+        mean=spec.mean,
+        std=spec.std,
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+        **{name: spec.training[name] for name in AUGMENTATION if name in spec.training},
+    )
+    set_seed(recipe.seed, reproducible=True)  # a loader draws its own seed when it is created
+    return build_loaders(dataset, config)
+
+
+def _calibration_batches(dataset: Dataset, spec: ModelSpec, recipe: Recipe) -> list[Tensor]:
+    """Training images, evenly spaced."""
     count = min(recipe.calibration_images, len(dataset.train))
     chosen = np.linspace(0, len(dataset.train) - 1, count).round().astype(int)
-    batches = _batches([dataset.train[i] for i in chosen], spec)
-    network = copy.deepcopy(parent)
-    levels = levels_of(parent, names, batches, recipe)
-    grids = round_network(network, batches, levels, recipe.seed)
-    if recipe.epochs:
-        from fastai.basics import set_seed
-
-        config = TrainConfig(
-            architecture=spec.architecture,
-            side=spec.side,
-            mean=spec.mean,
-            std=spec.std,
-            batch_size=recipe.batch_size,
-            seed=recipe.seed,
-            **{name: spec.training[name] for name in AUGMENTATION if name in spec.training},
-        )
-        set_seed(recipe.seed, reproducible=True)  # a loader draws its own seed when it is created
-        loaders = build_loaders(dataset, config)
-        grids = finetune_on_grids(network, grids, copy.deepcopy(parent), loaders, recipe)
-    activations = calibrate(network, batches) if recipe.activations else {}
-    return network, grids, activations
-
-
-def _variant(
-    network: nn.Module, activations: Mapping[str, tuple[float, int]], grids: Mapping[str, Grid]
-) -> nn.Module:
-    from pipeline.compress.activation_quantization import int8_variant
-
-    return int8_variant(network, activations, grids) if activations else network
+    return _batches([dataset.train[i] for i in chosen], spec)
 
 
 def _batches(samples: Sequence[Sample], spec: ModelSpec) -> list[Tensor]:
-    """The samples as the network sees them, float32 (N, 3, side, side), in batches."""
+    """The samples as the network sees them, float32 (N, 3, H, W), in batches."""
     return [
         network_input(samples[i : i + BATCH_SIZE], spec) for i in range(0, len(samples), BATCH_SIZE)
     ]
@@ -196,11 +214,16 @@ def _compare(
     probs: NDArray[np.float32],
     parent_probs: NDArray[np.float32],
 ) -> dict[str, object]:
-    """The comparison with the parent for the checkpoint, with the limits that it exceeds."""
+    """The comparison with the parent for the checkpoint, with the limits broken and undecided."""
     truth, patients = _truth(spec, dataset)
     rule = (spec.positive_index, spec.threshold)
     comparison = compare_models(truth, probs, parent_probs, *rule, patients)
-    return {**asdict(comparison), "broken_limits": broken_limits(comparison)}
+    undecided = undecided_limits(comparison)
+    return {
+        **asdict(comparison),
+        "broken_limits": broken_limits(comparison),
+        **({"undecided_limits": undecided} if undecided else {}),
+    }
 
 
 def _describe(
@@ -221,12 +244,7 @@ def _describe(
         compression=compression,
         metrics={key: asdict(value) for key, value in sorted(figures.items())},
         training={**spec.training, "compression": {**asdict(recipe), "arithmetic": arithmetic}},
-        data={
-            "name": dataset.name,
-            "fingerprint": dataset.fingerprint(),
-            "images": dataset.counts(),
-            "split": dataset.split_rule,
-        },
+        data=dataset.facts(),
         tools={"python": platform.python_version(), **{tool: version(tool) for tool in TOOLS}},
     )
 
@@ -239,3 +257,7 @@ def _tell(folder: Path, comparison: Mapping[str, Any], seconds: float) -> None:
     )
     for broken in comparison["broken_limits"]:
         print(f"  not fit to be published: {broken}")
+    if comparison["broken_limits"]:
+        print(f"  what helps: {way_out(folder.name)}")
+    for undecided in comparison.get("undecided_limits", ()):
+        print(f"  too few images to tell: {undecided}")

@@ -9,7 +9,7 @@ better one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from pipeline.compress.activation_quantization import rounded_places
 from pipeline.mixed_precision import chosen_arithmetic, half_precision
 from pipeline.quantization_grid import LEAST_SCALE, SCALE_BITS, Grid, short_scale
 
@@ -62,27 +63,30 @@ def finetune_on_grids(
     teacher: nn.Module,
     loaders: DataLoaders,
     recipe: Recipe,
+    fixed: Collection[str] = (),
 ) -> dict[str, Grid]:
     """Fine-tune `student` in place; return the grids with new codes and scales.
 
     Args:
-        student: with the weights of `grids`.
+        student: with the weights of `grids`, plain or traced with its activations rounded
+            (`pipeline.compress.activation_quantization`).
         grids: by weight name.
-        teacher: the network it came from; not changed.
+        teacher: the network it came from, traced if the student is; not changed.
         loaders: fastai `DataLoaders`; labels are not used.
         recipe: epochs, learning rate, seed.
+        fixed: names of `grids` whose layers stay as they are.
     """
     import fastai.callback.progress
     import fastai.callback.schedule  # noqa: F401
     from fastai.basics import set_seed
     from fastai.learner import Learner
 
+    from pipeline.metrics.epoch_lines import for_a_log
+
     set_seed(recipe.seed, reproducible=True)
-    for name, grid in grids.items():
-        layer, _, parameter = name.rpartition(".")
-        parametrize.register_parametrization(
-            student.get_submodule(layer), parameter, RoundToGrid(grid)
-        )
+    learning = {name: grid for name, grid in grids.items() if name not in fixed}
+    for name, grid in learning.items():
+        parametrize.register_parametrization(_layer(student, name), "weight", RoundToGrid(grid))
     for module in student.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0  # the teacher has no dropout
@@ -90,7 +94,9 @@ def finetune_on_grids(
     for network, learns in ((student, True), (teacher.eval(), False)):
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         network.requires_grad_(learns)
-    with _block_outputs(teacher) as wanted, _block_outputs(student) as found:
+    for name in fixed:
+        _layer(student, name).requires_grad_(False)
+    with _inner_outputs(teacher) as wanted, _inner_outputs(student) as found:
         learner = Learner(
             loaders,
             student,
@@ -98,9 +104,9 @@ def finetune_on_grids(
             cbs=[_asking(teacher, wanted, found), *_half_precision(recipe)],
             wd=0.0,
         )
-        learner.fit_one_cycle(recipe.epochs, recipe.lr)
+        for_a_log(learner).fit_one_cycle(recipe.epochs, recipe.lr)
     student.eval()
-    return {name: _take_codes(student, name, grid) for name, grid in grids.items()}
+    return dict(grids) | {name: _take_codes(student, name, grid) for name, grid in learning.items()}
 
 
 def _asking(teacher: nn.Module, wanted: list[Tensor], found: list[Tensor]) -> Callback:
@@ -146,18 +152,22 @@ def _relative_error(output: Tensor, wish: Tensor) -> Tensor:
 
 
 @contextmanager
-def _block_outputs(network: nn.Module) -> Iterator[list[Tensor]]:
-    """A list that fills with the outputs of the body's blocks: its children with several layers."""
+def _inner_outputs(network: nn.Module) -> Iterator[list[Tensor]]:
+    """A list that fills with the outputs of the body's blocks: its children with several layers.
+
+    In a traced network blocks are not called; there it is what passes each rounded place.
+    """
     outputs: list[Tensor] = []
 
     def note(_: nn.Module, __: object, output: Tensor) -> None:
         outputs.append(output.as_subclass(Tensor))
 
-    hooks = [
-        block.register_forward_hook(note)
+    watched = [place for _, place in rounded_places(network)] or [
+        block
         for block in network.get_submodule("body").children()
         if sum(1 for _ in block.children()) > 1
     ]
+    hooks = [module.register_forward_hook(note) for module in watched]
     try:
         yield outputs
     finally:
@@ -167,19 +177,24 @@ def _block_outputs(network: nn.Module) -> Iterator[list[Tensor]]:
 
 def _take_codes(student: nn.Module, name: str, grid: Grid) -> Grid:
     """Make the rounded weight a plain parameter and round the bias to fp16; return the new grid."""
-    path, _, parameter = name.rpartition(".")
-    layer: Any = student.get_submodule(path)
-    rounding = layer.parametrizations[parameter][0]
+    layer = _layer(student, name)
+    rounding = layer.parametrizations.weight[0]
     with torch.no_grad():
         scale = rounding.scale()
-        latent = layer.parametrizations[parameter].original
+        latent = layer.parametrizations.weight.original
         codes = torch.clamp(latent / scale, -grid.levels, grid.levels).round()
     better = Grid(
         codes.to(torch.int8).contiguous().numpy(), short_scale(scale.flatten().numpy()), grid.levels
     )
-    parametrize.remove_parametrizations(layer, parameter)
+    parametrize.remove_parametrizations(layer, "weight")
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(better.weights()))
         if layer.bias is not None:
             layer.bias.copy_(layer.bias.half().float())
     return better
+
+
+def _layer(network: nn.Module, weight: str) -> Any:
+    """The layer of a weight; a traced network has fused it with the ReLU that follows."""
+    layer = network.get_submodule(weight.removesuffix(".weight"))
+    return getattr(layer, "0", layer)

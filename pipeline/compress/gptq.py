@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 LAYERS: Final = (nn.Conv2d, nn.Linear)
 POSITIONS: Final = 500  # of a feature map, per batch: enough for the moments of its columns
 DAMPING: Final = 0.01  # share of the mean moment on the diagonal, as in the paper
-SHRINK: Final = np.linspace(0.3, 1.0, 60)  # scales tried, as shares of the one that clips nothing
+# Scales tried: as shares of the one that cuts nothing, then of the best of those; largest first.
+COARSE: Final = 2.0 ** -np.arange(0, 12, 0.5)
+FINE: Final = np.geomspace(1.4, 0.72, 40)
+SLACK: Final = 0.1
 
 
 def weighted_layers(network: nn.Module) -> list[str]:
@@ -134,12 +137,13 @@ def _columns(layer: nn.Module, inputs: Tensor, generator: torch.Generator) -> Te
 def round_weight(weight: NDArray[np.float32], moments: NDArray[np.float64], levels: int) -> Grid:
     """The grid of one weight (O, ...), given the second moments (D, D) of its inputs."""
     rows = weight.reshape(len(weight), -1).astype(np.float64)
-    moments = moments.copy()
-    unused = np.diag(moments) <= 0
-    moments[unused, unused] = DAMPING * np.diag(moments).mean() or 1.0
-    scale = _best_scale(rows, np.diag(moments), levels)
-    moments += np.eye(len(moments)) * DAMPING * np.diag(moments).mean()
-    order = np.argsort(-np.diag(moments), kind="stable")  # the most important column first
+    importance = np.diag(moments)
+    used = importance > 0
+    if not used.any():
+        importance, used = np.ones(len(moments)), ~used
+    scale = best_scale(rows, importance, levels)
+    moments = moments + np.eye(len(moments)) * DAMPING * importance[used].mean()
+    order = np.argsort(-importance, kind="stable")  # the most important column first
     rows, moments = rows[:, order], moments[np.ix_(order, order)]
     factor = np.linalg.cholesky(np.linalg.inv(moments)).T  # upper: H^-1 = factor.T @ factor
     steps = scale.astype(np.float64)
@@ -152,17 +156,37 @@ def round_weight(weight: NDArray[np.float32], moments: NDArray[np.float64], leve
     return Grid(unordered, scale, levels)
 
 
-def _best_scale(
+def best_scale(
     rows: NDArray[np.float64], importance: NDArray[np.float64], levels: int
 ) -> NDArray[np.float32]:
-    """For each row the scale with the least squared error, columns weighted by importance."""
-    widest = np.abs(rows).max(axis=1) / levels
-    best = short_scale(widest)
-    least = np.full(len(rows), np.inf)
-    for share in SHRINK:
-        scale = short_scale(widest * share)
+    """For each row the scale with the least squared error, columns weighted by importance.
+
+    Columns of no importance, which no image uses, have whatever weights training left there; they
+    may be cut. Of the scales that cost the others at most `SLACK` more than the best one does, they
+    get the one that suits them: other images may use them.
+
+    Args:
+        rows: (O, D).
+        importance: (D,), mean square of each column's inputs.
+        levels: largest code.
+    """
+    unused = importance <= 0
+
+    def errors(scale: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Of used and of unused columns, each (O,)."""
         steps = scale.astype(np.float64)[:, None]
-        error = (np.clip(np.round(rows / steps), -levels, levels) * steps - rows) ** 2 @ importance
-        better = error < least
-        best, least = np.where(better, scale, best), np.where(better, error, least)
-    return np.asarray(best, dtype=np.float32)
+        squares = (np.clip(np.round(rows / steps), -levels, levels) * steps - rows) ** 2
+        return squares @ importance, squares @ unused
+
+    widest, each = np.abs(rows).max(axis=1) / levels, np.arange(len(rows))
+    coarse = [short_scale(widest * share) for share in COARSE]
+    start = np.stack(coarse)[np.argmin([errors(scale)[0] for scale in coarse], axis=0), each]
+    tried = np.stack([short_scale(np.minimum(start * share, widest)) for share in FINE])
+    seen, unseen = (np.stack(part) for part in zip(*map(errors, tried), strict=True))
+    best = seen.argmin(axis=0)
+    # With this share of the unused columns' error added, the least sum is at most 1 + SLACK times
+    # the least error of the used ones; so the used ones' part of it is too.
+    spare, cost = SLACK * seen[best, each], unseen[best, each]
+    share = np.divide(spare, cost, out=np.zeros_like(cost), where=cost > 0)
+    chosen: NDArray[np.float32] = tried[(seen + share * unseen).argmin(axis=0), each]
+    return chosen

@@ -1,12 +1,14 @@
 """What a checkpoint can be compressed to: the precisions, and the recipe behind each.
 
-``int8``: weights and activations in 8 bits, calibrated on training images, no training.
-``w4``, ``w3``: weights in 4 bits, or 3 on average, arithmetic in floating point; rounded layer by
-layer, then fine-tuned through the rounding with the model itself as teacher.
+``int8``: weights and activations in 8 bits, calibrated on training images.
+``w4``, ``w3``: weights in 4 bits, or 3 on average, arithmetic in floating point.
+All are rounded layer by layer, then fine-tuned through the rounding with the model itself as
+teacher: int8 only where rounding alone fails the quality gate. Of the two the better one is kept.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -30,7 +32,10 @@ class Recipe:
         mean_bits: budget of bits per weight (`pipeline.compress.bit_allocation`), if there are no
             `levels`.
         activations: whether they are rounded to 8 bits as well.
-        epochs: of fine-tuning over the training images; 0: none.
+        epochs: of fine-tuning over the training images; 0: none; None: as many as make `steps`.
+        steps: of fine-tuning, rounded up to whole epochs: what is learnt depends on how often the
+            weights are changed, whether there are 100 training images or 5,000.
+        only_if_needed: fine-tune only where rounding alone fails the quality gate.
         lr: its peak learning rate (one cycle).
         batch_size, seed, threads: as in training.
         calibration_images: training images, evenly spaced, that layers and ranges are fitted on.
@@ -40,7 +45,9 @@ class Recipe:
     levels: int | None
     mean_bits: float = 0.0
     activations: bool = False
-    epochs: int = 0
+    epochs: int | None = None
+    steps: int = 0
+    only_if_needed: bool = False
     lr: float = 5e-4
     batch_size: int = 16
     seed: int = 2
@@ -55,7 +62,8 @@ class Recipe:
             BadInput: with the field, its value and the allowed values.
         """
         limits = {
-            "epochs": (0, 10_000),
+            **({} if self.epochs is None else {"epochs": (0, 10_000)}),
+            "steps": (0, 1_000_000),
             "lr": (0, 10),
             "batch_size": (1, 4096),
             "seed": (0, 2**32 - 1),
@@ -66,11 +74,17 @@ class Recipe:
         if self.levels is None and self.mean_bits < min(CHOICES.values()):
             raise BadInput(f"mean_bits {self.mean_bits} is less than the coarsest grid takes")
 
+    def epochs_over(self, images: int) -> int:
+        """Of fine-tuning over so many training images."""
+        if self.epochs is not None:
+            return self.epochs
+        return math.ceil(self.steps * self.batch_size / images)
+
 
 PRECISIONS: Final[Mapping[str, Recipe]] = {
-    "int8": Recipe(levels=127, activations=True),
-    "w4": Recipe(levels=7, epochs=20),
-    "w3": Recipe(levels=None, mean_bits=3.0, epochs=40),
+    "int8": Recipe(levels=127, activations=True, steps=600, only_if_needed=True),
+    "w4": Recipe(levels=7, steps=600),
+    "w3": Recipe(levels=None, mean_bits=3.0, steps=1200),
 }
 
 

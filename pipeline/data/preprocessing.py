@@ -1,4 +1,4 @@
-"""Images as a network gets them: the one resize rule, then the normalisation of the deploy graph.
+"""Images as a network gets them: the model's resize, then the normalisation of the deploy graph.
 
 For running a network outside training, which has its own loaders (`pipeline.data.loaders`).
 """
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def network_input(samples: Sequence[Sample], spec: ModelSpec) -> Tensor:
-    """The samples as the network of `spec` sees them, float32 (N, 3, side, side).
+    """The samples as the network of `spec` sees them, float32 (N, 3, H, W).
 
     Raises:
         BadInput: an image cannot be read.
     """
-    images = np.stack([read_image(sample.path, spec.side) for sample in samples])
+    images = np.stack([read_image(sample.path, spec.resize) for sample in samples])
     return normalise(images, spec.mean, spec.std)
 
 

@@ -2,32 +2,57 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pipeline.config import TrainConfig
 from pipeline.data import phantom
-from pipeline.data.dataset import check_images, read_dataset
+from pipeline.data.dataset import read_dataset
+from pipeline.data.kept_pixels import KeptPixels
+from pipeline.data.listing.labels import quoted
+from pipeline.data.reading import read_images
+from pipeline.data.split import split_of
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
     from pipeline.data.dataset import Dataset
+    from pipeline.data.kept_pixels import PixelRecipe
     from pipeline.model_spec import ModelSpec
 
 PHANTOMS: Final = (480, 240)  # train, valid: about the size of the X-ray study this comes from
 
 
-def training_images(data: Path | None, seed: int, valid_fraction: float) -> Dataset:
+def training_images(
+    data: Path | None,
+    seed: int,
+    valid_fraction: float,
+    group_column: str | None = None,
+    *,
+    recipe: PixelRecipe | None = None,
+    folder: Path | None = None,
+) -> Dataset:
     """Read `data`, every image decoded once; None: the embedded default set, drawn once.
 
+    With a `recipe` the pixels that it makes are kept, in a file in `folder`. The rest is as in
+    `pipeline.data.dataset.read_dataset`.
+
     Raises:
-        BadInput: as `read_dataset` and `check_images`.
+        BadInput: as `read_dataset` and `pipeline.data.reading.read_images`.
     """
     if data is None:
+        if group_column is not None:
+            raise BadInput(f"--group-column {group_column} is of a table: give one with --data")
         return _phantoms(seed)
-    dataset = read_dataset(data, seed=seed, valid_fraction=valid_fraction)
-    check_images([*dataset.train, *dataset.valid])
-    return dataset
+    if os.path.exists(data):  # noqa: PTH110 - as in `read_dataset`, which tells
+        print(f"looking for images in {data}", flush=True)
+    dataset = read_dataset(
+        data, seed=seed, valid_fraction=valid_fraction, group_column=group_column
+    )
+    for note in dataset.notes:
+        print(note, flush=True)
+    samples = (*dataset.train, *dataset.valid)
+    return read_images(dataset, KeptPixels(samples, recipe, folder) if recipe else None)
 
 
 def checkpoint_images(data: Path | None, spec: ModelSpec) -> Dataset:
@@ -41,20 +66,16 @@ def checkpoint_images(data: Path | None, spec: ModelSpec) -> Dataset:
             f"the checkpoint has the labels {', '.join(spec.labels)}, the synthetic phantoms "
             f"{', '.join(phantom.LABELS)}; give the images it was trained on with --data"
         )
-    default = TrainConfig()
-    dataset = training_images(
-        data,
-        int(spec.training.get("seed", default.seed)),
-        float(spec.training.get("valid_fraction", default.valid_fraction)),
-    )
-    if dataset.labels != spec.labels:
+    dataset = training_images(data, **asdict(split_of(spec)))
+    spelled = dataset.spelled_as(spec.labels)
+    if spelled is None:
         raise BadInput(
-            f"the images have the labels {', '.join(dataset.labels)}, the checkpoint "
-            f"{', '.join(spec.labels)}; give the images it was trained on with --data"
+            f"the images have the labels {quoted(dataset.labels)}, the checkpoint "
+            f"{quoted(spec.labels)}; give the images it was trained on with --data"
         )
-    if dataset.fingerprint() != spec.data.get("fingerprint"):
+    if spelled.fingerprint() != spec.data.get("fingerprint"):
         print("note: these are not exactly the images that the checkpoint was trained on")
-    return dataset
+    return spelled
 
 
 def _phantoms(seed: int) -> Dataset:

@@ -40,6 +40,39 @@ def decide(probs: Probs, positive: int | None, threshold: float | None) -> NDArr
     return np.where(reaches, np.int64(positive), np.int64(1 - positive))
 
 
+def boundary_distance(
+    probs: Probs, other: Classes, positive: int | None, threshold: float | None
+) -> NDArray[np.float64]:
+    """How much each row's probabilities must change for it to be decided as `other`: (N,).
+
+    With a threshold it is how far the positive class's probability is from it; without, half of
+    what separates the probabilities of `other` and of the row's own class.
+    """
+    rows, known = np.arange(len(probs)), probs.astype(np.float64)
+    if positive is None or threshold is None:
+        return np.asarray((known.max(axis=1) - known[rows, other]) / 2)
+    return np.asarray(np.abs(known[:, positive] - threshold))
+
+
+def odds_margin(
+    probs: Probs, other: Classes, positive: int | None, threshold: float | None
+) -> NDArray[np.float64]:
+    """How far each row is from being decided as `other` (N,), in logits: (N,), at least 0.
+
+    With a threshold t it is how far the logit of the positive class's probability is from t's;
+    without, half of what separates the logits of `other` and of the row's own class. So it is the
+    same for 2 classes and for 120, whose probabilities are all small: a distance of 0.04 is 0.01 of
+    a probability of one half, and 0.0004 of one of 0.01.
+    """
+    rows = np.arange(len(probs))
+    known = np.clip(probs.astype(np.float64), 1e-12, 1.0)
+    if positive is None or threshold is None:
+        own = known[rows, decide(probs, positive, threshold)]
+        return np.asarray(np.log(own / known[rows, other]) / 2)
+    p = np.clip(known[:, positive], None, 1 - 1e-12)
+    return np.asarray(np.abs(np.log(p / (1 - p)) - np.log(threshold / (1 - threshold))))
+
+
 def accuracy(truth: Classes, decision: Classes) -> float:
     """Share of images that are given their own class."""
     return float(np.mean(truth == decision))

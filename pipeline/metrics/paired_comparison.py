@@ -1,8 +1,8 @@
-"""Is a compressed model as good as the one it came from? The quality gate, on the same images.
+"""Is a compressed model as good as the one it came from? Both compared on the same images.
 
 In: the classes of N validation images and both models' outputs. Out: `Comparison`, with intervals
-that respect the pairing, and the limits it breaks. A variant is compared with its parent when it is
-made, a file with the fp32 model before it is published.
+that respect the pairing. A variant is compared with its parent when it is made, a file with the
+fp32 model before it is published; `pipeline.metrics.quality_limits` judges both.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pipeline.metrics.classification import Interval, auroc, decide, recall
+from pipeline.metrics.classification import Interval, auroc, decide, odds_margin, recall
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,25 +22,9 @@ if TYPE_CHECKING:
     Classes = NDArray[np.integer]
 
 
-@dataclass(frozen=True)
-class Limits:
-    """How much worse a reduced precision may be and still be published.
-
-    Attributes:
-        auroc_drop: largest loss of AUROC.
-        flip_rate: largest share of images decided differently, for better or worse.
-        recall_drop: largest loss of recall.
-        mcnemar_p: below it, more errors are not explained by chance.
-    """
-
-    auroc_drop: float = 0.005
-    flip_rate: float = 0.02
-    recall_drop: float = 0.025
-    mcnemar_p: float = 0.05
-
-
-LIMITS: Final = Limits()
-EXACT: Final = 1e-9  # 40/40 - 39/40 is 0.025 and a bit
+# Of the parent's decision, in logits (`pipeline.metrics.classification.odds_margin`): a flip of an
+# image that the parent decided by less is counted apart. It is 0.01 of a probability of one half.
+MARGIN: Final = 0.04
 
 
 @dataclass(frozen=True)
@@ -50,8 +34,12 @@ class Comparison:
     Attributes:
         images: N.
         auroc, parent_auroc, recall, parent_recall: of both.
-        auroc_drop: parent's minus this one's, with the 95 % interval of the paired bootstrap.
+        auroc_drop, recall_drop: parent's minus this one's, with the 95 % interval of the paired
+            bootstrap; NaN where the images do not define it.
         label_flips: images decided differently.
+        flips_at_threshold: those among them that the parent decided by less than `MARGIN`.
+        flip_rate: share of the other flips, with its exact 95 % interval (Clopper & Pearson,
+            Biometrika 1934), images taken as independent.
         lost, gained: images that only the parent, or only this one, decides correctly.
         mcnemar_p: of `lost` against `gained`, two-sided exact test (McNemar, Psychometrika 1947).
         mean_abs_diff, max_abs_diff: of any probability.
@@ -63,7 +51,10 @@ class Comparison:
     auroc_drop: Interval
     recall: float
     parent_recall: float
+    recall_drop: Interval
     label_flips: int
+    flips_at_threshold: int
+    flip_rate: Interval
     lost: int
     gained: int
     mcnemar_p: float
@@ -80,6 +71,7 @@ def compare_models(
     groups: Sequence[str] | None = None,
     resamples: int = 1000,
     seed: int = 2,
+    margin: float = MARGIN,
 ) -> Comparison:
     """Compare on the same images; the same draws for both, whole `groups` (patients) at a time.
 
@@ -91,10 +83,13 @@ def compare_models(
         groups: (N,) an identifier per image; None: each image by itself.
         resamples: bootstrap draws.
         seed: of the draws.
+        margin: of the parent's decision, from which on a flip counts.
     """
     from scipy.stats import binomtest
 
     decision, parent = (decide(p, positive, threshold) for p in (probs, parent_probs))
+    flipped = decision != parent
+    near = flipped & (odds_margin(parent_probs, decision, positive, threshold) < margin)
     lost = int(np.sum((parent == truth) & (decision != truth)))
     gained = int(np.sum((parent != truth) & (decision == truth)))
     diff = np.abs(probs.astype(np.float64) - parent_probs).max(axis=1)
@@ -103,19 +98,29 @@ def compare_models(
     names = np.arange(len(truth)) if groups is None else np.asarray(groups)
     _, members = np.unique(names, return_inverse=True)
     group_count = int(members.max()) + 1
-    draws = rng.integers(group_count, size=(resamples, group_count))
-    # How often each image is drawn: (resamples, N).
-    times = np.stack([np.bincount(draw, minlength=group_count) for draw in draws])[:, members]
+    # How often each image is drawn, (resamples, N): small numbers, for there may be many images.
+    times = np.stack(
+        [
+            np.bincount(draw, minlength=group_count).astype(np.int16)
+            for draw in rng.integers(group_count, size=(resamples, group_count))
+        ]
+    )[:, members]
     drops = _aurocs(truth, parent_probs, positive, times) - _aurocs(truth, probs, positive, times)
-    low, high = (float(q) for q in np.nanpercentile(drops, [2.5, 97.5]))
+    recalls = recall(truth, decision, positive), recall(truth, parent, positive)
+    lost_recall = _recalls(truth, parent, positive, times) - _recalls(
+        truth, decision, positive, times
+    )
     return Comparison(
         images=len(truth),
         auroc=areas[0],
         parent_auroc=areas[1],
-        auroc_drop=Interval(areas[1] - areas[0], low, high),
-        recall=recall(truth, decision, positive),
-        parent_recall=recall(truth, parent, positive),
-        label_flips=int(np.sum(decision != parent)),
+        auroc_drop=_interval(areas[1] - areas[0], drops),
+        recall=recalls[0],
+        parent_recall=recalls[1],
+        recall_drop=_interval(recalls[1] - recalls[0], lost_recall),
+        label_flips=int(flipped.sum()),
+        flips_at_threshold=int(near.sum()),
+        flip_rate=_share(int((flipped & ~near).sum()), len(truth)),
         lost=lost,
         gained=gained,
         mcnemar_p=float(binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0,
@@ -125,7 +130,7 @@ def compare_models(
 
 
 def _aurocs(
-    truth: Classes, probs: Probs, positive: int | None, times: NDArray[np.int64]
+    truth: Classes, probs: Probs, positive: int | None, times: NDArray[np.integer]
 ) -> NDArray[np.float64]:
     """`auroc` of each draw, `times` (R, N) being how often it has each image.
 
@@ -135,40 +140,46 @@ def _aurocs(
     for c in range(probs.shape[1]) if positive is None else [positive]:
         is_c = truth == c
         scores = probs[:, c].astype(np.float64)
-        above = scores[is_c][:, None] - scores[~is_c][None]
-        wins = ((times[:, is_c] @ (np.sign(above) / 2 + 0.5)) * times[:, ~is_c]).sum(axis=1)
+        above = np.heaviside(scores[is_c][:, None] - scores[~is_c][None], 0.5)  # a tie: one half
+        wins = ((times[:, is_c] @ above) * times[:, ~is_c]).sum(axis=1)
         pairs = times[:, is_c].sum(axis=1) * times[:, ~is_c].sum(axis=1)
         areas.append(np.divide(wins, pairs, out=np.full(len(wins), np.nan), where=pairs > 0))
-    found = np.stack(areas)
-    known = np.isfinite(found)
-    total = np.where(known, found, 0.0).sum(axis=0)
+    return _mean_of_known(np.stack(areas))
+
+
+def _recalls(
+    truth: Classes, decision: Classes, positive: int | None, times: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """`recall` of each draw; NaN where it has none of the positive images."""
+    found = []
+    for c in np.unique(truth) if positive is None else [positive]:
+        is_c = truth == c
+        images = times[:, is_c].sum(axis=1)
+        hits = times[:, is_c & (decision == c)].sum(axis=1)
+        found.append(np.divide(hits, images, out=np.full(len(hits), np.nan), where=images > 0))
+    return _mean_of_known(np.stack(found))
+
+
+def _mean_of_known(figures: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(C, R) -> (R,): the mean of those that are numbers; NaN where none is."""
+    known = np.isfinite(figures)
+    total = np.where(known, figures, 0.0).sum(axis=0)
     count = known.sum(axis=0)
     return np.asarray(np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0))
 
 
-def broken_limits(comparison: Comparison, limits: Limits = LIMITS) -> list[str]:
-    """Sentences, one for each limit that does not hold; empty: fit to be published.
+def _interval(value: float, draws: NDArray[np.float64]) -> Interval:
+    """A figure with the middle 95 % of its draws, as far as they are numbers."""
+    known = draws[np.isfinite(draws)]
+    if not len(known):
+        return Interval(value, float("nan"), float("nan"))
+    low, high = (float(q) for q in np.percentile(known, [2.5, 97.5]))
+    return Interval(value, low, high)
 
-    The limits are on the figures themselves; with few images an interval is wider than any of them.
-    """
-    found = []
-    drop = comparison.auroc_drop
-    if not drop.value <= limits.auroc_drop + EXACT:
-        found.append(
-            f"AUROC drops by {drop.value:.4f} ({drop.low:.4f} to {drop.high:.4f}), "
-            f"more than {limits.auroc_drop}"
-        )
-    if comparison.label_flips > limits.flip_rate * comparison.images + EXACT:
-        found.append(
-            f"{comparison.label_flips} of {comparison.images} labels flip, "
-            f"more than {limits.flip_rate:.0%}"
-        )
-    lost_recall = comparison.parent_recall - comparison.recall
-    if not lost_recall <= limits.recall_drop + EXACT:
-        found.append(f"recall drops by {lost_recall:.4f}, more than {limits.recall_drop}")
-    if comparison.lost > comparison.gained and comparison.mcnemar_p < limits.mcnemar_p:
-        found.append(
-            f"wrong on {comparison.lost} images that were right, right on {comparison.gained} that "
-            f"were wrong: McNemar p {comparison.mcnemar_p:.3f} < {limits.mcnemar_p}"
-        )
-    return found
+
+def _share(count: int, images: int) -> Interval:
+    """A share with its exact interval."""
+    from scipy.stats import binomtest
+
+    found = binomtest(count, images).proportion_ci(0.95, method="exact")
+    return Interval(count / images, float(found.low), float(found.high))

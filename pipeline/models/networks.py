@@ -84,6 +84,25 @@ class PooledNetwork(nn.Module):
         return logits
 
 
+class EvidenceNetwork(nn.Module):
+    """A `Network` that also outputs its evidence, with the same weight names."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.body, self.head = network.body, network.head
+        self.train(network.training)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """float32 (N, 3, H, W) normalised -> logits (N, K), evidence (N, K, h, w)."""
+        evidence = self.head(self.body(pixels))
+        return torch.mean(evidence, dim=(2, 3)), evidence
+
+
+def with_evidence(network: nn.Module) -> nn.Module:
+    """The network with its evidence as an output, if it has any; otherwise unchanged."""
+    return EvidenceNetwork(network) if isinstance(network, Network) else network
+
+
 def _features(model: nn.Module) -> nn.Module:
     """The body of SqueezeNet, VGG and DenseNet."""
     body = model.features

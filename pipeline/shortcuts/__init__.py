@@ -1,1 +1,1 @@
-"""What could a model have learnt instead of the disease?"""
+"""What could a model have learnt instead of what it looks for?"""

@@ -1,11 +1,12 @@
-"""Does a classifier recognise the disease or the hospital? What its training images let it learn.
+"""Does a classifier recognise what it looks for, or the source? What its images let it learn.
 
 In: network, data set. Out: `Shortcuts`, and from it three files: ``shortcuts.json``,
-``shortcuts.md`` (a page a person reads) and ``evidence.png``. A chest X-ray classifier can score by
-recognising where an image was taken (DeGrave et al., Nature Machine Intelligence 2021).
+``shortcuts.md`` (a page a person reads) and ``evidence.png``. A classifier can score by recognising
+where an image was taken (DeGrave et al., Nature Machine Intelligence 2021).
 
-The picture shows the images themselves: X-rays of patients stay in a build or checkpoint folder
-and never go into a repository. The released checkpoint's folder holds its JSON and weights alone.
+The picture shows the images themselves: what is not to be shown stays in a build or checkpoint
+folder and never goes into a repository. The released checkpoint's folder holds its JSON and weights
+alone.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def report_shortcuts(
 def _check_place(out: Path, overwrite: bool) -> None:
     """Refuse to replace anything that this did not write, and pictures next to the release."""
     if out.resolve().is_relative_to(RELEASED.parent.resolve()):
-        raise BadInput(f"{out} is in the repository; pictures of X-rays must not go there")
+        raise BadInput(f"{out} is in the repository; pictures of the images must not go there")
 
     def fault(names: set[str]) -> str:
         if names - {JSON_FILE, PAGE_FILE, PICTURE_FILE}:
@@ -140,6 +141,7 @@ def find_shortcuts(
         tiles=tuple(tiles),
         left_out=tuple(left_out),
         no_evidence=NO_MAP if readout.contrast is None else None,
+        group=dataset.group_column or "image",
     )
     return found, valid, readout
 
@@ -160,7 +162,8 @@ def write_shortcuts(
 
     document = {"schema": SCHEMA, "checkpoint_sha256": checkpoint.sha256, **asdict(found)}
     write_json(folder / JSON_FILE, finite(document))
-    (folder / PAGE_FILE).write_text(shortcuts_page(found, PICTURE_FILE), encoding="utf-8")
+    page = shortcuts_page(found, PICTURE_FILE, checkpoint.spec.owner)
+    (folder / PAGE_FILE).write_text(page, encoding="utf-8")
     if readout.contrast is not None:
         spec = checkpoint.spec
         title = f"{spec.name} {spec.version}: where the evidence lies"

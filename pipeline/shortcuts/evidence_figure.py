@@ -1,7 +1,7 @@
 """The picture of the evidence: validation images, and next to each where its decision comes from.
 
-It shows the images themselves. Where these are X-rays, it belongs in a build or checkpoint folder
-of one's own and never into a repository: `.gitignore` names the file.
+It shows the images themselves. If these are not to be shown, it stays in a build or checkpoint
+folder of one's own and never goes into a repository: `.gitignore` names the file.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DARK, GREY, WRONG = "#222222", "#666666", "#b40426"
 
 @dataclass(frozen=True)
 class EvidenceCell:
-    """An image uint8 (S, S, 3), its map (h, w), the end of the colour scale, the caption.
+    """An image uint8 (H, W, 3), its map (h, w), the end of the colour scale, the caption.
 
     `is_mean`: of a whole label.
     """
@@ -96,7 +96,8 @@ def plot_evidence(
             left = MARGIN + column * (2 * TILE + PAIR_GAP)
             for x, pixels in ((left, cell.image), (left + TILE, _overlay(cell))):
                 axes = figure.add_axes((x / width, bottom / height, TILE / width, TILE / height))
-                axes.imshow(pixels, extent=(0, 1, 0, 1), interpolation="bilinear")
+                shape = pixels.shape[0] / pixels.shape[1]
+                axes.imshow(pixels, extent=(0, 1, 0, 1), aspect=shape, interpolation="bilinear")
                 axes.set_axis_off()
                 if cell.is_mean and x > left:
                     _draw_border(axes)
@@ -128,7 +129,7 @@ def _tile_rows(
                 ending = "right" if tile.right else "wrong"
                 cells.append(
                     EvidenceCell(
-                        read_image(samples[tile.row].path, spec.side),
+                        read_image(samples[tile.row].path, spec.resize),
                         contrast[tile.row],
                         strongest,
                         f"{tile.number}  {tile.choice}: {what}, {ending}",
@@ -155,7 +156,7 @@ def _mean_rows(
     for label, mean_map in maps.items():
         rows = rows_of[label]
         chosen = [rows[i] for i in _spread(len(rows))]
-        images = [read_image(samples[i].path, spec.side).astype(np.float64) for i in chosen]
+        images = [read_image(samples[i].path, spec.resize).astype(np.float64) for i in chosen]
         mean = np.asarray(np.mean(images, axis=0).round(), dtype=np.uint8)
         caption = f"mean of {len(rows)} images of {label}"
         cells.append(EvidenceCell(mean, mean_map, strongest, caption, is_mean=True))
@@ -175,16 +176,16 @@ def _strongest(maps: NDArray[np.float32]) -> float:
 
 
 def _overlay(cell: EvidenceCell) -> NDArray[np.float64]:
-    """The image in grey, the evidence over it in colour: float (S, S, 3) in 0..1.
+    """The image in grey, the evidence over it in colour: float (H, W, 3) in 0..1.
 
     A cell of the map becomes a smooth patch with its middle where the cell's middle is.
     """
     import matplotlib as mpl
     from PIL import Image
 
-    side = cell.image.shape[0]
+    height, width = cell.image.shape[:2]
     small = Image.fromarray(np.clip(cell.contrast / cell.strongest, -1, 1).astype(np.float32))
-    level = np.asarray(small.resize((side, side), Image.Resampling.BILINEAR), dtype=np.float64)
+    level = np.asarray(small.resize((width, height), Image.Resampling.BILINEAR), dtype=np.float64)
     colour = mpl.colormaps[COLOURS]((level + 1) / 2)[..., :3]
     opacity = OPACITY * np.sqrt(np.abs(level))[..., None]
     grey = cell.image.mean(axis=2, keepdims=True) / 255

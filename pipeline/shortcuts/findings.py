@@ -40,6 +40,7 @@ class Shortcuts:
         tiles: the images in the picture.
         left_out: groups of images that do not fit into the picture.
         no_evidence: why there is no picture; None: there is.
+        group: what is drawn whole for the intervals: an image, or what images belong to.
     """
 
     name: str
@@ -58,3 +59,4 @@ class Shortcuts:
     tiles: tuple[Tile, ...]
     left_out: tuple[str, ...]
     no_evidence: str | None
+    group: str = "image"

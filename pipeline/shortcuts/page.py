@@ -9,23 +9,24 @@ from pipeline.shortcuts.linear_probe import CHANCE
 
 if TYPE_CHECKING:
     from pipeline.metrics.classification import Interval
+    from pipeline.model_spec import Owner
     from pipeline.shortcuts.findings import Shortcuts
 
 
-def shortcuts_page(found: Shortcuts, picture: str) -> str:
+def shortcuts_page(found: Shortcuts, picture: str, owner: Owner) -> str:
     """The page in Markdown; `picture` is the file name of the evidence figure."""
-    parts = [_opening(found), _data(found), _model(found), _features(found)]
+    parts = [_opening(found, owner), _data(found), _model(found), _features(found)]
     return "\n".join("\n".join(part) for part in [*parts, _evidence(found, picture), _limits()])
 
 
-def _opening(found: Shortcuts) -> Iterator[str]:
+def _opening(found: Shortcuts, owner: Owner) -> Iterator[str]:
     yield f"# Shortcuts: {found.name} {found.version}"
     yield ""
     yield (
-        "A classifier of medical images can score by recognising where an image was taken: a "
-        "hospital's markers, its machine, its way of cropping. Such a score is worth nothing in "
-        "another hospital (DeGrave, Janizek and Lee, Nature Machine Intelligence 2021). This page "
-        "says what the model could score by on these data."
+        f"A classifier of {owner.images} can score by recognising where an image was taken: by a "
+        "source's marks, its camera, its way of cropping. Such a score is worth nothing at another "
+        "source (DeGrave, Janizek and Lee, Nature Machine Intelligence 2021). This page says what "
+        f"the model could score by on these data, besides {owner.looks_for}."
     )
     yield ""
     yield "## In short"
@@ -99,7 +100,10 @@ def _model(found: Shortcuts) -> Iterator[str]:
         yield f"Not run: {found.no_sources}."
         yield ""
         return
-    yield "Within one source, knowing the source does not help. Intervals are 95 %, by patient."
+    yield (
+        "Within one source, knowing the source does not help. Intervals are 95 %, by "
+        f"{found.group}."
+    )
     yield ""
     rows = [["all", str(found.images["valid"][0]), _text(found.auroc)]]
     for within in found.within:
@@ -167,7 +171,7 @@ def _evidence(found: Shortcuts, picture: str) -> Iterator[str]:
         ],
     )
     yield (
-        "The picture shows the images themselves. If these are of patients, keep it out of "
+        "The picture shows the images themselves. If these are not to be shown, keep it out of "
         "repositories, reports and mail, as you would the images."
     )
     yield ""
@@ -186,13 +190,13 @@ def _limits() -> Iterator[str]:
     )
     yield (
         "- A source is only what the table calls one. Within one source there may be many "
-        "machines, wards and years, and each can be a shortcut."
+        "cameras, places and years, and each can be a shortcut."
     )
     yield (
         "- A map shows where evidence comes from, not why. A place of the map also sees its "
         "surroundings, and convolutions behave differently at the edge of any image."
     )
-    yield "- Only images from a hospital that the model never saw can show that it works there."
+    yield "- Only images from a source that the model never saw can show that it works there."
     yield ""
 
 

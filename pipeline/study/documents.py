@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 from pipeline.json_files import JsonObject, plain
-from pipeline.model_spec import INTENDED_USE
 from pipeline.study.topology_ranking import METHOD, Selection
 
 if TYPE_CHECKING:
@@ -22,8 +21,9 @@ FINE_TUNED: Final = "fine-tuned"
 FIGURES_METHOD: Final = (
     "Figures are of the validation images, at the most probable class: a threshold chosen on the "
     "same images flatters, and has a table of its own. Intervals are 95 % bootstrap intervals, "
-    "whole patients drawn where patients are known; over several seeds the mean is given with the "
-    "range of the seeds. A split that the table brings is the same for every seed. The AUROC "
+    "images that belong together drawn together where that is known; over several seeds the mean "
+    "is given with the range of the seeds. A split that the table brings is the same for every "
+    "seed. The AUROC "
     "within a source is what is left of it where the source gives nothing away."
 )
 # Of a trial's record, what the comparison repeats.
@@ -283,7 +283,7 @@ def comparison_document(comparison: StudyComparison) -> JsonObject:
     config = plain(request.config)
     return {
         "schema": COMPARISON_SCHEMA,
-        "intended_use": INTENDED_USE,
+        "intended_use": request.said.intended_use,
         "name": comparison.name,
         "data": plain(comparison.data),
         "request": {

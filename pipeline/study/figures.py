@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -37,6 +37,7 @@ HATCHES: Final = ("", "///", "...", "xxx", "\\\\\\")
 SAMPLES_EACH: Final = 4
 BINS: Final = 10
 DPI: Final = 110
+NOTICE: Final[dict[str, Any]] = {"fontsize": 7, "color": "#444444"}
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,9 @@ def write_figures(
     }
     with staged_folder(folder) as staging:
         for name, (_, draw) in drawings.items():
-            draw().savefig(staging / name, dpi=DPI)
+            figure = draw()
+            figure.supxlabel(comparison.request.said.intended_use, **NOTICE)  # in place of ours
+            figure.savefig(staging / name, dpi=DPI)
     return {f"{folder.name}/{name}": title for name, (title, _) in drawings.items()}
 
 
@@ -188,7 +191,7 @@ def draw_samples(dataset: Dataset, config: TrainConfig, protocol: str) -> Figure
                 if column == 0:
                     word = "augmented" if below else "resized"
                     axes.set_title(f"{label}, {word}", loc="left", fontsize=9)
-    title = f"As the network sees them, {config.side} x {config.side} px\n"
+    title = f"As the network sees them, {config.rule.pixels} px\n"
     title += f"protocol {protocol}, {len(labels)} of n = {len(dataset.train)} training images"
     return _finished(figure, title)
 
@@ -196,7 +199,7 @@ def draw_samples(dataset: Dataset, config: TrainConfig, protocol: str) -> Figure
 def sample_pixels(
     dataset: Dataset, config: TrainConfig
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], list[str]]:
-    """Some training images, resized and augmented: float32 (M, side, side, 3) in 0..1, labels (M).
+    """Some training images, resized and augmented: float32 (M, H, W, 3) in 0..1, labels (M).
 
     The augmentation is the one that training uses, on a copy of the random state: drawing does not
     change the training.
@@ -217,7 +220,7 @@ def sample_pixels(
         of_label = [sample for sample in dataset.train if sample.label == label]
         order = rng.permutation(len(of_label))[:SAMPLES_EACH]
         chosen += [of_label[i] for i in order]
-    pixels = np.stack([read_image(sample.path, config.side) for sample in chosen])
+    pixels = np.stack([read_image(sample.path, config.rule) for sample in chosen])
     classes = torch.tensor([dataset.labels.index(sample.label) for sample in chosen])
     batch = TensorImage(torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2))
     try:
@@ -415,7 +418,7 @@ def _finished(figure: Figure, title: str) -> Figure:
     from pipeline.model_spec import INTENDED_USE
 
     figure.suptitle(title, fontsize=11)
-    figure.supxlabel(INTENDED_USE, fontsize=7, color="#444444")
+    figure.supxlabel(INTENDED_USE, **NOTICE)
     return figure
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from pipeline.terminal import open_console
+from pipeline.terminal.console import open_console
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

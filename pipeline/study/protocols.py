@@ -1,10 +1,10 @@
 """How images are chosen and split for a study: two protocols, each a property of the data.
 
-``paper``   at random by image, stratified by label. Images of one patient may be on both sides.
+``paper``   at random by image, stratified by label. Images of one group may be on both sides.
             Negatives of a source that also has positives are left out, which is how the paper's set
             was made; `--exclude` replaces this rule.
-``strict``  every image, by patient: the table's own split, or patients at random. Needs a patient
-            for every image.
+``strict``  every image, by group (patient, scene): the table's own split, or groups at random.
+            Needs a group for every image.
 
 In: a folder or a table. Out: `Pool` (every image of it), and for each protocol and seed a `Ruling`:
 the data set, with notes about it, or the reason why there is none.
@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pipeline.data.dataset import split_at_random
+from pipeline.data.dataset import USUAL_GROUP, split_at_random
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Ruling:
 def table_of(place: Path) -> Path:
     """The table to read for `place`: its own ``metadata.csv`` where that names file and label.
 
-    A folder alone names neither patients nor sources; a table next to the images does.
+    A folder alone names neither groups nor sources; a table next to the images does.
     """
     table = place / TABLE
     if not table.is_file():
@@ -130,9 +130,11 @@ def _paper(pool: Pool, seed: int, valid_fraction: float, exclude: Sequence[str])
         (s.label, s.source) for s in pool.samples if s.source and (s.label, s.source) in chosen
     )
     left_out = tuple((label, str(source), n) for (label, source), n in sorted(counts.items()))
-    name = pool.dataset.name
+    name, group = pool.dataset.name, pool.dataset.group_column
     try:
-        dataset = split_at_random(name, kept, seed, valid_fraction, keep_patients_whole=False)
+        dataset = split_at_random(
+            name, kept, seed, valid_fraction, keep_patients_whole=False, group_column=group
+        )
     except BadInput as error:
         return Ruling(None, left_out, reason=str(error))
     if not dataset.valid or dataset.labels != pool.dataset.labels:
@@ -142,8 +144,8 @@ def _paper(pool: Pool, seed: int, valid_fraction: float, exclude: Sequence[str])
     shared = {s.patient for s in dataset.train} & {s.patient for s in dataset.valid} - {None}
     if shared:
         notes.append(
-            f"{len(shared)} patients have images in train and in valid, as in a split by image: "
-            "figures are too good for other patients"
+            f"{len(shared)} {dataset.group_column}s have images in train and in valid, as in a "
+            f"split by image: figures are too good for other {dataset.group_column}s"
         )
     rule = dataset.split_rule + (f"; left out: {told}" if told else "")
     return Ruling(replace(dataset, split_rule=rule), left_out, (*notes, *_cautions(dataset)))
@@ -178,17 +180,24 @@ def _strict(pool: Pool, seed: int, valid_fraction: float) -> Ruling:
     unknown = sum(sample.patient is None for sample in pool.samples)
     if unknown:
         known = len(pool.samples) - unknown
-        what = f"{unknown} of {len(pool.samples)} images name no patient"
+        group = pool.dataset.group_column or (USUAL_GROUP if known else "group")
+        what = f"{unknown} of {len(pool.samples)} images name no {group}"
         return Ruling(
             None,
-            reason=f"{what if known else 'no image names its patient'}, so no split can keep "
-            "patients apart; give a table with the column patient",
+            reason=f"{what if known else f'no image names its {group}'}, so no split can keep "
+            f"{group}s apart; give a table, and the name of its column by --group-column",
         )
     if pool.own_split:
         dataset = pool.dataset
     else:
         try:
-            dataset = split_at_random(pool.dataset.name, pool.samples, seed, valid_fraction)
+            dataset = split_at_random(
+                pool.dataset.name,
+                pool.samples,
+                seed,
+                valid_fraction,
+                group_column=pool.dataset.group_column,
+            )
         except BadInput as error:
             return Ruling(None, reason=str(error))
         if not dataset.valid:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.atomic_files import write_text
 from pipeline.json_files import read_json, write_json
-from pipeline.model_spec import INTENDED_USE
+from pipeline.model_spec import named
 from pipeline.study.documents import (
     FIGURES_METHOD,
     FINE_TUNED,
@@ -70,11 +70,11 @@ def to_markdown(comparison: StudyComparison, pictures: Mapping[str, str]) -> str
     lines = [
         f"# Topologies compared on {data.name}",
         "",
-        f"**{INTENDED_USE}**",
+        f"**{request.said.intended_use}**",
         "",
-        f"{data.images} images, labels {', '.join(data.labels)}; positive: "
+        f"{data.images} images, labels {named(data.labels)}; positive: "
         f"{data.positive or 'none (more than two)'}. {epochs}; batch size "
-        f"{config.batch_size}; {config.side} px; seeds: {_list(request.seeds)}.",
+        f"{config.batch_size}; {config.rule.pixels} px; seeds: {_list(request.seeds)}.",
         "",
     ]
     if comparison.cautions:
@@ -137,7 +137,7 @@ def print_report(comparison: StudyComparison, out: Path) -> None:
     """Tables and the rule's choice on the terminal."""
     from rich.table import Table
 
-    from pipeline.terminal import open_console
+    from pipeline.terminal.console import open_console
 
     console = open_console()
     for protocol in comparison.request.protocols:
@@ -165,7 +165,7 @@ def print_report(comparison: StudyComparison, out: Path) -> None:
     for entry in comparison.failed:
         told = f"FAILED {entry.name}: {entry.reason}"
         console.print(told, highlight=False, markup=False, style="bold red")
-    console.print(INTENDED_USE, highlight=False)
+    console.print(comparison.request.said.intended_use, highlight=False, markup=False)
     print(f"\ncomparison: {out / 'comparison.md'}, .json, .csv and figures/")
 
 

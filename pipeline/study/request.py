@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pipeline.data.owners_words import Said
 from pipeline.errors import BadInput
 from pipeline.study.engine import Engine
 from pipeline.study.protocols import PROTOCOLS
@@ -29,6 +30,8 @@ class Study:
         name: of the study; None: the data set's.
         model_version: goes into the checkpoints.
         again: train everything again.
+        said: the owner's words, checked.
+        group_column: of the table; see `pipeline.data.dataset.read_dataset`.
     """
 
     topologies: tuple[str, ...]
@@ -42,6 +45,8 @@ class Study:
     name: str | None = None
     model_version: str = "0.0.0"
     again: bool = False
+    said: Said = field(default_factory=Said)
+    group_column: str | None = None
 
     def __post_init__(self) -> None:
         """Raises `BadInput` for what cannot be compared, before any image is read."""

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 from pipeline.atomic_files import make_folder, refuse_foreign, write_text
 from pipeline.data.sources import training_images
 from pipeline.errors import BadInput, require
-from pipeline.model_spec import INTENDED_USE
+from pipeline.model_spec import named
 from pipeline.study.engine import Lost, run_tasks
 from pipeline.study.progress import watched
 from pipeline.study.protocols import Ruling, apply_protocol, make_pool, table_of
@@ -96,13 +96,14 @@ def _check_place(out: Path) -> None:
 def _read(study: Study, data: Path | None) -> Pool:
     place = None if data is None else table_of(data)
     if place != data:
-        print(f"{place} is read: a table knows patients and sources")
-    dataset = training_images(place, study.config.seed, study.config.valid_fraction)
+        print(f"{place} is read: a table knows sources, and what belongs together")
+    config = study.config
+    dataset = training_images(place, config.seed, config.valid_fraction, study.group_column)
     return make_pool(dataset, study.positive, "synthetic phantoms" if place is None else place.name)
 
 
 def _announce(study: Study, pool: Pool, rulings: Mapping[tuple[str, int], Ruling]) -> None:
-    print(INTENDED_USE)
+    print(study.said.intended_use)
     positive = pool.positive or "none (more than two)"
     print(f"{len(pool.samples)} images of {pool.dataset.name}; positive label: {positive}")
     for (protocol, seed), ruling in rulings.items():
@@ -110,7 +111,7 @@ def _announce(study: Study, pool: Pool, rulings: Mapping[tuple[str, int], Ruling
             print(f"{protocol}, seed {seed}: not possible: {ruling.reason}")
             continue
         for split, counts in ruling.dataset.counts().items():
-            told = ", ".join(f"{n} {label}" for label, n in counts.items())
+            told = named([f"{n} {label}" for label, n in counts.items()])
             print(f"{protocol}, seed {seed}: {split}: {told}")
         print(f"  split {ruling.dataset.split_rule}")
         for note in ruling.notes:
@@ -145,6 +146,7 @@ def _trials(
                     target_accuracy=study.target_accuracy,
                     folder=out / TRIALS / name,
                     progress=out / PROGRESS / name,
+                    said=study.said,
                 )
             )
     return trials

@@ -16,7 +16,7 @@ import csv
 import io
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic, perf_counter
@@ -25,7 +25,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pipeline.atomic_files import staged_folder, write_text
+from pipeline.checkpoint import owner_document
 from pipeline.config import RECIPE_VERSION
+from pipeline.data.owners_words import Said
 from pipeline.errors import BadInput, UserError
 from pipeline.file_hash import file_sha256
 from pipeline.json_files import JsonObject, finite, plain, read_json, structure, write_json
@@ -70,6 +72,7 @@ class Trial:
         target_accuracy: on the validation images.
         folder: absolute, replaced when the trial is finished.
         progress: absolute, a small file that says how far the trial is.
+        said: the owner's words for the checkpoint.
     """
 
     topology: str
@@ -85,6 +88,7 @@ class Trial:
     target_accuracy: float
     folder: Path
     progress: Path
+    said: Said = field(default_factory=Said)
 
     @property
     def name(self) -> str:
@@ -127,8 +131,11 @@ def run_trial(trial: Trial) -> Failure | None:
 
 def request_of(trial: Trial) -> JsonObject:
     """All that decides the trial's weights, as JSON; equal requests are the same trial."""
+    config = plain(trial.config)
+    if config["resize"] == "squish":  # trials from before there was another do not name it
+        del config["resize"]
     return {
-        "config": plain(trial.config),
+        "config": config,
         "protocol": trial.protocol,
         "data": trial.fingerprint,
         "labels": list(trial.dataset.labels),
@@ -137,7 +144,13 @@ def request_of(trial: Trial) -> JsonObject:
         "model_version": trial.model_version,
         "tools": {tool: version(tool) for tool in DECIDING_TOOLS},
         "recipe_version": RECIPE_VERSION,
+        **({} if trial.said == Said() else {"words": _words(trial.said)}),
     }
+
+
+def _words(said: Said) -> JsonObject:
+    """What the checkpoint repeats; no weight depends on it, but the checkpoint's identity does."""
+    return {"intended_use": said.intended_use, **owner_document(said.owner)}
 
 
 def why_again(trial: Trial) -> str:
@@ -197,6 +210,7 @@ def _train(trial: Trial) -> None:
                 model_version=trial.model_version,
                 positive=trial.positive,
                 callbacks=[watch],
+                said=trial.said,
             )
             _measure(trial, watch, staging, start)
     finally:

@@ -15,12 +15,12 @@ from torch import nn
 
 from pipeline.data.loaders import build_loaders
 from pipeline.metrics import classification as metrics
-from pipeline.metrics.calibration import divide_logits, fit_temperature
+from pipeline.metrics.calibration import Calibration, calibrate
+from pipeline.metrics.epoch_lines import for_a_log
 from pipeline.mixed_precision import chosen_arithmetic, half_precision
 from pipeline.training.consistency import ConsistentLoss
-from pipeline.training.distributed import alone, share_weights, shared_training
+from pipeline.training.distributed import alone, rank, share_weights, shared_training
 from pipeline.training.frozen_features import HeadAlone, feature_loaders
-from pipeline.training.log_lines import for_a_log
 from pipeline.training.weight_averaging import weight_averaging
 
 if TYPE_CHECKING:
@@ -54,7 +54,12 @@ class Fit:
     history: Sequence[EpochFigures]
     truth: NDArray[np.int64]  # (N,)
     probs: NDArray[np.float32]  # (N, K)
-    temperature: float = 1.0  # that the logits were divided by, in the network's last layer
+    calibration: Calibration | None = None  # None: not asked for
+
+    @property
+    def temperature(self) -> float:
+        """That the logits were divided by, in the network's last layer."""
+        return self.calibration.temperature if self.calibration else 1.0
 
 
 def fit(
@@ -99,12 +104,22 @@ def fit(
     with learner.no_bar(), learner.no_logging(), alone():
         answers, classes = learner.get_preds(ds_idx=1, act=lambda logits: logits)
     truth = np.asarray(classes, dtype=np.int64)
-    temperature = 1.0
+    calibration = None
     if config.calibrate and torch.isfinite(answers).all():
-        temperature = fit_temperature(answers.numpy(), truth)
-        divide_logits(network, temperature)
-    probs = torch.softmax(answers / temperature, dim=1)
-    return Fit(history, truth, np.asarray(probs, dtype=np.float32), temperature)
+        patients = [sample.patient_or_file for sample in dataset.valid]
+        calibration = calibrate(answers.numpy(), truth, patients, dataset.labels)
+        divide_logits(network, calibration.temperature)
+        answers = answers / calibration.temperature
+    probs = torch.softmax(answers, dim=1)
+    return Fit(history, truth, np.asarray(probs, dtype=np.float32), calibration)
+
+
+def divide_logits(network: nn.Module, temperature: float) -> None:
+    """Divide the last layer of `network.head`, in place; it costs the exported graph nothing."""
+    last = list(network.head.children())[-1]  # type: ignore[union-attr]
+    with torch.no_grad():
+        for parameter in last.parameters():
+            parameter.div_(temperature)
 
 
 def _learner(
@@ -130,7 +145,7 @@ def _learner(
         wd=config.weight_decay,
         cbs=list(callbacks),
     )
-    return for_a_log(learner)
+    return for_a_log(learner, silent=rank() > 0)
 
 
 def _callbacks(config: TrainConfig) -> list[Callback]:

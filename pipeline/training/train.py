@@ -2,7 +2,7 @@
 
 Besides the checkpoint's two files the folder holds ``curves.png``, ``history.csv`` (a row per
 epoch), ``predictions.csv`` (a row per validation image: file, label, probabilities) and what the
-model could score by other than the disease (`pipeline.shortcuts.analysis`).
+model could score by other than what it looks for (`pipeline.shortcuts.analysis`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import csv
 import platform
 import traceback
 from collections import Counter
-from dataclasses import asdict, astuple, fields
+from dataclasses import asdict, astuple, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,10 +20,13 @@ import numpy as np
 
 from pipeline.atomic_files import refuse_foreign, staged_folder
 from pipeline.checkpoint import SPEC_FILE, Checkpoint, write_checkpoint
+from pipeline.data.loaders import pixel_recipe
+from pipeline.data.owners_words import OwnersWords, Said, words_of
 from pipeline.data.sources import training_images
 from pipeline.errors import BadInput, require
 from pipeline.mixed_precision import chosen_arithmetic
-from pipeline.model_spec import ModelSpec
+from pipeline.model_spec import ModelSpec, named
+from pipeline.terminal.command_line import command_line
 from pipeline.training.distributed import check_launch, first_alone, first_until_done
 
 if TYPE_CHECKING:
@@ -49,6 +52,8 @@ def train(
     positive: str | None = None,
     overwrite: bool = False,
     shortcuts: bool = True,
+    words: OwnersWords | None = None,
+    group_column: str | None = None,
 ) -> Path:
     """Train as `config` says, write the checkpoint folder and return its path.
 
@@ -64,6 +69,8 @@ def train(
         overwrite: replace `out` if it exists.
         shortcuts: look for shortcuts too (`pipeline.shortcuts.analysis`); takes about an epoch's
             time.
+        words: what the owner says of the model; None: nothing.
+        group_column: of the table; see `pipeline.data.dataset.read_dataset`.
 
     Raises:
         BadInput: bad data, an unknown label, or `out` exists.
@@ -75,8 +82,17 @@ def train(
         raise BadInput(f"--name {name!r}: letters, digits and underscores, please")
     if out is not None:
         check_place(out, data, overwrite)  # before the data are read, if it is known by then
+    kept_in = _existing(Path("build") if out is None else out.parent)
     with first_alone():  # or each process would draw the phantoms
-        dataset = training_images(data, config.seed, config.valid_fraction)
+        dataset = training_images(
+            data,
+            config.seed,
+            config.valid_fraction,
+            group_column,
+            recipe=pixel_recipe(config),
+            folder=kept_in,
+        )
+    said = words_of(words or OwnersWords(), dataset, drawn=data is None)
     name = name or f"{config.architecture}_{dataset.name}"
     if out is None:
         out = Path("build") / "checkpoints" / name
@@ -89,6 +105,8 @@ def train(
         model_version=model_version,
         positive=positive,
         shortcuts=shortcuts,
+        data=data,
+        said=said,
     )
 
 
@@ -102,11 +120,16 @@ def train_on(
     positive: str | None = None,
     callbacks: Sequence[Callback] = (),
     shortcuts: bool = False,
+    data: Path | None = None,
+    said: Said | None = None,
 ) -> Path:
     """Train on images that are already read and split; `out` is replaced.
 
-    `callbacks` are fastai's, for callers that want to watch. The rest is as for `train`.
+    `callbacks` are fastai's, for callers that want to watch; `data` is where the images were read,
+    for the commands that are printed; `said`: the owner's words, checked. The rest is as for
+    `train`.
     """
+    said = said or Said()
     positive = _positive_label(dataset, positive)
 
     import torch
@@ -119,12 +142,19 @@ def train_on(
     network = build_network(config.architecture, len(dataset.labels))
     origin = initialise_body(network, config.architecture, config.weights)
     _announce(dataset, positive, origin)
+    if config.frozen_epochs:
+        count = len(dataset.train) + len(dataset.valid)
+        print(
+            f"first stage: what the frozen body sees in {count} images, then the head", flush=True
+        )
     positive_index = None if positive is None else dataset.labels.index(positive)
     result = fit(network, dataset, positive_index, config, *callbacks)
     with first_until_done() as is_first:
         if is_first:
             spec = _describe(config, dataset, positive, result, origin, name, model_version)
-            _write(out, spec, network, dataset, result, shortcuts)
+            spec = replace(spec, intended_use=said.intended_use, owner=said.owner)
+            look_again = command_line("pipeline", "shortcuts", out, data=data) if shortcuts else ""
+            _write(out, spec, network, dataset, result, said, look_again)
     return out
 
 
@@ -136,6 +166,11 @@ def check_place(out: Path, data: Path | None, overwrite: bool) -> None:
     refuse_foreign(out, lambda names: "" if SPEC_FILE in names else foreign)
     if out.exists() and not overwrite:
         raise BadInput(f"{out} exists; give --overwrite or another --out")
+
+
+def _existing(place: Path) -> Path:
+    """The folder itself, or the nearest above it that exists."""
+    return next(folder for folder in (place, *place.absolute().parents) if folder.is_dir())
 
 
 def _positive_label(dataset: Dataset, positive: str | None) -> str | None:
@@ -151,7 +186,7 @@ def _positive_label(dataset: Dataset, positive: str | None) -> str | None:
 
 def _announce(dataset: Dataset, positive: str | None, origin: str) -> None:
     for split, counts in dataset.counts().items():
-        print(f"{split}: " + ", ".join(f"{n} {label}" for label, n in counts.items()))
+        print(f"{split}: {named([f'{n} {label}' for label, n in counts.items()])}")
     print(f"split {dataset.split_rule}; positive label: {positive or 'none (more than two)'}")
     print(f"initial weights: {origin}", flush=True)
 
@@ -178,7 +213,7 @@ def _describe(
         threshold = round(_threshold(result, index, config), 4)
     patients = [sample.patient_or_file for sample in dataset.valid]
     figures = evaluate(result.truth, result.probs, index, threshold, patients)
-    # A classifier can score by recognising the hospital. Within one source it cannot.
+    # A classifier can score by recognising the source. Within one source it cannot.
     for source in sorted({sample.source for sample in dataset.valid if sample.source}):
         rows = np.array([sample.source == source for sample in dataset.valid])
         if len(np.unique(result.truth[rows])) == len(dataset.labels):
@@ -186,12 +221,6 @@ def _describe(
             figures[f"auroc_within_{source}"] = evaluate(
                 result.truth[rows], result.probs[rows], index, threshold, within
             )["auroc"]
-    data = {
-        "name": dataset.name,
-        "fingerprint": dataset.fingerprint(),
-        "images": dataset.counts(),
-        "split": dataset.split_rule,
-    }
     return ModelSpec(
         name=name,
         version=model_version,
@@ -199,7 +228,7 @@ def _describe(
         labels=dataset.labels,
         positive=positive,
         threshold=threshold,
-        side=config.side,
+        resize=config.rule,
         mean=config.mean,
         std=config.std,
         metrics={
@@ -211,8 +240,9 @@ def _describe(
             "arithmetic": chosen_arithmetic(config.arithmetic),
             "initial_weights": origin,
             "temperature": result.temperature,
+            **({"calibration": asdict(result.calibration)} if result.calibration else {}),
         },
-        data=data,
+        data=dataset.facts(),
         tools={"python": platform.python_version(), **{tool: version(tool) for tool in TOOLS}},
     )
 
@@ -227,7 +257,7 @@ def _threshold(result: Fit, positive: int, config: TrainConfig) -> float:
 
 def _plain(config: TrainConfig) -> dict[str, object]:
     """The recipe as it goes into the checkpoint, without what the checkpoint says elsewhere."""
-    elsewhere = {"architecture", "side", "mean", "std"}
+    elsewhere = {"architecture", "side", "resize", "mean", "std"}
     return {f.name: getattr(config, f.name) for f in fields(config) if f.name not in elsewhere}
 
 
@@ -237,14 +267,19 @@ def _write(
     network: nn.Module,
     dataset: Dataset,
     result: Fit,
-    shortcuts: bool,
+    said: Said,
+    look_again: str,
 ) -> None:
-    """The checkpoint and the files for people, put in place together."""
+    """The checkpoint and the files for people, put in place together.
+
+    `look_again`: the command that looks for shortcuts later; empty: do not look now either.
+    """
     from pipeline.training.curves import plot_curves
     from pipeline.training.learner import EpochFigures
 
     with staged_folder(out) as staging:
         checkpoint = write_checkpoint(staging, spec, network.state_dict())
+        said.write_pictures(staging)
         plot_curves(result.history, f"{spec.name} on {dataset.name}", staging / "curves.png")
         with (staging / "history.csv").open("w", newline="", encoding="utf-8") as lines:
             history = csv.writer(lines)
@@ -255,11 +290,13 @@ def _write(
             predictions.writerow(["file", "label", *spec.labels])
             for sample, probs in zip(dataset.valid, result.probs, strict=True):
                 predictions.writerow([sample.file, sample.label, *(f"{p:.7g}" for p in probs)])
-        if shortcuts:
-            _add_shortcuts(checkpoint, network, dataset)
+        if look_again:
+            _add_shortcuts(checkpoint, network, dataset, look_again)
 
 
-def _add_shortcuts(checkpoint: Checkpoint, network: nn.Module, dataset: Dataset) -> None:
+def _add_shortcuts(
+    checkpoint: Checkpoint, network: nn.Module, dataset: Dataset, look_again: str
+) -> None:
     """What the model could score by, next to its checkpoint; a failure must not cost the model."""
     try:
         from pipeline.shortcuts.analysis import find_shortcuts, write_shortcuts
@@ -269,7 +306,7 @@ def _add_shortcuts(checkpoint: Checkpoint, network: nn.Module, dataset: Dataset)
         write_shortcuts(checkpoint.folder, found, valid, readout, checkpoint)
     except Exception:
         traceback.print_exc()
-        print("shortcuts: failed, as reported above; `python -m pipeline shortcuts` tries again")
+        print(f"shortcuts: failed, as reported above; `{look_again}` tries again")
         return
     print("\nwhat it could score by:")
     for sentence in verdicts(found):

@@ -223,7 +223,7 @@ def test_an_image_is_chosen_by_keyboard_alone(app: App, site: Path) -> None:
 
 
 def test_a_drawn_example_is_there_for_who_has_no_image(app: App) -> None:
-    assert "Drawn, not a patient" in app.page.inner_text("#examples")
+    assert "A drawn chest, not a patient" in app.page.inner_text("#examples")
     app.page.locator("#example-list button").nth(2).click()
     # EXIF turns it: it is stored as 285 x 329.
     app.page.locator("#picture-name", has_text="upright_photo.jpg, 329 x 285").wait_for()
@@ -290,7 +290,7 @@ def png(width: int, height: int) -> bytes:
         ("notes.txt", b"no image at all", "notes.txt is not an image that this browser can read"),
         ("empty.png", b"", "empty.png is not an image"),
         ("half.png", png(300, 300)[:40], "half.png is not an image"),
-        ("chest.dcm", bytes(128) + b"DICM", "export DICOM files as PNG first"),
+        ("chest.dcm", bytes(128) + b"DICM", "save any other as PNG first"),
         ("long.png", png(20000, 4), "long.png has 20000 x 4 pixels, and at most 64 megapixels"),
         ("large.png", png(9000, 9000), "large.png has 9000 x 9000 pixels"),
     ],

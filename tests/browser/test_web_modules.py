@@ -23,6 +23,13 @@ EVIDENCE = """async (address, [rows, columns, values, index]) => {
         colours: Array.from(maps.heatMap(map, rows, columns, columns, rows).data),
     };
 }"""
+SHOWN = """async (address, [image, input]) => {
+    const { shownOf } = await import(`${address}modules/resize.js`);
+    const { heatMap } = await import(`${address}modules/evidence.js`);
+    const shown = shownOf(image, input);
+    const { data } = heatMap(Float32Array.of(5), 1, 1, image.width, image.height, shown);
+    return [shown, Array.from(data).filter((_, at) => at % 4 === 3)];
+}"""
 CHECKED = """async (address, file) => {
     const { fetchChecked } = await import(`${address}modules/checked_file.js`);
     return fetchChecked(file, address).then((bytes) => bytes.byteLength, (error) => error.kind);
@@ -75,6 +82,29 @@ def test_evidence_is_a_classs_map_less_the_mean_of_the_others(app: App) -> None:
     assert orange == [0xE6, 0x61, 0x00, 255]
     assert clear[3] == 0
     assert violet == [0x5D, 0x3A, 0x9B, round(255 * 4 / 5)]
+
+
+@pytest.mark.parametrize(
+    ("size", "resize", "shown", "seen"),
+    [
+        ((4, 1), {"mode": "squish"}, (0, 0, 1, 1), [1, 1, 1, 1]),
+        ((4, 2), {"mode": "crop"}, (0.25, 0, 0.5, 1), [0, 1, 1, 0] * 2),
+        ((2, 4), {"mode": "pad", "fill": "zeros"}, (-0.5, 0, 2, 1), [1] * 8),
+        ((4, 2), {"mode": "centre", "fill": "zeros"}, (0.25, 0, 0.5, 1), [0, 1, 1, 0] * 2),
+        ((6, 1), {"mode": "squish", "margin": 1}, (0, 0, 2 / 3, 2 / 3), [1, 1, 1, 1, 0, 0]),
+    ],
+)
+def test_the_heat_map_lies_on_what_the_model_was_shown(
+    size: tuple[int, int],
+    resize: dict[str, Any],
+    shown: tuple[float, ...],
+    seen: list[int],
+    app: App,
+) -> None:
+    image = {"width": size[0], "height": size[1]}
+    found, opacity = app.run(SHOWN, [image, {"width": 2, "height": 2, "resize": resize}])
+    assert [found[key] for key in ("left", "top", "width", "height")] == pytest.approx(shown)
+    assert [int(alpha > 0) for alpha in opacity] == seen
 
 
 def test_evidence_of_less_than_a_logit_is_not_blown_up(app: App) -> None:

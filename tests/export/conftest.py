@@ -31,7 +31,8 @@ from export.parity.check import ParityResult, check_artifact
 from export.parity.reference import Reference, References
 from export.publish.reduced_build import operator_configs
 from export.run.convert import Conversion, artifact_name
-from export.run.export_all import ExportRequest, export_all
+from export.run.export_all import export_all
+from export.run.export_request import ExportRequest
 from pipeline.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
 from pipeline.compress.activation_quantization import calibrate
 from pipeline.compress.gptq import weighted_layers
@@ -43,7 +44,7 @@ from tests.tiers import reason_of
 
 ARTIFACTS = [(name, precision) for name in FORMATS for precision in FORMATS[name].precisions]
 # Made from the checkpoint itself, and from its compressed variants.
-PLAIN = [(name, p) for name, p in ARTIFACTS if FORMATS[name].precisions[p].variant == "fp32"]
+PLAIN = [a for a in ARTIFACTS if FORMATS[a[0]].precisions[a[1]].variant in ("fp32", "fp16")]
 COMPRESSED = [artifact for artifact in ARTIFACTS if artifact not in PLAIN]
 # The record of a compressed checkpoint; used where there are no validation images.
 RECORD = {
@@ -161,7 +162,7 @@ class StandIn:
         wanted: Mapping[str, tuple[str, ...]],
         folder: Path,
         jobs: int,
-        references: Future[Path],
+        references: Future[References],
     ) -> Iterator[Conversion]:
         now = [(name, precision) for name in wanted for precision in wanted[name]]
         self.asked += now
@@ -337,7 +338,7 @@ def remembered() -> Callable[..., ParityResult]:
     ) -> ParityResult:
         files = tree(path) if path.is_dir() else {path.name: path.read_bytes()}
         digests = [(file, hashlib.sha256(content).digest()) for file, content in files.items()]
-        held = (reference.checkpoint_sha256, reference.images.pixels.tobytes())
+        held = (reference.checkpoint_sha256, np.asarray(reference.images.pixels).tobytes())
         allowed = (FORMATS[name].precisions[precision].tolerance, FORMATS[name].requires)
         key = (name, precision, tuple(digests), held, allowed, needs_evidence)
         if key not in answers:

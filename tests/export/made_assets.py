@@ -85,6 +85,7 @@ def write_assets(
     `extras` are the files next to the artifacts; None: a few that represent a package.
     """
     spec = make_spec(**changes)
+    height, width = spec.resize.size
     build = root / "build"
     build.mkdir(parents=True)
     rng = random.Random(seed)
@@ -97,10 +98,10 @@ def write_assets(
                 (path / part).write_bytes(rng.randbytes(300))
             text = json.dumps({"identifier": str(seed)}, indent=2)
             (path / "Manifest.json").write_text(text + "\n", encoding="utf-8")
-            image, shape, dtype = "image RGB", (spec.side, spec.side), "label -> float64"
+            image, shape, dtype = "image RGB", (width, height), "label -> float64"
         else:
             path.write_bytes(rng.randbytes(500))
-            image, shape, dtype = "uint8", (1, spec.side, spec.side, 3), "float32"
+            image, shape, dtype = "uint8", (1, height, width, 3), "float32"
         described = Description(
             (Port("image", image, shape),),
             (Port("probs", dtype, (1, len(spec.labels))),),

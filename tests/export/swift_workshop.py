@@ -21,6 +21,8 @@ from PIL import Image
 from export.manifest.manifest import read_manifest
 from export.packages.ios import package_files
 from export.runtimes.swift import INSIDE, run_swift
+from pipeline.resize.notation import height_width
+from pipeline.resize.rule import Size
 
 STAND_INS = Path(__file__).parent / "swift"
 # In the order of their imports.
@@ -72,6 +74,19 @@ def build_stand_ins(work: Path) -> None:
             folder,
         )
         assert done.returncode == 0, done.stdout
+
+
+def replace_changed(work: Path, new: Path) -> None:
+    """Make `work` what `new` is, but for what was built; the same files keep their times."""
+    wanted = {path.relative_to(new): path for path in new.rglob("*") if path.is_file()}
+    for path in work.rglob("*"):
+        if path.is_file() and ".build" not in path.parts and path.relative_to(work) not in wanted:
+            path.unlink()
+    for name, path in wanted.items():
+        there = work / name
+        if not there.is_file() or there.read_bytes() != path.read_bytes():
+            there.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, there)
 
 
 def run_tests(
@@ -150,10 +165,11 @@ def _arranged(rgba: np.ndarray[Any, Any], info: int) -> np.ndarray[Any, Any]:
 
 
 def write_answers(
-    work: Path, side: int, models: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    work: Path, side: Size, models: Mapping[str, Mapping[str, Mapping[str, Any]]]
 ) -> None:
     """The outputs of the stand-ins' models: model -> SHA-256 of the pixels -> output."""
-    document = {"side": side, "models": models}
+    height, width = height_width(side)
+    document = {"height": height, "width": width, "models": models}
     (work / ANSWERS).write_text(json.dumps(document), encoding="utf-8")
 
 

@@ -22,10 +22,14 @@ from torchvision.models.densenet import DenseNet
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from benchmarks.drawn_network import calibrate, drawn_network
+from benchmarks.faults.bench import with_graph
+from export.deploy.batch_norm_folding import with_network
 from export.deploy.graph import DeployGraph, reference_answers
-from export.deploy.layer_order import network_layers
+from export.deploy.half_weights import halved_graph
+from export.deploy.layer_order import network_holding, network_layers
 from export.deploy.layers import Layer
 from export.deploy.metadata import model_metadata
+from export.deploy.outputs import evidence_diff
 from export.formats.base import verbs_of
 from export.formats.coreml.evaluator.evaluate import load_program
 from export.formats.register import FORMATS
@@ -34,7 +38,6 @@ from export.images.parity_images import ParityImages
 from export.images.stress_images import stress_images
 from export.parity.check import check_artifact
 from export.parity.reference import Reference
-from export.parity.rounding_amplification import rounding_amplification
 from export.parity.weights import weight_violations
 from pipeline.models.networks import NETWORKS, Network
 from tests.conftest import make_spec
@@ -83,6 +86,12 @@ def reference(architecture: str) -> Reference:
     return Reference(spec, IDENTITY, graph, images, answers)
 
 
+def held_for(architecture: str, precision: str) -> Reference:
+    """What a file of this precision is compared with."""
+    held = reference(architecture)
+    return with_graph(held, halved_graph(held.graph)) if precision == "fp16" else held
+
+
 def convert(held: Reference, name: str, precision: str, folder: Path) -> Path:
     path = folder / f"{held.spec.name}_{precision}{FORMATS[name].suffix}"
     metadata = model_metadata(held.spec, IDENTITY)
@@ -125,12 +134,15 @@ def norms(network: nn.Module) -> list[nn.BatchNorm2d]:
     return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
 
 
-def faulty_layers(held: Reference, fault: Callable[[nn.Module], None]) -> list[Layer]:
+def faulty_layers(
+    architecture: str, precision: str, fault: Callable[[nn.Module], None]
+) -> list[Layer]:
     """The layers of the network with a fault in it."""
-    pixels = copy.deepcopy(held.graph.pixels)
+    graph = copy.deepcopy(reference(architecture).graph)
     with torch.no_grad():
-        fault(pixels.network)
-    return network_layers(pixels, SIDE)
+        fault(graph.pixels.network)
+    graph = halved_graph(graph) if precision == "fp16" else graph
+    return network_layers(graph.pixels, SIDE)
 
 
 def assert_faults_are_found(name: str, path: Path, planted: dict[str, list[Layer]]) -> None:
@@ -150,7 +162,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str, str], 
     @cache
     def converted(small: str, name: str, precision: str) -> Path:
         (folder / small).mkdir(exist_ok=True)
-        return convert(reference(small), name, precision, folder / small)
+        return convert(held_for(small, precision), name, precision, folder / small)
 
     return converted
 
@@ -160,11 +172,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str, str], 
 def test_blocks_of_the_topologies_are_proven_and_faults_in_them_are_found(
     name: str, precision: str, small: str, made: Callable[[str, str, str], Path]
 ) -> None:
-    held, path = reference(small), made(small, name, precision)
+    held, path = held_for(small, precision), made(small, name, precision)
     found = check_artifact(name, precision, path, held)
     assert found.status == "pass", found.reason
     assert set(found.parts) >= {"contract", "weights", "outputs"}
-    planted = {fault.__name__: faulty_layers(held, fault) for fault in FAULTS}
+    planted = {fault.__name__: faulty_layers(small, precision, fault) for fault in FAULTS}
     assert_faults_are_found(name, path, planted)
 
 
@@ -188,9 +200,12 @@ def test_pytorch_can_hold_what_a_lite_file_has_in_place_of_batch_norms(
     path = made("dense", "torchscript", "fp32")
     layers = verbs_of("torchscript").stored_layers(path)
     assert Counter(layer.kind for layer in layers)["scale"] == 6
-    own = rounding_amplification(layers, held, held.images.names)
-    assert own.max_abs_diff <= 1e-5
-    assert own.max_rel_diff <= 1e-5
+    network = network_holding(held.graph.pixels.network, layers, SIDE)
+    found = reference_answers(with_network(held.graph, network), held.images.pixels)
+    assert np.abs(found.probs - held.probs).max() <= 1e-5
+    assert found.evidence is not None
+    assert held.answers.evidence is not None
+    assert evidence_diff(found.evidence, held.answers.evidence).max() <= 1e-5
 
 
 @each_small
@@ -217,12 +232,13 @@ def test_no_file_has_a_batch_norm_that_could_be_folded(
 def test_a_topology_is_proven_in_every_format_and_faults_in_it_are_found(
     architecture: str, tmp_path: Path
 ) -> None:
-    held = reference(architecture)
-    faults = FAULTS if norms(held.graph) else (swapped_equal_layers,)
-    planted = {fault.__name__: faulty_layers(held, fault) for fault in faults}
-    for name, precision in PLAIN:
-        path = convert(held, name, precision, tmp_path)
-        found = check_artifact(name, precision, path, held)
-        assert found.status == "pass", f"{name} {precision}: {found.reason}"
-        assert_faults_are_found(name, path, planted)
+    faults = FAULTS if norms(reference(architecture).graph) else (swapped_equal_layers,)
+    for precision in dict.fromkeys(precision for _, precision in PLAIN):
+        held = held_for(architecture, precision)
+        planted = {f.__name__: faulty_layers(architecture, precision, f) for f in faults}
+        for name in [name for name, other in PLAIN if other == precision]:
+            path = convert(held, name, precision, tmp_path)
+            found = check_artifact(name, precision, path, held)
+            assert found.status == "pass", f"{name} {precision}: {found.reason}"
+            assert_faults_are_found(name, path, planted)
     reference.cache_clear()

@@ -748,6 +748,39 @@ def test_a_manifest_cannot_pass_for_one_of_the_next_schema(
     assert f"{lacks} is missing" in cannot(android)
 
 
+BILINEAR = {"filter": "bilinear", "antialias": True}
+
+
+@pytest.mark.parametrize(
+    ("resize", "known"),
+    [
+        ({"mode": "squish"}, True),
+        ({"mode": "squish", "margin": 32}, True),
+        ({"mode": "crop"}, True),
+        ({"mode": "pad", "fill": "reflection"}, True),
+        ({"mode": "centre", "fill": "zeros"}, True),
+        ({"mode": "stretch"}, False),
+        ({"mode": "pad"}, False),
+        ({"mode": "pad", "fill": "white"}, False),
+        ({"mode": "crop", "fill": "zeros"}, False),
+        ({"mode": "squish", "margin": 0}, False),
+        ({"mode": "crop", "margin": 8}, False),
+        ({"mode": "crop", "gravity": "north"}, False),
+        ({"mode": "crop", "filter": "bicubic"}, False),
+        ({"mode": "crop", "antialias": False}, False),
+    ],
+    ids=str,
+)
+def test_a_way_to_resize_that_apps_do_not_know_is_refused(
+    resize: dict[str, Any], known: bool, android: Path
+) -> None:
+    edit_manifest(android, lambda d: d["model"]["input"].update(resize={**BILINEAR, **resize}))
+    if known:
+        assert verify.verify(android).differences == ()
+    else:
+        assert "model.input.resize" in cannot(android)
+
+
 def test_a_pinned_manifest_shows_any_changed_byte_of_it(android: Path) -> None:
     path = android / "manifest.json"
     content = path.read_bytes()

@@ -358,6 +358,13 @@ def test_what_pillow_writes_is_read(side: int) -> None:
         assert png_pixels(png(pixels), side) == pixels.tobytes()
 
 
+def test_the_pixels_of_a_rectangle_are_read_by_height_and_width() -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (5, 9, 3), dtype=np.uint8)
+    assert png_pixels(png(pixels), [5, 9]) == pixels.tobytes()
+    with pytest.raises(ValueError, match="not a PNG of 5 x 9 pixels"):
+        png_pixels(png(pixels), [9, 5])
+
+
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "I;16"])
 def test_another_kind_of_png_is_refused(mode: str) -> None:
     file = io.BytesIO()

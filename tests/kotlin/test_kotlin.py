@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.export.made_assets import write_assets
+from tests.export.resized_release import RULES, shared_release
 from tests.kotlin import toolchain
 from tests.kotlin.__main__ import main
 from tests.kotlin.module_tests import run_module_tests
@@ -33,6 +34,17 @@ def test_a_module_of_three_weird_labels_and_another_side_does_too(
     assets = write_assets(tmp_path / "made", **changes)["android"]
     shutil.rmtree(assets / "golden")  # none of this model
     run = run_module_tests(assets, tmp_path / "work", tools)
+    assert run.passed, run.output
+
+
+@pytest.mark.ci("exports a network and compiles its Kotlin module")
+@pytest.mark.parametrize("name", RULES)
+def test_the_module_of_a_model_with_its_own_resize_passes_its_golden_pack(
+    name: str, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, tools: Toolchain
+) -> None:
+    assets = shared_release(name, tmp_path_factory) / "android_assets"
+    assert (assets / "golden" / "golden.json").is_file()
+    run = run_module_tests(assets, tmp_path, tools)
     assert run.passed, run.output
 
 

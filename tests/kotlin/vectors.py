@@ -14,18 +14,35 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
+from export.manifest.manifest import read_manifest
 from pipeline.images import read_image
 from pipeline.metrics.classification import decide
+from pipeline.resize.rule import FILLED, FILLS, Resize
 
 ORIENTATION: Final = 0x0112  # the EXIF tag
 SIDES: Final = (224, 64, 33, 1)
+RULES: Final = (
+    Resize(64, 64, "crop"),
+    Resize(48, 80, "crop"),
+    Resize(101, 37, "crop"),
+    Resize(64, 64, "squish", margin=16),
+    Resize(37, 64, "squish", margin=8),
+    Resize(70, 20, "squish"),
+    *(
+        Resize(height, width, mode, fill)
+        for mode in FILLED
+        for fill in FILLS
+        for height, width in ((64, 64), (100, 37), (33, 90))
+    ),
+)
 
 
 def write_vectors(folder: Path, assets: Path, seed: int = 0) -> int:
     """Write all of them into `folder`; return the number of images."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
-    lines = [_random(folder, rng, i) for i in range(60)]
+    lines = [_squished(folder, rng, i) for i in range(60)]
+    lines += [_by_another_rule(folder, rng, i) for i in range(len(RULES) * 12)]
     lines += _golden(folder, assets)
     (folder / "index.txt").write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
     _write_on_black(folder / "on_black.bin")
@@ -33,7 +50,7 @@ def write_vectors(folder: Path, assets: Path, seed: int = 0) -> int:
     return len(lines)
 
 
-def _random(folder: Path, rng: np.random.Generator, i: int) -> str:
+def _squished(folder: Path, rng: np.random.Generator, i: int) -> str:
     """A PNG of any size, shape, orientation and transparency, read by the project's own rule."""
     side = SIDES[i % len(SIDES)]
     orientation = i % 9 + (i % 9 == 0 and i % 2)  # 1 to 8, and 0, which is none of them
@@ -49,7 +66,22 @@ def _random(folder: Path, rng: np.random.Generator, i: int) -> str:
     exif[ORIENTATION] = orientation
     path = folder / f"{i}.png"
     Image.fromarray(pixels).save(path, exif=exif)
-    return _vector(folder, path.stem, pixels, orientation, read_image(path, side))
+    rule = Resize(side, side)
+    return _vector(folder, path.stem, pixels, orientation, read_image(path, rule), rule)
+
+
+def _by_another_rule(folder: Path, rng: np.random.Generator, i: int) -> str:
+    """A PNG of any size and shape, many of them long or small."""
+    rule = RULES[i % len(RULES)]
+    width, height = (int(x) for x in np.exp(rng.uniform(0, np.log(700), 2)))
+    if i % 4 == 0:  # of the input's shape: a frame and an image of one size
+        times = int(rng.integers(1, 4))
+        width, height = rule.width * times, rule.height * times
+    pixels = rng.integers(0, 256, (height, width, 4), dtype=np.uint8)
+    pixels[..., 3] = 255
+    path = folder / f"rule_{i}.png"
+    Image.fromarray(pixels).save(path)
+    return _vector(folder, path.stem, pixels, 1, read_image(path, rule), rule)
 
 
 def _golden(folder: Path, assets: Path) -> list[str]:
@@ -58,6 +90,7 @@ def _golden(folder: Path, assets: Path) -> list[str]:
     if not file.is_file():
         return []
     pack = json.loads(file.read_text(encoding="utf-8"))
+    rule = read_manifest(assets).model.rule
     lines = []
     for case in pack["cases"]:
         with (
@@ -67,7 +100,7 @@ def _golden(folder: Path, assets: Path) -> list[str]:
             orientation = image.getexif().get(ORIENTATION, 1)
             wanted = np.asarray(tensor.convert("RGB"))
             pixels = _eight_bits(image)
-        lines.append(_vector(folder, f"golden_{case['name']}", pixels, orientation, wanted))
+        lines.append(_vector(folder, f"golden_{case['name']}", pixels, orientation, wanted, rule))
     return lines
 
 
@@ -85,11 +118,14 @@ def _vector(
     pixels: np.ndarray[Any, Any],
     orientation: int,
     wanted: np.ndarray[Any, Any],
+    rule: Resize,
 ) -> str:
+    """A line of ``index.txt``: name, size as stored, orientation, and the rule for `PillowTest`."""
     height, width, _ = pixels.shape
     (folder / f"{name}.argb").write_bytes(pixels[..., [3, 0, 1, 2]].tobytes())
     (folder / f"{name}.rgb").write_bytes(wanted.tobytes())
-    return f"{name} {width} {height} {orientation} {wanted.shape[0]}"
+    said = f"{rule.height},{rule.width},{rule.mode},{rule.fill or 'zeros'},{rule.margin}".upper()
+    return f"{name} {width} {height} {orientation} {said}"
 
 
 def _write_on_black(path: Path) -> None:

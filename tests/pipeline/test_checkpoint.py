@@ -14,6 +14,8 @@ import torch
 from safetensors.torch import load, save
 
 from pipeline.checkpoint import (
+    OWNER_FILE,
+    RELEASED,
     SPEC_FILE,
     WEIGHTS_FILE,
     Checkpoint,
@@ -21,11 +23,13 @@ from pipeline.checkpoint import (
     write_checkpoint,
 )
 from pipeline.errors import BadInput
-from pipeline.model_spec import Compression, Head, ModelSpec
+from pipeline.model_spec import Compression, Example, Head, ModelSpec, Owner
 from pipeline.models.networks import build_network, load_network
 from pipeline.quantization_grid import Grid
+from pipeline.resize.rule import Resize
 from tests.conftest import LABELS, make_spec
 
+SQUISH = {"mode": "squish", "filter": "bilinear", "antialias": True}
 WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([-1.5])}
 
 
@@ -55,6 +59,48 @@ def test_a_spec_comes_back_equal(tmp_path):
 def test_a_spec_of_three_labels_comes_back_equal(tmp_path):
     spec = make_spec(labels=("ä b", "c,d", "e"), positive=None, threshold=None)
     assert open_checkpoint(write(tmp_path / "c", spec)).spec == spec
+
+
+RULES = [
+    Resize(64, 64, "crop"),
+    Resize(48, 64, "pad", "border"),
+    Resize(64, 64, margin=16),
+    Resize(40, 64),
+    Resize(96, 33, "centre", "zeros"),
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_a_spec_of_another_resize_comes_back_equal(tmp_path, rule):
+    spec = make_spec(resize=rule)
+    folder = write(tmp_path / "c", spec)
+    assert open_checkpoint(folder).spec == spec
+    document = json.loads((folder / SPEC_FILE).read_text())
+    assert document["schema"] == 4
+    for schema in (1, 2, 3):  # whose readers know squished squares alone
+        with pytest.raises(BadInput, match="damaged"):
+            open_checkpoint(change(folder, schema=schema))
+
+
+def test_of_a_squished_square_the_document_is_what_it_was(tmp_path):
+    document = json.loads((write(tmp_path / "c") / SPEC_FILE).read_text())
+    assert document["schema"] == 1
+    assert document["side"] == 64
+    assert document["resize"] == {"mode": "squish", "filter": "bilinear", "antialias": True}
+
+
+def test_the_released_checkpoint_is_written_again_to_the_same_bytes(tmp_path):
+    released = open_checkpoint(RELEASED)
+    for checkpoint in (released, *(released.variant(p) for p in ("int8", "w4", "w3"))):
+        folder = tmp_path / checkpoint.sha256
+        folder.mkdir()
+        weights = {**checkpoint.weights()}
+        again = write_checkpoint(folder, checkpoint.spec, weights, checkpoint.grids())
+        assert again.sha256 == checkpoint.sha256
+
+
+def test_a_side_of_json_that_is_a_whole_number_with_a_fraction_is_read(tmp_path):
+    assert open_checkpoint(change(write(tmp_path / "c"), side=64.0)).spec.side == 64
 
 
 def test_weights_come_back_equal(checkpoint):
@@ -196,6 +242,14 @@ CONTRADICTIONS = {
     "side too small": ({"side": 31}, r"damaged at \$\.side"),
     "side too large": ({"side": 1025}, r"damaged at \$\.side"),
     "side no integer": ({"side": 64.5}, r"damaged at \$\.side"),
+    "side of three": ({"side": [64, 64, 64], "schema": 4}, r"damaged at \$\.side"),
+    "height too small": ({"side": [31, 64], "schema": 4}, r"damaged at \$\.side"),
+    "fill of a squish": ({"resize": {**SQUISH, "fill": "zeros"}}, "resize squish with fill"),
+    "pad without fill": ({"resize": {**SQUISH, "mode": "pad"}, "schema": 4}, "resize pad with"),
+    "margin of a crop": (
+        {"resize": {**SQUISH, "mode": "crop", "margin": 8}, "schema": 4},
+        "resize crop with margin 8",
+    ),
     "resize": ({"resize": {"mode": "crop"}}, r"damaged at \$\.resize"),
     "name with a path": ({"name": "../tiny"}, r"damaged at \$\.name"),
     "name empty": ({"name": ""}, r"damaged at \$\.name"),
@@ -633,3 +687,51 @@ def test_a_variant_of_another_checkpoint_is_refused(tmp_path):
     write_compressed(tmp_path / "c" / "w3")
     with pytest.raises(BadInput, match="was compressed from another checkpoint"):
         parent.variant("w3")
+
+
+# --- the owner's words
+
+
+OWNER = Owner("photos", "balls", examples=(Example("examples/1.jpg", "a ball"),))
+
+
+def test_the_owners_words_come_back_and_do_not_change_the_identity(tmp_path):
+    neutral, said = write(tmp_path / "a"), write(tmp_path / "b", make_spec(owner=OWNER))
+    assert not (neutral / OWNER_FILE).exists()
+    assert open_checkpoint(neutral).spec.owner == Owner()
+    assert open_checkpoint(said).spec.owner == OWNER
+    assert open_checkpoint(said).sha256 == open_checkpoint(neutral).sha256
+    assert set(json.loads((said / OWNER_FILE).read_text())) == {
+        *("schema", "images", "looks_for", "examples")
+    }
+
+
+def test_a_compressed_checkpoint_has_the_words_of_its_parent(tmp_path, monkeypatch):
+    parent = write(tmp_path / "c", make_spec(owner=OWNER))
+    inside = write_compressed(parent / "w4")
+    assert not (inside / OWNER_FILE).exists()
+    assert open_checkpoint(inside).spec.owner == OWNER
+    monkeypatch.chdir(inside)
+    assert open_checkpoint(Path()).spec.owner == OWNER
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"schema": 2}, "has schema 2, this version reads 1"),
+        ({"images": ""}, r"damaged at \$\.images"),
+        ({"looks_for": "a\n"}, r"damaged at \$\.looks_for"),
+        ({"looks_for": "a\u202eb"}, r"damaged at \$\.looks_for"),
+        ({"samples": "lungs"}, r"damaged at \$\.samples"),
+        ({"patients": "some"}, "damaged"),
+        ({"examples": [{"file": "../x.jpg", "caption": "x"}]}, "damaged"),
+        ({"examples": [{"file": "examples/x.jpg\n", "caption": "x"}]}, "damaged"),
+        ({"examples": [{"file": "examples/..jpg", "caption": "x"}]}, "damaged"),
+        ({"examples": [{"file": "examples/x.js", "caption": "x"}]}, "damaged"),
+    ],
+)
+def test_damaged_words_are_refused(tmp_path, words, said):
+    folder = write(tmp_path / "c")
+    (folder / OWNER_FILE).write_text(json.dumps({"schema": 1, **words}))
+    with pytest.raises(BadInput, match=said):
+        open_checkpoint(folder)

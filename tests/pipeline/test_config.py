@@ -7,6 +7,7 @@ import pytest
 from pipeline.config import ARCHITECTURES, PRESETS, TrainConfig
 from pipeline.errors import BadInput
 from pipeline.models.networks import NETWORKS
+from pipeline.resize.rule import Resize
 
 LIMITS = {
     "averaging": (0, 0.9999),
@@ -39,6 +40,22 @@ def test_what_lies_beyond_a_limit_is_refused_with_its_name_and_value(name):
     for value in (low - step, high + step):
         with pytest.raises(BadInput, match=rf"{name} {value} is not between {low} and {high}"):
             TrainConfig(**{name: value})
+
+
+@pytest.mark.parametrize("side", [(31, 64), (64, 1025)])
+def test_each_side_of_a_rectangle_has_the_limits_of_a_square(side):
+    with pytest.raises(BadInput, match=r"of the side (31|1025) is not between 32 and 1024"):
+        TrainConfig(side=side)
+
+
+def test_the_rule_has_the_method_and_the_height_and_width():
+    assert TrainConfig().rule == Resize(224, 224)
+    assert TrainConfig(side=(64, 96), resize="pad:zeros").rule == Resize(64, 96, "pad", "zeros")
+
+
+def test_an_unknown_resize_is_refused():
+    with pytest.raises(BadInput, match="resize 'stretch' is not one of squish, crop, pad"):
+        TrainConfig(resize="stretch")
 
 
 @pytest.mark.parametrize("name", ["valid_fraction", "frozen_lr", "finetune_lr"])

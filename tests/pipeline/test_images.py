@@ -9,7 +9,9 @@ import torch
 from PIL import Image
 
 from pipeline.errors import BadInput
-from pipeline.images import read_image, squish
+from pipeline.images import read_image
+from pipeline.resize.pixels import resized
+from pipeline.resize.rule import Resize
 
 SIDE = 32  # an image of SIDE x SIDE is not resized: its pixels can be compared one by one
 ORIENTATION = 0x0112
@@ -74,11 +76,9 @@ def test_a_photograph_taken_upright_is_read_upright(tmp_path):
     assert red[18:].max() < 55
 
 
-@pytest.mark.parametrize(
-    ("suffix", "dtype"), [("png", np.uint16), ("tif", np.uint16), ("tif", np.int32)]
-)
-def test_sixteen_bit_grey_keeps_its_contrast(tmp_path, suffix, dtype):
-    grey = np.linspace(0, 65535, SIDE * SIDE).reshape(SIDE, SIDE).astype(dtype)
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bit_grey_keeps_its_contrast(tmp_path, suffix):
+    grey = np.linspace(0, 65535, SIDE * SIDE).reshape(SIDE, SIDE).astype(np.uint16)
     path = save(Image.fromarray(grey), tmp_path / f"xray.{suffix}")
     pixels = read_image(path, SIDE)
     assert np.array_equal(pixels[..., 0], np.rint(grey / 257).astype(np.uint8))
@@ -161,8 +161,19 @@ def test_the_filter_is_the_antialiased_bilinear_one(size):
         mode="bilinear",
         antialias=True,
     )[0].permute(1, 2, 0)
-    difference = squish(Image.fromarray(pixels), SIDE).astype(float) - expected.numpy()
+    made = resized(Image.fromarray(pixels), Resize(SIDE, SIDE))
+    difference = made.astype(float) - expected.numpy()
     assert np.abs(difference).max() <= 1.5  # Pillow rounds to bytes after each of its two passes
+
+
+def test_an_image_is_turned_upright_before_the_models_own_resize(tmp_path):
+    stored = noise(40, 90)
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    path = save(Image.fromarray(stored), tmp_path / "image.png", exif=exif)
+    rule = Resize(48, 32, "crop")
+    upright = Image.fromarray(np.ascontiguousarray(np.rot90(stored, -1)))
+    assert np.array_equal(read_image(path, rule), resized(upright, rule))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP"])

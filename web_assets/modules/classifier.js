@@ -1,11 +1,11 @@
 // The classifier, for any page: an image file in, a label with its probabilities and evidence out.
-// Research only. Not a medical device; never use it for diagnosis.
+// What the model may be used for is said by its owner: model.intended_use in manifest.json.
 
 import { fetchChecked } from "./checked_file.js";
 import { decode } from "./decode.js";
 import { chooseArtifact, readManifest } from "./manifest.js";
 import { decide } from "./prediction.js";
-import { squish } from "./resize.js";
+import { resize } from "./resize.js";
 import { openSession } from "./session.js";
 
 export { ClassifierError } from "./errors.js";
@@ -52,7 +52,7 @@ class Classifier {
    */
   async classify(file) {
     const image = await decode(file);
-    const pixels = squish(image, this.model.input.width);
+    const pixels = resize(image, this.model.input);
     return { ...(await this.classifyPixels(pixels)), width: image.width, height: image.height };
   }
 

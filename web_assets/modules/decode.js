@@ -30,7 +30,7 @@ export async function decode(file) {
     throw new ClassifierError(
       "not-an-image",
       `${name} is not an image that this browser can read, or is damaged. Choose a PNG, JPEG or WebP ` +
-        "file; export DICOM files as PNG first.",
+        "file; save any other as PNG first.",
       { cause: error },
     );
   }

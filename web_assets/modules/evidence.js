@@ -1,5 +1,5 @@
 // The evidence: what each place of the image adds to each class, in logits; as numbers and as colours.
-// It shows what the network reacts to, be that a mark on the film. It is no map of lesions.
+// It shows what the network reacts to, be that a mark at the edge. It outlines nothing.
 
 /** Below this many logits nothing is worth a full colour: noise is not blown up. */
 const LEAST_FULL_SCALE = 1;
@@ -36,18 +36,24 @@ export function strongest(map, columns) {
   return { row: Math.floor(at / columns) + 1, column: (at % columns) + 1, value: map[at] };
 }
 
+const WHOLE = { left: 0, top: 0, width: 1, height: 1 };
+
 /**
  * Colours to lay over the whole image, stretched to its shape: orange speaks for the class, violet
- * against it, clear is neither.
+ * against it, clear is neither, or a place that the model was not shown.
  *
+ * @param {object} shown the part of the image that the map covers, as `shownOf` gives it
  * @returns {ImageData} width x height
  */
-export function heatMap(map, rows, columns, width, height) {
+export function heatMap(map, rows, columns, width, height, shown = WHOLE) {
   const full = fullScale(map);
   const picture = new ImageData(width, height);
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
-      const value = between(map, rows, columns, (y + 0.5) / height, (x + 0.5) / width);
+      const down = ((y + 0.5) / height - shown.top) / shown.height;
+      const across = ((x + 0.5) / width - shown.left) / shown.width;
+      if (down < 0 || down > 1 || across < 0 || across > 1) continue;
+      const value = between(map, rows, columns, down, across);
       const colour = value < 0 ? SPEAKS_AGAINST : SPEAKS_FOR;
       picture.data.set([...colour, Math.round(Math.min(Math.abs(value) / full, 1) * 255)], (y * width + x) * 4);
     }

@@ -2,9 +2,6 @@
 
 import { ClassifierError } from "./errors.js";
 
-/** Drawn by a program, and marked so in the image: no patient is in them. */
-const EXAMPLES = { grey: "A drawn chest", grey_jpeg: "Another drawn chest", upright_photo: "A drawn chest, photographed on its side" };
-
 /** Call `take` with each image file that is given. */
 export function takeFiles(take) {
   const input = document.getElementById("file");
@@ -31,18 +28,20 @@ export function takeFiles(take) {
   });
 }
 
-/** Offer the drawn images of the golden pack, those that the release has. */
+/** Offer the pictures that the owner of the model names, those that the release has. */
 export function offerExamples(manifest, base, take, fail) {
   const list = document.getElementById("example-list");
-  for (const [name, said] of Object.entries(EXAMPLES)) {
-    const file = manifest.files.find(({ path }) => path.startsWith(`golden/images/${name}.`));
+  for (const example of manifest.model.owner.examples) {
+    const file = manifest.files.find(({ path }) => path === example.file);
     if (!file) continue;
     const picture = new Image(72, 72);
     picture.src = new URL(file.path, base);
-    picture.alt = said;
+    picture.alt = "";
+    const caption = document.createElement("span");
+    caption.textContent = example.caption;
     const button = document.createElement("button");
     button.type = "button";
-    button.append(picture);
+    button.append(picture, caption);
     button.addEventListener("click", async () => {
       try {
         const response = await fetch(picture.src);

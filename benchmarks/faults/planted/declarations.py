@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from benchmarks.faults.bench import Edit, few_images, with_graph
+from benchmarks.faults.bench import Edit, few_images, with_graph, with_larger_input
 from benchmarks.faults.fault import DoesNotApply, Fault
 from benchmarks.faults.planted.weights import ANOTHER, mismatched
 from export.deploy.graph import DeployGraph
@@ -39,7 +39,7 @@ def identity_of_the_parent(reference: Reference) -> Reference:
 
 
 def larger_input(reference: Reference) -> Reference:
-    spec = replace(reference.spec, side=reference.spec.side + LARGER_BY)
+    spec = with_larger_input(reference.spec, LARGER_BY)
     return with_graph(replace(reference, spec=spec, images=few_images(spec.side)), reference.graph)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.faults.bench import Artifact, Bench
 from benchmarks.faults.fault import DoesNotApply, Fault, Pair, Plant
+from export.deploy.variants import VARIANTS
 from export.formats.coreml.evaluator.package import RECORD_BYTES
 from export.formats.register import FORMATS
 from export.parity.reference import Reference
@@ -194,9 +195,10 @@ def of_another_format(bench: Bench, artifact: Artifact, folder: Path) -> Pair:
 def of_another_precision(bench: Bench, artifact: Artifact, folder: Path) -> Pair:
     """Of the same format, with other weights."""
     name, precision = artifact
-    variants = {other: facts.variant for other, facts in FORMATS[name].precisions.items()}
-    for other in variants:
-        if variants[other] != variants[precision] and not bench.absent((name, other)):
+    precisions = FORMATS[name].precisions
+    folders = {other: VARIANTS[facts.variant].folder for other, facts in precisions.items()}
+    for other in folders:
+        if folders[other] != folders[precision] and not bench.absent((name, other)):
             path = copied(bench.clean((name, other)), folder)
             return Pair(path.rename(folder / bench.clean(artifact).name), bench.reference(artifact))
     raise DoesNotApply("the checkpoint gives this format in no precision of other weights")

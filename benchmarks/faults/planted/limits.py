@@ -19,6 +19,7 @@ from benchmarks.faults.bench import (
     few_images,
     replaced_network,
     with_graph,
+    with_larger_input,
 )
 from benchmarks.faults.fault import PLAIN, DoesNotApply, Fault, Pair, precisions
 from benchmarks.faults.planted.places import all_of
@@ -107,9 +108,9 @@ floored: Final = replaced_network(floor_pools)
 
 def at_a_side_of_partial_windows(reference: Reference) -> Reference:
     """The reference at the next side at which a pool has a partial window."""
-    for side in range(reference.spec.side, reference.spec.side + TRIED_SIDES):
-        spec = replace(reference.spec, side=side)
-        resized = replace(reference, spec=spec, images=few_images(side))
+    for more in range(TRIED_SIDES):
+        spec = with_larger_input(reference.spec, more)
+        resized = replace(reference, spec=spec, images=few_images(spec.side))
         resized = with_graph(resized, reference.graph)
         if not same_answers(resized, floored(resized)):
             return resized

@@ -18,6 +18,7 @@ import numpy as np
 
 from benchmarks.peers.base import Group
 from export.latency.protocol import Session
+from pipeline.resize.notation import height_width
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +51,7 @@ def convert(sources: PeerSources, folder: Path) -> None:
     package = find_spec("pnnx")
     assert package is not None
     assert package.origin is not None
-    side = sources.side
+    height, width = height_width(sources.side)
     # pnnx also writes files of its own next to its input, besides these two.
     with tempfile.TemporaryDirectory() as scratch:
         model = Path(scratch) / sources.torchscript.name
@@ -58,7 +59,7 @@ def convert(sources: PeerSources, folder: Path) -> None:
         done = subprocess.run(
             [
                 *(str(Path(package.origin).with_name("pnnx")), str(model)),
-                *(f"inputshape=[1,3,{side},{side}]", "fp16=0"),
+                *(f"inputshape=[1,3,{height},{width}]", "fp16=0"),
                 *(f"ncnnparam={folder / PARAM_FILE}", f"ncnnbin={folder / BIN_FILE}"),
             ],
             cwd=scratch,

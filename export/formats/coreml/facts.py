@@ -35,19 +35,22 @@ FACTS: Final = FormatFacts(
     least_runtime=LeastRuntime("ios", "iOS", {7: "16.0", 9: "18.0"}),
     session={"compute_units": "all"},
     precisions={
-        "fp32": Precision("fp32", Tolerance(1e-4, 0.0, "the same arithmetic in another order")),
+        "fp32": Precision(
+            "fp32", Tolerance(1e-4, 0.0, "the same arithmetic in another order"), "fp32"
+        ),
         "fp16": Precision(
-            "fp32",
+            "fp16",
             Tolerance(
                 5e-3,
                 0.01,
                 "11 significant bits a layer: logits near 20 move in steps of 1/64",
                 HALF_EVIDENCE,
             ),
+            "fp16",
         ),
-        "int8": Precision("w8", _rounded(8)),  # iOS 16 has no quantised activations
-        "w4": Precision("w4", _rounded(4)),
-        "w3": Precision("w3", _rounded(3)),
+        "int8": Precision("w8", _rounded(8), "fp16"),  # iOS 16 has no quantised activations
+        "w4": Precision("w4", _rounded(4), "fp16"),
+        "w3": Precision("w3", _rounded(3), "fp16"),
     },
     refused={},
     app_precision="",

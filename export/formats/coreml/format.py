@@ -80,7 +80,7 @@ def convert(
     from export.deploy.batch_norm_folding import folded_graph
     from export.deploy.graph import INPUT_NAME, ProbsAlone, output_shapes
 
-    size = (1, 3, spec.side, spec.side)
+    size = (1, 3, *spec.resize.size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript, known and chosen
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]

@@ -6,12 +6,19 @@ from collections.abc import Sequence
 from typing import Final
 
 from export.formats.coreml.compute_units import COMPUTE_UNITS
-from export.formats.snippet import PYTHON, SWIFT, Snippet, SnippetFile, SnippetMaker
+from export.formats.snippet import (
+    PYTHON,
+    SWIFT,
+    Snippet,
+    SnippetFile,
+    SnippetMaker,
+    python_resized,
+)
 from export.formats.source_text import comment, swift_comment, swift_string
 
 
 def _swift_coreml(file: SnippetFile) -> Snippet:
-    rows, columns = file.input.shape
+    columns, rows = file.input.shape
     name, answer = swift_string(file.input.name), swift_string(file.output.name)
     units = COMPUTE_UNITS[str(file.session["compute_units"])]
     text = f"""\
@@ -25,7 +32,8 @@ configuration.computeUnits = {units}
 let compiled = try await MLModel.compileModel(at: file)
 let model = try await MLModel.load(contentsOf: compiled, configuration: configuration)
 
-// pixels: CVPixelBuffer, {columns} x {rows}, the whole image squished to it, not cropped
+// pixels: CVPixelBuffer, {columns} x {rows}, of the image
+// {file.model.rule.sentence()}
 let image = MLFeatureValue(pixelBuffer: pixels)
 let input = try MLDictionaryFeatureProvider(dictionary: [{name}: image])
 let output = try await model.prediction(from: input)
@@ -35,18 +43,17 @@ let probs = output.featureValue(for: {answer})!.dictionaryValue
 
 
 def _python_coreml(file: SnippetFile) -> Snippet:
-    rows, columns = file.input.shape
     units = str(file.session["compute_units"]).upper()
+    numpy = "import numpy as np\n" if file.model.rule.fill else ""
     text = f"""\
 {file.header("#", comment)}
 import coremltools
-from PIL import Image, ImageOps
+{numpy}from PIL import Image, ImageOps
 
 model = coremltools.models.MLModel({file.path!r}, compute_units=coremltools.ComputeUnit.{units})
 
-photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
-image = photo.resize(({columns}, {rows}), Image.Resampling.BILINEAR)
-print(model.predict({{{file.input.name!r}: image}})[{file.output.name!r}])"""
+{python_resized(file.model.rule)}
+print(model.predict({{{file.input.name!r}: resized}})[{file.output.name!r}])"""
     return Snippet("coremltools, on a Mac alone", PYTHON, text)
 
 

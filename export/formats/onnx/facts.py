@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from export.formats.facts import (
-    HALF_EVIDENCE,
     INTEGER_EVIDENCE,
     FormatFacts,
     Integration,
@@ -60,21 +59,14 @@ FACTS: Final = FormatFacts(
             Tolerance(
                 1e-4,
                 0.0,
-                "the same arithmetic in another order: 1e-6 on X-rays, 1e-5 on pure noise",
+                "the same arithmetic in another order: 1e-6 on real images, 1e-5 on pure noise",
             ),
-        ),
-        "fp16": Precision(
             "fp32",
-            Tolerance(
-                5e-3,
-                0.01,
-                "weights rounded to 11 significant bits, arithmetic in fp32",
-                HALF_EVIDENCE,
-            ),
         ),
-        "int8": Precision("int8", INT8),
-        "w4": Precision("w4", EXACT),
-        "w3": Precision("w3", EXACT),
+        "fp16": Precision("fp16", EXACT, "fp32"),
+        "int8": Precision("int8", INT8, "int8"),
+        "w4": Precision("w4", EXACT, "fp32"),
+        "w3": Precision("w3", EXACT, "fp32"),
     },
     refused={},
     app_precision="w4",

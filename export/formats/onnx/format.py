@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from export.deploy.graph import DeployGraph
     from export.deploy.outputs import Answers
     from pipeline.model_spec import ModelSpec
+    from pipeline.resize.rule import Size
 
 RUN_BY: Final = "run by onnxruntime"
 ALSO: Final[tuple[Runner, ...]] = ()
@@ -52,7 +53,7 @@ INSIDE: Final = (NAMES[0], NAMES[-1])  # weight and bias of a layer that also no
 SIMPLIFIER_CHECKS: Final = 3  # onnxsim's own default is none, and its "ok" then says nothing
 SIMPLIFIER_TOLERANCE: Final = 1e-6
 # Several precisions, and the ORT files, come from one graph.
-SIMPLIFIED: WeakKeyDictionary[DeployGraph, tuple[int, bytes]] = WeakKeyDictionary()
+SIMPLIFIED: WeakKeyDictionary[DeployGraph, tuple[Size, bytes]] = WeakKeyDictionary()
 
 
 def convert(
@@ -271,7 +272,7 @@ def _export(graph: DeployGraph, spec: ModelSpec, path: Path) -> None:
         )
 
 
-def _compare(before: Path, after: Path, side: int) -> None:
+def _compare(before: Path, after: Path, side: Size) -> None:
     from export.images.stress_images import stress_images
 
     images = np.stack(list(stress_images(side).values()))

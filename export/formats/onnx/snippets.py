@@ -14,6 +14,7 @@ from export.formats.snippet import (
     SnippetFile,
     SnippetMaker,
     numbers,
+    python_labels,
     python_pixels,
     shape_text,
 )
@@ -46,7 +47,7 @@ val options = OrtSession.SessionOptions().apply {{
 val file = context.assets.open({kotlin(file.path)}).use {{ it.readBytes() }}
 val session = environment.createSession(file, options)
 
-// rgb: ByteArray, {shape[1]} x {shape[2]} pixels, rows first, R G B each
+// rgb: ByteArray, {shape[2]} x {shape[1]} pixels, rows first, R G B each
 val pixels = ByteBuffer.allocateDirect(rgb.size).apply {{ put(rgb); rewind() }}
 val shape = longArrayOf({numbers(shape)})
 val probs = OnnxTensor.createTensor(environment, pixels, shape, OnnxJavaType.UINT8).use {{ image ->
@@ -73,7 +74,7 @@ try options.setIntraOpNumThreads({file.session["intra_op_num_threads"]})
 try options.setGraphOptimizationLevel(.all)
 let session = try ORTSession(env: environment, modelPath: file.path, sessionOptions: options)
 
-// rgb: [UInt8], {shape[1]} x {shape[2]} pixels, rows first, R G B each
+// rgb: [UInt8], {shape[2]} x {shape[1]} pixels, rows first, R G B each
 let pixels = NSMutableData(bytes: rgb, length: rgb.count)
 let image = try ORTValue(
     tensorData: pixels, elementType: .uInt8, shape: [{numbers(shape)}])
@@ -111,7 +112,7 @@ session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutio
 
 {python_pixels(file)}
 (probs,) = session.run([{file.output.name!r}], {{{file.input.name!r}: pixels}})
-print(dict(zip({list(file.model.labels)!r}, probs[0].tolist())))"""
+print(dict(zip({python_labels(file)}, probs[0].tolist())))"""
     return Snippet(f"onnxruntime {file.requires['onnxruntime']} or newer", PYTHON, text)
 
 

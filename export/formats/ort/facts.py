@@ -35,8 +35,9 @@ FACTS: Final = FormatFacts(
         "fp32": Precision(
             "fp32",
             Tolerance(1e-4, 0.0, "as ONNX: the same kernels, fused ahead instead of at load"),
+            "fp32",
         ),
-        "int8": Precision("int8", INT8),
+        "int8": Precision("int8", INT8, "int8"),
     },
     refused={"fp16": FOLDED, "w4": FOLDED, "w3": FOLDED},
     app_precision="",

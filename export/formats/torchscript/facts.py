@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from export.formats.facts import (
-    HALF_EVIDENCE,
     INTEGER_EVIDENCE,
     FormatFacts,
     Integration,
@@ -35,18 +34,11 @@ FACTS: Final = FormatFacts(
         "fp32": Precision(
             "fp32",
             Tolerance(
-                1e-4, 0.0, "XNNPACK sums in another order: 1e-6 on X-rays, 1e-5 on pure noise"
+                1e-4, 0.0, "XNNPACK sums in another order: 1e-6 on real images, 1e-5 on pure noise"
             ),
-        ),
-        "fp16": Precision(
             "fp32",
-            Tolerance(
-                5e-3,
-                0.01,
-                "weights rounded to 11 significant bits, arithmetic in fp32",
-                HALF_EVIDENCE,
-            ),
         ),
+        "fp16": Precision("fp16", EXACT, "fp32"),
         "int8": Precision(
             "int8",
             Tolerance(
@@ -56,9 +48,10 @@ FACTS: Final = FormatFacts(
                 "thousand; all layers after it take that up",
                 INTEGER_EVIDENCE,
             ),
+            "int8",
         ),
-        "w4": Precision("w4", EXACT),
-        "w3": Precision("w3", EXACT),
+        "w4": Precision("w4", EXACT, "fp32"),
+        "w3": Precision("w3", EXACT, "fp32"),
     },
     refused={},
     app_precision="",

@@ -12,6 +12,7 @@ from export.formats.snippet import (
     SnippetFile,
     SnippetMaker,
     numbers,
+    python_labels,
     python_pixels,
 )
 from export.formats.source_text import comment, kotlin
@@ -39,7 +40,7 @@ val copy = File(context.noBackupFilesDir, {kotlin(file.path)})
 context.assets.open(copy.name).use {{ from -> copy.outputStream().use {{ from.copyTo(it) }} }}
 val module = LiteModuleLoader.load(copy.path)
 
-// rgb: ByteArray, {shape[1]} x {shape[2]} pixels, rows first, R G B each
+// rgb: ByteArray, {shape[2]} x {shape[1]} pixels, rows first, R G B each
 val image = Tensor.fromBlobUnsigned(rgb, longArrayOf({numbers(shape)}))
 val probs = module.forward(IValue.from(image)){answer}.toTensor().dataAsFloatArray"""
     return Snippet(f"PyTorch lite alone, {version}", KOTLIN, text)
@@ -65,7 +66,7 @@ module = _load_for_lite_interpreter(str(path))
 {python_pixels(file)}
 with torch.inference_mode():
     probs = module(torch.from_numpy(pixels)){first}
-print(dict(zip({list(file.model.labels)!r}, probs[0].tolist())))"""
+print(dict(zip({python_labels(file)}, probs[0].tolist())))"""
     return Snippet("The lite interpreter in torch", PYTHON, text)
 
 

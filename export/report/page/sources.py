@@ -6,8 +6,8 @@ user, the page says so in its place.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
@@ -92,10 +92,11 @@ class Control:
 
 @dataclass(frozen=True)
 class Planted:
-    """Everything that was planted."""
+    """Everything that was planted; `model`: in whose files."""
 
     faults: tuple[FaultResult, ...]
     controls: tuple[Control, ...]
+    model: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -132,26 +133,37 @@ def read_sources(
     """
     if report is None:
         report = next((path for path in REPORTS if path.is_file()), REPORTS[0])
-    files = given or {}
+    found, files = read_report(report), given or {}
     return PageSources(
-        read_report(report),
+        found,
         report.as_posix(),
-        _source("benchmark", Timed, files.get("benchmark")),
-        _source("peers", Timed, files.get("peers")),
-        _source("faults", Planted, files.get("faults")),
+        _source("benchmark", Timed, files.get("benchmark"), _places("benchmark", found)),
+        _source("peers", Timed, files.get("peers"), _places("peers", found)),
+        _source("faults", Planted, files.get("faults"), PLACES["faults"]),
     )
 
 
-def _source(name: str, kind: type[T], given: Path | None) -> Source[T]:
+def _places(name: str, report: Report) -> Sequence[Path]:
+    """Where times are searched; those beside the release's report are of its model alone."""
+    try:
+        released = read_report(RELEASED).model
+    except BadInput:
+        released = None
+    if released and report.model and released.name == report.model.name:
+        return PLACES[name]
+    return [path for path in PLACES[name] if path.parent != RELEASED.parent]
+
+
+def _source(name: str, kind: type[T], given: Path | None, places: Sequence[Path]) -> Source[T]:
     if given is not None:
         return Source(_read(name, kind, given), given.as_posix())
-    for path in PLACES[name]:
+    for path in places:
         if path.is_file():
             try:
                 return Source(_read(name, kind, path), path.as_posix())
             except BadInput as error:
                 return Source(None, path.as_posix(), str(error))
-    where = " and no ".join(path.as_posix() for path in PLACES[name])
+    where = " and no ".join(path.as_posix() for path in places)
     return Source(None, "", f"there is no {where}; {MAKERS[name]} makes it")
 
 

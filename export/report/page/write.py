@@ -24,6 +24,7 @@ from export.report.page.sections.worst import worst_section
 from export.report.page.sources import RELEASED, PageSources, read_sources
 from pipeline.atomic_files import write_text
 from pipeline.errors import require
+from pipeline.model_spec import named
 
 if TYPE_CHECKING:
     from export.report.report import ModelFacts
@@ -77,6 +78,7 @@ def _headline(status: str) -> str:
         "pass": "Nothing failed",
         "fail": "There are failures",
         "rejected": "Files were rejected because they lose accuracy",
+        "accepted": "Files that lose too much accuracy were published on request",
         "not_run": "Nothing was proven",
     }[status]
 
@@ -111,7 +113,7 @@ def _model_facts(model: ModelFacts) -> list[tuple[str, str]]:
     return [
         ("Checkpoint", model.checkpoint_sha256[:16]),
         ("Architecture", model.architecture),
-        ("Labels", ", ".join(model.labels)),
+        ("Labels", named(model.labels)),
         ("Decision", _decision(model)),
     ]
 

@@ -1,6 +1,6 @@
 import Foundation
 
-/// What the model says of one image. For research only, never for diagnosis.
+/// What the model says of one image. Research only. Not a medical device; never use it for diagnosis.
 public struct Classification: Equatable, Sendable {
     /// By the release's own rule: see `ModelFacts.threshold`.
     public let label: String

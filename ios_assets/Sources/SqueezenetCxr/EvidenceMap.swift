@@ -1,9 +1,11 @@
 import Foundation
 
-/// Which parts of the image spoke for which label, on a coarse grid. For research only, never for
-/// diagnosis: it shows where the network looked, not where a finding is.
+/// Which parts of the image spoke for which label, on a coarse grid: where the network looked, which
+/// is no map of lesions. Research only. Not a medical device; never use it for diagnosis.
 ///
-/// In units of logits: the mean of a label's values over the grid is its logit.
+/// The grid covers the model's input: of an image, what `ModelFacts.resize` takes of it
+/// (`Resize.window`, without its margin). In units of logits: the mean of a label's values over the
+/// grid is its logit.
 public struct EvidenceMap: Equatable, Sendable {
     public let labels: [String]
     /// Rows and columns of the grid.
@@ -43,10 +45,11 @@ public struct EvidenceMap: Equatable, Sendable {
         }
     }
 
-    /// `contrast(for:)` as a picture to lay over the image: red speaks for the label, blue against.
+    /// `contrast(for:)` as a picture to lay over what the model was given of the image, stretched to
+    /// its shape: red speaks for the label, blue against.
     ///
     /// - Parameters:
-    ///   - width: of the picture in pixels; the image's own, or less.
+    ///   - width: of the picture in pixels; that of what it lies over, or less.
     ///   - strongest: the contrast that is shown in full colour; nil: the largest of this map. Give
     ///     one number to compare several images.
     /// - Throws: `ClassifierError.unknownLabel` or `.wrongSize`.

@@ -22,8 +22,8 @@ public enum ModelFacts {
     /// The probability of the positive label from which on it is the decision.
     public static let threshold: Float? = 0.2253
 
-    /// Width and height in pixels of what the model takes.
-    public static let side = 224
+    /// How an image becomes what the model takes, and the size of that in pixels.
+    public static let resize = Resize(width: 224, height: 224)
 
     /// Names of the model's features.
     static let inputName = "image"

@@ -21,7 +21,8 @@ final class GoldenTests: XCTestCase {
         XCTAssertEqual(pack.schema, GoldenPack.schema)
         XCTAssertEqual(pack.model.name, ModelFacts.name)
         XCTAssertEqual(pack.model.version, ModelFacts.version)
-        XCTAssertEqual(pack.side, ModelFacts.side)
+        XCTAssertEqual(pack.side.width, ModelFacts.resize.width)
+        XCTAssertEqual(pack.side.height, ModelFacts.resize.height)
         XCTAssertEqual(pack.labels, ModelFacts.labels)
         XCTAssertFalse(pack.cases.isEmpty)
     }
@@ -30,7 +31,7 @@ final class GoldenTests: XCTestCase {
         let pack = try GoldenPack.read()
         for golden in pack.cases {
             guard let expected = try exactPixels(golden) else { continue }
-            let found = try Pixels(contentsOf: place(golden.image)).squished(toSide: pack.side)
+            let found = try Pixels(contentsOf: place(golden.image)).resized(by: ModelFacts.resize)
             let (largest, mean) = Self.difference(found, expected)
             let allowed = golden.pixelTolerance ?? pack.pixelTolerance
             XCTAssertTrue(
@@ -62,7 +63,7 @@ final class GoldenTests: XCTestCase {
             for golden in pack.cases {
                 let expected = try XCTUnwrap(golden.probs[classifier.package.path])
                 let file = place(golden.image)
-                let pixels = try Pixels(contentsOf: file).squished(toSide: pack.side)
+                let pixels = try Pixels(contentsOf: file).resized(by: ModelFacts.resize)
                 guard let exact = try exactPixels(golden) else { continue }
                 let isExact = pixels == exact
                 let allowed = tolerance + (isExact ? 0 : Self.decodingAllowance)

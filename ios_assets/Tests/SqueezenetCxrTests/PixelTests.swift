@@ -51,13 +51,13 @@ final class PixelTests: XCTestCase {
 
     func testAnImageOfTheModelsSizeStaysAsItIs() throws {
         let noise = try Pixels(width: 3, height: 3, rgb: (0..<27).map { UInt8($0 * 9) })
-        XCTAssertEqual(noise.squished(toSide: 3), noise)
+        XCTAssertEqual(noise.resized(by: Resize(width: 3, height: 3)), noise)
     }
 
     func testShrinkingAveragesWhatItSkips() {
         // Pillow 13 makes this of a row of white points among black: none is lost.
         let row = (0..<8).flatMap { [UInt8](repeating: $0 % 4 == 0 ? 255 : 0, count: 3) }
-        let squished = Pixels(trusted: 8, 1, row).squished(toSide: 2)
+        let squished = Pixels(trusted: 8, 1, row).resized(by: Resize(width: 2, height: 2))
         XCTAssertEqual(squished.width, 2)
         XCTAssertEqual(squished.height, 2)
         XCTAssertEqual(reds(squished), [73, 46, 73, 46])
@@ -67,7 +67,7 @@ final class PixelTests: XCTestCase {
         // 5 x 3 pixels of all colours become 4 x 4.
         let image = try Pixels(width: 5, height: 3, rgb: (0..<45).map { UInt8($0 * 37 % 256) })
         XCTAssertEqual(
-            image.squished(toSide: 4).rgb,
+            image.resized(by: Resize(width: 4, height: 4)).rgb,
             [
                 28, 65, 102, 157, 88, 125, 137, 68, 105, 160, 197, 42,
                 55, 92, 129, 118, 115, 152, 98, 95, 132, 187, 104, 69,
@@ -76,11 +76,28 @@ final class PixelTests: XCTestCase {
             ])
     }
 
+    func testACropTakesTheMiddleAndAFrameIsFilledAsItSays() {
+        let row = Pixels(trusted: 3, 1, [10, 20, 30].flatMap { [UInt8](repeating: $0, count: 3) })
+        func resized(_ rule: Resize) -> [UInt8] { reds(row.resized(by: rule)) }
+        XCTAssertEqual(resized(Resize(width: 3, height: 3, mode: .crop)), [UInt8](repeating: 20, count: 9))
+        XCTAssertEqual(
+            resized(Resize(width: 3, height: 3, mode: .pad)), [0, 0, 0, 10, 20, 30, 0, 0, 0])
+        let nine: [Resize.Fill: [UInt8]] = [
+            .zeros: [0, 0, 0, 10, 20, 30, 0, 0, 0],
+            .border: [10, 10, 10, 10, 20, 30, 30, 30, 30],
+            .reflection: [20, 30, 20, 10, 20, 30, 20, 10, 20],
+        ]
+        for (fill, reds) in nine {
+            let rule = Resize(width: 9, height: 1, mode: .centre, fill: fill)
+            XCTAssertEqual(resized(rule), reds, fill.rawValue)
+        }
+    }
+
     func testTallImagesAreResizedDownFirst() throws {
         // 5 x 11 pixels become 3 x 3; the other order gives other values.
         let image = try Pixels(width: 5, height: 11, rgb: (0..<165).map { UInt8($0 * 37 % 256) })
         XCTAssertEqual(
-            image.squished(toSide: 3).rgb,
+            image.resized(by: Resize(width: 3, height: 3)).rgb,
             [
                 109, 127, 136, 117, 111, 124, 137, 122, 111,
                 118, 141, 129, 130, 121, 146, 133, 130, 125,
@@ -90,15 +107,16 @@ final class PixelTests: XCTestCase {
 
     func testEveryPositionSharesOutAllOfItsWeight() {
         for (from, to) in [(1, 224), (3, 224), (224, 224), (225, 224), (1000, 7), (5, 3)] {
-            let taps = ResizeTaps(from: from, to: to)
+            let rule = Resize(width: to, height: to)
+            let taps = ResizeTaps(rule.window(width: from, height: from).across, to: to, of: rule)
+            XCTAssertEqual(taps.count, to)
             for output in 0..<to {
-                let first = output * taps.stride
-                let sum = taps.weights[first..<(first + taps.stride)].reduce(0) { $0 + Int($1) }
+                let its = taps.offsets[output]..<taps.offsets[output + 1]
+                let sum = taps.weights[its].reduce(0) { $0 + Int($1) }
                 XCTAssertEqual(
-                    Double(sum), Double(1 << ResizeTaps.fractionBits), accuracy: Double(taps.stride))
-                XCTAssertGreaterThanOrEqual(taps.starts[output], 0)
-                XCTAssertLessThanOrEqual(taps.starts[output] + taps.counts[output], from)
-                XCTAssertGreaterThan(taps.counts[output], 0)
+                    Double(sum), Double(1 << ResizeTaps.fractionBits), accuracy: Double(its.count))
+                XCTAssertTrue(taps.places[its].allSatisfy { (0..<from).contains($0) })
+                XCTAssertGreaterThan(its.count, 0)
             }
         }
     }

@@ -27,5 +27,6 @@ from __future__ import annotations
 
 from pipeline.data.phantom.draw import LABELS, draw
 from pipeline.data.phantom.folder import DESCRIPTION, write_dataset
+from pipeline.data.phantom.words import INTENDED_USE, OWNER
 
-__all__ = ["DESCRIPTION", "LABELS", "draw", "write_dataset"]
+__all__ = ["DESCRIPTION", "INTENDED_USE", "LABELS", "OWNER", "draw", "write_dataset"]

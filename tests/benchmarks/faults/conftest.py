@@ -13,6 +13,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 from benchmarks.drawn_network import calibrate
 from benchmarks.faults.bench import Bench, few_images, open_bench
 from export.deploy.graph import DeployGraph, reference_answers
+from export.deploy.half_weights import halved_graph
 from export.parity.reference import Reference, References
 from pipeline.checkpoint import open_checkpoint
 from pipeline.model_spec import Head
@@ -66,6 +67,7 @@ def pooled_bench(whole: ResNet, folder: Path) -> Bench:
     write_network(folder / "checkpoint", make_spec())
     references = References(open_checkpoint(folder / "checkpoint"), few_images(spec.side))
     graph = DeployGraph(network, spec).eval()
-    answers = reference_answers(graph, references.images.pixels)
-    references.made["fp32"] = Reference(spec, "ab" * 32, graph, references.images, answers)
+    for variant, of in (("fp32", graph), ("fp16", halved_graph(graph))):
+        answers = reference_answers(of, references.images.pixels[:])
+        references.made[variant] = Reference(spec, "ab" * 32, of, references.images, answers)
     return Bench(references, folder / "bench")

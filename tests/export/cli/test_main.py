@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from export.cli.main import main
 from export.formats.register import FORMATS, all_precisions
 from export.publish.assets import FOLDERS
 from export.run.convert import Conversion
+from export.run.export_request import ExportRequest
+from pipeline.data.owners_words import OwnersWords
 from tests.conftest import write_images
 from tests.export.conftest import ARTIFACTS, Exported, Model, StandIn, tree
 
@@ -57,7 +59,7 @@ def test_help_exits_0_and_names_the_commands() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["all"], ["check"], ["verify"], ["diff"], ["doctor"]], ids=str
+    "command", [[], ["all"], ["check"], ["predict"], ["verify"], ["diff"], ["doctor"]], ids=str
 )
 def test_help_imports_nothing_heavy(command: list[str]) -> None:
     code = (
@@ -119,6 +121,49 @@ def test_no_precision_at_all_is_refused(
     assert_refused(arguments, "--precisions names none", empty, capsys)
 
 
+def test_what_to_accept_has_to_be_known(empty: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = "--accept int4: there are fp32, fp16, int8, w4, w3, or `rejected` for all"
+    assert_refused(["all", "--train", "--accept", "int4"], said, empty, capsys)
+
+
+@pytest.mark.parametrize(
+    ("given", "accepted"),
+    [
+        ("", ()),
+        ("int8", ("int8",)),
+        ("w4, w3", ("w4", "w3")),
+        ("REJECTED", ("fp32", "fp16", "int8", "w4", "w3")),
+    ],
+)
+def test_what_to_accept_is_precisions_or_all_that_is_rejected(
+    given: str,
+    accepted: tuple[str, ...],
+    empty: Path,
+    model: Model,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    requests: list[ExportRequest] = []
+    monkeypatch.setattr(
+        "export.run.export_all.export_all", lambda request, _: requests.append(request) or 0
+    )
+    assert main(["all", "--checkpoint", str(model.folder), "--accept", given]) == 0
+    assert [request.accept for request in requests] == [accepted]
+
+
+def test_after_training_what_is_exported_is_compressed_blanks_or_not(
+    empty: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compressed: list[Sequence[str]] = []
+    monkeypatch.setattr("pipeline.training.train.train", lambda *_, **__: model.folder)
+    monkeypatch.setattr(
+        "pipeline.compress.compress.compress",
+        lambda checkpoint, data, precisions, **_: compressed.append(precisions),
+    )
+    monkeypatch.setattr("export.run.export_all.export_all", lambda *_: 0)
+    assert main(["all", "--train", "--precisions", "fp32, w4"]) == 0
+    assert compressed == [["w4"]]
+
+
 @pytest.mark.parametrize("formats", ["", ",", " "])
 def test_no_format_at_all_is_refused(
     formats: str, empty: Path, capsys: pytest.CaptureFixture[str]
@@ -157,7 +202,7 @@ def test_data_of_other_labels_are_refused(
         for label in ("cat", "dog"):
             write_images(tmp_path / "pets" / split, label, 1)
     arguments = ["all", "--checkpoint", str(model.folder), "--data", str(tmp_path / "pets")]
-    assert_refused(arguments, "cat, dog", empty, capsys)
+    assert_refused(arguments, "'cat', 'dog'", empty, capsys)
 
 
 def test_training_and_a_checkpoint_at_once_are_refused(
@@ -165,6 +210,14 @@ def test_training_and_a_checkpoint_at_once_are_refused(
 ) -> None:
     arguments = ["all", "--train", "--checkpoint", str(model.folder)]
     assert_refused(arguments, "give only one", empty, capsys)
+
+
+@pytest.mark.parametrize("option", ["--intended-use", "--looks-for", "--group-column"])
+def test_the_owners_words_are_part_of_a_checkpoint_and_not_of_an_export(
+    option: str, model: Model, empty: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["all", "--checkpoint", str(model.folder), option, "words"]
+    assert_refused(arguments, "give them with --train", empty, capsys)
 
 
 @pytest.mark.parametrize(
@@ -321,8 +374,10 @@ def test_train_trains_first_and_exports_what_was_trained(
 ) -> None:
     asked = []
 
-    def train(config: object, place: Path, *, overwrite: bool) -> Path:
-        asked.append((config.finetune_epochs, place, overwrite))
+    def train(
+        config: object, place: Path, *, overwrite: bool, words: OwnersWords, group_column: str
+    ) -> Path:
+        asked.append((config.finetune_epochs, place, overwrite, words.looks_for, group_column))
         return model.folder
 
     def compress(*arguments: object, **options: object) -> None:
@@ -331,9 +386,10 @@ def test_train_trains_first_and_exports_what_was_trained(
     monkeypatch.setattr("pipeline.training.train.train", train)
     monkeypatch.setattr("pipeline.compress.compress.compress", compress)
     options = ["--train", "--preset", "quick", "--data", str(data), "--no-latency"]
+    options += ["--looks-for", "balls", "--group-column", "scene"]
     assert main(["all", *options]) == 0
     compressed = (model.folder, data, ["int8", "w4", "w3"], {"changes": {"epochs": 0}})
-    assert asked == [(2, data, True), compressed]
+    assert asked == [(2, data, True, "balls", "scene"), compressed]
     assert (ASSETS / "ios_assets" / "manifest.json").is_file()
 
 

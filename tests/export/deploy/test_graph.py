@@ -87,7 +87,7 @@ def test_every_variant_gives_evidence_that_averages_to_its_own_logits(
 ) -> None:
     answers = model.references.of(variant).answers
     assert answers.evidence is not None
-    expected = softmax_by_hand(answers.evidence.mean(axis=(2, 3)))
+    expected = softmax_by_hand(answers.evidence[:].mean(axis=(2, 3)))
     np.testing.assert_allclose(answers.probs, expected, atol=1e-6)
 
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from export.deploy.metadata import labels_in, model_metadata
+import pytest
+
+from export.deploy.metadata import labels_in, model_metadata, resize_in
+from pipeline.resize.notation import resize_by
 from tests.conftest import LABELS, make_spec
 
 IDENTITY = "ab" * 32
@@ -36,3 +39,18 @@ def test_missing_or_damaged_labels_are_no_labels() -> None:
 def test_more_than_two_classes_have_no_threshold() -> None:
     spec = make_spec(labels=("a", "b", "c"), positive=None, threshold=None)
     assert not {"positive", "threshold"} & model_metadata(spec, IDENTITY).keys()
+
+
+@pytest.mark.parametrize(
+    "method", ["squish", "squish:32", "crop", "pad:zeros", "pad:reflection", "centre:border"]
+)
+def test_the_resize_comes_back_as_it_went_in(method: str) -> None:
+    rule = resize_by(method, (48, 80))
+    assert resize_in(model_metadata(make_spec(resize=rule), IDENTITY)) == rule
+
+
+def test_a_resize_of_another_version_or_none_is_no_resize() -> None:
+    said = model_metadata(make_spec(), IDENTITY)["input"]
+    assert resize_in({}) is None
+    assert resize_in({"input": said.replace("squish", "stretch")}) is None
+    assert resize_in({"input": said.replace("bilinear", "bicubic")}) is None

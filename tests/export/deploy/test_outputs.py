@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from export.deploy.outputs import evidence_diff, gathered, named
+from export.deploy.outputs import Answers, answers_in_parts, evidence_diff, gathered, named
+from pipeline.image_files import array_file
 
 PROBS = np.array([[0.25, 0.75]], np.float32)
 EVIDENCE = np.arange(12, dtype=np.float32).reshape(1, 2, 2, 3)
@@ -26,6 +27,33 @@ def test_a_network_without_evidence_has_probabilities_alone() -> None:
 def test_outputs_of_different_kinds_are_not_mixed() -> None:
     with pytest.raises(ValueError, match="zip"):
         gathered([(PROBS, EVIDENCE), (PROBS,)])
+
+
+@pytest.mark.parametrize("with_evidence", [True, False])
+def test_many_images_are_answered_a_part_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, with_evidence: bool
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (10, 4, 4, 3), dtype=np.uint8)
+    seen: list[int] = []
+
+    def run(part: np.ndarray) -> Answers:
+        seen.append(len(part))
+        evidence = part.transpose(0, 3, 1, 2).astype(np.float32)
+        return Answers(evidence.mean((2, 3)), evidence if with_evidence else None)
+
+    whole = run(images)
+    monkeypatch.setattr(array_file, "BATCH_BYTES", 3 * images[0].nbytes)
+    parts = answers_in_parts(run, images)
+    assert seen == [10, 3, 3, 3, 1]
+    np.testing.assert_array_equal(parts.probs, whole.probs)
+    assert (parts.evidence is not None) == with_evidence
+    if parts.evidence is not None:
+        np.testing.assert_array_equal(parts.evidence, whole.evidence)
+        moved = parts.evidence[:]
+        moved[4] += 500
+        far = evidence_diff(moved, parts.evidence)
+        assert far.shape == (10,)
+        assert np.flatnonzero(far).tolist() == [4]
 
 
 def test_evidence_is_known_by_its_name_and_the_probabilities_by_their_place() -> None:

@@ -22,7 +22,7 @@ from pipeline.models.networks import load_network
 from tests.conftest import make_spec
 from tests.export.conftest import Model, write_sensitive_network
 
-COMPRESSED = [variant for variant in VARIANTS if variant != "fp32"]
+COMPRESSED = [variant for variant, source in VARIANTS.items() if source.folder]
 each_variant = pytest.mark.parametrize("variant", COMPRESSED)
 
 
@@ -69,7 +69,11 @@ def test_a_checkpoint_that_was_compressed_has_every_variant(checkpoint: Path) ->
 def test_a_missing_variant_says_what_makes_it(variant: str, plain: Path) -> None:
     said = missing_variant(open_checkpoint(plain), variant)
     assert f"{plain} is not compressed to {VARIANTS[variant].folder}" in said
-    assert f"`python -m pipeline compress {plain} --data PLACE`" in said
+    compress = f"python -m pipeline compress {plain}"
+    precision = f"--precisions {VARIANTS[variant].folder}"
+    assert f"`{compress} {precision}` does it, given the images it was trained on" in said
+    said = missing_variant(open_checkpoint(plain), variant, Path("my images"))
+    assert said.endswith(f"`{compress} --data 'my images' {precision}` does it")
 
 
 @pytest.mark.parametrize("architecture", ["resnet34", "resnet152", "densenet169", "vgg19_bn"])
@@ -180,6 +184,17 @@ def test_the_checkpoint_is_its_own_fp32_variant(model: Model) -> None:
     assert graph.grids == {}
     for name, tensor in model.graph.state_dict().items():
         assert torch.equal(graph.state_dict()[name], tensor)
+
+
+def test_the_checkpoint_is_its_own_fp16_variant_with_every_weight_rounded(model: Model) -> None:
+    assert variant_checkpoint(model.checkpoint, "fp16") is model.checkpoint
+    assert missing_variant(model.checkpoint, "fp16") == ""
+    graph = variant_graph(model.checkpoint, "fp16")
+    assert graph.grids == {}
+    own = model.graph.pixels.network.state_dict()
+    for name, tensor in graph.pixels.network.state_dict().items():
+        assert torch.equal(tensor, own[name].half().float()), name
+    assert torch.equal(graph.pixels.mean, model.graph.pixels.mean)
 
 
 # --- what they compute -------------------------------------------------------------------------

@@ -97,7 +97,7 @@ def test_a_tolerance_is_small_and_has_a_reason(name: str) -> None:
 def test_where_arithmetic_is_fp32_weights_of_few_bits_are_as_close_as_fp32(name: str) -> None:
     """Unpacked they are the variant's very weights; only Core ML computes with them in fp16."""
     precisions = FORMATS[name].precisions
-    few = [precisions[p].tolerance for p in ("w4", "w3") if p in precisions]
+    few = [precisions[p].tolerance for p in ("fp16", "w4", "w3") if p in precisions]
     if name != "coreml":
         for tolerance in few:
             assert (tolerance.max_abs_diff, tolerance.max_flip_rate) == (1e-4, 0)
@@ -122,6 +122,14 @@ def test_an_artifact_is_made_from_the_variant_of_its_own_bits(name: str, precisi
     variant = VARIANTS[FORMATS[name].precisions[precision].variant]
     assert variant.folder == ("" if precision in ("fp32", "fp16") else precision)
     assert variant.activations == (precision == "int8" and name != "coreml")
+    assert variant.half == (precision == "fp16")
+
+
+@every_artifact
+def test_the_arithmetic_of_an_artifact_is_stated(name: str, precision: str) -> None:
+    by_runtime = {"int8": "int8"} if name != "coreml" else dict.fromkeys(all_precisions(), "fp16")
+    expected = "fp32" if precision == "fp32" else by_runtime.get(precision, "fp32")
+    assert FORMATS[name].precisions[precision].arithmetic == expected
 
 
 @every_format
@@ -331,7 +339,7 @@ def test_an_artifact_gives_its_variants_outputs_within_its_tolerance(
     assert (result.status, result.reason) == ("pass", "")
     assert result.label_flips == 0
     assert result.max_abs_diff <= FORMATS[name].precisions[precision].tolerance.max_abs_diff
-    assert result.max_abs_diff <= (5e-3 if name == "coreml" or precision == "fp16" else 2e-5) or (
+    assert result.max_abs_diff <= (5e-3 if name == "coreml" else 2e-5) or (
         precision == "int8"  # a sum that falls between two codes
     )
 

@@ -26,6 +26,7 @@ from export.images.preprocessing_mistakes import MISTAKES, Mistake, with_mistake
 from export.publish.assets import FOLDERS
 from pipeline.errors import BadInput
 from pipeline.images import decode
+from pipeline.resize.rule import Resize
 from tests.conftest import SIDE
 from tests.export.conftest import Exported
 
@@ -64,8 +65,8 @@ def made_once() -> Iterator[None]:
     """The result of each mistake for an image, shared by all tests."""
 
     @cache
-    def remembered(image: Path, side: int) -> list[tuple[tuple[str, ...], np.ndarray]]:
-        return list(candidates(image, side))
+    def remembered(image: Path, rule: Resize) -> list[tuple[tuple[str, ...], np.ndarray]]:
+        return list(candidates(image, rule))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("export.golden.diagnosis.candidates", remembered)
@@ -74,7 +75,7 @@ def made_once() -> Iterator[None]:
 
 def made_by(pack: Pack, case: str, *mistakes: str) -> np.ndarray:
     way = with_mistakes([BY_NAME[name] for name in mistakes])
-    return way.pixels(decode(pack.case(case).image), pack.side)
+    return way.pixels(decode(pack.case(case).image), pack.rule)
 
 
 def told(pack: Pack, case: str, *mistakes: str) -> Diagnosis:
@@ -104,7 +105,7 @@ def test_a_mistake_is_among_the_explanations_wherever_an_image_shows_it(
     mistake: Mistake, case: str, pack: Pack
 ) -> None:
     golden = pack.case(case)
-    pixels = with_mistakes([mistake]).pixels(decode(golden.image), pack.side)
+    pixels = with_mistakes([mistake]).pixels(decode(golden.image), pack.rule)
     found = diagnose(pack, case, AppPixels(pixels))
     if within(pixels, golden.pixels, golden.tolerance):
         assert found.preprocessing == "right"

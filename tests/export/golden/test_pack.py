@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +13,39 @@ from PIL import Image
 
 from export.formats.register import FORMATS
 from export.golden.document import PACK_FILE, document_text, read_document
-from export.golden.pack import pixels_sha256, read_pack
+from export.golden.pack import golden_files, pixels_sha256, read_pack
 from export.golden.replay import within
+from export.images.drawn_samples import MARK
 from export.images.golden_images import (
     BLENDED,
     DEEP,
     EXACT,
     JPEG_COLOUR,
     JPEG_GREY,
-    MARK,
     GoldenImage,
     golden_images,
 )
-from export.images.preprocessing_mistakes import ORIENTATION
 from export.manifest.manifest import read_manifest
+from export.parity.entries import RoundingEntry
+from export.parity.reference import build_references
 from export.publish.assets import FOLDERS
 from pipeline.errors import BadInput
-from pipeline.images import read_image, squish
+from pipeline.image_files.orientation import ORIENTATION
+from pipeline.images import read_image
+from pipeline.resize.pixels import resized
+from pipeline.resize.rule import Resize
 from tests.conftest import SIDE
 from tests.export.conftest import Exported, Model
 
 ROOT = Path(__file__).parents[3]
 
-NAMES = [image.name for image in golden_images(SIDE)]
+RULE = Resize(SIDE, SIDE)
+NAMES = [image.name for image in golden_images(RULE)]
 LIMIT_BYTES = 600_000
 
 
-def golden(name: str, side: int = SIDE) -> GoldenImage:
-    return next(image for image in golden_images(side) if image.name == name)
+def golden(name: str, rule: Resize = RULE) -> GoldenImage:
+    return next(image for image in golden_images(rule) if image.name == name)
 
 
 def opened(name: str) -> Image.Image:
@@ -57,14 +63,38 @@ def test_an_image_file_becomes_its_tensor(name: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(path, SIDE), image.pixels)
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Resize(48, 64, "crop"),
+        Resize(64, 64, "pad", "reflection"),
+        Resize(96, 33, "centre", "zeros"),
+        Resize(64, 64, margin=16),
+    ],
+    ids=str,
+)
+def test_the_images_of_a_model_become_pixels_by_its_own_resize(
+    rule: Resize, tmp_path: Path
+) -> None:
+    for image in golden_images(rule):
+        path = tmp_path / f"{image.name}{image.suffix}"
+        path.write_bytes(image.content)
+        assert image.pixels.shape == (*rule.size, 3)
+        np.testing.assert_array_equal(read_image(path, rule), image.pixels)
+    size = golden("right_size", rule).content
+    assert Image.open(io.BytesIO(size)).size == (rule.width, rule.height)
+    different = golden("wide", rule).pixels, golden("wide", Resize(*rule.size)).pixels
+    assert not np.array_equal(*different)  # it would show which of the two was done
+
+
 def test_the_same_bytes_are_written_again() -> None:
-    before = [image.content for image in golden_images(SIDE)]
+    before = [image.content for image in golden_images(RULE)]
     golden_images.cache_clear()
-    assert [image.content for image in golden_images(SIDE)] == before
+    assert [image.content for image in golden_images(RULE)] == before
 
 
 def test_names_and_pixels_are_all_different_and_every_image_says_what_it_is() -> None:
-    images = golden_images(SIDE)
+    images = golden_images(RULE)
     assert len(set(NAMES)) == len(images) == 17
     assert len({image.pixels.tobytes() for image in images}) == len(images)
     for image in images:
@@ -85,7 +115,7 @@ def test_the_oddities_that_apps_meet_are_there() -> None:
 
 
 def test_only_jpeg_and_what_platforms_round_is_given_a_tolerance() -> None:
-    for image in golden_images(SIDE):
+    for image in golden_images(RULE):
         lossy = image.suffix == ".jpg"
         assert lossy == (image.tolerance in (JPEG_GREY, JPEG_COLOUR)), image.name
         assert (image.tolerance.max_abs == 0) == (image.tolerance.mean_abs == 0)
@@ -93,7 +123,7 @@ def test_only_jpeg_and_what_platforms_round_is_given_a_tolerance() -> None:
 
 def test_the_high_byte_of_16_bits_is_within_the_tolerance_and_shows() -> None:
     high = (np.asarray(opened("grey_16_bit")) >> 8).astype(np.uint8)
-    pixels = squish(Image.fromarray(high).convert("RGB"), SIDE)
+    pixels = resized(Image.fromarray(high).convert("RGB"), RULE)
     assert within(pixels, golden("grey_16_bit").pixels, DEEP)
     assert (pixels != golden("grey_16_bit").pixels).any()
 
@@ -102,7 +132,7 @@ def test_premultiplied_bitmaps_are_within_the_tolerance_whichever_way_they_round
     rgba = np.asarray(opened("colour_alpha")).astype(int)
     for half in (0, 127):
         onto_black = ((rgba[..., :3] * rgba[..., 3:] + half) // 255).astype(np.uint8)
-        pixels = squish(Image.fromarray(onto_black), SIDE)
+        pixels = resized(Image.fromarray(onto_black), RULE)
         assert within(pixels, golden("colour_alpha").pixels, BLENDED)
 
 
@@ -162,6 +192,26 @@ def test_it_has_the_variants_probabilities_for_every_artifact(
         assert pack.tolerances.keys() == {a.path for a in manifest.artifacts}
 
 
+def test_where_the_network_enlarges_rounding_an_app_is_allowed_as_much(
+    exported: Exported, model: Model, data: Path
+) -> None:
+    manifest = read_manifest(exported.root / FOLDERS["web"])
+    first, *others = manifest.artifacts
+    golden = replace(first.parity.sets["golden"], max_abs_diff=0.01)
+    parity = replace(
+        first.parity,
+        sets={**first.parity.sets, "golden": golden},
+        rounding=RoundingEntry(2, 0.02, 0.1),
+    )
+    changed = replace(manifest, artifacts=(replace(first, parity=parity), *others))
+    files = golden_files(changed, build_references(model.checkpoint, data, 1, ()))
+    tolerances = json.loads(files[PACK_FILE])["tolerances"]
+    assert tolerances[first.path] == 0.02
+    for artifact in others:
+        usual = FORMATS[artifact.format].precisions[artifact.precision].tolerance
+        assert tolerances[artifact.path] == usual.max_abs_diff
+
+
 @pytest.mark.parametrize("folder", FOLDERS.values())
 def test_the_released_pack_is_written_as_it_was_read(folder: str) -> None:
     released = ROOT / folder
@@ -195,7 +245,7 @@ def test_the_loosest_pixel_tolerance_is_given_for_all(exported: Exported) -> Non
 
 def test_a_pack_for_the_released_size_is_small() -> None:
     total = 0
-    for image in golden_images(224):
+    for image in golden_images(Resize(224, 224)):
         tensor = io.BytesIO()
         Image.fromarray(image.pixels).save(tensor, "PNG")
         total += len(image.content) + len(tensor.getvalue())
@@ -265,3 +315,9 @@ def test_a_hash_is_of_the_pixels_alone() -> None:
     pixels = golden("odd_size").pixels
     assert pixels_sha256(pixels) == pixels_sha256(pixels[:, :, ::-1][:, :, ::-1])
     assert pixels_sha256(pixels) != pixels_sha256(pixels[:, :, ::-1])
+
+
+def test_files_of_drawn_chests_say_that_they_are_of_no_patient() -> None:
+    files = [image.content for image in golden_images(RULE, "chest_phantoms")]
+    assert all(b"not a patient" in content for content in files)
+    assert not any(b"patient" in image.content for image in golden_images(RULE))

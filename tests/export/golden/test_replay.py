@@ -78,7 +78,7 @@ def test_an_image_that_is_not_read_by_the_rule_fails(
         "export.golden.replay.read_image", lambda path, side: read_image(path, side)[:, :, ::-1]
     )
     pack = read_pack(exported.root / IOS)
-    found = {case.name: replay_pixels(case, pack.side) for case in pack.cases}
+    found = {case.name: replay_pixels(case, pack.rule) for case in pack.cases}
     assert found["odd_size"].status == "fail"
     assert "allowed are 0 and 0.0" in found["odd_size"].reason
     assert found["grey"].status == "pass"  # grey is the same in any order
@@ -88,7 +88,7 @@ def test_an_image_that_is_missing_fails(assets: Path) -> None:
     folder = assets / IOS
     pack = read_pack(folder)
     (folder / "golden/images/tiny.png").unlink()
-    found = replay_pixels(pack.case("tiny"), pack.side)
+    found = replay_pixels(pack.case("tiny"), pack.rule)
     assert found.status == "fail"
     assert "tiny.png" in found.reason
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.images.parity_images import EMBEDDED_SAMPLES, ParityImages, gather_images
+from export.images.drawn_samples import EMBEDDED_SAMPLES
+from export.images.parity_images import ParityImages, gather_images
 from export.images.stress_images import stress_images
 from pipeline.errors import BadInput
 from pipeline.images import read_image
@@ -55,7 +56,7 @@ def test_data_of_other_labels_are_refused_with_both_named(tmp_path: Path) -> Non
     for split in ("train", "valid"):
         for label in ("cat", "dog"):
             write_images(tmp_path / split, label, 1)
-    with pytest.raises(BadInput, match=r"labels cat, dog.*covid19, non_covid19"):
+    with pytest.raises(BadInput, match=r"labels 'cat', 'dog'.*'covid19', 'non_covid19'"):
         gather_images(SPEC, tmp_path, limit=10)
 
 

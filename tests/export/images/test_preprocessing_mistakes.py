@@ -9,15 +9,21 @@ from PIL import Image
 
 from export.images.preprocessing_mistakes import (
     MISTAKES,
+    SQUISHED,
     Mistake,
     Preprocessing,
+    mistakes_with,
     taken_sideways,
     with_mistakes,
 )
 from pipeline.data.resize_filters import FILTERS
 from pipeline.images import decode, read_image
+from pipeline.resize.notation import resize_by
+from pipeline.resize.rule import Resize
 
 SIDE = 32
+RULE = Resize(SIDE, SIDE)
+OTHER_FILTERS = ("plain_bilinear", "nearest", "area", "bicubic", "lanczos")
 BY_NAME = {mistake.name: mistake for mistake in MISTAKES}
 
 
@@ -26,12 +32,12 @@ def noise(width: int, height: int, channels: int = 3) -> Image.Image:
     return Image.fromarray(rng.integers(0, 256, (height, width, channels), dtype=np.uint8))
 
 
-def make(name: str, image: Image.Image, side: int = SIDE) -> np.ndarray:
-    return with_mistakes([BY_NAME[name]]).pixels(image, side)
+def make(name: str, image: Image.Image, rule: Resize = RULE) -> np.ndarray:
+    return with_mistakes([BY_NAME[name]]).pixels(image, rule)
 
 
-def right(image: Image.Image, side: int = SIDE) -> np.ndarray:
-    return Preprocessing().pixels(image, side)
+def right(image: Image.Image, rule: Resize = RULE) -> np.ndarray:
+    return Preprocessing().pixels(image, rule)
 
 
 def test_without_a_mistake_it_is_the_resize_rule(tmp_path: Path) -> None:
@@ -67,7 +73,7 @@ def test_every_mistake_makes_other_pixels_of_an_image_that_shows_it(mistake: Mis
         image = noise(60, 40, channels=4)
     else:
         image = taken_sideways(noise(60, 40))
-    made = with_mistakes([mistake]).pixels(image, SIDE)
+    made = with_mistakes([mistake]).pixels(image, RULE)
     assert made.shape == (SIDE, SIDE, 3)
     assert made.dtype == np.uint8
     assert np.abs(made.astype(int) - right(image)).mean() > 1
@@ -76,7 +82,7 @@ def test_every_mistake_makes_other_pixels_of_an_image_that_shows_it(mistake: Mis
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda m: m.name)
 def test_what_photographs_cannot_show_they_do_not(mistake: Mistake) -> None:
     photo = noise(60, 40)
-    same = bool((with_mistakes([mistake]).pixels(photo, SIDE) == right(photo)).all())
+    same = bool((with_mistakes([mistake]).pixels(photo, RULE) == right(photo)).all())
     # A turn shows only where there is a tag, which the replay gives every photo.
     assert same == (mistake.step == "turn" or not mistake.on_photographs)
 
@@ -136,10 +142,38 @@ def test_transparency_shows_the_hidden_colour_or_a_white_ground() -> None:
 
 def test_two_mistakes_are_made_at_once() -> None:
     image = noise(60, 40)
-    both = with_mistakes([BY_NAME["bgr"], BY_NAME["plain_bilinear"]]).pixels(image, SIDE)
+    both = with_mistakes([BY_NAME["bgr"], BY_NAME["plain_bilinear"]]).pixels(image, RULE)
     np.testing.assert_array_equal(both, make("plain_bilinear", image)[:, :, ::-1])
 
 
 def test_two_mistakes_in_one_step_are_refused() -> None:
     with pytest.raises(ValueError, match="two mistakes in the step resize"):
         with_mistakes([BY_NAME["area"], BY_NAME["nearest"]])
+
+
+@pytest.mark.parametrize(
+    ("method", "none"),
+    [
+        ("squish", "squish"),
+        ("crop", "centre_crop"),
+        ("pad:zeros", "letterbox"),
+        ("pad:reflection", None),
+        ("centre:zeros", None),
+        ("squish:16", None),
+    ],
+)
+@pytest.mark.parametrize("side", [32, (24, 40)])
+def test_each_mistake_of_another_resize_makes_other_pixels_and_what_it_does_itself_is_none(
+    method: str, none: str | None, side: object
+) -> None:
+    rule = resize_by(method, side)
+    found = {mistake.name: mistake for mistake in mistakes_with(rule)}
+    assert found.keys() == {*BY_NAME, SQUISHED.name} - {none}
+    image = noise(160, 60)
+    for mistake in found.values():
+        made = with_mistakes([mistake]).pixels(image, rule)
+        assert made.shape == (*rule.size, 3)
+        same = mistake.step == "turn" or not mistake.on_photographs
+        if rule.mode == "centre" and mistake.name in OTHER_FILTERS:
+            continue  # nothing is scaled: every filter is right
+        assert bool((made == right(image, rule)).all()) == same, mistake.name

@@ -31,6 +31,7 @@ from export.packages.android import (
 )
 from export.packages.android_readme import gradle_module_section
 from export.packages.resize_proofs import formula_image, resize_proofs
+from pipeline.resize.rule import Resize
 from tests.export.made_assets import write_assets
 
 ROOT = Path(__file__).parents[3]
@@ -127,7 +128,9 @@ def test_hashes_sizes_and_facts_are_those_of_the_manifest(published: Manifest) -
     assert model.positive is not None
     for fact in (
         f'CHECKPOINT_SHA256 = "{model.checkpoint_sha256}"',
-        f"SIDE = {model.input.height}",
+        f"WIDTH = {model.input.width}",
+        f"HEIGHT = {model.input.height}",
+        "RESIZE: Resize = Resize(WIDTH, HEIGHT)\n",
         f"POSITIVE: Int? = {model.labels.index(model.positive)}",
         f"THRESHOLD: Float? = {model.threshold}f",
     ):
@@ -148,10 +151,28 @@ def test_weird_names_come_back_as_they_were(manifest: Manifest) -> None:
 def test_another_side_goes_everywhere(manifest: Manifest, side: int) -> None:
     size = replace(manifest.model.input, height=side, width=side)
     files = package_files(changed(manifest, input=size))
-    assert f"SIDE = {side}\n" in model_file(files)
-    proofs = next(text for path, text in files.items() if path.endswith("SquishTest.kt"))
-    for proof in resize_proofs(side):
+    assert f"WIDTH = {side}\n" in model_file(files)
+    assert f"HEIGHT = {side}\n" in model_file(files)
+    proofs = next(text for path, text in files.items() if path.endswith("ResizeTest.kt"))
+    for proof in resize_proofs(Resize(side, side)):
         assert f'Proof({proof.width}, {proof.height}, "{proof.sha256}")' in proofs
+
+
+def test_another_resize_goes_everywhere(manifest: Manifest) -> None:
+    rule = Resize(48, 96, "pad", "border")
+    entry = replace(manifest.model.input.resize, mode="pad", fill="border")
+    files = package_files(
+        changed(manifest, input=replace(manifest.model.input, height=48, width=96, resize=entry))
+    )
+    said = "RESIZE: Resize = Resize(WIDTH, HEIGHT, Resize.Mode.PAD, Resize.Fill.BORDER)\n"
+    assert said in model_file(files)
+    assert "WIDTH = 96\n" in model_file(files)
+    proofs = next(text for path, text in files.items() if path.endswith("ResizeTest.kt"))
+    for proof in resize_proofs(rule):
+        assert f'Proof({proof.width}, {proof.height}, "{proof.sha256}")' in proofs
+    margin = replace(manifest.model.input.resize, margin=32)
+    files = package_files(changed(manifest, input=replace(manifest.model.input, resize=margin)))
+    assert "RESIZE: Resize = Resize(WIDTH, HEIGHT, margin = 32)\n" in model_file(files)
 
 
 def test_another_model_is_another_package_with_other_classes(manifest: Manifest) -> None:

@@ -19,6 +19,7 @@ from export.packages.ios import (
     module_name,
     package_files,
 )
+from pipeline.resize.rule import Resize
 from tests.export.made_assets import write_assets
 
 ROOT = Path(__file__).parents[3]
@@ -138,10 +139,25 @@ def test_the_facts_are_the_manifests(tmp_path: Path) -> None:
     facts = package_files(manifest)["Sources/TwoX/ModelFacts.swift"]
     assert 'name = "two_x"' in facts
     assert 'version = "1.2.3"' in facts
-    assert "side = 96\n" in facts
+    assert "resize = Resize(width: 96, height: 96)\n" in facts
     assert "positive: Int? = 0\n" in facts
     assert "threshold: Float? = 0.125\n" in facts
     assert swift_string(manifest.model.intended_use) in facts
+
+
+RESIZES = {
+    "width: 96, height: 64, mode: .crop": Resize(64, 96, "crop"),
+    "width: 64, height: 64, mode: .pad, fill: .border": Resize(64, 64, "pad", "border"),
+    "width: 96, height: 64, mode: .centre, fill: .zeros": Resize(64, 96, "centre", "zeros"),
+    "width: 96, height: 64": Resize(64, 96),
+    "width: 64, height: 64, margin: 16": Resize(64, 64, margin=16),
+}
+
+
+@pytest.mark.parametrize(("said", "rule"), RESIZES.items(), ids=RESIZES)
+def test_the_models_own_resize_is_in_the_facts(said: str, rule: Resize, tmp_path: Path) -> None:
+    facts = package_files(made(tmp_path, name="two_x", resize=rule))
+    assert f"resize = Resize({said})\n" in facts["Sources/TwoX/ModelFacts.swift"]
 
 
 def test_evidence_is_never_taken_for_the_probabilities() -> None:

@@ -23,6 +23,7 @@ from export.runtimes.swift import is_installed
 from pipeline.images import read_image
 from tests.export import swift_workshop as workshop
 from tests.export.made_assets import write_assets
+from tests.export.resized_release import RULES, shared_release
 from tests.export.swift_workshop import Run
 
 ROOT = Path(__file__).parents[3]
@@ -281,23 +282,47 @@ def test_another_model_is_chosen_by_one_line(
 @on_linux
 @pytest.mark.skipif(not (PUBLISHED / "golden").is_dir(), reason="no golden pack is published yet")
 def test_the_published_golden_pack_passes(tmp_path: Path, work: Path) -> None:
-    document = json.loads((PUBLISHED / MANIFEST_FILE).read_text(encoding="utf-8"))
-    pack = json.loads((PUBLISHED / "golden" / "golden.json").read_text(encoding="utf-8"))
-    shutil.copytree(work / "standins", tmp_path / "standins")
-    workshop.write_package(tmp_path / "package", PUBLISHED)
-    shutil.copytree(PUBLISHED / "golden", tmp_path / "package" / "golden")
+    passes_its_golden_pack(PUBLISHED, tmp_path, work)
+
+
+@on_linux
+@pytest.mark.ci("exports a network and compiles its Swift package")
+@pytest.mark.parametrize("name", RULES)
+def test_a_model_with_its_own_resize_passes_its_golden_pack(
+    name: str, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, work: Path, built: Path
+) -> None:
+    assets = shared_release(name, tmp_path_factory) / "ios_assets"
+    passes_its_golden_pack(assets, tmp_path, work, built)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where one package after the other of the same name is built, what is the same but once."""
+    return tmp_path_factory.mktemp("built")
+
+
+def passes_its_golden_pack(
+    assets: Path, place: Path, work: Path, built: Path | None = None
+) -> None:
+    document = json.loads((assets / MANIFEST_FILE).read_text(encoding="utf-8"))
+    pack = json.loads((assets / "golden" / "golden.json").read_text(encoding="utf-8"))
+    workshop.write_package(place / "package", assets)
+    shutil.copytree(assets / "golden", place / "package" / "golden")
     models = [a["path"] for a in document["artifacts"] if a["format"] == "coreml"]
     answers: dict[str, dict[str, Any]] = {model: {} for model in models}
     for case in pack["cases"]:
         for path in (case["image"], case["tensor"]):
-            with Image.open(PUBLISHED / path) as image:
+            with Image.open(assets / path) as image:
                 image.load()
-                workshop.write_image(tmp_path / "package" / path, image)
+                workshop.write_image(place / "package" / path, image)
         for model in models:
             answers[model][case["tensor_sha256"]] = workshop.answer(
                 pack["labels"], case["probs"][model]
             )
-    workshop.write_answers(tmp_path, pack["side"], answers)
-    run = workshop.run_tests(tmp_path, stand_ins=True, optimised=True)
+    workshop.write_answers(place, pack["side"], answers)
+    shutil.copytree(work / "standins", place / "standins")
+    if built:
+        workshop.replace_changed(built, place)
+    run = workshop.run_tests(built or place, stand_ins=True, optimised=True)
     assert not run.failed, run.errors
     assert "skipped" not in run.outcomes.values()

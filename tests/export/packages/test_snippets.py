@@ -18,15 +18,17 @@ import pytest
 import tree_sitter
 import tree_sitter_kotlin
 import tree_sitter_swift
-from PIL import Image
+from PIL import Image, ImageOps
 
-from export.formats.snippet import HTML, KOTLIN, PYTHON, SWIFT, Snippet
+from export.formats.snippet import HTML, KOTLIN, PYTHON, SWIFT, Snippet, python_resized
 from export.manifest.manifest import ArtifactEntry, Manifest, read_manifest
 from export.packages.android_readme import kotlin_usage
 from export.packages.folder_readme import asset_readme
 from export.packages.ios_readme import swift_usage
 from export.packages.snippets import snippets
 from export.packages.web_readme import html_usage
+from pipeline.images import read_image
+from pipeline.resize.rule import FILLS, Resize
 
 ROOT = Path(__file__).parents[3]
 PLACES = {"android": "android_assets", "ios": "ios_assets", "web": "web_assets"}
@@ -159,6 +161,24 @@ def test_the_python_lines_run_the_published_file(path: str, tmp_path: Path) -> N
     assert sum(probs.values()) == pytest.approx(1, abs=1e-3)
 
 
+def test_of_very_many_labels_the_python_lines_read_the_file(tmp_path: Path) -> None:
+    platform, manifest = next(manifests())
+    labels = tuple(f"label {i} 赤" for i in range(600))
+    many = replace(manifest, model=replace(manifest.model, labels=labels))
+    entry = next(a for a in many.artifacts if a.format == "onnx")
+    code = next(s.text for s in made(platform, many, entry) if s.language == PYTHON)
+    assert "label 0" not in code
+    Image.new("RGB", (260, 300)).save(tmp_path / "photo.jpg")
+    shutil.copy(ROOT / "android_assets" / entry.path, tmp_path)
+    (tmp_path / "labels.txt").write_text("".join(f"{x}\n" for x in labels), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    probs = json.loads(done.stdout.strip().splitlines()[-1].replace("'", '"'))
+    assert tuple(probs) == labels[:2]
+
+
 def test_a_changed_file_is_refused_by_the_python_lines(tmp_path: Path) -> None:
     platform, manifest = next(manifests())
     entry = next(a for a in manifest.artifacts if a.format == "onnx")
@@ -204,3 +224,27 @@ def test_of_an_unknown_format_there_are_none() -> None:
     platform, manifest = next(manifests())
     unknown = replace(manifest.artifacts[0], format="tflite")
     assert made(platform, manifest, unknown) == []
+
+
+RULES = {
+    "squish": Resize(64, 48),
+    "margin": Resize(64, 64, margin=16),
+    "crop": Resize(48, 64, "crop"),
+    **{f"pad {fill}": Resize(48, 64, "pad", fill) for fill in FILLS},
+    **{f"centre {fill}": Resize(64, 64, "centre", fill) for fill in FILLS},
+}
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+@pytest.mark.parametrize("size", [(200, 90), (31, 170), (20, 30), (97, 53)])
+def test_the_lines_that_resize_in_python_give_the_rules_pixels(
+    rule: Resize, size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(size)
+    pixels = rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    photo = tmp_path / "photo.jpg"
+    Image.fromarray(pixels).save(photo, "PNG")  # lossless, under the name that the lines have
+    monkeypatch.chdir(tmp_path)
+    names = {"Image": Image, "ImageOps": ImageOps, "np": np}
+    exec(python_resized(rule), names)
+    np.testing.assert_array_equal(np.asarray(names["resized"]), read_image(photo, rule))

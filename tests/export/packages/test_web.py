@@ -17,6 +17,7 @@ from export.packages import package_code
 from export.packages.web import default_model, package_files
 from export.packages.web_readme import web_page_section
 from export.publish.assets import FOLDERS
+from pipeline.model_spec import Owner
 from tests.export.made_assets import write_assets
 
 TEMPLATES = Path(__file__).parents[3] / "export" / "packages" / "templates" / "web"
@@ -75,11 +76,14 @@ def test_every_id_that_a_module_asks_for_is_in_the_page(manifest: Manifest) -> N
 
 
 def test_the_notice_and_the_name_stand_in_the_page_and_are_quoted(manifest: Manifest) -> None:
-    hostile = {"name": 'a "b" <c>', "intended_use": "Research & </p><script>only"}
+    hostile: dict[str, Any] = {"name": 'a "b" <c>', "intended_use": "Research & </p><script>only"}
+    hostile["owner"] = Owner("<b>photos", "</p><script>balls")
     files = package_files(replace(manifest, model=replace(manifest.model, **hostile)))
     page = files["index.html"]
     assert page.count("Research &amp; &lt;/p&gt;&lt;script&gt;only") == 3
     assert "<h1>a &quot;b&quot; &lt;c&gt;</h1>" in page
+    assert "classify &lt;b&gt;photos on this device" in page
+    assert "no map of &lt;/p&gt;&lt;script&gt;balls." in page
     assert json.loads(files["app.webmanifest"])["name"] == 'a "b" <c>'
 
 

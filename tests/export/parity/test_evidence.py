@@ -20,6 +20,7 @@ from export.formats.register import FORMATS
 from export.images.parity_images import ParityImages
 from export.parity.check import ParityResult, check_artifact
 from export.parity.evidence import AVERAGE_TOLERANCE, EvidenceAgreement, compare_evidence
+from export.parity.rounding_noise import RoundingNoise
 from pipeline.json_files import plain
 from tests.conftest import LABELS, SIDE, make_spec
 
@@ -168,7 +169,11 @@ def check(
     facts = replace(
         FORMATS["onnx"],
         requirements=(),
-        precisions={"fp32": Precision("fp32", Tolerance(1e-4, 0.0, ""))},
+        precisions={"fp32": Precision("fp32", Tolerance(1e-4, 0.0, ""), "fp32")},
+    )
+    monkeypatch.setattr(
+        "export.parity.allowance.rounding_noise",
+        lambda _, __, rows: RoundingNoise(np.zeros(len(rows)), np.zeros(len(rows))),
     )
     monkeypatch.setitem(FORMATS, "fake", facts)
     folder = SimpleNamespace(load_verbs=lambda: FakeFormat(found, names))

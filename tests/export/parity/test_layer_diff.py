@@ -50,11 +50,12 @@ def faulty(model: Model, name: str, fault: Callable[[DeployGraph], None], folder
     return path
 
 
-@pytest.mark.parametrize(("name", "precision"), PLAIN)
+@pytest.mark.parametrize(("name", "precision"), [*PLAIN, ("coreml", "w4"), ("coreml", "w3")])
 def test_nothing_is_found_in_a_clean_artifact(
     name: str, precision: str, model: Model, artifacts: Artifacts
 ) -> None:
-    found = explain(name, precision, artifacts[name, precision], model.held, IMAGE)
+    held = model.held_for(name, precision)
+    found = explain(name, precision, artifacts[name, precision], held, IMAGE)
     assert len(found.places) == 2 * 26  # both sides of every convolution of SqueezeNet
     assert not any(place.differs for place in found.places)
     assert "rounding" in found.verdict or "weights agree" in found.verdict

@@ -15,9 +15,10 @@ from export.deploy.outputs import Answers
 from export.images.parity_images import ParityImages
 from export.manifest.manifest import SCHEMA_FILE
 from export.parity.check import ParityResult
-from export.parity.quality_gate import LEAST_IMAGES, GateResult, judge_quality
+from export.parity.quality_gate import LEAST_IMAGES, NO_IMAGES, GateResult, judge_quality
 from export.parity.reference import Reference
-from pipeline.metrics.paired_comparison import LIMITS, compare_models
+from pipeline.metrics.paired_comparison import compare_models
+from pipeline.metrics.quality_limits import LIMITS
 from pipeline.model_spec import Compression, ModelSpec
 from tests.conftest import make_spec
 from tests.export.conftest import RECORD
@@ -26,13 +27,13 @@ SPEC = make_spec()  # decides covid19, class 0, from 0.4 on
 HARD = 13  # images without a class, after the others
 POSITIVES, NEGATIVES = 100, 200
 TRUTH = (0,) * POSITIVES + (1,) * NEGATIVES
-COMPARE = partial(compare_models, resamples=40)
+COMPARE = partial(compare_models, resamples=200)
 BROKEN_RECORD = {**RECORD, "broken_limits": ["AUROC drops by 0.1000 (0.0500 to 0.1500)"]}
 
 
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The interval does not matter to the limits, and a thousand draws take a second."""
+    """A thousand draws take a second."""
     monkeypatch.setattr("export.parity.quality_gate.compare_models", COMPARE)
 
 
@@ -168,9 +169,35 @@ def test_a_record_with_broken_limits_is_broken() -> None:
     assert "broken_limits" not in found.figures
 
 
-def test_fp16_without_images_has_its_parity_with_fp32_itself() -> None:
+def test_fp16_without_images_is_undecided_and_published() -> None:
     found = judge_quality("fp16", of_file(fp32_scores()), SPEC, baseline(truth=(), patients=()))
-    assert found == GateResult("parity", {}, ())
+    assert found == GateResult("parity", {}, (), (NO_IMAGES,))
+    assert not found.keeps_back
+
+
+def test_fp16_is_measured_on_however_few_images_there_are() -> None:
+    """It has no record, and one flip of ten proves nothing."""
+    scores = np.linspace(0.1, 0.9, 10)
+    truth = tuple(int(p < 0.4) for p in scores)
+    moved = scores.copy()
+    moved[0] = 0.6
+    found = judge_quality("fp16", of_file(moved), SPEC, baseline(scores, truth))
+    assert found.source == "measured"
+    assert found.broken == ()
+    assert "1 of 10 labels flip (95 % interval 0.3% to 44.5%), for 2%" in found.undecided
+
+
+def test_what_a_record_leaves_open_stays_open() -> None:
+    record = {**RECORD, "undecided_limits": ["0 of 150 labels flip"]}
+    found = gated(fp32_scores(), variant(record), baseline(truth=(), patients=()))
+    assert found.undecided == ("0 of 150 labels flip",)
+    assert "undecided_limits" not in found.figures
+
+
+def test_drawn_images_never_decide() -> None:
+    """`of_file` is far off on all of them, and decides them otherwise."""
+    found = gated(fp32_scores())
+    assert (found.figures["images"], found.figures["label_flips"]) == (len(TRUTH), 0)
 
 
 def test_fp16_is_measured_where_there_are_images() -> None:
@@ -212,9 +239,9 @@ def negatives_lost(images: int) -> np.ndarray:
 
 
 BREAKING = {
-    "AUROC drops by 0.0090": (auroc_lost, 2, 1),
-    "7 of 300 labels flip, more than 2%": (labels_flipped, 7, 6),
-    "recall drops by 0.0300, more than 0.025": (recall_lost, 3, 2),
+    "AUROC drops by 0.0450 (95 %": (auroc_lost, 10, 1),
+    "12 of 300 labels flip (95 % interval 2.1% to 6.9%), more than 2%": (labels_flipped, 12, 11),
+    "recall drops by 0.1000 (95 %": (recall_lost, 10, 2),
     "wrong on 6 images that were right, right on 0": (negatives_lost, 6, 5),
 }
 
@@ -222,16 +249,25 @@ BREAKING = {
 @pytest.mark.parametrize("said", BREAKING)
 def test_a_broken_limit_rejects_and_says_by_how_much(said: str) -> None:
     change, too_many, _ = BREAKING[said]
-    (sentence,) = gated(change(too_many)).broken
-    assert said in sentence
+    found = gated(change(too_many))
+    assert any(said in sentence for sentence in found.broken)
+    assert found.keeps_back
 
 
 @pytest.mark.parametrize("said", BREAKING)
-def test_one_image_less_is_within_the_limit(said: str) -> None:
+def test_fewer_images_may_be_chance_and_reject_nothing(said: str) -> None:
     change, _, as_many = BREAKING[said]
     found = gated(change(as_many))
     assert found.broken == ()
     assert found.source == "measured"
+
+
+def test_an_accepted_rejection_does_not_keep_back_and_says_so() -> None:
+    found = replace(gated(labels_flipped(12)), accepted=True)
+    assert found.broken
+    assert not found.keeps_back
+    assert found.document()["accepted"] is True
+    assert found.entry().accepted is True
 
 
 def test_a_file_that_is_far_off_breaks_all_limits() -> None:
@@ -247,7 +283,8 @@ FOUND = {
     "recorded": lambda: gated(
         fp32_scores(), variant(BROKEN_RECORD), baseline(truth=(), patients=())
     ),
-    "parity": lambda: GateResult("parity", {}),
+    "parity": lambda: GateResult("parity", {}, undecided=(NO_IMAGES,)),
+    "accepted": lambda: replace(gated(1 - fp32_scores()), accepted=True),
 }
 
 

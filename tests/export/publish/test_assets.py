@@ -162,8 +162,8 @@ def test_the_readme_says_what_evidence_is_and_what_it_is_not(
     text = (exported.root / FOLDERS[platform] / "README.md").read_text(encoding="utf-8")
     flowing = " ".join(text.split())
     assert "a map of 3 rows and 3 columns" in flowing
-    assert "It is **not** a map of lesions" in flowing
-    assert "Research only, never diagnosis" in flowing
+    assert "It is **not** a map of what its labels name" in flowing
+    assert "say beside it what it is. Research only. Not a medical device; never" in flowing
     assert "`evidence`: float32 `(1, 2, 3, 3)`" in flowing  # ONNX
     if platform == "android":
         assert "a tuple (`IValue.toTuple()`) of probs, float32 `(1, 2)`, and evidence" in flowing
@@ -229,9 +229,25 @@ def test_the_readme_says_how_much_a_precision_loses(
     rows = {line.split("`")[1]: line for line in text.splitlines() if line.startswith("| `")}
     assert sorted(rows) == sorted(named("android"))
     assert rows["tiny_fp32.onnx"].endswith("| is the fp32 model |")
-    assert rows["tiny_fp16.onnx"].endswith("| within its tolerance |")
+    assert rows["tiny_fp16.onnx"].endswith("not compared on labelled images |")
     compared = "| AUROC 0.9000 for 0.9000, 0 of 150 labels differ, when it was compressed |"
     assert rows["tiny_w4.onnx"].endswith(compared)
+
+
+def test_the_readme_says_how_many_labels_may_differ_and_what_few_images_cannot_tell(
+    tmp_path: Path, model: Model, by_platform: dict[str, list[Published]]
+) -> None:
+    figures = {**FIGURES, "flip_rate": {"value": 0.0, "low": 0.0, "high": 0.0243}}
+    undecided = GateResult("measured", figures, undecided=("0 of 150 labels flip, for 2%",))
+    for platform, artifacts in by_platform.items():
+        by_platform[platform] = [
+            replace(a, gate_result=undecided) if a.precision == "w4" else a for a in artifacts
+        ]
+    publish_tiny(tmp_path, model, by_platform)
+    text = (tmp_path / "web_assets" / "README.md").read_text(encoding="utf-8")
+    assert "0 of 150 labels differ (0.0% to 2.4%)" in text
+    assert "Too few labelled images to tell surely" in text
+    assert text.count("onnx w4.") == 1
 
 
 def test_what_was_rejected_is_listed_with_its_reasons_and_not_copied(

@@ -22,6 +22,7 @@ from export.publish.web_runtime import RUNTIME_FILES, runtime_files
 from export.publish.web_site import build_site, open_server
 from pipeline.errors import BadInput, MissingDependency
 from pipeline.json_files import plain
+from pipeline.model_spec import Example, Owner
 from tests.export.conftest import tree
 from tests.export.made_assets import write_assets
 
@@ -97,6 +98,21 @@ def test_the_list_for_the_service_worker_has_the_hash_of_each_file(
         release["files"]
     )
     assert "connect-src 'self'" in release["policy"]
+
+
+def test_the_examples_are_those_that_the_owner_names_and_are_kept(
+    npm: Path, tmp_path: Path
+) -> None:
+    names = ("examples/1.jpg", "golden/images/grey.png", "golden/images/not_there.png")
+    owner = Owner(examples=tuple(Example(name, "a picture") for name in names))
+    there = {names[0]: b"1", names[1]: b"22", "golden/images/huge.png": b"333"}
+    made = write_assets(tmp_path / "made", extras=[package_code, lambda *_: there], owner=owner)
+    download = build_site(made["web"], tmp_path / "site")
+    assert download.first_visit["examples"].bytes == 3
+    text = (tmp_path / "site" / "files.js").read_text()
+    release = json.loads(text.removeprefix("self.RELEASE = ").removesuffix(";\n"))
+    assert release["files"]["examples/1.jpg"]["kept"]
+    assert "golden/images/huge.png" not in release["files"]
 
 
 def test_another_file_makes_another_release_and_the_same_ones_the_same(

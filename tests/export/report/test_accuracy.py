@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,6 +10,8 @@ from export.parity.reference import References
 from export.report.accuracy import classification, reference_classification
 from export.report.sections import training_of
 from pipeline.checkpoint import RELEASED, open_checkpoint
+from pipeline.errors import BadInput
+from pipeline.json_files import plain
 from pipeline.metrics.classification import (
     accuracy,
     auroc,
@@ -71,6 +76,22 @@ def test_the_released_checkpoints_training_is_reported() -> None:
     found = training_of(RELEASED, open_checkpoint(RELEASED).spec)
     assert found.history.epochs == len(found.history.rows) == 50
     assert found.validation.figures.images == 150
+    assert found.calibration is None  # trained before it was recorded
+
+
+def test_how_training_calibrated_is_reported(tmp_path: Path) -> None:
+    record = {
+        "temperature": 0.5,
+        "images": 60,
+        "before": {"nll": 0.25, "error": 0.125},
+        "after": {"nll": 0.125, "error": 0.0625},
+        "refused": "",
+        "caution": "too few",
+    }
+    spec = replace(SPEC, training={"calibration": record})
+    assert plain(training_of(tmp_path, spec))["calibration"] == record
+    with pytest.raises(BadInput, match="calibration of the checkpoint is damaged"):
+        training_of(tmp_path, replace(SPEC, training={"calibration": {"temperature": "hot"}}))
 
 
 def test_of_a_very_long_training_evenly_spaced_epochs_are_kept(tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -14,6 +14,7 @@ from rich.console import Console
 from export.formats.description import Tolerance
 from export.latency.entry import LatencyEntry, ThreadLatency
 from export.parity.check import Agreement, ParityResult
+from export.parity.entries import RoundingEntry
 from export.parity.evidence import EvidenceAgreement
 from export.parity.quality_gate import GateResult
 from export.report.document import (
@@ -121,6 +122,42 @@ def test_people_see_what_a_format_refuses_and_why_each_reason_once() -> None:
     print_verdict(Console(file=screen, width=140), ALL, "13 hard images", refused)
     assert "ort has no w4, w3: would be unpacked" in screen.getvalue()
     assert "ort has no fp16: no use" in screen.getvalue()
+
+
+def test_what_was_accepted_is_neither_passed_nor_failed_and_strictly_good_enough() -> None:
+    accepted = replace(REJECTED, gate_result=replace(REJECTED.gate_result, accepted=True))
+    assert (accepted.verdict, accepted.reason) == ("accepted", "; ".join(BROKEN))
+    assert exit_code([ROWS["pass"], accepted], strict=True) == 0
+    said = verdict_sentence([*ALL, accepted])
+    assert said == "1 passed, 1 accepted, 1 failed, 1 not run of 4 artifacts"
+    assert document([accepted])["artifacts"][0]["accuracy"]["accepted"] is True
+    assert "accepted though" in to_junit(report([accepted]))
+
+
+def test_a_rejection_is_printed_with_what_would_change_it() -> None:
+    assert "what helps: compress to w3 again" in printed([REJECTED])
+    assert "what helps" not in printed([LET_THROUGH])
+
+
+def test_what_few_images_cannot_tell_is_said_once_for_all_artifacts() -> None:
+    figures = {**FIGURES, "images": 50}
+    undecided = GateResult("measured", figures, undecided=("0 of 50 labels flip, for 2%",))
+    first, second = replace(LET_THROUGH, gate_result=undecided), LET_THROUGH
+    text = " ".join(printed([first, replace(first, format="ort"), second]).split())
+    assert "50 labelled images are too few to tell surely whether the model loses" in text
+    assert "as onnx w4, ort w4; 183 without a changed label would tell" in text
+    assert "too few" not in printed([second])
+
+
+def test_where_a_network_enlarges_rounding_it_is_said() -> None:
+    enlarged = replace(PASS, rounding=RoundingEntry(3, 0.02, 0.25))
+    row = replace(ROWS["pass"], parity=enlarged)
+    text = " ".join(printed([row]).split())
+    assert f"on 3 of {PASS.images} images PyTorch's own outputs move by rounding alone" in text
+    assert "|Δp| 2.0e-02, evidence 2.5e-01" in text
+    entry = document([row])["artifacts"][0]["parity"]
+    assert entry["rounding"] == {"images": 3, "max_abs_diff": 0.02, "max_rel_diff": 0.25}
+    assert "rounding" not in document([ROWS["pass"]])["artifacts"][0]["parity"]
 
 
 def test_the_document_has_verdict_and_accuracy_of_each_artifact() -> None:

@@ -324,11 +324,37 @@ def test_the_report_of_a_check_is_shown_too() -> None:
     assert "Research only" in read.said
 
 
+def test_very_many_labels_are_named_in_part_and_make_no_long_page() -> None:
+    few, many = document(), document()
+    many["model"]["labels"] = [f"label_{i:03}" for i in range(600)]
+    short, long = page_of(sources(few)), page_of(sources(many))
+    assert "label_000, label_001, " in Read(long).said
+    assert "label_007 and 592 more" in Read(long).said
+    assert len(long) - len(short) < 2_000
+
+
 def test_an_unknown_format_is_drawn_like_the_others() -> None:
     text = json.dumps(document()).replace('"onnx"', '"newer"').replace("onnx fp32", "newer fp32")
     read = Read(page_of(sources(json.loads(text))))
     assert "newer fp32" in read.said
     assert "Code: not run. there is none for newer" in read.said
+
+
+def test_how_the_checkpoint_was_calibrated_is_said() -> None:
+    report = document()
+    calibration = {
+        "temperature": 0.5,
+        "images": 60,
+        "before": {"nll": 0.25, "error": 0.125},
+        "after": {"nll": 0.125, "error": 0.0625},
+        "refused": "",
+        "caution": "too few images",
+    }
+    report["training"]["calibration"] = calibration
+    text = page_of(sources(report))
+    assert "temperature 0.500: NLL 0.250, calibration error 0.125 before" in text
+    assert "too few images" in text
+    assert "temperature" not in page_of(sources())
 
 
 def test_without_labels_the_outputs_of_training_are_shown_instead() -> None:
@@ -483,6 +509,32 @@ def test_the_last_exports_report_is_taken_before_the_releases(
     assert "build/export/report.json (schema 2)" in said
     assert "the release's" not in said
     assert "there is no docs/results/faults.json" in said
+
+
+def test_the_times_of_the_release_are_on_the_page_of_no_other_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "docs/results/benchmark.json", timed(["onnx fp32"]))
+    write(tmp_path / "docs/results/peers.json", timed(["onnx fp32"]))
+    released = document()
+    released["model"]["name"] = "released"
+    write(tmp_path / "docs/results/export.json", released)
+    own = document()
+    said = Read(write_page(write(tmp_path / "own.json", own), None).read_text("utf-8")).said
+    assert "Benchmark of the files: not here. there is no build/benchmarks/results.json;" in said
+    assert "docs/results/benchmark.json" not in said
+    assert "docs/results/peers.json" not in said
+    own["model"]["name"] = "released"
+    said = Read(write_page(write(tmp_path / "own.json", own), None).read_text("utf-8")).said
+    assert "Source: docs/results/benchmark.json" in said
+    assert "Source: docs/results/peers.json" in said
+
+
+def test_planted_faults_say_in_whose_files() -> None:
+    faults = {**FAULTS, "model": {"name": "squeezenet_cxr", "version": "3.0.1", "side": 96}}
+    said = Read(page_of(sources(faults=planted(faults, "faults.json")))).said
+    assert "4 of 4 faults planted in files of squeezenet_cxr 3.0.1 were found" in said
 
 
 @pytest.mark.parametrize(

@@ -300,7 +300,8 @@ def test_without_its_variant_an_artifact_is_not_run_and_says_what_makes_it(
     assert {key: parity.status for key, parity in found.items()} == expected
     for key, parity in found.items():
         if key[1].endswith(" w4"):
-            assert f"`python -m pipeline compress {folder} --data PLACE`" in parity.reason
+            compress = f"python -m pipeline compress {folder} --data {data} --precisions w4"
+            assert f"`{compress}` does it" in parity.reason
     assert (exit_code(rows, strict=False), exit_code(rows, strict=True)) == (0, 1)
 
 
@@ -371,6 +372,31 @@ def test_a_published_artifact_that_loses_too_much_on_given_data_fails(
     assert {row.reason for row in failed} == {said}
     assert {row.verdict for row in failed} == {"fail"}
     assert exit_code(list(rows.values()), strict=False) == 1
+
+
+def test_what_was_accepted_when_it_was_published_is_accepted_again(
+    assets: Path, model: Model, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "recall drops by 0.3000, more than 0.025"
+
+    def judged(precision: str, *arguments: object) -> GateResult | None:
+        found = judge_quality(precision, *arguments)
+        return replace(found, broken=(said,)) if precision == "w4" else found
+
+    def accept(manifest: dict[str, Any]) -> None:
+        for artifact in manifest["artifacts"]:
+            if artifact["precision"] == "w4":
+                artifact["accuracy"]["accepted"] = True
+
+    for folder in (ANDROID, IOS):
+        edit_manifest(assets / folder, accept)
+    monkeypatch.setattr("export.run.check_published.judge_quality", judged)
+    rows = checked(assets, model, data)
+    for row in rows.values():
+        if row.precision == "w4":
+            is_web = row.place == "web"
+            assert row.verdict == ("fail" if is_web else "accepted")
+            assert row.reason == said
 
 
 def test_an_artifact_unknown_to_this_version_is_bad_input(

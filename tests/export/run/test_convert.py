@@ -12,6 +12,7 @@ import pytest
 
 from export.formats.base import verbs_of
 from export.formats.register import FORMATS
+from export.parity.reference import References
 from export.run.convert import Conversion, artifact_name, convert_all
 from tests.export.conftest import Exported, Model, request_export, run_export
 
@@ -142,12 +143,11 @@ def checked(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Run:
     (place / "packages" / "onnxsim.py").write_text(COUNTS)
     for variant in ("fp32", "w4"):
         model.references.of(variant)
-    model.references.save(place / "references.npz")
-    saved: Future[Path] = Future()
-    saved.set_result(place / "references.npz")
+    references: Future[References] = Future()
+    references.set_result(model.references)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(place / "packages")
-        done = list(convert_all(model.checkpoint, FAMILIES, place / "build", 2, saved))
+        done = list(convert_all(model.checkpoint, FAMILIES, place / "build", 2, references))
     return Run(place / "build", {f"{c.format} {c.precision}": c for c in done})
 
 

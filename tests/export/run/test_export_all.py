@@ -1,19 +1,23 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from export.cli.main import main
 from export.formats.description import Tolerance
 from export.formats.register import FORMATS
 from export.manifest.manifest import manifest_document, read_manifest
 from export.parity.outcome import Conversion
 from export.parity.quality_gate import GateResult, judge_quality
+from export.parity.rounding_noise import RoundingNoise
 from export.publish.assets import FOLDERS
 from export.report.report import read_report, report_json
 from export.run.convert import convert_all
@@ -21,7 +25,7 @@ from export.run.export_all import plan, split_by_variant
 from pipeline.checkpoint import SPEC_FILE, open_checkpoint, write_checkpoint
 from pipeline.errors import BadInput, MissingDependency
 from pipeline.json_files import read_json
-from pipeline.metrics.paired_comparison import Limits, broken_limits
+from pipeline.metrics.quality_limits import Limits, broken_limits
 from pipeline.models.networks import load_network
 from tests.conftest import LABELS, write_images
 from tests.export.conftest import (
@@ -36,6 +40,7 @@ from tests.export.conftest import (
     run_export,
     tree,
 )
+from tests.printed_commands import printed_commands
 
 pytestmark = pytest.mark.slow("exports every format")
 
@@ -273,6 +278,11 @@ def test_strict_exits_1_where_something_could_not_be_run(
     assert export(model, data, tmp_path, formats=part, strict=True, **few).code == 1
 
 
+def no_noise(graph: object, arithmetic: str, rows: np.ndarray) -> RoundingNoise:
+    """Of a network that rounds nothing, so that a tolerance of zero allows nothing."""
+    return RoundingNoise(np.zeros(len(rows)), np.zeros(len(rows)))
+
+
 @pytest.mark.parametrize(
     ("name", "precision"), [*((name, "fp32") for name in FORMATS), ("onnx", "w3"), ("ort", "int8")]
 )
@@ -289,6 +299,7 @@ def test_an_artifact_beyond_its_tolerance_is_not_published_and_the_others_are(
     facts = FORMATS[name].precisions[precision]
     tight = replace(facts, tolerance=Tolerance(0.0, 0.0, "for this test"))
     monkeypatch.setitem(FORMATS[name].precisions, precision, tight)
+    monkeypatch.setattr("export.parity.allowance.rounding_noise", no_noise)
     done = export(model, data, tmp_path)
     assert done.code == 1
     assert statuses(done) == {**statuses(exported), (name, precision): "fail"}
@@ -299,6 +310,32 @@ def test_an_artifact_beyond_its_tolerance_is_not_published_and_the_others_are(
     assert failed["place"] == ""
     assert "max |Δp|" in failed["parity"]["reason"]
     assert f"{name} {precision}: max |Δp|" in done.output
+
+
+def test_the_command_that_looks_closer_does_so_as_it_was_printed(
+    converted: StandIn,
+    model: Model,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    place = tmp_path / "it's here"
+    images = Path(shutil.copytree(data, place / "my images"))
+    facts = FORMATS["onnx"].precisions["fp32"]
+    tight = replace(facts, tolerance=Tolerance(0.0, 0.0, "for this test"))
+    monkeypatch.setitem(FORMATS["onnx"].precisions, "fp32", tight)
+    monkeypatch.setattr("export.parity.allowance.rounding_noise", no_noise)
+    few = {"formats": ("onnx",), "precisions": ("fp32",), "image_limit": 2}
+    done = export(model, images, place, **few)
+    (line,) = printed_commands(done.output)
+    python, option, module, *arguments = shlex.split(line)
+    assert (python, option, module, arguments[0]) == ("python", "-m", "export", "explain")
+    assert main(arguments) in (0, 1), capsys.readouterr().err
+    given = dict(pairwise(arguments))
+    assert Path(given["--artifact"]).is_file()
+    assert (given["--checkpoint"], given["--data"]) == (str(model.folder), str(images))
+    assert given["--images"] == "2"
 
 
 def test_a_failed_conversion_is_not_published_and_the_others_are(
@@ -394,7 +431,8 @@ def test_without_a_variant_an_artifact_is_not_run_and_says_what_makes_it(
         assert (
             f"{name} {precision}: {partly.folder} is not compressed to {precision}" in done.output
         )
-    assert f"`python -m pipeline compress {partly.folder} --data PLACE`" in done.output
+    compress = f"python -m pipeline compress {partly.folder} --data {data} --precisions int8"
+    assert f"`{compress}`" in done.output
     names = {name for folder in published(done).values() for name in folder}
     assert [name for name in names if "int8" in name or "w3" in name] == []
     assert "tiny_w4.onnx" in names
@@ -515,6 +553,68 @@ def test_strict_a_rejected_artifact_is_a_failure(
     all_formats = {"precisions": ("fp32", "w3")}
     assert export(model, data, tmp_path, **all_formats).code == 0
     assert export(model, data, tmp_path, strict=True, **all_formats).code == 1
+
+
+def test_what_is_rejected_is_published_on_request_and_the_fact_is_written(
+    converted: StandIn, demanding: None, model: Model, data: Path, tmp_path: Path
+) -> None:
+    done = export(model, data, tmp_path, accept=("w3",), strict=True, **GATED)
+    assert "tiny_w3.onnx" in published(done)["web_assets"]
+    assert verdicts(done)["onnx", "w3"] == "accepted"
+    manifest = read_manifest(done.root / "web_assets")
+    assert manifest.rejected == ()
+    (entry,) = [e for e in manifest.artifacts if e.precision == "w3"]
+    assert entry.accuracy.accepted is True
+    assert entry.accuracy.broken_limits == tuple(REASONS)
+    others = [e.accuracy for e in manifest.artifacts if e.precision == "w4"]
+    assert [accuracy.accepted for accuracy in others] == [None]
+    readme = (done.root / "web_assets" / "README.md").read_text(encoding="utf-8")
+    assert f"**loses too much, published on request**: {'; '.join(REASONS)}" in readme
+    assert "4 passed, 2 accepted, 0 failed, 2 not run of 8 artifacts" in done.output
+    assert f"onnx w3: {'; '.join(REASONS)}" in done.output
+    assert "ACCEPTED" in (done.build / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_rejection_says_what_would_change_it(
+    converted: StandIn, demanding: None, model: Model, data: Path, tmp_path: Path
+) -> None:
+    said = export(model, data, tmp_path, **GATED).output
+    assert "compress to w3 again" in said
+    assert "`export all --accept w3`" in said
+
+
+def test_the_command_that_accepts_what_is_rejected_does_so_as_it_was_printed(
+    converted: StandIn,
+    demanding: None,
+    model: Model,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    place = tmp_path / "it's été"
+    images = Path(shutil.copytree(data, place / "my images"))
+    done = export(model, images, place, budget_bytes=10**8, **GATED)
+    assert "tiny_w3.onnx" not in published(done)["web_assets"]
+    (line,) = printed_commands(done.output)
+    python, option, module, *arguments = shlex.split(line)
+    assert (python, option, module) == ("python", "-m", "export")
+    assert "--no-latency" in arguments
+    assert "--strict" not in arguments
+    assert main(arguments) == 0, capsys.readouterr().err
+    again = read_manifest(done.root / "web_assets")
+    assert again.rejected == ()
+    assert {e.precision for e in again.artifacts if e.accuracy and e.accuracy.accepted} == {"w3"}
+    assert {e.precision for e in again.artifacts} == {"fp32", "w4", "w3"}
+
+
+def test_a_file_that_is_wrong_is_never_accepted(
+    converted: StandIn, demanding: None, model: Model, data: Path, tmp_path: Path
+) -> None:
+    converted.errors["onnx"] = "no"
+    done = export(model, data, tmp_path, accept=("w3",), **GATED)
+    assert verdicts(done)["onnx", "w3"] == "fail"
+    assert verdicts(done)["torchscript", "w3"] == "accepted"
+    assert done.code == 1
 
 
 def test_what_is_measured_to_be_too_bad_is_rejected(

@@ -141,6 +141,27 @@ def test_each_image_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert read == [sample.path for sample in samples]
 
 
+def test_a_large_image_gives_the_same_and_a_very_large_one_is_made_smaller(
+    measured: Robustness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from export.images.preprocessing_mistakes import taken_sideways
+    from pipeline.image_files import large_image
+
+    sizes = []
+    monkeypatch.setattr(large_image, "LARGE_PIXELS", 1)
+    monkeypatch.setattr(
+        "export.run.robustness.taken_sideways", lambda i: sizes.append(i.size) or taken_sideways(i)
+    )
+    colours = [(200, 0, 0), (200, 0, 250), (20, 0, 250), (30, 0, 0)]
+    samples = write_samples(tmp_path, colours)
+    found = measure_robustness(SPEC, RedShare(), Path("red.onnx"), samples, "colours")
+    assert found == measured
+    monkeypatch.setattr(large_image, "MOST_AT_ONCE", 100)
+    found = measure_robustness(SPEC, RedShare(), Path("red.onnx"), samples, "colours")
+    assert row(found, "bgr") == row(measured, "bgr")
+    assert sizes == [(48, 32)] * 4 + [(12, 8)] * 4
+
+
 # --- the limit --------------------------------------------------------------------------------
 
 

@@ -59,17 +59,17 @@ public final class MLMultiArray {
 public final class MLImageConstraint {
     public let pixelsWide: Int
     public let pixelsHigh: Int
-    init(_ side: Int) { (pixelsWide, pixelsHigh) = (side, side) }
+    init(_ answers: Answers) { (pixelsWide, pixelsHigh) = (answers.width, answers.height) }
 }
 
 public final class MLFeatureDescription {
     public let imageConstraint: MLImageConstraint?
-    init(_ side: Int) { imageConstraint = MLImageConstraint(side) }
+    init(_ answers: Answers) { imageConstraint = MLImageConstraint(answers) }
 }
 
 public final class MLModelDescription {
     public let inputDescriptionsByName: [String: MLFeatureDescription]
-    init(_ side: Int) { inputDescriptionsByName = ["image": MLFeatureDescription(side)] }
+    init(_ answers: Answers) { inputDescriptionsByName = ["image": MLFeatureDescription(answers)] }
 }
 
 struct Answers: Decodable {
@@ -78,7 +78,8 @@ struct Answers: Decodable {
         let evidence: [Float]?
         let evidenceShape: [Int]?
     }
-    let side: Int
+    let width: Int
+    let height: Int
     /// Model -> SHA-256 of the RGB bytes -> what it says.
     let models: [String: [String: Answer]]
 }
@@ -100,7 +101,7 @@ public final class MLModel {
         answers = try JSONDecoder().decode(
             Answers.self, from: Data(contentsOf: URL(fileURLWithPath: file)))
         self.name = name
-        modelDescription = MLModelDescription(answers.side)
+        modelDescription = MLModelDescription(answers)
     }
 
     /// The compiled form is a folder with the model's name in it.
@@ -123,9 +124,9 @@ public final class MLModel {
 
     public func prediction(from input: MLFeatureProvider) throws -> MLFeatureProvider {
         guard let buffer = input.featureValue(for: "image")?.imageBufferValue,
-            buffer.format == kCVPixelFormatType_32BGRA, buffer.width == answers.side,
-            buffer.height == answers.side
-        else { throw StandInError(what: "no 32BGRA image of \(answers.side) pixels") }
+            buffer.format == kCVPixelFormatType_32BGRA, buffer.width == answers.width,
+            buffer.height == answers.height
+        else { throw StandInError(what: "no 32BGRA image of \(answers.width) x \(answers.height)") }
         var rgb = Data()
         for row in 0..<buffer.height {
             for column in 0..<buffer.width {

@@ -11,31 +11,40 @@ import numpy as np
 import pytest
 import torch
 import torchvision.models
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn import functional
 
 pytest.importorskip("fastai")
 pytest.importorskip("sklearn")
 
 import fastai.callback.progress  # noqa: F401 - gives every Learner its `no_bar`
 from fastai.callback.core import Callback
-from fastai.data.block import CategoryBlock, DataBlock
-from fastai.data.transforms import IndexSplitter
+from fastai.data.block import CategoryBlock, DataBlock, MultiCategoryBlock
+from fastai.data.transforms import GrandparentSplitter, IndexSplitter, get_image_files
 from fastai.learner import Learner
 from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, LabelSmoothingCrossEntropy
-from fastai.vision.augment import Resize, ResizeMethod, aug_transforms
+from fastai.vision.augment import (
+    CropPad,
+    RandomResizedCrop,
+    Resize,
+    ResizeMethod,
+    aug_transforms,
+)
 from fastai.vision.core import PILImage
 from fastai.vision.data import ImageBlock, ImageDataLoaders
 from fastai.vision.learner import create_head, create_vision_model, vision_learner
 from fasttransform import Transform
 
+from pipeline.adopt import adopt as adopting
 from pipeline.adopt import equivalence, fastai_network
 from pipeline.checkpoint import SPEC_FILE, WEIGHTS_FILE, open_checkpoint
 from pipeline.cli.main import main
 from pipeline.images import read_image
-from pipeline.model_spec import Head
+from pipeline.model_spec import Example, Head, Owner
 from pipeline.models.networks import TOPOLOGIES, Network, build_network, load_network
+from pipeline.resize.notation import resize_by
 
 pytestmark = pytest.mark.slow("trains with fastai what is adopted")
 
@@ -94,7 +103,8 @@ def squeezenet(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Simple
     return SimpleNamespace(learner=learner, weights=weights, export=place / "learner.pkl")
 
 
-RAW = ("--mean", "0,0,0", "--std", "1,1,1", "--side", str(SIDE))  # of a learner not pretrained
+# Of a learner that was not pretrained, and squished its images.
+RAW = ("--mean", "0,0,0", "--std", "1,1,1", "--side", str(SIDE), "--resize", "squish")
 OF_WEIGHTS = ("--labels", ",".join(LABELS), *RAW)
 
 
@@ -113,7 +123,7 @@ def refused(capsys: pytest.CaptureFixture[str], source: Path, out: Path, *option
 def probs_of(folder: Path, paths: list[Path]) -> np.ndarray:
     """What a checkpoint answers, computed here from its files alone."""
     spec = open_checkpoint(folder).spec
-    images = np.stack([read_image(path, spec.side) for path in paths])
+    images = np.stack([read_image(path, spec.resize) for path in paths])
     x = torch.from_numpy(images).permute(0, 3, 1, 2).double() / 255
     mean, std = (torch.tensor(v).double().reshape(1, 3, 1, 1) for v in (spec.mean, spec.std))
     with torch.no_grad():
@@ -164,7 +174,6 @@ def test_a_learner_of_each_topology_is_adopted_from_both_of_its_files(
     assert np.abs(probs_of(out, valid_images(photos)) - wanted).max() <= 1e-5
     assert np.ptp(wanted[:, 0]) > 1e-4  # and not because the output is always the same
     assert spec.training["own_predictions"]["max_abs_diff"] <= 1e-5
-    assert spec.training["own_resize_beside_ours"]["max_abs_diff"] <= 1e-5
 
     again = tmp_path / "from_weights"
     assert adopt(weights, again, *OF_WEIGHTS, "--architecture", architecture) == 0
@@ -181,11 +190,15 @@ def test_an_exported_learner_says_all_that_a_checkpoint_needs(squeezenet, tmp_pa
     spec = open_checkpoint(out).spec
     assert (spec.name, spec.labels, spec.side) == ("squeezenet1_1_learner", LABELS, SIDE)
     assert (spec.mean, spec.std) == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # pretrained=False
-    assert spec.training["learner_resize_is_ours"] is True
+    assert spec.resize == resize_by("squish", SIDE)
     assert spec.training["learner_transforms"][0] == f"Resize {SIDE}x{SIDE} squish"
+    assert "as they were given" not in spec.training["initial_weights"]
+    assert spec.training["own_predictions_drawn"]["max_abs_diff"] <= 1e-5
     wanted = get_preds(squeezenet.learner, valid_images(photos))
     assert np.abs(probs_of(out, valid_images(photos)) - wanted).max() <= 1e-5
-    assert "the learner resizes as we do" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"image: the whole of it squished to {SIDE} x {SIDE} pixels" in told
+    assert "drawn files, from file to probabilities, the learner's own and ours: max |Δp|" in told
 
 
 def test_without_data_the_threshold_is_one_half_and_there_are_no_figures(
@@ -203,13 +216,50 @@ def test_with_data_there_are_figures_and_a_threshold(squeezenet, tmp_path, photo
     out = tmp_path / "a"
     assert adopt(squeezenet.export, out, "--trust-pickle", "--data", photos) == 0
     spec = open_checkpoint(out).spec
-    assert set(spec.metrics) == {"accuracy", "auroc", "recall", "specificity"}
+    assert set(spec.metrics) == {
+        "accuracy",
+        "auroc",
+        "calibration_error",
+        "recall",
+        "specificity",
+    }
     assert spec.threshold != 0.5
     assert spec.data["images"]["valid"] == {"clear": 3, "opacity": 3}
     probs = probs_of(out, valid_images(photos))[:, spec.positive_index]
     truth = np.array([path.parent.name == spec.positive for path in valid_images(photos)])
     assert spec.metrics["accuracy"]["value"] == np.mean((probs >= spec.threshold) == truth)
-    assert "own get_preds, its own tensors: max |Δp|" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "validation images, from file to probabilities, the learner's own and ours" in told
+
+
+def test_a_learners_own_probabilities_are_judged_and_kept(squeezenet, tmp_path, photos, capsys):
+    out = tmp_path / "a"
+    assert adopt(squeezenet.export, out, "--trust-pickle", "--data", photos) == 0
+    found = open_checkpoint(out).spec.calibration
+    assert found.temperature == 1.0
+    assert found.before == found.after
+    assert "an adopted learner keeps its own probabilities" in found.refused
+    told = capsys.readouterr().out
+    assert all(sentence in told for sentence in found.sentences())
+    assert "6 images in all" in told
+
+
+def test_the_owners_words_are_those_of_the_adopted_checkpoint(squeezenet, tmp_path, photos):
+    shown, out = valid_images(photos)[0], tmp_path / "a"
+    given = ("--intended-use", "Sorts toys.", "--images-are", "photos", "--looks-for", "balls")
+    given = ("--trust-pickle", "--data", photos, *given, "--example", shown)
+    assert adopt(squeezenet.export, out, *given) == 0
+    spec = open_checkpoint(out).spec
+    examples = (Example("examples/1.jpg", shown.parent.name),)
+    assert spec.intended_use == "Sorts toys."
+    assert spec.owner == Owner("photos", "balls", examples=examples)
+    assert (out / "examples" / "1.jpg").is_file()
+
+
+def test_a_group_column_without_images_is_refused(squeezenet, tmp_path, capsys):
+    options = ("--trust-pickle", "--group-column", "scene")
+    said = refused(capsys, squeezenet.export, tmp_path / "a", *options)
+    assert "--group-column scene is of a table" in said
 
 
 def test_labels_of_the_data_in_another_order_are_matched_by_name(tmp_path, photos):
@@ -265,34 +315,108 @@ def test_a_normalised_learner_brings_its_mean_and_std(tmp_path, photos):
     assert np.abs(probs_of(tmp_path / "a", valid_images(photos)) - wanted).max() <= 1e-5
 
 
-def test_a_learner_that_crops_is_adopted_with_a_note(tmp_path, photos, capsys):
-    learner = learn(photos, tmp_path, dls=loaders(photos, ResizeMethod.Crop))
+# What fastai users write, and the method that must be found.
+KEPT = {
+    "crop": (Resize(SIDE), "crop", SIDE),
+    "squish, wide": (Resize((48, 96), method="squish"), "squish", (48, 96)),
+    "crop, high": (Resize((96, 48)), "crop", (96, 48)),
+    "pad": (Resize(SIDE, method="pad"), "pad:reflection", SIDE),
+    "pad, black": (Resize((48, 96), method="pad", pad_mode="zeros"), "pad:zeros", (48, 96)),
+    "pad, border": (Resize(SIDE, method="pad", pad_mode="border"), "pad:border", SIDE),
+    "random crops": (RandomResizedCrop(SIDE), "squish:16", SIDE),
+    "middle": (CropPad(SIDE), "centre:zeros", SIDE),
+}
+
+
+@pytest.mark.parametrize(("transform", "method", "side"), KEPT.values(), ids=KEPT)
+def test_a_learner_keeps_its_own_resize_from_image_file_to_probabilities(
+    transform, method, side, tmp_path, photos
+):
+    torch.manual_seed(0)
+    dls = loaders(photos, item_tfms=transform)
+    arch = torchvision.models.squeezenet1_1
+    learner = vision_learner(dls, arch, pretrained=False, path=tmp_path)
     learner.export("learner.pkl")
     out = tmp_path / "a"
     assert adopt(tmp_path / "learner.pkl", out, "--trust-pickle", "--data", photos) == 0
-    told = capsys.readouterr().out
-    assert f"NOTE: the learner resizes in another way than we do: Resize {SIDE}x{SIDE} crop" in told
-    training = open_checkpoint(out).spec.training
-    assert training["learner_resize_is_ours"] is False
-    assert training["own_predictions"]["max_abs_diff"] <= 1e-5  # on its own, cropped tensors
-    resize = training["own_resize_beside_ours"]
-    ours, theirs = (
-        probs_of(out, valid_images(photos)),
-        get_preds(learner, valid_images(photos)),
-    )
-    assert resize["max_abs_diff"] == pytest.approx(np.abs(ours - theirs).max(), abs=1e-5)
-    assert resize["max_abs_diff"] > 1e-5
     spec = open_checkpoint(out).spec
-    flips = ((ours >= spec.threshold) != (theirs >= spec.threshold))[:, spec.positive_index]
-    assert resize["label_flips"] == flips.sum()
+    assert spec.resize == resize_by(method, side)
+    wanted = get_preds(learner, valid_images(photos))
+    assert np.abs(probs_of(out, valid_images(photos)) - wanted).max() <= 1e-5
+    assert np.ptp(wanted[:, 0]) > 1e-4
+    for proof in ("own_predictions", "own_predictions_drawn"):
+        assert spec.training[proof]["max_abs_diff"] <= 1e-5
+    assert "learner_resize_is_ours" not in spec.training
 
 
-def test_a_presized_learner_has_the_side_that_its_batches_have(tmp_path, photos):
-    dls = loaders(photos, item_tfms=Resize(90), batch_tfms=aug_transforms(size=48))
-    learner = learn(photos, tmp_path, dls=dls)
+def test_what_a_crop_never_shows_decides_nothing(tmp_path, capsys):
+    """Bright blocks at the sides, which tell nothing: squished, they changed 12 labels of 40."""
+    rng = np.random.default_rng(5)
+    root = tmp_path / "data"
+    for split, count in (("train", 8), ("valid", 20)):
+        for place, label in enumerate(("left", "right")):
+            (root / split / label).mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 60, (60, 160, 3), dtype=np.uint8)
+                pixels[15:45, 55 + 25 * place : 80 + 25 * place] += 90
+                side = (0, 115)[rng.integers(2)]
+                pixels[5:55, side : side + 45] += 180
+                Image.fromarray(pixels).save(root / split / label / f"{i}.png")
+    learner = learn(root, tmp_path, dls=loaders(root, item_tfms=Resize(SIDE), bs=8))
     learner.export("learner.pkl")
-    assert adopt(tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle") == 0
-    assert open_checkpoint(tmp_path / "a").spec.side == 48
+    assert adopt(tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle", "--data", root) == 0
+    paths = valid_images(root)
+    assert len(paths) == 40
+    theirs, ours = get_preds(learner, paths), probs_of(tmp_path / "a", paths)
+    assert np.abs(ours - theirs).max() <= 1e-5
+    assert np.array_equal(ours.argmax(1), theirs.argmax(1))
+    spec = open_checkpoint(tmp_path / "a").spec
+    cropped, squished = read_image(paths[0], spec.resize), read_image(paths[0], SIDE)
+    assert cropped.max() < 160 < squished.max()
+
+
+REFUSED = {
+    "presized": {"item_tfms": Resize(90), "batch_tfms": aug_transforms(size=SIDE)},
+    "presized by random crops": {
+        "item_tfms": Resize(90),
+        "batch_tfms": aug_transforms(size=SIDE, min_scale=0.75),
+    },
+    "another filter": {"item_tfms": Resize(SIDE, resamples=(Image.Resampling.NEAREST, 0))},
+}
+
+
+@pytest.mark.parametrize("options", REFUSED.values(), ids=REFUSED)
+def test_a_learner_whose_resize_apps_cannot_repeat_is_refused_with_the_nearest_and_a_way_out(
+    options, tmp_path, photos, capsys
+):
+    torch.manual_seed(0)
+    dls = loaders(photos, **options)
+    arch = torchvision.models.squeezenet1_1
+    vision_learner(dls, arch, pretrained=False, path=tmp_path).export("learner.pkl")
+    told = refused(capsys, tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle")
+    assert "learner.pkl: the learner's resize is none that a mobile app can repeat exactly" in told
+    assert "Resize 90x90 crop" in told or "Resize 64x64 crop" in told
+    assert "The nearest is crop, off by up to " in told
+    assert "no resize among the batch transforms" in told
+    assert "export it again" in told
+
+
+def test_an_image_that_the_learner_reads_otherwise_is_named(tmp_path, photos, capsys):
+    root = shutil.copytree(photos, tmp_path / "data")
+    turned = root / "valid" / "clear" / "0.png"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(turned) as image:
+        image.load()
+    image.save(turned, exif=exif)
+    learner = learn(root, tmp_path)
+    learner.export("learner.pkl")
+    source, out = tmp_path / "learner.pkl", tmp_path / "a"
+    told = refused(capsys, source, out, "--trust-pickle", "--data", root)
+    assert f"{turned}: the learner's own prediction and that of the adopted network differ" in told
+    assert "1 of 6 images do" in told
+    assert "fastai ignores an EXIF orientation" in told
+    assert adopt(source, out, "--trust-pickle") == 0  # the drawn files are stored upright
 
 
 def of_rows(photos: Path, **options: object) -> object:
@@ -317,7 +441,7 @@ def test_a_learner_of_a_tables_rows_is_adopted_with_its_transforms(tmp_path, pho
     learner.export("learner.pkl")
     out = tmp_path / "a"
     assert adopt(tmp_path / "learner.pkl", out, "--trust-pickle", "--data", photos) == 0
-    assert open_checkpoint(out).spec.training["learner_resize_is_ours"] is True
+    assert open_checkpoint(out).spec.resize == resize_by("squish", SIDE)
     assert open_checkpoint(out).spec.training["own_predictions"]["max_abs_diff"] <= 1e-5
     assert np.abs(probs_of(out, valid_images(photos)) - wanted).max() <= 1e-5
 
@@ -326,29 +450,21 @@ def refuse_images(_: PILImage) -> PILImage:
     raise RuntimeError("only for the images of our archive")
 
 
-def test_a_learner_whose_transforms_refuse_a_file_needs_a_side_and_is_not_compared(
-    tmp_path, photos, capsys
-):
+def test_a_learner_whose_transforms_refuse_a_file_is_refused(tmp_path, photos, capsys):
     learner = learn(photos, tmp_path)
     learner.dls.valid.after_item.fs.insert(0, Transform(refuse_images))
     learner.export("learner.pkl")
-    source, out = tmp_path / "learner.pkl", tmp_path / "a"
-    told = refused(capsys, source, out, "--trust-pickle")
+    told = refused(capsys, tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle")
     assert "only for the images of our archive" in told
-    assert "give --side" in told
-    assert adopt(source, out, "--trust-pickle", "--side", SIDE, "--data", photos) == 0
-    told = capsys.readouterr().out
-    assert "the learner's resize was not compared with ours" in told
-    assert "the learner's own predictions: not run" in told
-    training = open_checkpoint(out).spec.training
-    assert training["learner_resize_is_ours"] is None
-    assert training["own_predictions"].startswith("not run: ")
+    assert "Adopt its weights (learn.save), and say with --side, --resize, --mean and --std" in told
 
 
 def test_three_labels_have_no_positive_one(tmp_path, photos):
     root = shutil.copytree(photos, tmp_path / "three")
     for split in ("train", "valid"):
-        shutil.copytree(root / split / "clear", root / split / "unclear")
+        (root / split / "unclear").mkdir()
+        for path in (root / split / "clear").iterdir():
+            ImageOps.mirror(Image.open(path)).save(root / split / "unclear" / path.name)
     learner = learn(root, tmp_path)
     learner.export("learner.pkl")
     out = tmp_path / "a"
@@ -410,15 +526,64 @@ def test_weights_with_and_without_optimiser_bare_and_safetensors_give_one_checkp
     assert len(contents) == 1
 
 
+SPELLINGS = {
+    "data parallel": lambda state: {f"module.{name}": value for name, value in state.items()},
+    "compiled": lambda state: {f"_orig_mod.{name}": value for name, value in state.items()},
+    "lightning": lambda state: {
+        "state_dict": {f"model.{name}": value for name, value in state.items()},
+        "epoch": 3,
+    },
+    "both": lambda state: {f"module._orig_mod.{name}": value for name, value in state.items()},
+    "beside other things": lambda state: {"model_state_dict": state, "loss": 0.1},
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
+def test_weights_under_the_names_of_others_are_the_same_weights(
+    spelling, squeezenet, tmp_path, capsys
+):
+    state = state_of(squeezenet.learner.model)
+    torch.save(state, tmp_path / "plain.pth")
+    torch.save(spelling(state), tmp_path / "other.pth")
+    told = {}
+    for name in ("plain", "other"):
+        assert adopt(tmp_path / f"{name}.pth", tmp_path / name, *OF_WEIGHTS) == 0
+        told[name] = capsys.readouterr().out
+    for said in ("before every name is left out", "under model_state_dict in the file"):
+        assert said not in told["plain"]
+    assert "before every name is left out" in told["other"] or "model_state_dict" in told["other"]
+    plain, other = ((tmp_path / name / WEIGHTS_FILE).read_bytes() for name in ("plain", "other"))
+    assert plain == other
+
+
+def test_a_file_without_any_weights_is_refused(tmp_path, capsys):
+    save_file({}, tmp_path / "empty.safetensors")
+    told = refused(capsys, tmp_path / "empty.safetensors", tmp_path / "a", *OF_WEIGHTS)
+    assert "no known body: 0 tensors" in told
+
+
+def test_suffixes_are_read_in_any_case(squeezenet, tmp_path):
+    learner, safe = tmp_path / "UPPER.PKL", tmp_path / "UPPER.SAFETENSORS"
+    shutil.copy(squeezenet.export, learner)
+    assert adopt(learner, tmp_path / "a", "--trust-pickle") == 0
+    save_file(state_of(squeezenet.learner.model), safe)
+    assert adopt(safe, tmp_path / "b", *OF_WEIGHTS) == 0
+
+
 def test_what_weights_do_not_say_is_reported_and_imagenets(squeezenet, tmp_path, capsys):
-    assert adopt(squeezenet.weights, tmp_path / "a", "--labels", "no,yes", "--side", SIDE) == 0
+    given = ("--labels", "no,yes", "--side", SIDE, "--resize", "squish")
+    assert adopt(squeezenet.weights, tmp_path / "a", *given) == 0
     spec = open_checkpoint(tmp_path / "a").spec
     assert spec.labels == ("no", "yes")
     assert spec.mean == (0.485, 0.456, 0.406)
     told = capsys.readouterr().out
     assert "--mean not given: (0.485, 0.456, 0.406)" in told
     assert "--positive not given: yes" in told
-    assert "how the learner resized its images is not in a file of weights" in told
+    assert "pixels (no crop, aspect ratio not kept), as --resize and --side say" in told
+    assert "each image has one of the labels: a softmax" in told
+    kept = "that an image has one label are as they were given or assumed, not read"
+    assert f"initial weights: {spec.training['initial_weights']}" in told
+    assert kept in spec.training["initial_weights"]
 
 
 def worn(model: nn.Module) -> nn.Module:
@@ -574,9 +739,13 @@ def test_a_fault_in_folding_is_not_written(squeezenet, tmp_path, monkeypatch, ca
 def test_a_disagreement_on_the_users_images_alone_is_not_written(
     squeezenet, tmp_path, photos, monkeypatch
 ):
-    monkeypatch.setattr(
-        equivalence, "own_pipeline", lambda *_: pytest.fail("went on after a disagreement")
-    )
+    end_to_end = adopting.end_to_end
+
+    def drawn_alone(*arguments: object) -> object:
+        assert arguments[-1] == "drawn files", "went on after a disagreement"
+        return end_to_end(*arguments)
+
+    monkeypatch.setattr(adopting, "end_to_end", drawn_alone)
     compare = equivalence.compare
     calls = []
 
@@ -629,13 +798,15 @@ def test_an_architecture_that_is_not_the_files_is_refused(squeezenet, tmp_path, 
     ("options", "message"),
     [
         ((), "weights bring no labels: give --labels"),
-        (("--labels", "a,b,c"), "has 2 outputs, and there are 3 labels"),
+        (("--labels", "a,b,c", "--resize", "crop"), "has 2 outputs, and there are 3 labels"),
         (("--labels", "a,a"), "each another name"),
         (("--labels", "a,"), "each another name"),
-        (("--labels", "a,b", "--positive", "c"), "the labels are a, b"),
+        (("--labels", "a,b", "--resize", "crop", "--positive", "c"), "the labels are a, b"),
         (("--labels", "a,b", "--threshold", "1"), "is not between 0 and 1"),
         (("--labels", "a,b", "--threshold", "nan"), "is not between 0 and 1"),
+        (("--labels", "a,b", "--resize", "stretch"), "'stretch' is not one of squish, crop, pad"),
         (("--labels", "a,b", "--side", "16"), "is not between 32 and 1024"),
+        (("--labels", "a,b", "--side", "64x16"), "width of the side 16 is not between 32"),
         (("--labels", "a,b", "--std", "1,0,1"), "must be above 0"),
         (("--labels", "a,b", "--mean", "nan,0,0"), "is not a finite number"),
         (("--labels", "a,b", "--name", "two words"), "letters, digits and underscores"),
@@ -645,6 +816,22 @@ def test_an_architecture_that_is_not_the_files_is_refused(squeezenet, tmp_path, 
 )
 def test_a_wrong_option_is_refused(squeezenet, tmp_path, capsys, options, message):
     assert message in refused(capsys, squeezenet.weights, tmp_path / "a", *options)
+
+
+def test_weights_have_the_resize_that_is_given(squeezenet, tmp_path, photos):
+    given = ("--labels", ",".join(LABELS), "--resize", "pad:zeros", "--side", "48x96")
+    assert adopt(squeezenet.weights, tmp_path / "a", *given, "--data", photos) == 0
+    assert open_checkpoint(tmp_path / "a").spec.resize == resize_by("pad:zeros", (48, 96))
+
+
+def test_what_weights_do_not_say_is_assumed_aloud_and_noted(squeezenet, tmp_path, capsys):
+    assert adopt(squeezenet.weights, tmp_path / "a", "--labels", ",".join(LABELS)) == 0
+    said = capsys.readouterr().out
+    assert "--resize not given: squish (a file of weights does not say)" in said
+    assert "--side not given: 224" in said
+    spec = open_checkpoint(tmp_path / "a").spec
+    assert spec.resize == resize_by("squish", 224)
+    assert "its resize, its normalisation" in str(spec.training)
 
 
 @pytest.mark.parametrize("value", ["0.5", "1,2", "a,b,c", "1,2,3,4"])
@@ -661,15 +848,18 @@ def test_the_help_says_that_a_pickle_runs_code(capsys):
     assert "opening a pickle runs the code in it" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("option", ["--labels=a,b", "--mean=0,0,0", "--architecture=resnet34"])
+@pytest.mark.parametrize(
+    "option", ["--labels=a,b", "--mean=0,0,0", "--architecture=resnet34", "--resize=crop"]
+)
 def test_what_a_learner_says_itself_is_not_to_be_given(squeezenet, tmp_path, capsys, option):
     told = refused(capsys, squeezenet.export, tmp_path / "a", "--trust-pickle", option)
     assert "is read from learner.pkl; leave it out" in told
 
 
 def test_another_side_than_the_learners_is_refused(squeezenet, tmp_path, capsys):
-    told = refused(capsys, squeezenet.export, tmp_path / "a", "--trust-pickle", "--side", 96)
-    assert "the learner's model gets 64 x 64" in told
+    for side in ("96", "64x96"):
+        told = refused(capsys, squeezenet.export, tmp_path / "a", "--trust-pickle", "--side", side)
+        assert "the learner's model gets 64 x 64" in told
 
 
 def test_a_multi_label_learner_is_refused(tmp_path, photos, capsys):
@@ -680,6 +870,33 @@ def test_a_multi_label_learner_is_refused(tmp_path, photos, capsys):
     assert "does not end in a softmax" in told
 
 
+def findings(path):  # fastai casts to what an annotation says
+    return ["nodule", "shadow"] if path.parent.name == "opacity" else ["shadow"]
+
+
+def own_loss(answers, truth):
+    return functional.binary_cross_entropy_with_logits(answers, truth.float())
+
+
+@pytest.mark.parametrize("loss", [None, functional.binary_cross_entropy_with_logits, own_loss])
+def test_a_learner_of_several_labels_an_image_is_refused_whatever_its_loss(
+    loss, tmp_path, photos, capsys
+):
+    block = DataBlock(
+        blocks=(ImageBlock, MultiCategoryBlock),
+        get_items=get_image_files,
+        get_y=findings,
+        splitter=GrandparentSplitter(),
+        item_tfms=Resize(SIDE),
+    )
+    dls = block.dataloaders(photos, num_workers=0, bs=2)
+    arch = torchvision.models.squeezenet1_1
+    learner = vision_learner(dls, arch, pretrained=False, path=tmp_path, loss_func=loss)
+    learner.export("learner.pkl")
+    told = refused(capsys, tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle")
+    assert "its MultiCategorize gives an image several labels" in told
+
+
 def test_a_learner_that_changes_values_otherwise_is_refused(tmp_path, photos, capsys):
     learner = learn(photos, tmp_path)
     learner.dls.valid.after_batch.fs[0].div = 127.5  # of IntToFloatTensor
@@ -688,11 +905,18 @@ def test_a_learner_that_changes_values_otherwise_is_refused(tmp_path, photos, ca
     assert "which pixels / 255 and its Normalize give" in told
 
 
-def test_a_learner_of_rectangular_images_is_refused(tmp_path, photos, capsys):
-    learner = learn(photos, tmp_path, dls=loaders(photos, item_tfms=Resize((64, 96))))
+def test_a_learner_whose_transforms_interpolate_validation_images_has_a_wider_limit(
+    tmp_path, photos, capsys
+):
+    """`aug_transforms` resamples them by the identity, which is nearly nothing."""
+    learner = learn(photos, tmp_path, dls=loaders(photos, batch_tfms=aug_transforms()))
     learner.export("learner.pkl")
-    told = refused(capsys, tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle")
-    assert "gets 3 x 64 x 96" in told
+    assert adopt(tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle", "--data", photos) == 0
+    told = capsys.readouterr().out
+    assert "(limit 1e-04; its transforms interpolate), its input within 0.00" in told
+    proof = open_checkpoint(tmp_path / "a").spec.training["own_predictions"]
+    assert proof["max_abs_diff"] <= 1e-4
+    assert 1e-4 < proof["input_levels"] < 0.05
 
 
 def test_data_with_other_labels_are_refused(squeezenet, tmp_path, photos, capsys):
@@ -702,6 +926,28 @@ def test_data_with_other_labels_are_refused(squeezenet, tmp_path, photos, capsys
             shutil.copytree(photos / split / old, root / split / new)
     told = refused(capsys, squeezenet.export, tmp_path / "o", "--trust-pickle", "--data", root)
     assert "has the labels a, b, the learner clear, opacity" in told
+
+
+def test_labels_in_another_order_than_the_outputs_are_noticed(
+    squeezenet, tmp_path, photos, capsys, monkeypatch
+):
+    asked = []
+
+    def doubted(labels, truth, probs, auroc, question):
+        asked.append((labels, truth.tolist(), probs.shape, question))
+        return "are they?"
+
+    monkeypatch.setattr("pipeline.adopt.adopt.doubted_order", doubted)
+    labels = ("--labels", ",".join(reversed(LABELS)), *RAW)
+    assert adopt(squeezenet.weights, tmp_path / "a", *labels, "--data", photos) == 0
+    assert "NOTE: are they?\n" in capsys.readouterr().out
+    assert adopt(squeezenet.export, tmp_path / "b", "--trust-pickle", "--data", photos) == 0
+    (given, truth, shape, question), (*_, of_learner) = asked
+    assert "--labels" in question
+    assert "--data" in of_learner
+    assert given == tuple(reversed(LABELS))
+    assert truth == [1, 1, 1, 0, 0, 0]  # the first folder is the second label
+    assert shape == (6, 2)
 
 
 def test_an_existing_checkpoint_is_replaced_only_when_asked(squeezenet, tmp_path, capsys):

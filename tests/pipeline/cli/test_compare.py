@@ -12,6 +12,7 @@ from pipeline.cli import main as cli
 from pipeline.cli.compare import seeds_of
 from pipeline.config import PRESETS
 from pipeline.errors import BadInput
+from pipeline.model_spec import Owner
 from pipeline.models.networks import NETWORKS, TOPOLOGIES
 from pipeline.study.engine import ENGINES, Engine
 from pipeline.study.protocols import PROTOCOLS
@@ -42,7 +43,7 @@ def test_help_imports_nothing_heavy_and_says_what_it_is_not():
     assert "argparse" in names
     assert names & HEAVY == set()
     text = " ".join(done.stdout.split())
-    assert "nothing made with this program is a medical device" in text
+    assert "Research use only, unless the owner of a model says what it is for" in text
     for name in (*NETWORKS, *PROTOCOLS, *ENGINES):
         assert name in text
 
@@ -62,7 +63,8 @@ def test_the_options_reach_the_study(asked):
     line = (
         "compare --data x --out y --topologies resnet34,squeezenet1_1,resnet34 --protocol strict "
         "--seeds 5,7 --preset quick --finetune-epochs 4 --weights imagenet --target-accuracy 0.9 "
-        "--workers 3 --exclude a/b --exclude c/d --positive a --name n --model-version 2 --again"
+        "--workers 3 --exclude a/b --exclude c/d --positive a --name n --model-version 2 --again "
+        "--intended-use play --looks-for balls --group-column scene"
     )
     assert cli.main(line.split()) == 0
     study = asked["study"]
@@ -75,6 +77,8 @@ def test_the_options_reach_the_study(asked):
     assert (study.target_accuracy, study.engine) == (0.9, Engine("joblib", 3))
     assert (study.exclude, study.positive, study.name) == (("a/b", "c/d"), "a", "n")
     assert (study.model_version, study.again) == ("2", True)
+    assert (study.said.intended_use, study.said.owner) == ("play", Owner(looks_for="balls"))
+    assert study.group_column == "scene"
 
 
 @pytest.mark.parametrize(

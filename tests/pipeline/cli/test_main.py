@@ -14,6 +14,7 @@ from pipeline.checkpoint import RELEASED, open_checkpoint
 from pipeline.cli import main as cli
 from pipeline.compress.recipes import PRECISIONS
 from pipeline.config import PRESETS, TrainConfig
+from pipeline.data.owners_words import OwnersWords
 from pipeline.errors import MissingDependency
 from tests.conftest import make_spec, write_network
 
@@ -73,6 +74,7 @@ def compress_asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         ["compress", "--help"],
         ["shortcuts", "--help"],
         ["show", "--help"],
+        ["predict", "--help"],
     ],
 )
 def test_help_imports_nothing_heavy(arguments):
@@ -90,11 +92,13 @@ def test_show_needs_neither_torch_nor_fastai(checkpoint):
     assert imported & {"torch", "torchvision", "fastai", "sklearn", "matplotlib", "scipy"} == set()
 
 
-def test_help_says_that_this_is_no_medical_device(capsys):
+def test_help_says_what_a_model_may_be_used_for(capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["--help"])
     assert ended.value.code == 0
-    assert "nothing made with this program is a medical device" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "Research use only, unless the owner of a model says what it is for" in text
+    assert "medical" not in text
 
 
 def test_help_states_the_epochs_of_the_presets(capsys):
@@ -111,8 +115,9 @@ def test_help_states_what_each_precision_does_by_default(capsys):
         cli.main(["compress", "--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert f"some of {', '.join(PRECISIONS)} (default: all)" in text
-    epochs = {name: recipe.epochs for name, recipe in PRECISIONS.items()}
-    assert f"(default: w4 {epochs['w4']}, w3 {epochs['w3']}, int8 {epochs['int8']})" in text
+    steps = {name: recipe.steps for name, recipe in PRECISIONS.items()}
+    assert f"w4 {steps['w4']}, w3 {steps['w3']}, int8 {steps['int8']} if needed)" in text
+    assert {name for name, recipe in PRECISIONS.items() if recipe.only_if_needed} == {"int8"}
     for field in ("lr", "batch_size", "seed", "threads", "calibration_images"):
         (value,) = {getattr(recipe, field) for recipe in PRECISIONS.values()}
         told = text.split(f"--{field.replace('_', '-')} N", 2)[-1]
@@ -224,6 +229,13 @@ def test_show_prints_what_the_checkpoint_says(checkpoint, capsys):
     assert "never use it for diagnosis" in out
 
 
+def test_show_says_what_train_and_valid_share(tmp_path, capsys):
+    rule = "by folder; 16 of 24 validation images are in train too (same bytes)"
+    folder = write_network(tmp_path / "c", make_spec(data={"name": "pets", "split": rule}))
+    assert cli.main(["show", str(folder)]) == 0
+    assert f"images: pets, split {rule}\n" in capsys.readouterr().out
+
+
 def test_show_without_a_folder_is_about_the_released_model(checkpoint, monkeypatch, capsys):
     monkeypatch.setattr("pipeline.checkpoint.RELEASED", checkpoint)
     assert cli.main(["show"]) == 0
@@ -268,6 +280,8 @@ def test_no_option_at_all_is_the_default_recipe(asked):
         "positive": None,
         "overwrite": False,
         "shortcuts": True,
+        "words": OwnersWords(),
+        "group_column": None,
     }
 
 
@@ -277,12 +291,13 @@ def test_every_option_of_the_recipe_arrives(asked):
             "train --weights none --side 64 --batch-size 4 --seed 0 --threads 1 --frozen-epochs 0 "
             "--epochs 5 --frozen-lr 0.5 --finetune-lr 0.25 --architecture resnet34 "
             "--body-lr-factor 0.5 --averaging 0.9 --mixup 0.4 --label-smoothing 0.1 --crop 0.5 "
-            "--least-recall 0.8 --arithmetic fp32"
+            "--least-recall 0.8 --arithmetic fp32 --resize crop"
         )
     )
     assert asked["config"] == TrainConfig(
         weights="none",
         side=64,
+        resize="crop",
         batch_size=4,
         seed=0,
         threads=1,
@@ -305,7 +320,8 @@ def test_every_other_option_arrives(asked):
     cli.main(
         shlex.split(
             "train --data xrays --out there --name lung --model-version 2.0.0 --positive flu "
-            "--overwrite --no-shortcuts"
+            "--overwrite --no-shortcuts --intended-use 'For play.' --images-are photos "
+            "--looks-for balls --example a.png --example 'b c.jpg' --group-column scene"
         )
     )
     assert asked == {
@@ -317,6 +333,8 @@ def test_every_other_option_arrives(asked):
         "positive": "flu",
         "overwrite": True,
         "shortcuts": False,
+        "words": OwnersWords("For play.", "photos", "balls", (Path("a.png"), Path("b c.jpg"))),
+        "group_column": "scene",
     }
 
 

@@ -22,9 +22,10 @@ from pipeline.checkpoint import (
 )
 from pipeline.compress import compress as compress_module
 from pipeline.compress.activation_quantization import int8_variant
-from pipeline.compress.compress import compress
+from pipeline.compress.compress import Judged, compress
 from pipeline.compress.gptq import weighted_layers
 from pipeline.compress.recipes import PRECISIONS, SMALL_LEVELS, SMALL_SHARE, Recipe, levels_of
+from pipeline.compress.reduced_network import Reduced
 from pipeline.config import TrainConfig
 from pipeline.data.dataset import read_dataset
 from pipeline.errors import BadInput, MissingDependency
@@ -67,13 +68,20 @@ def rounded(trained: Path, data: Path, tmp_path_factory: pytest.TempPathFactory)
     return {path.name: path for path in compress(folder, data, changes=ROUNDED)}
 
 
+def keep_the_fine_tuned(patch: pytest.MonkeyPatch) -> None:
+    """However good it is: an epoch over a few images may do harm, and would be undone."""
+    patch.setattr(compress_module.Judged, "loss", property(lambda judged: -judged.reduced.epochs))
+
+
 @pytest.fixture(scope="module")
 def compressed(
     rounded: dict[str, Path], data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     """Every precision of it, an epoch of fine-tuning where there is some; not to be changed."""
     folder = shutil.copytree(rounded["int8"].parent, tmp_path_factory.mktemp("tuned") / "model")
-    compress(folder, data, ["w4", "w3"], changes=TUNED, overwrite=True)
+    with pytest.MonkeyPatch.context() as patch:
+        keep_the_fine_tuned(patch)
+        compress(folder, data, ["w4", "w3"], changes=TUNED, overwrite=True)
     return {precision: folder / precision for precision in rounded}
 
 
@@ -240,7 +248,8 @@ def test_other_images_than_those_of_the_training_are_used_with_a_note(parent, tm
 # --- reproducible
 
 
-def test_the_same_seed_gives_the_same_bytes(compressed, parent, data):
+def test_the_same_seed_gives_the_same_bytes(compressed, parent, data, monkeypatch):
+    keep_the_fine_tuned(monkeypatch)
     torch.rand(7)  # whatever happened before in the process
     random.seed(7)
     compress(parent, data, ["int8"], changes=ROUNDED)
@@ -249,7 +258,8 @@ def test_the_same_seed_gives_the_same_bytes(compressed, parent, data):
         assert tree(parent / precision) == tree(compressed[precision]), precision
 
 
-def test_another_seed_gives_other_codes(compressed, parent, data):
+def test_another_seed_gives_other_codes(compressed, parent, data, monkeypatch):
+    keep_the_fine_tuned(monkeypatch)
     compress(parent, data, ["w3"], changes={**TUNED, "seed": 3})
     first, other = open_checkpoint(compressed["w3"]).grids(), open_checkpoint(parent / "w3").grids()
     assert any(not np.array_equal(first[name].codes, other[name].codes) for name in first)
@@ -285,7 +295,7 @@ def test_without_data_the_phantoms_of_the_trainings_seed_are_used(tmp_path, monk
 
 def test_without_epochs_weights_are_rounded_and_nothing_is_fine_tuned(parent, data, monkeypatch):
     monkeypatch.setattr(
-        "pipeline.compress.distillation.finetune_on_grids",
+        "pipeline.compress.reduced_network.finetune_on_grids",
         lambda *_: pytest.fail("fine-tuning began"),
     )
     compress(parent, data, ["w4"], changes=ROUNDED)
@@ -302,6 +312,59 @@ def test_with_epochs_the_codes_are_other_ones(compressed, rounded):
         open_checkpoint(compressed["w4"]).grids(),
     )
     assert any(not np.array_equal(before[name].codes, after[name].codes) for name in before)
+
+
+@pytest.mark.parametrize("broken", [[], ["it has a cold"]], ids=["fit", "not fit"])
+def test_int8_is_fine_tuned_only_where_rounding_alone_is_not_fit(
+    parent, data, rounded, monkeypatch, broken
+):
+    monkeypatch.setattr(compress_module, "broken_limits", lambda _: broken)
+    keep_the_fine_tuned(monkeypatch)
+    compress(parent, data, ["int8"], changes=TUNED)
+    found, alone = open_checkpoint(parent / "int8"), open_checkpoint(rounded["int8"])
+    assert found.spec.training["compression"]["epochs"] == (1 if broken else 0)
+    same = [np.array_equal(g.codes, alone.grids()[n].codes) for n, g in found.grids().items()]
+    assert all(same) == (not broken)
+    # The scales that it was fine-tuned with stay.
+    assert found.spec.compression.activations == alone.spec.compression.activations
+
+
+def test_a_fine_tuned_int8_is_compared_as_it_is_read_back(parent, data, trained, monkeypatch):
+    monkeypatch.setattr(compress_module, "broken_limits", lambda _: ["it has a cold"])
+    keep_the_fine_tuned(monkeypatch)
+    compress(parent, data, ["int8"], changes=TUNED)
+    (_, probs), (_, parent_probs) = answers(parent / "int8", data), answers(trained, data)
+    comparison = open_checkpoint(parent / "int8").spec.compression.comparison
+    difference = np.abs(probs - parent_probs).max(axis=1)
+    assert comparison["mean_abs_diff"] == pytest.approx(difference.mean(), abs=1e-5)
+
+
+def test_fine_tuning_that_does_harm_is_undone(parent, data, rounded, monkeypatch):
+    verdicts = iter([[], ["it caught a cold"]])
+    monkeypatch.setattr(compress_module, "broken_limits", lambda _: next(verdicts))
+    compress(parent, data, ["w4"], changes=TUNED)
+    found, alone = open_checkpoint(parent / "w4"), open_checkpoint(rounded["w4"])
+    assert found.spec.compression.comparison == alone.spec.compression.comparison
+    assert found.spec.training["compression"]["epochs"] == 0
+    assert tree(parent / "w4")[WEIGHTS_FILE] == tree(rounded["w4"])[WEIGHTS_FILE]
+
+
+def test_the_better_one_breaks_fewer_limits_and_of_as_many_is_nearer_to_its_parent():
+    def loss(broken: list[str], distance: float) -> Any:
+        comparison = {"broken_limits": broken, "mean_abs_diff": distance}
+        return Judged(Reduced(torch.nn.Identity(), {}), np.empty((0, 2)), comparison).loss
+
+    assert loss([], 0.2) < loss([], 0.3) < loss(["cold"], 0.1) < loss(["cold", "cough"], 0.1)
+
+
+def test_in_a_log_an_epoch_of_fine_tuning_is_one_line_and_not_a_bar(parent, data, capsys):
+    compress(parent, data, ["w4"], changes={**TUNED, "epochs": 2})
+    said = capsys.readouterr().out
+    assert "\r" not in said
+    table = said[said.index("epoch ") :]
+    names, first, second, *_ = (line.split() for line in table.splitlines())
+    assert names == ["epoch", "train_loss", "valid_loss", "time"]
+    assert (first[0], second[0]) == ("0", "1")
 
 
 @pytest.mark.parametrize("count", [5, 1000])
@@ -364,6 +427,18 @@ def test_three_labels_are_compressed_without_a_positive_one(tmp_path):
     assert found.compression.comparison["images"] == 12
 
 
+def test_a_handful_of_images_can_be_compressed_with(tmp_path):
+    """Fewer than a batch to learn from, one of each label to compare on."""
+    for split, count in (("train", 3), ("valid", 1)):
+        for label in LABELS:
+            write_images(tmp_path / "xrays" / split, label, count, seed=count)
+    parent = write_network(tmp_path / "model", make_spec())
+    for folder in compress(parent, tmp_path / "xrays", changes={"epochs": 1, "threads": 1}):
+        comparison = open_checkpoint(folder).spec.compression.comparison
+        assert comparison["images"] == 2
+        assert np.isfinite(comparison["mean_abs_diff"])
+
+
 def test_a_small_layer_keeps_eight_bits_and_a_large_one_does_not():
     network = build_network("squeezenet1_1", 2)
     names = weighted_layers(network)
@@ -373,10 +448,18 @@ def test_a_small_layer_keeps_eight_bits_and_a_large_one_does_not():
     assert levels_of(network, names, [], Recipe(levels=127)) == dict.fromkeys(names, 127)
 
 
+@pytest.mark.parametrize(("images", "epochs"), [(76, 127), (459, 21), (3750, 3), (100_000, 1)])
+def test_fine_tuning_takes_as_many_steps_for_few_images_as_for_many(images, epochs):
+    assert PRECISIONS["w4"].epochs_over(images) == epochs
+    assert replace(PRECISIONS["w4"], epochs=5).epochs_over(images) == 5
+    assert replace(PRECISIONS["w4"], epochs=0).epochs_over(images) == 0
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"epochs": -1}, "epochs -1 is not between 0 and 10000"),
+        ({"steps": -1}, "steps -1 is not between 0 and 1000000"),
         ({"lr": float("nan")}, "lr nan is not between"),
         ({"lr": -1e-3}, "lr -0.001 is not between"),
         ({"batch_size": 0}, "batch_size 0 is not between"),
@@ -450,7 +533,7 @@ def test_fine_tuning_that_diverged_is_refused_with_the_way_out(parent, data, tra
             student.get_submodule("body.0").weight.fill_(float("nan"))
         return grids
 
-    monkeypatch.setattr("pipeline.compress.distillation.finetune_on_grids", diverge)
+    monkeypatch.setattr("pipeline.compress.reduced_network.finetune_on_grids", diverge)
     with pytest.raises(BadInput, match="w4 diverged: the network outputs NaN; lower --lr"):
         compress(parent, data, ["w4"], changes=TUNED)
     assert tree(parent) == tree(trained)
@@ -534,7 +617,7 @@ def test_images_of_other_labels_are_refused_with_both(parent, tmp_path, trained)
         for label in ("flu", "healthy"):
             write_images(tmp_path / "other" / split, label, 2)
     with pytest.raises(
-        BadInput, match="have the labels flu, healthy, the checkpoint covid19, non_covid19"
+        BadInput, match="labels 'flu', 'healthy', the checkpoint 'covid19', 'non_covid19'"
     ):
         compress(parent, tmp_path / "other")
     assert tree(parent) == tree(trained)

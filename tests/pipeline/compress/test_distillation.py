@@ -13,9 +13,11 @@ import torch
 from fastai.basics import set_seed
 from torch import Tensor, nn
 
-from pipeline.compress.distillation import RoundToGrid, finetune_on_grids
+from pipeline.compress.activation_quantization import calibrate
+from pipeline.compress.distillation import RoundToGrid, _loss, finetune_on_grids
 from pipeline.compress.gptq import round_network, weighted_layers
 from pipeline.compress.recipes import Recipe
+from pipeline.compress.reduced_network import Reduced, finetuned
 from pipeline.config import TrainConfig
 from pipeline.data import phantom
 from pipeline.data.dataset import Dataset, read_dataset
@@ -154,6 +156,15 @@ def test_codes_and_scales_have_both_learned(tuned):
     assert changed > 10
 
 
+@pytest.mark.parametrize("temperature", [0.25, 8.0])
+def test_a_temperature_that_divides_all_logits_does_not_change_what_is_an_error(temperature):
+    """As after a calibration: the teacher's logits are flat or steep, its answers are the same."""
+    answers, wanted = torch.randn(2, 16, 5, generator=torch.Generator().manual_seed(0))
+    loss = _loss(answers, wanted, [], []).item()
+    divided = _loss(answers / temperature, wanted / temperature, [], []).item()
+    assert divided == pytest.approx(loss, rel=1e-3)
+
+
 @pytest.mark.slow("fine-tunes a compressed network")
 def test_the_students_weights_are_plain_parameters_exactly_on_the_grids(tuned):
     state = tuned.student.state_dict()
@@ -181,6 +192,32 @@ def test_the_teacher_is_not_changed(tuned):
     assert state.keys() == tuned.teacher_state.keys()
     assert all(torch.equal(state[name], tuned.teacher_state[name]) for name in state)
     assert all(parameter.grad is None for parameter in tuned.teacher.parameters())
+
+
+@pytest.mark.slow("fine-tunes a compressed network")
+def test_a_network_whose_activations_are_rounded_learns_through_that_too(phantoms):
+    """Coarse on purpose: five levels for what passes each place."""
+    teacher = small_network(seed=1)
+    images = [b.as_subclass(Tensor) for b, _ in build_loaders(phantoms, CONFIG).valid]
+    levels = dict.fromkeys(weighted_layers(teacher), 127)
+    network = copy.deepcopy(teacher)
+    grids = round_network(network, images, levels, RECIPE.seed)
+    coarse = {
+        name: (scale * 50, zero // 50) for name, (scale, zero) in calibrate(network, images).items()
+    }
+    start = Reduced(network, grids, coarse)
+    set_seed(0)
+    tuned = finetuned(start, teacher, build_loaders(phantoms, CONFIG), RECIPE)
+    assert tuned.activations == coarse
+    for name, grid in tuned.grids.items():
+        check_grid(grid, name)
+        weight = tuned.network.state_dict()[name]
+        assert torch.equal(weight, torch.from_numpy(grid.weights())), name
+    wanted = logits(teacher, images).diff(dim=1)
+    errors = [
+        (logits(r.variant(), images).diff(dim=1) - wanted).abs().mean() for r in (tuned, start)
+    ]
+    assert errors[0] < 0.6 * errors[1]
 
 
 @pytest.mark.slow("fine-tunes a compressed network")

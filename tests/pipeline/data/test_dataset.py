@@ -1,38 +1,15 @@
 from __future__ import annotations
 
-import csv
 import shutil
-from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
-from pipeline.data.dataset import Dataset, Sample, check_images, read_dataset
+from pipeline.data.dataset import Dataset, Sample, read_dataset, split_at_random
 from pipeline.errors import BadInput
 from tests.conftest import LABELS, write_images
-
-
-def draw(root: Path, *files: str) -> None:
-    for number, file in enumerate(files):
-        path = root / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (8, 8), number).save(path)
-
-
-def write_table(root: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Path:
-    """A table and the images that it names."""
-    root.mkdir(exist_ok=True)
-    rows = list(rows)
-    draw(root, *(row[0] for row in rows))
-    path = root / "metadata.csv"
-    with path.open("w", newline="", encoding="utf-8") as lines:
-        csv.writer(lines).writerows([columns, *rows])
-    return path
-
-
-def files(samples: Iterable[Sample]) -> list[str]:
-    return [sample.file for sample in samples]
+from tests.pipeline.data.drawn_data import draw, files, write_table
 
 
 def both_sides(dataset: Dataset) -> tuple[set[str | None], set[str | None]]:
@@ -149,37 +126,6 @@ def test_a_file_that_is_no_table_is_refused(tmp_path):
         read_dataset(tmp_path / "xrays.zip")
 
 
-# --- damaged images
-
-
-def test_whole_images_pass(image_folder):
-    dataset = read_dataset(image_folder)
-    check_images([*dataset.train, *dataset.valid])
-
-
-@pytest.mark.parametrize("damage", [b"", b"not an image", "cut"])
-def test_a_damaged_image_is_refused_by_name(image_folder, damage):
-    path = image_folder / "train" / "covid19" / "covid19-004.jpg"
-    path.write_bytes(path.read_bytes()[:700] if damage == "cut" else damage)
-    with pytest.raises(BadInput, match=r"covid19-004\.jpg.*; replace or remove it$") as caught:
-        check_images(read_dataset(image_folder).train)
-    assert "more)" not in str(caught.value)
-
-
-def test_the_other_damaged_images_are_counted(image_folder):
-    for number in (2, 5, 7):
-        (image_folder / "train" / "covid19" / f"covid19-00{number}.jpg").write_bytes(b"")
-    with pytest.raises(BadInput, match=r"covid19-002\.jpg.*\(and 2 more\)"):
-        check_images(read_dataset(image_folder).train)
-
-
-def test_an_image_that_went_away_is_refused_by_name(image_folder):
-    dataset = read_dataset(image_folder)
-    dataset.valid[0].path.unlink()
-    with pytest.raises(BadInput, match=r"covid19-000\.jpg"):
-        check_images(dataset.valid)
-
-
 # --- tables
 
 
@@ -260,7 +206,7 @@ def test_an_empty_file_or_label_is_refused_with_its_line(tmp_path, row):
         read_dataset(tmp_path / "t.csv")
 
 
-@pytest.mark.parametrize("word", ["test", "Train", "", "val"])
+@pytest.mark.parametrize("word", ["dev", "trn", "", "valid 1"])
 def test_a_split_with_another_word_is_refused_with_its_line(tmp_path, word):
     rows = [("1.png", "a", "train"), ("2.png", "b", word), ("3.png", "b", "valid")]
     table = write_table(tmp_path / "t", ("file", "label", "split"), rows)
@@ -409,6 +355,70 @@ def test_three_patients_of_each_label_are_enough_for_a_split(tmp_path):
     table = write_table(tmp_path / "t", ("file", "label", "patient"), rows)
     for seed in range(10):
         read_dataset(table, seed=seed)
+
+
+def test_a_split_of_images_that_were_read_tells_which_are_on_both_sides(flat_folder):
+    dataset = read_dataset(flat_folder)
+    samples = [*dataset.train, *dataset.valid]
+    read = [replace(sample, sha256=f"{i:064}") for i, sample in enumerate(samples)]
+    assert split_at_random("x", read, 2, 0.25).split_rule == dataset.split_rule
+    alike = [replace(sample, sha256=sample.label) for sample in samples]
+    words = (
+        "; 10 of 10 validation images are in train too (same bytes); "
+        "8 of 10 validation images are copies of others of them"
+    )
+    assert split_at_random("x", alike, 2, 0.25).split_rule == dataset.split_rule + words
+
+
+# --- groups of another name
+
+
+def test_another_column_says_what_belongs_together(tmp_path):
+    table = write_table(tmp_path / "t", ("file", "label", "scene"), patient_rows())
+    dataset = read_dataset(table, group_column="scene")
+    train, valid = both_sides(dataset)
+    assert not train & valid
+    assert len(train) + len(valid) == 40
+    assert dataset.split_rule == "at random by scene, 1 of 4 valid, seed 2"
+    assert dataset.facts()["group_column"] == "scene"
+
+
+def test_a_column_that_is_not_named_groups_nothing(tmp_path):
+    table = write_table(tmp_path / "t", ("file", "label", "scene"), patient_rows())
+    dataset = read_dataset(table)
+    assert both_sides(dataset) == ({None}, {None})
+    assert dataset.split_rule.startswith("at random by image")
+    assert "group_column" not in dataset.facts()
+
+
+def test_the_column_patient_is_known_unasked_and_gives_way_to_a_named_one(tmp_path):
+    rows = [(*row, row[2][:1]) for row in patient_rows()]
+    table = write_table(tmp_path / "t", ("file", "label", "scene", "patient"), rows)
+    assert read_dataset(table, group_column="scene").group_column == "scene"
+    table = write_table(tmp_path / "p", ("file", "label", "patient"), patient_rows())
+    assert read_dataset(table).group_column == "patient"
+    assert "group_column" not in read_dataset(table).facts()  # as checkpoints were before
+
+
+@pytest.mark.parametrize("column", ["scene", "device"])
+def test_a_group_on_both_sides_is_refused_by_its_own_name(tmp_path, column):
+    rows = [
+        (f"{label}{i}.png", label, split, f"g{label}")
+        for label in "ab"
+        for i, split in enumerate(("train", "valid"))
+    ]
+    table = write_table(tmp_path / "t", ("file", "label", "split", column), rows)
+    with pytest.raises(BadInput, match=f"{column} ga is in train and in valid .*and 1 more") as it:
+        read_dataset(table, group_column=column)
+    assert "patient" not in str(it.value)
+
+
+def test_a_group_column_that_is_not_there_is_refused(tmp_path, image_folder):
+    table = write_table(tmp_path / "t", ("file", "label"), [("a.png", "a"), ("b.png", "b")])
+    with pytest.raises(BadInput, match="has no column scene; its columns are file, label"):
+        read_dataset(table, group_column="scene")
+    with pytest.raises(BadInput, match="is a folder, and folders do not say which scene"):
+        read_dataset(image_folder, group_column="scene")
 
 
 # --- the fingerprint

@@ -29,14 +29,20 @@ def whole(loader: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> tuple[np.ndarr
 
 
 def expected(samples: Iterable, config: TrainConfig) -> np.ndarray:
-    pixels = np.stack([read_image(sample.path, config.side) for sample in samples]) / 255
+    pixels = np.stack([read_image(sample.path, config.rule) for sample in samples]) / 255
     return ((pixels - config.mean) / config.std).transpose(0, 3, 1, 2).astype(np.float32)
 
 
-def test_valid_images_come_in_order_by_the_resize_rule_normalised_and_nothing_else(dataset):
-    images, classes = whole(build_loaders(dataset, CONFIG).valid)
+@pytest.mark.parametrize("resize", ["squish", "crop", "pad", "pad:zeros"])
+@pytest.mark.parametrize("side", [32, (32, 48)])
+def test_valid_images_come_in_order_by_the_resize_rule_normalised_and_nothing_else(
+    dataset, resize, side
+):
+    config = replace(CONFIG, resize=resize, side=side)
+    images, classes = whole(build_loaders(dataset, config).valid)
     assert images.dtype == np.float32
-    assert np.allclose(images, expected(dataset.valid, CONFIG), atol=1e-5)
+    assert images.shape[2:] == config.rule.size
+    assert np.allclose(images, expected(dataset.valid, config), atol=1e-5)
     assert classes.tolist() == [dataset.labels.index(sample.label) for sample in dataset.valid]
 
 
@@ -57,6 +63,11 @@ def test_every_pass_over_the_train_images_is_augmented_and_shuffled_again(datase
     untouched = [np.abs(plain - image).max(axis=(1, 2, 3)).min() < 1e-5 for image in first]
     assert sum(untouched) < len(untouched) / 2
     assert not np.allclose(first, second, atol=1e-3)
+
+
+def test_random_crops_have_the_size_of_a_rectangle(dataset):
+    images, _ = whole(build_loaders(dataset, replace(PLAIN, side=(32, 48), crop=0.5)).train)
+    assert images.shape[1:] == (3, 32, 48)
 
 
 def test_the_seed_that_was_set_decides_the_order_and_the_augmentation(dataset):

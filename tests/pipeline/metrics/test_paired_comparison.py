@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from math import comb
 
 import numpy as np
@@ -8,28 +7,8 @@ import pytest
 
 from pipeline.metrics import classification as metrics
 from pipeline.metrics.classification import Interval
-from pipeline.metrics.paired_comparison import (
-    LIMITS,
-    Comparison,
-    Limits,
-    broken_limits,
-    compare_models,
-)
-
-PASSES = Comparison(
-    images=1000,
-    auroc=0.9,
-    parent_auroc=0.9,
-    auroc_drop=Interval(0.0, -0.01, 0.01),
-    recall=0.8,
-    parent_recall=0.8,
-    label_flips=0,
-    lost=0,
-    gained=0,
-    mcnemar_p=1.0,
-    mean_abs_diff=0.0,
-    max_abs_diff=0.0,
-)
+from pipeline.metrics.paired_comparison import MARGIN, compare_models
+from pipeline.metrics.quality_limits import broken_limits
 
 
 def answers(images: int, classes: int = 2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -61,7 +40,9 @@ def test_a_model_loses_nothing_against_itself(classes, positive, threshold):
     assert found.auroc == found.parent_auroc == metrics.auroc(truth, probs, positive)
     assert found.recall == found.parent_recall
     assert found.auroc_drop == Interval(0.0, 0.0, 0.0)
+    assert found.recall_drop == Interval(0.0, 0.0, 0.0)
     assert (found.label_flips, found.lost, found.gained, found.mcnemar_p) == (0, 0, 0, 1.0)
+    assert (found.flips_at_threshold, found.flip_rate.value) == (0, 0.0)
     assert (found.mean_abs_diff, found.max_abs_diff) == (0.0, 0.0)
     assert broken_limits(found) == []
 
@@ -206,73 +187,77 @@ def test_three_classes_are_compared_by_their_means():
     )
 
 
-# --- limits
+# --- how sure it is
 
 
-def test_what_loses_nothing_breaks_no_limit():
-    assert broken_limits(PASSES) == []
+def flipping(images: int, flips: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Truth, and probabilities of a model and its parent, who decide `flips` images otherwise."""
+    truth = np.arange(images) % 2
+    parent = two_columns([0.9 if c else 0.1 for c in truth])
+    variant = parent.copy()
+    variant[:flips] = parent[:flips, ::-1]
+    return truth, variant, parent
 
 
-BROKEN = {
-    "auroc": (
-        {"auroc_drop": Interval(0.0061, 0.001, 0.012)},
-        ["AUROC drops by 0.0061 (0.0010 to 0.0120), more than 0.005"],
-    ),
-    "flips": ({"label_flips": 21}, ["21 of 1000 labels flip, more than 2%"]),
-    "recall": ({"recall": 0.77}, ["recall drops by 0.0300, more than 0.025"]),
-    "mcnemar": (
-        {"lost": 9, "gained": 1, "mcnemar_p": 0.0215},
-        ["wrong on 9 images that were right, right on 1 that were wrong: McNemar p 0.021 < 0.05"],
-    ),
-}
+@pytest.mark.parametrize(
+    ("images", "flips", "low", "high"),
+    [
+        (50, 0, 0.0, 0.0711),  # 1 - 0.025 ** (1 / 50)
+        (50, 1, 0.000506, 0.1065),
+        (50, 13, 0.1463, 0.4034),
+        (183, 0, 0.0, 0.01996),
+    ],
+)
+def test_the_interval_of_the_flips_is_the_exact_one(images, flips, low, high):
+    truth, variant, parent = flipping(images, flips)
+    rate = compare_models(truth, variant, parent, 1, 0.5, resamples=5).flip_rate
+    assert rate.value == flips / images
+    assert (rate.low, rate.high) == (pytest.approx(low, rel=1e-2), pytest.approx(high, rel=1e-2))
 
 
-@pytest.mark.parametrize(("changes", "sentences"), BROKEN.values(), ids=BROKEN)
-def test_each_limit_that_is_broken_gives_its_own_sentence(changes, sentences):
-    assert broken_limits(replace(PASSES, **changes)) == sentences
+@pytest.mark.parametrize(("p", "apart"), [(0.5095, 1), (0.4905, 1), (0.52, 0), (0.48, 0)])
+def test_a_flip_of_an_image_that_the_parent_hardly_decided_is_counted_apart(p, apart):
+    truth, parent = np.arange(40) % 2, two_columns([0.9, 0.1] * 20)
+    parent[0] = (1 - p, p)
+    variant = parent.copy()
+    variant[0] = parent[0, ::-1]
+    found = compare_models(truth, variant, parent, 1, 0.5, resamples=5)
+    assert (found.label_flips, found.flips_at_threshold) == (1, apart)
+    assert found.flip_rate.value == (1 - apart) / 40
 
 
-def test_all_limits_broken_are_four_sentences_in_their_order():
-    changes = {name: value for fields, _ in BROKEN.values() for name, value in fields.items()}
-    sentences = [sentence for _, told in BROKEN.values() for sentence in told]
-    assert broken_limits(replace(PASSES, **changes)) == sentences
+def test_among_many_classes_it_is_the_ratio_of_two_probabilities_that_counts():
+    """120 classes of nearly 1/120 each: 0.01 apart is no hair's breadth there."""
+    truth = np.arange(4) % 2
+    parent = np.full((4, 120), 0.9 / 118, dtype=np.float32)
+    parent[:, 0], parent[:, 1] = 0.06, 0.04
+    variant = parent.copy()
+    variant[:2, :2] = parent[:2, 1::-1]
+    parent[1, :2] = variant[1, 1::-1] = (0.0505, 0.0495)
+    variant[1, :2] = (0.0495, 0.0505)
+    found = compare_models(truth, variant, parent, None, None, resamples=5)
+    assert (found.label_flips, found.flips_at_threshold) == (2, 1)
+    assert np.log(0.06 / 0.04) / 2 > MARGIN > np.log(0.0505 / 0.0495) / 2
 
 
-WITHIN = {
-    "auroc": {"auroc_drop": Interval(LIMITS.auroc_drop, -0.1, 0.1)},  # however wide the interval
-    "flips": {"label_flips": 20},
-    "recall": {"recall": 0.7751},
-    "recall, one of 40": {"parent_recall": 1.0, "recall": 39 / 40},  # 0.025 and a bit
-    "auroc, in floats": {"auroc_drop": Interval(0.95 - 0.945, 0.0, 0.01)},
-    "mcnemar": {"lost": 9, "gained": 4, "mcnemar_p": 0.05},
-    "better auroc": {"auroc_drop": Interval(-0.2, -0.3, -0.1)},
-    "better recall": {"recall": 1.0},
-    "better decisions": {"lost": 1, "gained": 9, "mcnemar_p": 0.0215},
-}
+def test_the_interval_of_lost_recall_is_paired_and_of_the_images_drawn():
+    truth, probs = answers(200)
+    variant = noisy(probs, 1.0)
+    found = compare_models(truth, variant, probs, 1, 0.5)
+    drop = found.recall_drop
+    assert drop.value == pytest.approx(found.parent_recall - found.recall)
+    assert drop.low < drop.value < drop.high
 
 
-@pytest.mark.parametrize("changes", WITHIN.values(), ids=WITHIN)
-def test_what_is_within_a_limit_or_better_breaks_none(changes):
-    assert broken_limits(replace(PASSES, **changes)) == []
+@pytest.mark.parametrize("positive", [0, 1, None])
+def test_a_draws_recall_is_that_of_the_images_drawn(positive):
+    from pipeline.metrics.paired_comparison import _recalls
 
-
-def test_other_limits_can_be_asked_for():
-    strict = Limits(auroc_drop=0.0, flip_rate=0.0, recall_drop=0.0)
-    assert broken_limits(replace(PASSES, label_flips=1), strict) == [
-        "1 of 1000 labels flip, more than 0%"
-    ]
-
-
-@pytest.mark.filterwarnings("ignore:All-NaN slice")
-def test_a_model_that_outputs_nan_breaks_the_limit():
-    truth, probs = answers(40)
-    nothing = np.full_like(probs, np.nan)
-    found = compare_models(truth, nothing, probs, 1, 0.5, resamples=5)
-    assert np.isnan(found.auroc_drop.value)
-    assert any(sentence.startswith("AUROC drops by nan") for sentence in broken_limits(found))
-
-
-def test_a_recall_that_is_nan_breaks_the_limit():
-    assert broken_limits(replace(PASSES, recall=float("nan"))) == [
-        "recall drops by nan, more than 0.025"
-    ]
+    truth, probs = answers(30, 3 if positive is None else 2)
+    decision = probs.argmax(1)
+    times = np.random.default_rng(1).integers(0, 3, size=(40, 30))
+    times[0] = truth != (positive or 0)  # a draw that lacks a side
+    for drawn, found in zip(times, _recalls(truth, decision, positive, times), strict=True):
+        rows = np.repeat(np.arange(30), drawn)
+        expected = metrics.recall(truth[rows], decision[rows], positive)
+        np.testing.assert_allclose(found, expected, atol=1e-12)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import nn
 from pipeline.checkpoint import RELEASED, open_checkpoint, write_checkpoint
 from pipeline.data.dataset import Dataset, read_dataset
 from pipeline.errors import BadInput, MissingDependency
+from pipeline.model_spec import Owner
 from pipeline.models import networks
 from pipeline.models.networks import build_network
 from pipeline.shortcuts.analysis import find_shortcuts, report_shortcuts
@@ -149,7 +151,7 @@ def test_where_each_label_has_its_own_source_they_cannot_be_distinguished(tmp_pa
     within_label = [probe for probe in found.probes if probe.among.startswith("images of")]
     assert [probe.auroc for probe in within_label] == [None, None]
     assert all("fewer than two sources" in str(probe.reason) for probe in within_label)
-    assert sentence in shortcuts_page(found, "evidence.png")
+    assert sentence in shortcuts_page(found, "evidence.png", Owner())
 
 
 def test_a_label_that_comes_from_one_source_only_is_named(tmp_path):
@@ -177,7 +179,7 @@ def test_without_two_sources_it_is_not_run_and_says_why_but_the_evidence_is_ther
     assert [(probe.of, probe.auroc is None) for probe in found.probes] == [("label", False)]
     assert found.border
     assert len(found.tiles) == 6
-    page = shortcuts_page(found, "evidence.png")
+    page = shortcuts_page(found, "evidence.png", Owner())
     assert f"Sources: not run, since {reason}." in page
     assert f"| source | all images |  | not run: {reason} |" in page
     assert "![Validation images and where the evidence lies](evidence.png)" in page
@@ -202,7 +204,16 @@ def test_of_very_many_images_some_are_drawn_and_the_page_says_so(stamped, monkey
     assert found.images == {"train": (24, 40), "valid": (24, 40)}
     assert found.probes[-1].train_images == 24
     assert {tile.file for tile in found.tiles} <= {sample.file for sample in dataset.valid}
-    assert "Of 40 images in valid, 24 were drawn (seed 2)." in shortcuts_page(found, "e.png")
+    page = shortcuts_page(found, "e.png", Owner())
+    assert "Of 40 images in valid, 24 were drawn (seed 2)." in page
+
+
+def test_the_page_speaks_in_the_owners_words_and_of_the_named_group(found):
+    page = shortcuts_page(replace(found, group="scene"), "e.png", Owner("photos", "balls"))
+    assert "A classifier of photos can score by" in page
+    assert "on these data, besides balls." in page
+    assert "Intervals are 95 %, by scene." in page
+    assert "Intervals are 95 %, by image." in shortcuts_page(found, "e.png", Owner())
 
 
 def test_the_verdicts_follow_the_intervals(found, tmp_path):
@@ -282,13 +293,15 @@ def test_images_other_than_those_of_the_training_are_reported(model, tmp_path, c
 def test_images_of_other_labels_are_refused(model, tmp_path):
     for label in "ab":
         write_images(tmp_path / "x", label, 8)
-    with pytest.raises(BadInput, match="the images have the labels a, b, the checkpoint covid19"):
+    with pytest.raises(
+        BadInput, match="the images have the labels 'a', 'b', the checkpoint 'covid19'"
+    ):
         report_shortcuts(model, tmp_path / "x", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_pictures_of_x_rays_do_not_go_next_to_the_release(model, stamped):
-    with pytest.raises(BadInput, match="pictures of X-rays must not go there"):
+    with pytest.raises(BadInput, match="pictures of the images must not go there"):
         report_shortcuts(model, stamped, RELEASED / "shortcuts")
     assert not (RELEASED / "shortcuts").exists()
 

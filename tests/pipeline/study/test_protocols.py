@@ -175,7 +175,7 @@ def test_without_patients_the_strict_protocol_is_not_possible(own_split):
     )
     assert ruling.dataset is None
     assert ruling.reason.startswith("8 of 16 images name no patient")
-    assert "column patient" in ruling.reason
+    assert "its column by --group-column" in ruling.reason
 
 
 def test_too_few_patients_make_the_strict_protocol_impossible():

@@ -10,6 +10,7 @@ from statistics import stdev
 import jsonschema
 import pytest
 
+from pipeline.data.owners_words import Said
 from pipeline.model_spec import INTENDED_USE
 from pipeline.study.documents import Decision, Estimate, comparison_document
 from pipeline.study.protocols import Ruling
@@ -179,15 +180,15 @@ def test_where_everything_failed_there_is_no_choice():
 
 def test_a_protocol_that_is_not_possible_is_listed_with_its_reason(capsys):
     found = summary(
-        {("small", "paper", 2): outcome()}, strict=Ruling(None, reason="no image names its patient")
+        {("small", "paper", 2): outcome()}, strict=Ruling(None, reason="no image names its group")
     )
-    assert "Not run: no image names its patient." in to_markdown(found, {})
+    assert "Not run: no image names its group." in to_markdown(found, {})
     rows = list(csv.DictReader(io.StringIO(to_csv(found))))
-    assert ("strict", "not run", "no image names its patient") in {
+    assert ("strict", "not run", "no image names its group") in {
         (row["protocol"], row["status"], row["reason"]) for row in rows
     }
     print_report(found, Path("out"))
-    assert "strict: not run: no image names its patient" in capsys.readouterr().out
+    assert "strict: not run: no image names its group" in capsys.readouterr().out
 
 
 def test_research_use_is_said_everywhere(capsys):
@@ -196,6 +197,16 @@ def test_research_use_is_said_everywhere(capsys):
     assert INTENDED_USE in to_markdown(found, {})
     print_report(found, Path("out"))
     assert INTENDED_USE in capsys.readouterr().out
+
+
+def test_the_owner_says_what_it_may_be_used_for(capsys):
+    found = summary({("small", "paper", 2): outcome()})
+    said = replace(found.request, topologies=("squeezenet1_1",), said=Said("For [b]play[/b]."))
+    found = replace(found, request=said)
+    assert comparison_document(found)["intended_use"] == "For [b]play[/b]."
+    assert INTENDED_USE not in to_markdown(found, {})
+    print_report(found, Path("out"))
+    assert "For [b]play[/b]." in capsys.readouterr().out
 
 
 def test_the_auroc_within_a_source_has_its_column():

@@ -327,7 +327,7 @@ def test_other_packages_or_another_recipe_version_are_reported(out, data, monkey
         assert trial.why_again(asked).startswith("fastai was ")
         assert trial.why_again(asked).endswith(", is 9")
     monkeypatch.setattr(trial, "RECIPE_VERSION", trial.RECIPE_VERSION + 1)
-    assert trial.why_again(asked) == "recipe_version was 1, is 2"
+    assert trial.why_again(asked) == "recipe_version was 2, is 3"
 
 
 _version = trial.version
@@ -436,13 +436,11 @@ def test_ctrl_c_leaves_what_is_finished_and_the_same_command_goes_on(
 def test_without_patients_strict_is_not_run_with_its_reason(image_folder, tmp_path, capsys):
     out = tmp_path / "out"
     assert cli.main(command(image_folder, out)) == 0
-    assert "strict: not run: no image names its patient" in " ".join(
-        capsys.readouterr().out.split()
-    )
+    assert "strict: not run: no image names its group" in " ".join(capsys.readouterr().out.split())
     found = document(out)
     status = {ruling["protocol"]: ruling["status"] for ruling in found["protocols"]}
     assert status == {"paper": "done", "strict": "not run"}
-    assert "Not run: no image names its patient" in (out / "comparison.md").read_text()
+    assert "Not run: no image names its group" in (out / "comparison.md").read_text()
     assert ("strict", "not run") in {
         (row["protocol"], row["status"]) for row in rows(out / "comparison.csv")
     }
@@ -451,7 +449,7 @@ def test_without_patients_strict_is_not_run_with_its_reason(image_folder, tmp_pa
 def test_strict_alone_without_patients_is_exit_2(image_folder, tmp_path, capsys):
     out = tmp_path / "out"
     assert cli.main(command(image_folder, out, "--protocol", "strict")) == 2
-    assert "no image names its patient" in capsys.readouterr().err
+    assert "no image names its group" in capsys.readouterr().err
     assert not out.exists()
 
 

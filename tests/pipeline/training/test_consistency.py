@@ -17,6 +17,7 @@ from pipeline.data.loaders import build_loaders
 from pipeline.data.resize_filters import FILTERS, resized_versions
 from pipeline.errors import BadInput
 from pipeline.images import read_image
+from pipeline.resize.rule import Resize
 from pipeline.training.consistency import ConsistentLoss
 from pipeline.training.learner import fit
 from tests.pipeline.small_network import SmallNetwork
@@ -24,6 +25,7 @@ from tests.pipeline.small_network import SmallNetwork
 CONFIG = TrainConfig(
     side=32, batch_size=6, consistency=5.0, rotate_deg=0.0, zoom=1.0, lighting=0.0, flip=False
 )
+RULE = CONFIG.rule
 
 
 @pytest.fixture
@@ -36,19 +38,26 @@ def photograph(tmp_path: Path) -> Path:
 
 
 def test_the_first_version_is_the_resize_rules(photograph):
-    versions = resized_versions(photograph, 32)
+    versions = resized_versions(photograph, RULE)
     assert versions.shape == (len(FILTERS), 32, 32, 3)
     assert versions.dtype == np.uint8
     assert np.array_equal(versions[0], read_image(photograph, 32))
 
 
-def test_every_filter_makes_a_version_of_its_own(photograph):
-    flat = [version.tobytes() for version in resized_versions(photograph, 32)]
-    assert len(set(flat)) == len(FILTERS)
+@pytest.mark.parametrize(
+    "rule",
+    [RULE, Resize(24, 44, "crop"), Resize(40, 24, "pad", "zeros"), Resize(32, 32, margin=8)],
+    ids=str,
+)
+def test_every_filter_makes_a_version_of_its_own(photograph, rule):
+    versions = resized_versions(photograph, rule)
+    assert versions.shape == (len(FILTERS), *rule.size, 3)
+    assert np.array_equal(versions[0], read_image(photograph, rule))
+    assert len({version.tobytes() for version in versions}) == len(FILTERS)
 
 
 def test_plain_bilinear_is_what_torch_interpolates_without_antialias(photograph):
-    version = resized_versions(photograph, 32)[list(FILTERS).index("plain bilinear")]
+    version = resized_versions(photograph, RULE)[list(FILTERS).index("plain bilinear")]
     with Image.open(photograph) as image:
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float()
     wanted = functional.interpolate(pixels, (32, 32), mode="bilinear", antialias=False)
@@ -60,7 +69,7 @@ def test_a_smooth_picture_is_nearly_the_same_in_every_version(tmp_path):
     rows, columns = np.mgrid[0:150, 0:200]
     grey = (60 + 0.4 * rows + 0.5 * columns).astype(np.uint8)
     Image.fromarray(grey).save(tmp_path / "smooth.png")
-    versions = resized_versions(tmp_path / "smooth.png", 32).astype(float)
+    versions = resized_versions(tmp_path / "smooth.png", RULE).astype(float)
     assert np.abs(versions - versions[0]).max() <= 4
 
 
@@ -69,7 +78,7 @@ def test_a_training_batch_holds_two_different_versions_of_each_image(image_folde
     known = {
         version.tobytes(): (number, name)
         for number, sample in enumerate(dataset.train)
-        for name, version in zip(FILTERS, resized_versions(sample.path, 32), strict=True)
+        for name, version in zip(FILTERS, resized_versions(sample.path, RULE), strict=True)
     }
     std, mean = np.array(CONFIG.std), np.array(CONFIG.mean)
     drawn = set()
@@ -134,7 +143,7 @@ def test_a_network_trained_for_it_gives_more_similar_outputs_for_the_versions(im
         network = SmallNetwork()
         config = replace(CONFIG, consistency=weight, frozen_epochs=1, finetune_epochs=12, threads=1)
         fit(network, dataset, 0, config)
-        versions = np.stack([resized_versions(sample.path, 32) for sample in dataset.valid])
+        versions = np.stack([resized_versions(sample.path, RULE) for sample in dataset.valid])
         pixels = torch.from_numpy(versions).float().permute(0, 1, 4, 2, 3).flatten(0, 1) / 255
         with torch.inference_mode():
             probs = network(pixels).softmax(1)[:, 0].reshape(len(dataset.valid), -1)

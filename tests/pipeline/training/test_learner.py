@@ -10,9 +10,11 @@ import torch
 from pipeline import mixed_precision
 from pipeline.data.dataset import Dataset, read_dataset
 from pipeline.data.loaders import build_loaders
+from pipeline.metrics.calibration import Calibration, StatedProbabilities
 from pipeline.training.frozen_features import HeadAlone, feature_loaders
-from pipeline.training.learner import fit
+from pipeline.training.learner import divide_logits, fit
 from pipeline.training.weight_averaging import moving_average
+from tests.conftest import SIDE
 from tests.pipeline.training.short_fit import RECIPE, fitted, network
 
 
@@ -131,11 +133,30 @@ def test_what_is_validated_is_what_stays(dataset):
 # --- calibration, in the network
 
 
-def test_the_temperature_is_in_the_networks_last_layer(dataset):
+def test_dividing_the_last_layer_divides_the_logits():
+    whole = network().eval()
+    torch.nn.init.normal_(whole.head[1].bias)
+    pixels = torch.randn(2, 3, SIDE, SIDE)
+    with torch.no_grad():
+        before = whole(pixels)
+        divide_logits(whole, 2.5)
+        assert torch.allclose(whole(pixels), before / 2.5, atol=1e-6)
+
+
+def test_the_temperature_is_in_the_networks_last_layer(dataset, monkeypatch):
     plain, before = fitted(dataset, calibrate=False)
+    found = StatedProbabilities(0.1, 0.1)
+
+    def chosen(logits, truth, patients, labels):
+        assert np.allclose(logits, plain_logits(plain, dataset).numpy(), atol=1e-6)
+        assert patients == [sample.patient_or_file for sample in dataset.valid]
+        assert labels == dataset.labels
+        return Calibration(2.5, len(truth), found, found)
+
+    monkeypatch.setattr("pipeline.training.learner.calibrate", chosen)
     calibrated, after = fitted(dataset)
-    assert before.temperature == 1.0
-    assert after.temperature != 1.0
+    assert (before.temperature, before.calibration) == (1.0, None)
+    assert after.temperature == 2.5
     expected = plain_logits(plain, dataset) / after.temperature
     assert torch.allclose(plain_logits(calibrated, dataset), expected, atol=1e-6)
     assert np.allclose(after.probs, expected.softmax(1).numpy(), atol=1e-6)
@@ -179,14 +200,14 @@ def test_an_older_torch_that_cannot_detect_bf16_trains_in_fp32(monkeypatch):
 
 
 def test_an_image_is_decoded_once_in_all_epochs(dataset, monkeypatch):
-    from pipeline import images
+    from pipeline.data import kept_pixels
 
-    read, original = [], images.read_image
+    read, original = [], kept_pixels.read_upright
 
-    def counting(path: Path, side: int) -> np.ndarray:
+    def counting(path: Path) -> object:
         read.append(path)
-        return original(path, side)
+        return original(path)
 
-    monkeypatch.setattr(images, "read_image", counting)
+    monkeypatch.setattr(kept_pixels, "read_upright", counting)
     fitted(dataset, frozen_epochs=2, finetune_epochs=2)
     assert sorted(read) == sorted(s.path for s in (*dataset.train, *dataset.valid))

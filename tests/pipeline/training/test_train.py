@@ -13,11 +13,16 @@ from PIL import Image
 
 from pipeline import errors
 from pipeline.checkpoint import open_checkpoint
+from pipeline.cli.show import print_spec
 from pipeline.config import TrainConfig
+from pipeline.data import phantom
 from pipeline.data.dataset import read_dataset
+from pipeline.data.owners_words import OwnersWords
+from pipeline.data.sources import checkpoint_images
 from pipeline.errors import BadInput, MissingDependency
 from pipeline.images import read_image
 from pipeline.metrics import classification as metrics
+from pipeline.model_spec import Example, Owner
 from pipeline.models.networks import build_network, load_network
 from pipeline.training.learner import EpochFigures, Fit
 from pipeline.training.train import train
@@ -169,7 +174,7 @@ def test_the_predictions_are_those_of_the_checkpoint_on_the_valid_images(trained
     spread = []
     for row in predictions:
         assert row["label"] == Path(row["file"]).parent.name
-        pixels = read_image(data / row["file"], spec.side) / 255
+        pixels = read_image(data / row["file"], spec.resize) / 255
         normalised = torch.from_numpy((pixels - spec.mean) / spec.std).float().permute(2, 0, 1)
         with torch.no_grad():
             probs = network(normalised[None]).softmax(1)[0].tolist()
@@ -194,6 +199,22 @@ def test_threshold_and_figures_are_those_of_the_predictions(trained):
         figure = spec.metrics[name]
         assert figure["value"] == pytest.approx(expected[name].value), name
         assert figure["low"] <= figure["value"] <= figure["high"], name
+
+
+def test_temperature_and_both_figures_are_kept_and_shown(trained, capsys):
+    spec = open_checkpoint(trained).spec
+    found = spec.calibration
+    assert found is not None
+    assert found.temperature == spec.training["temperature"]
+    assert found.images == len(rows(trained / "predictions.csv"))
+    assert found.after.nll <= found.before.nll
+    assert found.after.error <= found.before.error
+    assert spec.metrics["calibration_error"] <= found.before.error + 1e-6
+    print_spec(trained)
+    told = capsys.readouterr().out
+    for sentence in found.sentences():
+        assert sentence in told
+    assert "too few validation images" in told
 
 
 def test_a_network_learns_what_a_child_sees(data, tmp_path):
@@ -416,6 +437,7 @@ def test_without_data_phantoms_are_drawn_once(tmp_path, monkeypatch, capsys):
     assert spec.labels == ("synthetic_clear", "synthetic_opacities")
     assert spec.data["images"]["train"] == dict.fromkeys(spec.labels, 3)
     assert "drawing 10 synthetic X-ray phantoms" in capsys.readouterr().out
+    assert (spec.intended_use, spec.owner) == (phantom.INTENDED_USE, phantom.OWNER)
     drawn = sorted(Path("build/phantoms").rglob("*.png"))
     assert len(drawn) == 10
 
@@ -432,6 +454,52 @@ def test_the_seed_and_the_share_reach_the_split(tmp_path, quick_fit):
     assert spec.data["split"] == "at random by image, 1 of 2 valid, seed 5"
     assert spec.data["images"]["valid"] == dict.fromkeys(LABELS, 4)
     assert quick_fit == [recipe]
+
+
+@pytest.mark.usefixtures("quick_fit")
+def test_the_owners_words_and_pictures_are_beside_the_checkpoint(data, tmp_path):
+    shown = data / "valid" / "covid19" / "covid19-000.jpg"
+    words = OwnersWords("Sorts toys.", "photos", "balls", (shown,))
+    out = train(RECIPE, data, tmp_path / "out", shortcuts=False, words=words)
+    spec = open_checkpoint(out).spec
+    assert spec.intended_use == "Sorts toys."
+    examples = (Example("examples/1.jpg", "covid19"),)
+    assert spec.owner == Owner("photos", "balls", examples=examples)
+    with Image.open(out / "examples" / "1.jpg") as picture:
+        assert picture.size == (48, 40)
+
+
+@pytest.mark.usefixtures("never_fit")
+def test_an_example_of_the_training_images_is_refused_before_the_first_epoch(data, tmp_path):
+    shown = data / "train" / "covid19" / "covid19-000.jpg"
+    with pytest.raises(BadInput, match="is a training image"):
+        train(RECIPE, data, tmp_path / "out", words=OwnersWords(examples=(shown,)))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("quick_fit")
+def test_a_named_group_is_recorded_and_read_again_by_what_follows(tmp_path):
+    lines = ["file,label,scene"]
+    for label in LABELS:
+        write_images(tmp_path / "t", label, 12)
+        lines += [f"{label}/{label}-{i:03}.jpg,{label},{label}-{i // 2}" for i in range(12)]
+    table = tmp_path / "t" / "t.csv"
+    table.write_text("\n".join(lines))
+    out = train(RECIPE, table, tmp_path / "out", shortcuts=False, group_column="scene")
+    spec = open_checkpoint(out).spec
+    assert spec.data["group_column"] == "scene"
+    assert spec.data["split"].startswith("at random by scene")
+    again = checkpoint_images(table, spec)
+    assert again.group_column == "scene"
+    assert again.fingerprint() == spec.data["fingerprint"]
+
+
+@pytest.mark.usefixtures("never_fit")
+def test_a_group_column_without_a_table_is_refused(data, tmp_path):
+    with pytest.raises(BadInput, match="--group-column scene is of a table"):
+        train(RECIPE, None, tmp_path / "out", group_column="scene")
+    with pytest.raises(BadInput, match="folders do not say which scene"):
+        train(RECIPE, data, tmp_path / "out", group_column="scene")
 
 
 @pytest.mark.usefixtures("quick_fit")

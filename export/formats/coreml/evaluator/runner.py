@@ -39,11 +39,11 @@ def run(session: Program, images: NDArray[np.uint8]) -> Answers:
 
 def structure_diff(
     program: Program, graph: DeployGraph, images: NDArray[np.uint8]
-) -> tuple[float, float]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How far the program, unrounded, is from PyTorch with the program's own weights.
 
-    The largest |Δp|, and the largest difference of its evidence
-    (`export.deploy.outputs.evidence_diff`), 0 if it has none.
+    (N,) each: the largest |Δp| of an image, infinite where one is not finite; and the largest
+    difference of its evidence (`export.deploy.outputs.evidence_diff`), 0 without any.
 
     Raises:
         Unreadable: unknown operations, or layers of another network.
@@ -54,22 +54,22 @@ def structure_diff(
     from export.formats.coreml.evaluator.reference_network import build_reference_network
 
     reference = build_reference_network(program, graph.pixels)
-    probs_diff, map_diff = 0.0, 0.0
+    probs_diff, map_diff = np.zeros(len(images)), np.zeros(len(images))
     for start in range(0, len(images), BATCH):
-        batch = images[start : start + BATCH]
-        pixels = torch.from_numpy(batch).permute(0, 3, 1, 2).to(torch.float32)
+        rows = slice(start, start + BATCH)
+        pixels = torch.from_numpy(images[rows]).permute(0, 3, 1, 2).to(torch.float32)
         with torch.inference_mode():
             expected = Answers(*(output.numpy() for output in listed(reference(pixels))))
-        found = _answers(program, batch, round_half=False)
-        diff = np.abs(found.probs - expected.probs)
-        probs_diff = max(probs_diff, float(np.where(np.isfinite(diff), diff, np.inf).max()))
+        found = _answers(program, images[rows], round_half=False)
+        diff = np.abs(found.probs - expected.probs).max(axis=1)
+        probs_diff[rows] = np.where(np.isfinite(diff), diff, np.inf)
         if found.evidence is not None and expected.evidence is not None:
             if found.evidence.shape != expected.evidence.shape:
                 raise Unreadable(
                     f"{program.name}: evidence of {found.evidence.shape}, the network's is of "
                     f"{expected.evidence.shape}"
                 )
-            map_diff = max(map_diff, float(evidence_diff(found.evidence, expected.evidence).max()))
+            map_diff[rows] = evidence_diff(found.evidence, expected.evidence)
     return probs_diff, map_diff
 
 

@@ -1,5 +1,5 @@
 // The page: an image comes in by file, drop, paste, camera or example; what the model says goes out.
-// Research only. Not a medical device; never use it for diagnosis.
+// What the model may be used for is said by its owner: model.intended_use in manifest.json.
 
 import { Background } from "./modules/background.js";
 import { Camera } from "./modules/camera.js";
@@ -83,7 +83,7 @@ async function answer(file, mine) {
     if (mine !== turn) return;
     picture.describe(file, found);
     result.show(found, opened, manifest.model);
-    heat.show(found, manifest.model.labels);
+    heat.show(found, manifest.model);
   } catch (error) {
     if (mine !== turn) return;
     image = null;

@@ -25,7 +25,7 @@ def integration_section(sources: PageSources) -> Section:
         Text(
             "The folder's own package comes first: it includes the preprocessing, tests and the "
             "golden pack. The other lines use only the runtime and expect pixels made by the "
-            "resize rule: the whole image squished, bilinear, antialiased. Our tests run the "
+            f"model's resize{_resize_words(report.model)}. Our tests run the "
             "Python, compile the Kotlin with stand-ins for Android and the runtimes, and parse "
             "the Swift; no phone has run these lines here."
         )
@@ -37,6 +37,13 @@ def integration_section(sources: PageSources) -> Section:
         if a.file is None
     ]
     return Section("integrate", title, blocks)
+
+
+def _resize_words(model: ModelFacts | None) -> str:
+    """What happens to an image, after a colon; nothing, where the report does not say it."""
+    if model is None or model.side is None:
+        return ""
+    return f": {model.rule.sentence()}, bilinear, antialiased"
 
 
 def _fold(artifact: Artifact, file: PublishedFile, model: ModelFacts | None) -> Fold:

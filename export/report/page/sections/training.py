@@ -44,6 +44,8 @@ def training_section(sources: PageSources) -> Section:
     else:
         blocks += _curves(training.history)
     blocks += _metrics(report.model)
+    if training is not None and training.calibration is not None:
+        blocks += [Text(f"{said}.") for said in training.calibration.sentences()]
     blocks += _classification(report, training)
     return Section("training", "Training, ROC, reliability", blocks)
 

@@ -95,11 +95,13 @@ def faults_section(sources: PageSources) -> Section:
     if source.document is None:
         return Section("faults", title, [Notice("not_here", title, source.reason)])
     faults, controls = source.document.faults, source.document.controls
+    model = source.document.model
+    files = f"files of {model['name']} {model['version']}" if model else "real files"
     missed = [entry for entry in faults if not entry.caught_by]
     alarms = [entry for entry in controls if entry.caught_by]
     blocks: list[Block] = [
         Text(
-            f"{len(faults) - len(missed)} of {len(faults)} faults planted in real files were "
+            f"{len(faults) - len(missed)} of {len(faults)} faults planted in {files} were "
             f"found by the check that every file of this report went through; {len(alarms)} of "
             f"{len(controls)} harmless changes raised a false alarm. Source: {source.path}; "
             "the faults were planted when that file was made, not in this run."

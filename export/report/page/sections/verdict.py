@@ -17,9 +17,11 @@ from export.report.page.blocks import (
     scientific,
 )
 from export.report.page.sources import PageSources
+from export.report.remarks import remarks
 from export.report.report import VERDICTS, Artifact, Report
+from pipeline.metrics.quality_limits import way_out
 
-INTENDED_USE = "Research only. Not a medical device; never use it for diagnosis."
+NOT_SAID = "Research only, unless the owner of the model says otherwise in its manifest."
 
 
 def counts(report: Report) -> dict[str, int]:
@@ -48,17 +50,17 @@ def _moment(text: str) -> str:
 
 
 def intended_use(report: Report) -> str:
-    """What the model must not be used for; shown where people look first."""
+    """What the model may be used for; shown where people look first."""
     said = report.model.intended_use if report.model else None
-    return INTENDED_USE if said is None else said
+    return NOT_SAID if said is None else said
 
 
 def verdict_section(sources: PageSources) -> Section:
     """First what did not pass, with the reason; then all artifacts in a table."""
     report = sources.report
     blocks: list[Block] = [
-        Notice(status, artifact.name, artifact.reason or "no reason given")
-        for status in ("fail", "rejected", "not_run")
+        Notice(status, artifact.name, _reason(artifact))
+        for status in ("fail", "rejected", "accepted", "not_run")
         for artifact in report.artifacts
         if artifact.verdict == status
     ]
@@ -84,7 +86,14 @@ def verdict_section(sources: PageSources) -> Section:
             "one inference on the machine named below."
         )
     )
+    blocks += [Text(f"{remark}.") for remark in remarks(report.artifacts)]
     return Section("verdict", "Verdict", blocks)
+
+
+def _reason(artifact: Artifact) -> str:
+    if artifact.verdict == "rejected":
+        return f"{artifact.reason}; what helps: {way_out(artifact.precision)}"
+    return artifact.reason or "no reason given"
 
 
 def _row(artifact: Artifact) -> list[Cell]:
@@ -119,7 +128,7 @@ def latency_of(artifact: Artifact, threads: str = "1") -> float | None:
 def worst_status(report: Report) -> str:
     """The verdict in the head of the page: a key of `blocks.WORDS`."""
     found = counts(report)
-    for status in ("fail", "rejected"):
+    for status in ("fail", "rejected", "accepted"):
         if found[status]:
             return status
     return "pass" if found["pass"] else "not_run"

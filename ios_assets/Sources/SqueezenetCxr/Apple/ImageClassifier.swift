@@ -12,7 +12,7 @@ import ImageIO
 /// Show `ModelFacts.intendedUse` wherever a result is shown.
 ///
 /// All preprocessing happens here, as in training: the image upright, transparency on black, 8-bit
-/// RGB as stored, squished to the model's size by the filter of Resize.swift. Core ML is handed an
+/// RGB as stored, resized to the model's size as Resize.swift says. Core ML is handed an
 /// image of exactly the size that it takes, and changes nothing about it.
 public final class ImageClassifier: @unchecked Sendable {
     /// Where the model runs best, as measured or promised by the release.
@@ -80,7 +80,7 @@ public final class ImageClassifier: @unchecked Sendable {
     ///
     /// - Throws: `ClassifierError`.
     public func classify(_ pixels: Pixels) throws -> Classification {
-        try run(pixels.squished(toSide: ModelFacts.side))
+        try run(pixels.resized(by: ModelFacts.resize))
     }
 
     /// Run the model on pixels of its own size.
@@ -149,13 +149,13 @@ public final class ImageClassifier: @unchecked Sendable {
 
     private static func checkFeatures(of model: MLModel) throws {
         let description = model.modelDescription
-        let side = ModelFacts.side
+        let (width, height) = (ModelFacts.resize.width, ModelFacts.resize.height)
         guard
             let image = description.inputDescriptionsByName[ModelFacts.inputName]?.imageConstraint,
-            image.pixelsWide == side, image.pixelsHigh == side
+            image.pixelsWide == width, image.pixelsHigh == height
         else {
             throw ClassifierError.unexpectedOutput(
-                reason: "the model takes no image \(ModelFacts.inputName) of \(side) x \(side)")
+                reason: "the model takes no image \(ModelFacts.inputName) of \(width) x \(height)")
         }
     }
 

@@ -22,7 +22,9 @@ FACTS: Final = FormatFacts(
     runtime="torch",
     least_runtime=LeastRuntime("toy_runtime", "toy runtime", {1: "1.0"}),
     session={"toys": 3},
-    precisions={"fp32": Precision("fp32", Tolerance(1e-4, 0.0, "it is PyTorch itself"))},
+    precisions={
+        "fp32": Precision("fp32", Tolerance(1e-4, 0.0, "it is PyTorch itself"), "fp32"),
+    },
     refused={},
     app_precision="",
     converter_start_s=2.0,

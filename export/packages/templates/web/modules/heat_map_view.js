@@ -1,12 +1,14 @@
 // The evidence over the image, with its legend, its controls, and its numbers as text.
 
 import { against, fullScale, heatMap, strongest } from "./evidence.js";
+import { shownOf } from "./resize.js";
 
 const byId = (id) => document.getElementById(id);
 
 export class HeatMapView {
   #evidence = null;
   #labels = [];
+  #shown = null;
 
   constructor() {
     byId("map-class").addEventListener("change", () => this.#draw());
@@ -16,12 +18,13 @@ export class HeatMapView {
 
   /**
    * @param {object} found as `Classifier.classify` gives it; nothing is drawn where it has no evidence
-   * @param {string[]} labels
+   * @param {{labels: string[], input: object}} model of the manifest
    */
-  show(found, labels) {
+  show(found, { labels, input }) {
     if (!found.evidence) return this.clear();
     this.#evidence = found.evidence;
     this.#labels = labels;
+    this.#shown = shownOf(found, input);
     byId("map-class").replaceChildren(...labels.map((label, i) => new Option(label, String(i), i === found.index, i === found.index)));
     byId("map-controls").hidden = false;
     byId("heat").hidden = false;
@@ -39,7 +42,7 @@ export class HeatMapView {
     const index = Number(byId("map-class").value);
     const map = against(this.#evidence, index);
     const canvas = byId("heat");
-    canvas.getContext("2d", { willReadFrequently: true }).putImageData(heatMap(map, rows, columns, canvas.width, canvas.height), 0, 0);
+    canvas.getContext("2d", { willReadFrequently: true }).putImageData(heatMap(map, rows, columns, canvas.width, canvas.height, this.#shown), 0, 0);
     const full = fullScale(map);
     byId("legend-low").textContent = `${logits(-full)} against`;
     byId("legend-high").textContent = `for ${logits(full)}`;

@@ -66,7 +66,7 @@ function ruleOf(model) {
       : `The answer is ${model.positive} from a probability of ${PERCENT.format(model.threshold)} on (the mark).`;
   const error = model.metrics.calibration_error?.value ?? model.metrics.calibration_error;
   return typeof error === "number"
-    ? `${rule} Probabilities are calibrated: on the validation images those of the fp32 model are off by ${PERCENT.format(error)} in the mean.`
+    ? `${rule} On the validation images the probabilities of the fp32 model are off by ${PERCENT.format(error)} in the mean.`
     : rule;
 }
 

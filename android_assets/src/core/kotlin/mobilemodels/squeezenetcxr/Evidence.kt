@@ -12,8 +12,8 @@ private const val LEAST_FULL_SCALE = 1f
  * The class activation map before pooling: what each place of the image adds to each class, in
  * logits. Its mean over all places is the logit of the class.
  *
- * It shows what the model reacts to, be that a mark on the film. It does not show a finding, and is
- * not a diagnosis.
+ * It shows what the model reacts to, be that a mark at the edge of the image. It is no map of
+ * lesions. Research only. Not a medical device; never use it for diagnosis.
  *
  * @property values classes * height * width numbers: a map for each class, row by row
  */
@@ -43,7 +43,8 @@ class Evidence(val classes: Int, val height: Int, val width: Int, val values: Fl
     }
 
     /**
-     * A picture to lay over the whole image, stretched to its shape: orange speaks for class
+     * A picture to lay over what the model was given of the image ([Model.RESIZE]: [Resize.across] and
+     * [Resize.down], without [Resize.margin]), stretched to its shape: orange speaks for class
      * [index], violet against it, clear is neither.
      *
      * @param fullScale logits of the strongest colour; null: the largest of this map. Give a number

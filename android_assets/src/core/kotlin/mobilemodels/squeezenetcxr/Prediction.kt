@@ -14,7 +14,7 @@ interface Classifier : Closeable {
     val file: ModelFile
 
     /**
-     * @param rgb the input itself: SIDE * SIDE * 3 bytes, rows first, R G B each, 0 to 255
+     * @param rgb the input itself: WIDTH * HEIGHT * 3 bytes, rows first, R G B each, 0 to 255
      * @throws ClassifierError
      */
     fun classifyPixels(rgb: ByteArray): Prediction
@@ -23,7 +23,7 @@ interface Classifier : Closeable {
      * @param image of any size, upright
      * @throws ClassifierError
      */
-    fun classify(image: PixelSource): Prediction = classifyPixels(squish(image, Model.SIDE))
+    fun classify(image: PixelSource): Prediction = classifyPixels(resized(image, Model.RESIZE))
 }
 
 /**

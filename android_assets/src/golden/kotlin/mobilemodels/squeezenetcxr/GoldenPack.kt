@@ -49,7 +49,7 @@ fun readGoldenPack(json: String): GoldenPack = try {
     val root = JSONObject(json)
     expect("schema", SCHEMA, root.getInt("schema"))
     expect("model", Model.CHECKPOINT_SHA256, root.getJSONObject("model").getString("checkpoint_sha256"))
-    expect("side", Model.SIDE, root.getInt("side"))
+    expect("side", listOf(Model.HEIGHT, Model.WIDTH), heightAndWidth(root.get("side")))
     expect("labels", Model.LABELS, each(root.getJSONArray("labels")) { array, i -> array.getString(i) })
     val pixels = root.getJSONObject("pixel_tolerance")
     val cases = each(root.getJSONArray("cases")) { array, i -> goldenCase(array.getJSONObject(i)) }
@@ -63,6 +63,10 @@ fun readGoldenPack(json: String): GoldenPack = try {
 } catch (error: JSONException) {
     throw GoldenPackDamaged("golden.json is damaged: ${error.message}", error)
 }
+
+/** Of a square its side alone is stated. */
+private fun heightAndWidth(side: Any): List<Any> =
+    if (side is JSONArray) each(side) { array, i -> array.getInt(i) } else listOf(side, side)
 
 private fun goldenCase(json: JSONObject): GoldenCase {
     val name = json.getString("name")

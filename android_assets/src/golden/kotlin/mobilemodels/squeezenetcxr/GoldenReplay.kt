@@ -25,7 +25,7 @@ fun replay(
     classifier: Classifier,
     readFile: (String) -> ByteArray,
     decode: (ByteArray) -> PixelSource,
-    preprocess: (PixelSource) -> ByteArray = { squish(it, Model.SIDE) }
+    preprocess: (PixelSource) -> ByteArray = { resized(it, Model.RESIZE) }
 ): Verdict {
     val path = classifier.file.path
     val expected = case.probabilities[path]

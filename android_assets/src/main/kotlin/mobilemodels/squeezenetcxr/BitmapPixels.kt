@@ -29,7 +29,7 @@ class BitmapPixels(bitmap: Bitmap) : PixelSource {
 /** Classify an upright bitmap; see [Classifier.classify]. */
 fun Classifier.classify(bitmap: Bitmap): Prediction = classify(BitmapPixels(bitmap))
 
-/** [Evidence.heatMap] as a bitmap to lay over the image. Shows what the model reacts to; no diagnosis. */
+/** [Evidence.heatMap] as a bitmap. Shows what the model reacts to; see [Model.INTENDED_USE]. */
 fun Evidence.heatMapBitmap(index: Int, width: Int, height: Int, fullScale: Float? = null): Bitmap =
     Bitmap.createBitmap(heatMap(index, width, height, fullScale), width, height, Bitmap.Config.ARGB_8888)
 

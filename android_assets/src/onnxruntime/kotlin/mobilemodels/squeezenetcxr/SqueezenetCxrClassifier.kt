@@ -31,7 +31,7 @@ class SqueezenetCxrClassifier(context: Context, path: String? = null) : Classifi
     private var closed = false
 
     override fun classifyPixels(rgb: ByteArray): Prediction {
-        require(rgb.size == Model.SIDE * Model.SIDE * 3) { "${rgb.size} bytes are no input" }
+        require(rgb.size == Model.WIDTH * Model.HEIGHT * 3) { "${rgb.size} bytes are no input" }
         if (closed) throw ClassifierError.RuntimeFailed("${file.path}: the classifier is closed")
         val input = ByteBuffer.allocateDirect(rgb.size).order(ByteOrder.nativeOrder())
         input.put(rgb)
@@ -86,6 +86,6 @@ class SqueezenetCxrClassifier(context: Context, path: String? = null) : Classifi
     }
 
     private companion object {
-        val INPUT_SHAPE = longArrayOf(1, Model.SIDE.toLong(), Model.SIDE.toLong(), 3)
+        val INPUT_SHAPE = longArrayOf(1, Model.HEIGHT.toLong(), Model.WIDTH.toLong(), 3)
     }
 }

@@ -30,7 +30,7 @@ class SqueezenetCxrLiteClassifier(context: Context, path: String? = null) : Clas
 
     @Synchronized
     override fun classifyPixels(rgb: ByteArray): Prediction {
-        require(rgb.size == Model.SIDE * Model.SIDE * 3) { "${rgb.size} bytes are no input" }
+        require(rgb.size == Model.WIDTH * Model.HEIGHT * 3) { "${rgb.size} bytes are no input" }
         val loaded = module ?: throw ClassifierError.RuntimeFailed("${file.path}: the classifier is closed")
         val answer = running("run") {
             loaded.forward(IValue.from(Tensor.fromBlobUnsigned(rgb, INPUT_SHAPE)))
@@ -76,6 +76,6 @@ class SqueezenetCxrLiteClassifier(context: Context, path: String? = null) : Clas
     }
 
     private companion object {
-        val INPUT_SHAPE = longArrayOf(1, Model.SIDE.toLong(), Model.SIDE.toLong(), 3)
+        val INPUT_SHAPE = longArrayOf(1, Model.HEIGHT.toLong(), Model.WIDTH.toLong(), 3)
     }
 }

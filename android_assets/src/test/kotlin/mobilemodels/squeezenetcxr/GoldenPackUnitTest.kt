@@ -11,7 +11,6 @@ import org.junit.Test
 
 /** The reading and the verdicts of the golden pack, on a made-up pack and a made-up model. */
 class GoldenPackUnitTest {
-    private val side = Model.SIDE
     private val file = Model.FILES.first()
 
     /** The made-up model decides by the mean of the red pixels. */
@@ -30,8 +29,9 @@ class GoldenPackUnitTest {
     }
 
     /** An orange image of the input's size: what is decoded of "image.png" and of "tensor.png". */
-    private val image = PackedPixels(side, side, IntArray(side * side) { 0xFFF08010.toInt() })
-    private val exact = squish(image, side)
+    private val image =
+        PackedPixels(Model.WIDTH, Model.HEIGHT, IntArray(Model.WIDTH * Model.HEIGHT) { 0xFFF08010.toInt() })
+    private val exact = resized(image, Model.RESIZE)
 
     private fun document(): JSONObject {
         val answer = RedClassifier().classifyPixels(exact).probabilities
@@ -45,7 +45,7 @@ class GoldenPackUnitTest {
         val labels = JSONArray()
         for (label in Model.LABELS) labels.put(label)
         return JSONObject()
-            .put("schema", 1).put("side", side).put("labels", labels)
+            .put("schema", 1).put("side", JSONArray().put(Model.HEIGHT).put(Model.WIDTH)).put("labels", labels)
             .put("model", JSONObject().put("checkpoint_sha256", Model.CHECKPOINT_SHA256))
             .put("cases", JSONArray().put(case))
             .put("tolerances", JSONObject().put(file.path, 0.001))
@@ -55,7 +55,7 @@ class GoldenPackUnitTest {
     private fun verdict(
         classifier: Classifier = RedClassifier(),
         decoded: PixelSource = image,
-        preprocess: (PixelSource) -> ByteArray = { squish(it, side) },
+        preprocess: (PixelSource) -> ByteArray = { resized(it, Model.RESIZE) },
         json: JSONObject = document()
     ): Verdict {
         val pack = readGoldenPack(json.toString())
@@ -125,7 +125,7 @@ class GoldenPackUnitTest {
         refused("{", "")
         refused("[]", "")
         refused(document().put("schema", 2), "schema")
-        refused(document().put("side", side + 1), "side")
+        refused(document().put("side", Model.HEIGHT + 1), "side")
         refused(document().put("labels", JSONArray().put("other")), "labels")
         refused(document().put("model", JSONObject().put("checkpoint_sha256", "other")), "model")
         refused(document().put("cases", JSONArray()), "cases")

@@ -6,13 +6,33 @@ struct GoldenPack: Decodable {
 
     let schema: Int
     let model: Model
-    let side: Int
+    let side: Side
     let labels: [String]
     let cases: [Case]
     /// By the model's path: how far a probability may be off.
     let tolerances: [String: Float]
     /// Of the case that is furthest off.
     let pixelTolerance: PixelTolerance
+
+    /// Of a square one number is stated, otherwise height and width.
+    struct Side: Decodable {
+        let height: Int
+        let width: Int
+
+        init(from decoder: Decoder) throws {
+            let stated = try decoder.singleValueContainer()
+            if let side = try? stated.decode(Int.self) {
+                (height, width) = (side, side)
+                return
+            }
+            let both = try stated.decode([Int].self)
+            guard both.count == 2 else {
+                throw DecodingError.dataCorruptedError(
+                    in: stated, debugDescription: "a side, or height and width")
+            }
+            (height, width) = (both[0], both[1])
+        }
+    }
 
     struct Model: Decodable {
         let name: String
@@ -26,7 +46,7 @@ struct GoldenPack: Decodable {
         /// Paths from the folder that holds `golden`.
         let image: String
         let tensor: String
-        /// Of `side * side * 3` bytes, rows from the top, red, green, blue.
+        /// Of `height * width * 3` bytes, rows from the top, red, green, blue.
         let tensorSHA256: String
         /// By the model's path, in the order of `labels`.
         let probs: [String: [Float]]

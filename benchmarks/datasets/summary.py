@@ -1,0 +1,68 @@
+"""Tables of the data sets: on a terminal, and in the documents before and after a change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.datasets.run import DataSetRow, DataSets
+
+
+def line(row: DataSetRow) -> str:
+    """One line for people: what passed of each precision, or where it stopped."""
+    if row.stopped or row.figures is None:
+        return f"{row.name}: {row.stopped}"
+    passed = ", ".join(f"{p} {told(row, p)}" for p in precisions(row))
+    return f"{row.name}: accuracy {row.figures['accuracy']:.3f}; passed: {passed}"
+
+
+def precisions(row: DataSetRow) -> tuple[str, ...]:
+    """Those of its files, in the order of the report."""
+    return tuple(dict.fromkeys(file.precision for file in row.files))
+
+
+def told(row: DataSetRow, precision: str) -> str:
+    """How many of its files of a precision are published, such as ``3 of 4``."""
+    verdicts = [f.verdict for f in row.files if f.precision == precision and f.verdict != "not_run"]
+    return f"{verdicts.count('pass')} of {len(verdicts)}" if verdicts else "-"
+
+
+def markdown(before: DataSets, after: DataSets) -> str:
+    """A row for each data set, before and after; below it why files are not published now."""
+    earlier = {row.name: row for row in before.rows}
+    columns = tuple(dict.fromkeys(p for row in after.rows for p in precisions(row)))
+    lines = [
+        "| data set | labels | images | accuracy | calibration error | "
+        + " | ".join(columns)
+        + " |",
+        "| --- | ---: | ---: | --- | --- |" + " --- |" * len(columns),
+    ]
+    for row in after.rows:
+        pair = (earlier.get(row.name), row)
+        cells = [_arrow(*(told(r, p) if r else "-" for r in pair)) for p in columns]
+        figures = [_arrow(*(_figure(r, name) for r in pair)) for name in FIGURES]
+        lines.append(
+            f"| {row.name}: {row.about} | {row.labels} | {row.train} + {row.valid} | "
+            + " | ".join([*figures, *cells])
+            + " |"
+        )
+    lines += ["", *(f"- **{row.name}**: {row.stopped}" for row in after.rows if row.stopped)]
+    for row in after.rows:
+        reasons: dict[str, list[str]] = {}
+        for file in row.files:
+            if file.verdict in ("fail", "rejected"):
+                why = f"{file.verdict}: {file.reason}"
+                reasons.setdefault(why, []).append(f"{file.format} {file.precision}")
+        lines += [f"- **{row.name} {', '.join(f)}** {why}" for why, f in reasons.items()]
+    return "\n".join(lines)
+
+
+FIGURES = ("accuracy", "calibration_error")
+
+
+def _figure(row: DataSetRow | None, name: str) -> str:
+    return f"{row.figures[name]:.3f}" if row and row.figures else "-"
+
+
+def _arrow(before: str, after: str) -> str:
+    return after if before == after else f"{before} -> {after}"

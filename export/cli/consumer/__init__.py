@@ -1,0 +1,1 @@
+"""Commands for app developers, which need the standard library alone."""

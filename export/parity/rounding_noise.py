@@ -1,0 +1,134 @@
+"""How far does rounding alone move PyTorch's own outputs? So far a right file may be off.
+
+In: a reference, and the arithmetic that a file is computed in. Out: for some of its images, how far
+PyTorch's outputs move when the result of every operation is rounded at random, as another kernel
+might round it. A runtime sums in another order, and rounds activations to fp16 or to codes of 8
+bits; in most networks the outputs hardly notice. A deep network that has learnt little, or a
+picture unlike all that it has seen, can enlarge the last bit a thousandfold: no converter comes
+closer then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+from export.deploy.graph import reference_answers
+from export.deploy.outputs import evidence_diff
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from export.formats.facts import Arithmetic
+    from export.parity.reference import Reference
+
+DRAWS: Final = 4
+LAST_BIT: Final = 2.0**-22  # of fp32, and half of it for the order of a sum
+# Of a step between two codes: how far kernels' sums are apart before they are rounded to 8 bits, by
+# the images on which files of two networks are furthest off: 1e-5 to 1e-4.
+BETWEEN_CODES: Final = 1e-4
+# Whose result is one of the inputs, moved or chosen: nothing is rounded.
+SELECTING: Final = (
+    "_to_copy",
+    "amax",
+    "cat",
+    "clone",
+    "max_pool2d",
+    "max_pool2d_with_indices",
+    "relu",
+)
+SUMS: Final = ("add_",)  # of two branches; other operations in place keep a module's own state
+# Computed in fp32 by every format here, even where all else is in fp16.
+IN_FULL: Final = ("sub", "mul", "div", "mean", "softmax", "_softmax")
+
+
+@dataclass(frozen=True, eq=False)
+class RoundingNoise:
+    """How far PyTorch's outputs move by rounding: float64 (n,) each, one for each image.
+
+    Attributes:
+        probs: the largest difference of any probability.
+        evidence: of evidence, as `export.deploy.outputs.evidence_diff` defines it; 0 without any.
+    """
+
+    probs: NDArray[np.float64]
+    evidence: NDArray[np.float64]
+
+
+def rounding_noise(
+    reference: Reference, arithmetic: Arithmetic, rows: Sequence[int]
+) -> RoundingNoise:
+    """The largest of a few draws, the same ones every time.
+
+    Args:
+        reference: a network and its outputs.
+        arithmetic: of the file that is compared with it.
+        rows: n of the reference's images.
+    """
+    chosen = list(rows)
+    pixels, expected = reference.images.pixels[chosen], reference.answers
+    probs, evidence = np.zeros(len(chosen)), np.zeros(len(chosen))
+    for draw in range(DRAWS):
+        with _Rounding(arithmetic, draw):
+            found = reference_answers(reference.graph, pixels)
+        probs = np.maximum(probs, np.abs(found.probs - expected.probs[chosen]).max(axis=1))
+        if found.evidence is not None and expected.evidence is not None:
+            moved = evidence_diff(found.evidence, expected.evidence[chosen])
+            evidence = np.maximum(evidence, moved)
+    return RoundingNoise(np.nan_to_num(probs, nan=np.inf), evidence)
+
+
+class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Rounds what every operation of torch computes, at random; the first draw to the nearest."""
+
+    def __init__(self, arithmetic: Arithmetic, draw: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.arithmetic, self.draw = arithmetic, draw
+        self.generator = torch.Generator().manual_seed(draw)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        name = func._schema.name.removeprefix("aten::")
+        if "fake_quantize" in name:
+            if "per_tensor" in name:
+                values, scale, *rest = args
+                args = (values + scale * BETWEEN_CODES * self._random(values), scale, *rest)
+            return func(*args, **(kwargs or {}))
+        selects = func.is_view or name in SELECTING
+        if selects or (self.arithmetic == "fp16" and name in IN_FULL):
+            return func(*args, **(kwargs or {}))
+        if name.endswith("_"):  # in place: torch returns its first argument, whatever is given here
+            func(*args, **(kwargs or {}))
+            return args[0].copy_(self._rounded(args[0])) if name in SUMS else args[0]
+        if self.arithmetic == "fp16":
+            args = tree_map_only(Tensor, _to_nearest_half, args)
+        found = func(*args, **(kwargs or {}))
+        return tree_map_only(Tensor, self._rounded, found)
+
+    def _rounded(self, values: Tensor) -> Tensor:
+        if values.dtype != torch.float32:
+            return values
+        if self.arithmetic != "fp16":
+            # A sum's error is of the size of its summands, however small the sum.
+            size = values.abs() + values.square().mean().sqrt()
+            return values + LAST_BIT * size * self._random(values)
+        if self.draw:
+            steps = np.spacing(np.abs(values.numpy()).astype(np.float16)).astype(np.float32)
+            values = values + torch.from_numpy(steps) / 2 * self._random(values)
+        return _to_nearest_half(values)
+
+    def _random(self, values: Tensor) -> Tensor:
+        """Between -1 and 1."""
+        return torch.rand(values.shape, generator=self.generator) * 2 - 1
+
+
+def _to_nearest_half(values: Tensor) -> Tensor:
+    return values.half().float() if values.dtype == torch.float32 else values

@@ -1,0 +1,22 @@
+"""Replaces ``python -m export``: leaves the report of an export, in which a file is rejected."""
+
+import json
+import sys
+from pathlib import Path
+
+options = sys.argv[2:]
+build = Path(options[options.index("--build") + 1])
+build.mkdir(parents=True)
+verdicts = [
+    ("onnx", "fp32", "pass", "", None),
+    ("onnx", "w3", "rejected", "", {"broken_limits": ["7 of 50 labels flip"]}),
+    ("coreml", "fp32", "pass", "", None),
+    ("coreml", "w3", "fail", "weights differ", None),
+    ("ort", "w3", "not_run", "no such package", None),
+]
+artifacts = [
+    {"format": f, "precision": p, "verdict": v, "parity": {"reason": why}, "accuracy": accuracy}
+    for f, p, v, why, accuracy in verdicts
+]
+(build / "report.json").write_text(json.dumps({"artifacts": artifacts}), encoding="utf-8")
+raise SystemExit(1)

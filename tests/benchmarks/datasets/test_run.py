@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchmarks.cli import main
+from benchmarks.datasets.run import DataSets, read_datasets
+from benchmarks.datasets.summary import line, markdown
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with other commands of the same names, which train and convert nothing."""
+    root = tmp_path_factory.mktemp("code")
+    for package in ("pipeline", "export"):
+        (root / package).mkdir()
+        (root / package / "__init__.py").touch()
+        shutil.copy(HERE / f"planted_{package}.py", root / package / "__main__.py")
+    return root
+
+
+def run(code: Path, out: Path, *names: str) -> DataSets:
+    options = ["--only", ",".join(names), "--code", str(code), "--out", str(out)]
+    main(["datasets", *options, "--side", "48"])
+    return read_datasets(out / "datasets.json")
+
+
+@pytest.fixture(scope="module")
+def found(code: Path, tmp_path_factory: pytest.TempPathFactory) -> DataSets:
+    return run(code, tmp_path_factory.mktemp("datasets"), "photo_tiles", "colours5")
+
+
+def test_a_row_says_what_the_commands_of_that_folder_left(found: DataSets) -> None:
+    tiles, colours = found.rows
+    assert (tiles.name, tiles.labels, tiles.train, tiles.valid) == ("photo_tiles", 2, 76, 24)
+    assert tiles.figures == {"accuracy": 0.9123, "calibration_error": 0.0521}
+    assert colours.figures == {"accuracy": 0.9123, "calibration_error": 0.0821}
+    assert set(colours.seconds) == {"train", "compress", "export"}
+    assert [(c.precision, c.epochs, c.label_flips) for c in colours.compressed] == [
+        ("int8", 0, 0),
+        ("w4", 20, 1),
+        ("w3", 40, 7),
+    ]
+    assert colours.compressed[2].broken == ("7 of 50 labels flip",)
+    reasons = {f"{f.format} {f.precision}": (f.verdict, f.reason) for f in colours.files}
+    assert reasons["onnx fp32"] == ("pass", "")
+    assert reasons["onnx w3"] == ("rejected", "7 of 50 labels flip")
+    assert reasons["coreml w3"] == ("fail", "weights differ")
+    assert found.side == 48
+
+
+def test_the_line_says_what_passed_of_what_was_run(found: DataSets) -> None:
+    assert line(found.rows[0]) == "photo_tiles: accuracy 0.912; passed: fp32 2 of 2, w3 0 of 2"
+
+
+def test_the_table_has_before_and_after_and_why_a_file_is_not_published(found: DataSets) -> None:
+    text = markdown(found, found)
+    assert "| photo_tiles: colour, pieces of two photographs | 2 | 76 + 24 | 0.912 |" in text
+    assert "- **photo_tiles onnx w3** rejected: 7 of 50 labels flip" in text
+
+
+def test_a_command_that_fails_is_a_row_with_its_last_words(
+    code: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        main(["datasets", "--only", "textures8", "--code", str(code), "--out", str(tmp_path)]) == 1
+    )
+    (row,) = read_datasets(tmp_path / "datasets.json").rows
+    assert row.stopped == "compress: exit code 1: error: no memory left"
+    assert row.files == ()
+    assert row.stopped in capsys.readouterr().out
+    log = (tmp_path / "datasets" / "textures8" / "compress.log").read_text(encoding="utf-8")
+    assert "-m pipeline compress" in log.splitlines()[0]
+
+
+def test_rows_that_are_not_measured_again_are_kept(code: Path, tmp_path: Path) -> None:
+    run(code, tmp_path, "colours5")
+    assert [row.name for row in run(code, tmp_path, "photo_tiles").rows] == [
+        "photo_tiles",
+        "colours5",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--only", "colour5"], "no data set 'colour5'; there are: photo_tiles, colours5"),
+        (["--side", "16"], "--side needs at least 32"),
+        (["--code", "nowhere"], "--code nowhere: there is no pipeline/ in it"),
+    ],
+)
+def test_a_bad_request_is_refused_before_anything_is_written(
+    options: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["datasets", *options, "--out", str(tmp_path / "out")]) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
