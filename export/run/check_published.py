@@ -106,26 +106,24 @@ Job = tuple[ArtifactEntry, Callable[[], VerdictRow]]
 def _side_by_side(
     jobs: Sequence[Job], target: Target | None, say: Callable[[str], None]
 ) -> list[VerdictRow]:
-    """The rows of `jobs`, in their order; as many at once as there are processors.
+    """The rows of `jobs`, in their order; of a foreign runtime as many at once as processors.
 
-    The files of one format are checked one after another, since a runtime may have settings of the
-    whole process, as torch's engine for integer kernels. A foreign runtime gets a process a file.
+    It gets a process for each file. Files for the installed runtimes are checked one after another:
+    torch.fx, which traces networks, patches all modules of the process meanwhile, and torch's
+    engine for integer kernels is a setting of the process.
     """
-    rows: dict[int, VerdictRow] = {}
-    queues: dict[object, list[int]] = {}
-    for number, (artifact, _) in enumerate(jobs):
-        queues.setdefault(artifact.format if target is None else number, []).append(number)
+    if target is None:
+        return [job() for _, job in jobs]
+    done: list[VerdictRow] = []
 
-    def work(queue: Sequence[int]) -> None:
-        for number in queue:
-            rows[number] = row = jobs[number][1]()
-            if target is not None:
-                say(f"{len(rows)} of {len(jobs)}: {row.format} {row.precision} {row.parity.status}")
+    def work(job: Callable[[], VerdictRow]) -> VerdictRow:
+        row = job()
+        done.append(row)
+        say(f"{len(done)} of {len(jobs)}: {row.format} {row.precision} {row.parity.status}")
+        return row
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for future in [pool.submit(work, queue) for queue in queues.values()]:
-            future.result()
-    return [rows[number] for number in range(len(jobs))]
+        return list(pool.map(work, [job for _, job in jobs]))
 
 
 def _check(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -12,8 +13,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from torch import Tensor
+from torch.nn import Module
 
 from export.cli.main import main
+from export.deploy.batch_norm_folding import folded_network
 from export.deploy.graph import DeployGraph, Outputs, PixelGraph
 from export.formats.base import verbs_of
 from export.formats.facts import Requirement
@@ -105,6 +108,22 @@ def change_one_byte(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0x01
     path.write_bytes(content)
+
+
+def test_networks_are_traced_by_no_other_thread(
+    assets: Path, model: Model, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While torch.fx traces one, no other thread may run one."""
+    threads = []
+
+    def noted(network: Module) -> Module:
+        threads.append(threading.current_thread())
+        return folded_network(network)
+
+    monkeypatch.setattr("export.deploy.layer_order.folded_network", noted)
+    monkeypatch.setattr("export.parity.reference.build_references", build_references)
+    check_published(assets, model.folder, data, 2)
+    assert set(threads) == {threading.main_thread()}
 
 
 def test_clean_assets_have_a_row_for_each_artifact_and_nothing_fails(
