@@ -31,8 +31,10 @@ export: $(READY)  ## convert the released checkpoint and prove every file: build
 report: $(READY)  ## build/export/report.html: the last export, or the release, as one page
 	$(BIN)/python -m export report
 
-# Two workers with half of the tests each; the first to finish takes tests from the other.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+# Two workers with half of the tests each; the first to finish takes tests from the other. A thread
+# each for NumPy and PyTorch: threads of both on the same processors wait for one another, and tests of
+# compression took more than twice as long.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 IN_BROWSER := tests/browser
 
 test: $(READY)  ## the tests that matter; ends with what it leaves to CI, and why
@@ -49,7 +51,7 @@ test-kotlin: $(READY)  ## compile and test the Kotlin of android_assets (kotlin,
 
 test-web: $(READY)  ## the tests of pages in a browser (chromium and npm from Debian)
 	npm ci --silent --prefix $(IN_BROWSER)
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(IN_BROWSER)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(IN_BROWSER)
 
 check: $(READY)  ## format, lint, types, import contracts, generated docs, all tests
 	$(BIN)/ruff format --check .

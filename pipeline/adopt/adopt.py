@@ -20,15 +20,7 @@ import numpy as np
 
 from pipeline.adopt.drawn_files import write_pictures
 from pipeline.adopt.end_to_end import end_to_end
-from pipeline.adopt.equivalence import (
-    agreement,
-    compare,
-    file_tensors,
-    logits,
-    probe_images,
-    softmax,
-    tensors,
-)
+from pipeline.adopt.equivalence import agreement, file_tensors, probe_images, softmax, tensors
 from pipeline.adopt.label_order import QUESTION, QUESTION_OF_DATA, doubted_order
 from pipeline.adopt.source_model import check_request, open_original
 from pipeline.atomic_files import staged_folder
@@ -72,7 +64,8 @@ def adopt(request: Adoption) -> Path | None:
     said = words_of(request.words, dataset)
     positive = _positive(request, original.labels, dataset)
     network, head = adopted_network(original.architecture, original.model, len(original.labels))
-    probes = agreement(original.model, network, tensors(probe_images(original.resize), original))
+    drawn = probe_images(original.resize)
+    probes, _ = agreement(original.model, network, lambda: tensors(drawn, original))
     print(f"{original.architecture}, {_head_words(network)}")
     print(f"drawn pictures and noise, the learner's model and the adopted one: {probes}")
     if not probes.holds:
@@ -219,15 +212,11 @@ def _measure(
     from pipeline.metrics.classification import evaluate, youden_threshold
 
     paths = [sample.path for sample in dataset.valid]
-    ours, theirs = [], []
-    for batch in file_tensors(paths, original):
-        ours.append(logits(network, [batch]))
-        theirs.append(logits(original.model, [batch]))
-    same = compare(np.concatenate(theirs), np.concatenate(ours))
+    same, ours = agreement(original.model, network, lambda: file_tensors(paths, original))
     print(f"validation images, the learner's model and the adopted one: {same}")
     if not same.holds:
         return None
-    probs = softmax(np.concatenate(ours))
+    probs = softmax(ours)
     truth = np.array([spec.labels.index(sample.label) for sample in dataset.valid])
     if spec.positive_index is not None and threshold is None:
         chosen = round(youden_threshold(truth, probs, spec.positive_index), 4)
@@ -244,7 +233,7 @@ def _measure(
     if doubt := doubted_order(spec.labels, truth, probs, figures["auroc"].value, question):
         print(f"NOTE: {doubt}")
     calibration = uncalibrated(
-        np.concatenate(ours), truth, spec.labels, "an adopted learner keeps its own probabilities"
+        ours, truth, spec.labels, "an adopted learner keeps its own probabilities"
     )
     return replace(
         spec,

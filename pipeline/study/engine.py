@@ -94,10 +94,15 @@ def _with_joblib(
     tasks: Sequence[Task],
     begun: Callable[[Task], bool],
 ) -> Generator[tuple[int, Result | Lost]]:
-    """A whole pool breaks when one worker dies: tasks that had not begun go to a new one."""
+    """A whole pool breaks when one worker dies: tasks that had not begun go to a new one.
+
+    At the end its idle processes are killed. joblib keeps them for later and asks them to end when
+    this process does; after a worker's death that was seen to wait for them for ever.
+    """
     from concurrent.futures.process import BrokenProcessPool
 
     from joblib import Parallel, delayed
+    from joblib.externals.loky import get_reusable_executor
 
     waiting = dict(enumerate(tasks))
     while waiting:
@@ -119,6 +124,8 @@ def _with_joblib(
             for number in lost or list(waiting):
                 del waiting[number]
                 yield number, Lost(DIED)
+    if engine.workers > 1:
+        get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
 
 def _numbered(function: Callable[[Task], Result], number: int, task: Task) -> tuple[int, Result]:

@@ -81,9 +81,10 @@ def test_a_worker_that_dies_loses_its_own_task_and_the_others_go_on(name, tmp_pa
     found = dict(run_tasks(Engine(name, 2), marked, tasks, begun))
     assert found.pop(2).reason.startswith(DIED)
     finished = {number for number, result in found.items() if result == number}
-    assert {4, 5} <= finished  # what had not begun
     assert len(finished) >= 4  # one more may have been running at the same time
-    assert all(found[number] == Lost(DIED) for number in found.keys() - finished)
+    for number in found.keys() - finished:
+        assert found[number] == Lost(DIED)
+        assert begun(tasks[number])  # what had not begun is never lost
 
 
 def test_workers_share_the_cores(monkeypatch):
