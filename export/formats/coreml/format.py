@@ -32,6 +32,8 @@ from export.formats.coreml.evaluator.package import (
 )
 from export.formats.coreml.evidence_output import FLOAT32, give_out_evidence
 from export.formats.coreml.facts import FACTS
+from export.formats.coreml.fp32_places import stays_in_fp32
+from export.formats.coreml.traced_sizes import read_traced_sizes
 from export.formats.coreml.weight_blobs import WeightFile
 from export.formats.coreml.weight_encoding import affine_weight, blockwise_weight, encode_weights
 
@@ -50,10 +52,6 @@ GRIDS: Final = ("int8", "w4", "w3")  # weights as codes and scales
 TARGETS: Final = {"fp32": "iOS16", "fp16": "iOS16", "int8": "iOS16", "w4": "iOS18", "w3": "iOS18"}
 # Constants of at most this size stay in a compact program: scales and biases of 512 channels.
 IMMEDIATE_BYTES: Final = 1024
-# Kept in fp32 even in the fp16 file: averaging and softmax of large logits in fp16 cost half the
-# accuracy, and fp32 adds hardly any size (measured: 2.9e-3 and 1.7e-3). The normalisation too:
-# ImageNet's means have no fp16 within 0.03 of a pixel's count, which shifts a whole channel.
-FP32_OPS: Final = ("sub", "mul", "real_div", "reduce_mean", "reshape", "softmax")
 
 PORTS: Final = (
     "Most probable label",
@@ -80,6 +78,7 @@ def convert(
     from export.deploy.batch_norm_folding import folded_graph
     from export.deploy.graph import INPUT_NAME, ProbsAlone, output_shapes
 
+    read_traced_sizes()
     size = (1, 3, *spec.resize.size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript, known and chosen
@@ -88,7 +87,7 @@ def convert(
             torch.zeros(size),
             check_trace=False,  # parity checks the file itself
         )
-    half = ct.transform.FP16ComputePrecision(lambda op: op.op_type not in FP32_OPS)
+    half = ct.transform.FP16ComputePrecision(lambda op: not stays_in_fp32(op))
     model = ct.convert(
         traced,
         inputs=[ct.ImageType(INPUT_NAME, size, color_layout=ct.colorlayout.RGB)],
