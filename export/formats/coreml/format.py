@@ -50,6 +50,9 @@ RUN_BY: Final = "run by Core ML"
 ALSO: Final[tuple[Runner, ...]] = (coreml_evaluator,)
 GRIDS: Final = ("int8", "w4", "w3")  # weights as codes and scales
 TARGETS: Final = {"fp32": "iOS16", "fp16": "iOS16", "int8": "iOS16", "w4": "iOS18", "w3": "iOS18"}
+# Would change weights: what can be folded is folded before, by the same rule for every format, and a
+# file's weights are compared with that. A scale of a layer stays an operation of its own.
+FOLDING_PASSES: Final = {"common::fuse_conv_batchnorm", "common::fuse_conv_scale"}
 # Constants of at most this size stay in a compact program: scales and biases of 512 channels.
 IMMEDIATE_BYTES: Final = 1024
 
@@ -87,6 +90,8 @@ def convert(
             torch.zeros(size),
             check_trace=False,  # parity checks the file itself
         )
+    passes = ct.PassPipeline()
+    passes.remove_passes(FOLDING_PASSES)
     half = ct.transform.FP16ComputePrecision(lambda op: not stays_in_fp32(op))
     model = ct.convert(
         traced,
@@ -97,6 +102,7 @@ def convert(
         convert_to="mlprogram",
         minimum_deployment_target=ct.target[TARGETS[precision]],
         compute_precision=ct.precision.FLOAT32 if precision == "fp32" else half,
+        pass_pipeline=passes,
         skip_model_load=True,
     )
     document = model.get_spec()
@@ -168,7 +174,7 @@ def describe(path: Path) -> Description:
 
 
 def stored_layers(path: Path) -> list[Layer]:
-    """The layers, by the evaluator's reader. Raises Unreadable."""
+    """The layers, by the evaluator's reader. Raises CannotRunHere or Unreadable."""
     from export.formats.coreml.evaluator.evaluate import load_program
     from export.formats.coreml.evaluator.reference_network import stored_layers
 
@@ -176,7 +182,7 @@ def stored_layers(path: Path) -> list[Layer]:
 
 
 def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | None:
-    """By the evaluator, which rounds to fp16 as Core ML does. Raises Unreadable."""
+    """By the evaluator, which rounds to fp16 as Core ML does. Raises CannotRunHere, Unreadable."""
     from export.formats.coreml.evaluator.evaluate import load_program
     from export.formats.coreml.evaluator.reference_network import trace_program
 

@@ -66,6 +66,18 @@ class LayerScale(nn.Module):
         return x + (self.gamma * made).permute(0, 3, 1, 2)
 
 
+class ScaledConvolution(nn.Module):
+    """A convolution, then a scale a channel: coremltools would make one weight of both."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mixed = nn.Conv2d(channels, channels, 1)
+        self.gamma = nn.Parameter(torch.linspace(0.2, 0.8, channels).reshape(1, -1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + F.relu(self.mixed(x) * self.gamma)
+
+
 class Attention(nn.Module):
     """One head over all places."""
 
@@ -97,6 +109,7 @@ BLOCKS = {
     "same padding": lambda: nn.Sequential(SamePadding(), nn.Conv2d(8, 8, 3, stride=2), nn.ReLU6()),
     "squeeze-and-excitation": lambda: nn.Sequential(SqueezeAndExcitation(8), nn.Hardswish()),
     "layer scale": lambda: LayerScale(8),
+    "scaled convolution": lambda: ScaledConvolution(8),
     "attention": lambda: Attention(8),
 }
 

@@ -109,7 +109,9 @@ def test_other_damage_stays_a_failure_where_an_operation_is_lacking(
     assert "sigmoid" in found.parts["weights"]
 
 
-def test_a_whole_table_runs_the_same_file(made: Made) -> None:
-    path = made("squeeze-and-excitation", "fp32")
-    found = check_artifact("coreml", "fp32", path, reference("squeeze-and-excitation"))
-    assert found.status == "pass", found.reason
+@slow
+@each_block
+def test_a_block_passes_every_part_of_the_check(block: str, made: Made) -> None:
+    found = check_artifact("coreml", "fp32", made(block, "fp32"), reference(block))
+    assert set(found.parts.values()) == {"pass"}, found.reason
+    assert found.parts.keys() == {"contract", "weights", "structure", "outputs"}
