@@ -50,8 +50,8 @@ RUN_BY: Final = "run by Core ML"
 ALSO: Final[tuple[Runner, ...]] = (coreml_evaluator,)
 GRIDS: Final = ("int8", "w4", "w3")  # weights as codes and scales
 TARGETS: Final = {"fp32": "iOS16", "fp16": "iOS16", "int8": "iOS16", "w4": "iOS18", "w3": "iOS18"}
-# Would change weights: what can be folded is folded before, by the same rule for every format, and a
-# file's weights are compared with that. A scale of a layer stays an operation of its own.
+# They would change weights. What can be folded is folded before, by one rule for every format, and
+# weights are compared with that; a layer's scale stays an operation of its own.
 FOLDING_PASSES: Final = {"common::fuse_conv_batchnorm", "common::fuse_conv_scale"}
 # Constants of at most this size stay in a compact program: scales and biases of 512 channels.
 IMMEDIATE_BYTES: Final = 1024

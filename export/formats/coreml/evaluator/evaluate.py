@@ -22,7 +22,12 @@ from export.formats.coreml.evaluator.interface import check_interface
 from export.formats.coreml.evaluator.operations import OPERATIONS, SELECTING, operate
 from export.formats.coreml.evaluator.operations.arguments import tensor
 from export.formats.coreml.evaluator.package import Package, read_package
-from export.formats.coreml.evaluator.values import read_value, tensor_shape, type_name
+from export.formats.coreml.evaluator.values import (
+    before_rounding,
+    read_value,
+    tensor_shape,
+    type_name,
+)
 
 if TYPE_CHECKING:
     from coremltools.proto.MIL_pb2 import Argument, Operation
@@ -39,6 +44,7 @@ class Step:
     Attributes:
         arguments: name -> constant as stored, or `ValueReference`, or a list of references.
         prepared: the same, with constants in the form that `operations` use.
+        unrounded: likewise, numbers as they were before fp16 rounded them (a hard-swish's 1/6).
         outputs: their names; all but `split` have one.
         half: whether they are declared FLOAT16.
         rounds: whether they must be rounded to it; a maximum of fp16 numbers is one already.
@@ -49,6 +55,7 @@ class Step:
     operation: str
     arguments: Mapping[str, Any]
     prepared: Mapping[str, Any]
+    unrounded: Mapping[str, Any]
     outputs: tuple[str, ...]
     half: bool
     rounds: bool
@@ -121,7 +128,8 @@ def evaluate(
     Args:
         program: from `load_program`.
         image: uint8 (H, W, 3) RGB, as Core ML would get it.
-        round_half: round outputs declared FLOAT16; without it, the structure alone is tested.
+        round_half: round outputs declared FLOAT16; without it, the structure alone is tested, with
+            numbers other than weights as they were before they were rounded to fp16.
         watch: called with operation, output name and value after each step.
 
     Raises:
@@ -136,7 +144,8 @@ def evaluate(
     values: dict[str, Tensor] = {program.image: pixels}
     with torch.inference_mode():
         for step in program.steps:
-            arguments = {k: _resolve(v, values) for k, v in step.prepared.items()}
+            prepared = step.prepared if round_half else step.unrounded
+            arguments = {k: _resolve(v, values) for k, v in prepared.items()}
             made = operate(step.operation, arguments)
             made = made if isinstance(made, tuple) else (made,)
             if (shapes := tuple(tuple(value.shape) for value in made)) != step.shapes:
@@ -227,10 +236,14 @@ def _step(operation: Operation, arguments: Mapping[str, Any], halves: Set[str]) 
         raise Unreadable(f"operation {operation.type} with outputs of {kinds}")
     half = kinds == ["FLOAT16"]
     selected = operation.type in SELECTING and _taken(arguments) <= halves
+    prepared = {name: _prepare(value) for name, value in arguments.items()}
+    # A batch norm's epsilon is compared as it is stored, with its weights.
+    numbers = {} if operation.type == "batch_norm" else _before_rounding(arguments)
     return Step(
         operation.type,
         arguments,
-        {name: _prepare(value) for name, value in arguments.items()},
+        prepared,
+        {**prepared, **numbers},
         tuple(output.name for output in operation.outputs),
         half,
         half and not selected,
@@ -279,6 +292,15 @@ def _prepare(argument: Any) -> Any:
     if isinstance(argument, np.ndarray) and np.issubdtype(argument.dtype, np.floating):
         return tensor(argument)
     return argument
+
+
+def _before_rounding(arguments: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The single numbers among arguments that are stored in fp16, as float32."""
+    return {
+        name: torch.tensor(before_rounding(value[()]))
+        for name, value in arguments.items()
+        if isinstance(value, np.ndarray) and value.dtype == np.float16 and value.ndim == 0
+    }
 
 
 def _taken(arguments: Mapping[str, Any]) -> set[str]:

@@ -37,7 +37,7 @@ from export.formats.coreml.evaluator.package import (
     specification_path,
 )
 from export.formats.coreml.evaluator.reference_network import build_reference_network, stored_layers
-from export.formats.coreml.evaluator.values import read_value, unpack_bits
+from export.formats.coreml.evaluator.values import before_rounding, read_value, unpack_bits
 from export.formats.coreml.fp32_places import stays_in_fp32
 from export.images.stress_images import stress_images
 from export.parity.weights import weight_violations
@@ -154,6 +154,19 @@ def test_a_damaged_record_is_unreadable(record: dict[str, int], reason: str) -> 
     package = package_of(weight_bin(bytes(8), 1, **record))
     with pytest.raises(Unreadable, match=reason):
         read_value(value_of("FLOAT16", (2, 2)), package)
+
+
+@pytest.mark.parametrize(
+    "number", [0.0, 0.5, -3.0, 1 / 6, -1 / 3, 0.01, 0.2, 1e-5, 1e-6, 1.702, 65504.0, np.inf]
+)
+def test_a_number_is_what_it_was_before_fp16_rounded_it(number: float) -> None:
+    assert before_rounding(np.float16(number)) == number
+
+
+def test_a_number_next_to_a_simple_one_is_another() -> None:
+    sixth = np.float16(1 / 6)
+    for other in (np.nextafter(sixth, np.float16(0)), np.nextafter(sixth, np.float16(1))):
+        assert np.float16(before_rounding(other)) == other
 
 
 # --- compressed constants ---------------------------------------------------------------------

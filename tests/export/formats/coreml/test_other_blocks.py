@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.faults.bench import with_graph
+from export.deploy.half_weights import halved_graph
 from export.formats.coreml import format as coreml_format
 from export.formats.coreml.evaluator.evaluate import load_program
 from export.formats.coreml.evaluator.operations import OPERATIONS
@@ -111,7 +113,11 @@ def test_other_damage_stays_a_failure_where_an_operation_is_lacking(
 
 @slow
 @each_block
-def test_a_block_passes_every_part_of_the_check(block: str, made: Made) -> None:
-    found = check_artifact("coreml", "fp32", made(block, "fp32"), reference(block))
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_block_passes_every_part_of_the_check(block: str, precision: str, made: Made) -> None:
+    held = reference(block)
+    if precision == "fp16":
+        held = with_graph(held, halved_graph(held.graph))
+    found = check_artifact("coreml", precision, made(block, precision), held)
     assert set(found.parts.values()) == {"pass"}, found.reason
     assert found.parts.keys() == {"contract", "weights", "structure", "outputs"}
