@@ -297,7 +297,7 @@ def _prepare(argument: Any) -> Any:
 def _before_rounding(arguments: Mapping[str, Any]) -> dict[str, Tensor]:
     """The single numbers among arguments that are stored in fp16, as float32."""
     return {
-        name: torch.tensor(before_rounding(value[()]))
+        name: torch.tensor(before_rounding(np.float16(value)))
         for name, value in arguments.items()
         if isinstance(value, np.ndarray) and value.dtype == np.float16 and value.ndim == 0
     }
