@@ -119,7 +119,7 @@ swift: $(READY)  ## fetch a Swift compiler for the tests of ios_assets (about 55
 oldest: $(READY)  ## fetch the oldest onnxruntime that the manifest promises (about 200 MB)
 	$(BIN)/python -m export.runtimes install oldest
 
-GENERATED := README.md MODEL_CARD.md docs/manifest.md docs/commands.md docs/faults.md docs/preprocessing.md docs/report.md
+GENERATED := README.md MODEL_CARD.md docs/manifest.md docs/commands.md docs/datasets.md docs/faults.md docs/preprocessing.md docs/report.md
 docs: $(READY)  ## regenerate the generated parts of README and docs
 	$(BIN)/cog -r -P -I . $(GENERATED)
 

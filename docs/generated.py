@@ -523,6 +523,15 @@ def controls_table() -> None:
         print(f"| {entry['control']} | {entry['format']} | {verdict} |")
 
 
+def datasets_table() -> None:
+    """What the default commands make of data sets that differ, before a change and after."""
+    from benchmarks.datasets.run import read_datasets
+    from benchmarks.datasets.summary import markdown
+
+    before, after = (read_datasets(RESULTS / f"{n}.json") for n in ("datasets_before", "datasets"))
+    print(markdown(before, after))
+
+
 def command_help() -> None:
     """`--help` of every command."""
     os.environ["COLUMNS"] = "100"

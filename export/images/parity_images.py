@@ -23,6 +23,7 @@ from pipeline.images import read_image
 from pipeline.resize.pixels import resized
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -75,7 +76,7 @@ def gather_images(spec: ModelSpec, data: Path | None, limit: int) -> ParityImage
         }
     else:
         group = "validation"
-        samples, source = validation_samples(spec, data, limit)
+        samples, source = validation_samples(spec, data, limit, print)
     files = golden_images(spec.resize, spec.owner.samples)
     golden = {f"{GOLDEN}/{image.name}": image.pixels for image in files}
     hard = stress_images(spec.side)
@@ -101,8 +102,13 @@ def gather_images(spec: ModelSpec, data: Path | None, limit: int) -> ParityImage
     )
 
 
-def validation_samples(spec: ModelSpec, data: Path, limit: int) -> tuple[list[Sample], str]:
+def validation_samples(
+    spec: ModelSpec, data: Path, limit: int, tell: Callable[[str], None] = lambda note: None
+) -> tuple[list[Sample], str]:
     """At most `limit` validation images, evenly spaced, and a phrase that describes them.
+
+    Args:
+        tell: gets what was left out, or read in another way than written, a sentence each.
 
     Raises:
         BadInput: the data cannot be read, or have other labels than the model.
@@ -114,6 +120,8 @@ def validation_samples(spec: ModelSpec, data: Path, limit: int) -> tuple[list[Sa
             f"{data} has the labels {quoted(found.labels)}, the model {quoted(spec.labels)}; give "
             "data of the model's labels"
         )
+    for note in found.notes:
+        tell(note)
     count = min(limit, len(dataset.valid))
     chosen = np.linspace(0, len(dataset.valid) - 1, count).round().astype(int)
     samples = [dataset.valid[i] for i in chosen]

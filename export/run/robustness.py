@@ -136,7 +136,7 @@ def published_robustness(
     from export.run.check_published import damaged_files
 
     held = open_checkpoint(checkpoint)
-    samples, source = validation_samples(held.spec, data, image_limit)
+    samples, source = validation_samples(held.spec, data, image_limit, print)
     format_name, precision = artifact
     folder = root / FOLDERS[FORMATS[format_name].platforms[0]]
     manifest = read_manifest(folder)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,18 @@ def test_data_of_other_labels_are_refused_with_both_named(tmp_path: Path) -> Non
             write_images(tmp_path / split, label, 1)
     with pytest.raises(BadInput, match=r"labels 'cat', 'dog'.*'covid19', 'non_covid19'"):
         gather_images(SPEC, tmp_path, limit=10)
+
+
+def test_what_was_left_out_of_the_data_is_said(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "xrays"
+    shutil.copytree(data, place)
+    gather_images(SPEC, place, limit=10)
+    assert "left out" not in capsys.readouterr().out
+    (place / "valid" / LABELS[0] / "größer.HEIC").write_bytes(b"not read here")
+    gather_images(SPEC, place, limit=10)
+    assert f"left out: 1 .HEIC in valid/{LABELS[0]}" in capsys.readouterr().out
 
 
 def test_no_name_is_an_absolute_path_since_it_may_be_published(data: Path, tmp_path: Path) -> None:
