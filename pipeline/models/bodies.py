@@ -160,8 +160,11 @@ def _graph_up_to(
         if channels_last:
             last = graph.call_method("permute", (last, 0, 3, 1, 2))
     graph.output(last)
-    graph.eliminate_dead_code()
-    return fx.GraphModule(whole, graph, class_name="Body")
+    body = fx.GraphModule(whole, graph, class_name="Body")
+    if body.graph.eliminate_dead_code():
+        body.delete_all_unused_submodules()
+        body.recompile()
+    return body
 
 
 def _without_classifier(architecture: str) -> Body:
