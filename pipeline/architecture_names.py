@@ -67,7 +67,7 @@ def listed(like: str = "*") -> list[str]:
     `like` is a pattern as of file names, or a part of a name; it is compared with both spellings.
     """
     pattern = like if set(like) & set("*?[") else f"*{like}*"
-    names = [*ARCHITECTURES, *(name for library in LISTS for name in _spelled(library))]
+    names = [*ARCHITECTURES, *(name for library in LISTS for name in of_library(library))]
     return [
         name
         for name in dict.fromkeys(names)
@@ -108,7 +108,8 @@ def _names(library: str) -> tuple[str, ...]:
     return () if missing_modules((library,)) else LISTS[library]()
 
 
-def _spelled(library: str) -> tuple[str, ...]:
+def of_library(library: str) -> tuple[str, ...]:
+    """A library's architectures in their one spelling; none if it is not installed."""
     before = "" if library == DEFAULT else f"{library}/"
     return tuple(before + name for name in _names(library))
 

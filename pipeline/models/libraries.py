@@ -38,6 +38,19 @@ def whole_network(architecture: str, **options: Any) -> nn.Module:
     return on_default_device(lambda: make(name, options))
 
 
+def family(architecture: str) -> object:
+    """What the networks that are built alike have in common: torchvision's class, or the library.
+
+    No network is built.
+    """
+    library, name = library_and_name(architecture)
+    if library != "torchvision":
+        return library
+    from torchvision.models import get_model_builder
+
+    return typing.get_type_hints(get_model_builder(name))["return"]
+
+
 def _torchvision(name: str, options: dict[str, Any]) -> nn.Module:
     from torchvision.models import get_model, get_model_builder
 

