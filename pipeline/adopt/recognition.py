@@ -18,6 +18,7 @@ timm says of each network how its first and last layers are named.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -73,7 +74,7 @@ def recognise(
         said = canonical(said)
         if _fits(said, kind, found):
             return Recognised(said, kind)
-    for architecture in _candidates(found, kind, hint):
+    for architecture in _candidates(found, kind, hint, timm=said is None):
         if _fits(architecture, kind, found):
             if said is not None:
                 raise BadInput(f"its body is that of {architecture}, not of {said}")
@@ -142,6 +143,8 @@ def _fits(architecture: str, kind: str, found: Shapes) -> bool:
             for name, shape in found.items()
         )
     body = {name: shape for name, shape in found.items() if name.startswith(("0.", "body."))}
+    if Counter(body.values()) - Counter(whole.values()):
+        return False  # without looking where the library pools
     try:
         names = names_in(architecture, kind)
     except (BadInput, KeyError):  # a body that fastai has no name for
@@ -177,7 +180,7 @@ def _built(architecture: str) -> nn.Module:
 # --- which are worth building
 
 
-def _candidates(found: Shapes, kind: str, hint: str) -> Iterator[str]:
+def _candidates(found: Shapes, kind: str, hint: str, timm: bool) -> Iterator[str]:
     """Architectures that the state may be of; those that `hint` names first."""
     patterns = _patterns(found, kind)
     if not patterns:
@@ -186,7 +189,7 @@ def _candidates(found: Shapes, kind: str, hint: str) -> Iterator[str]:
         yield from OWN
     if kind != "fastai_timm":
         yield from _like(patterns, hint)
-    if kind in ("whole", "fastai_timm") and not missing_modules(("timm",)):
+    if timm and kind in ("whole", "fastai_timm") and not missing_modules(("timm",)):
         names = _by_name(_of_timm(found, kind), hint)
         if len(names) > SLOW:
             print(
