@@ -12,7 +12,7 @@ import io
 from typing import TYPE_CHECKING, Final
 
 from pipeline.models.pretrained_download import reach
-from pipeline.models.start import Weights
+from pipeline.models.start import Triple, Weights
 
 if TYPE_CHECKING:
     from timm.models import PretrainedCfg
@@ -32,20 +32,26 @@ def timm_weights(name: str) -> Weights:
     from timm.models import set_pretrained_check_hash
 
     cfg = timm.get_pretrained_cfg(name)
-    if cfg is None or not (cfg.hf_hub_id or cfg.url):
+    place = cfg and (f"{HUB}/{cfg.hf_hub_id}" if cfg.hf_hub_id else cfg.url)
+    if cfg is None or not isinstance(place, str):
         raise LookupError(f"has no weights for {name}")
     if not _is_cached(cfg):
-        reach(f"{HUB}/{cfg.hf_hub_id}" if cfg.hf_hub_id else cfg.url)
-        print(f"downloading timm's weights {cfg.hf_hub_id or cfg.url}, once", flush=True)
+        reach(place)
+        print(f"downloading timm's weights from {place}, once", flush=True)
     set_pretrained_check_hash(True)
     with contextlib.redirect_stdout(io.StringIO()):
         model = timm.create_model(name, pretrained=True)
     return Weights(
         model.state_dict(),
         f"{_trained_on(cfg)}, timm {cfg.architecture}.{cfg.tag}".rstrip("."),
-        tuple(cfg.mean),
-        tuple(cfg.std),
+        _triple(cfg.mean),
+        _triple(cfg.std),
     )
+
+
+def _triple(values: tuple[float, ...]) -> Triple:
+    red, green, blue = values
+    return red, green, blue
 
 
 def _is_cached(cfg: PretrainedCfg) -> bool:
