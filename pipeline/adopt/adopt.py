@@ -23,6 +23,7 @@ from pipeline.adopt.end_to_end import end_to_end
 from pipeline.adopt.equivalence import agreement, file_tensors, probe_images, softmax, tensors
 from pipeline.adopt.label_order import QUESTION, QUESTION_OF_DATA, doubted_order
 from pipeline.adopt.source_model import check_request, open_original
+from pipeline.architecture_names import identifier
 from pipeline.atomic_files import staged_folder
 from pipeline.checkpoint import write_checkpoint
 from pipeline.config import TrainConfig
@@ -57,13 +58,14 @@ def adopt(request: Adoption) -> Path | None:
     check_request(request)
     sha256 = learner_sha256(request.source)
     original = open_original(request)
-    name = request.name or f"{original.architecture}_{_identifier(request.source.stem)}"
+    before = identifier(original.architecture)
+    name = request.name or f"{before}_{_identifier(request.source.stem)}"
     out = request.out or Path("build") / "checkpoints" / name
     check_place(out, request.data, request.overwrite)
     dataset = _read_data(request, original.labels)
     said = words_of(request.words, dataset)
     positive = _positive(request, original.labels, dataset)
-    network, head = adopted_network(original.architecture, original.model, len(original.labels))
+    network, head = adopted_network(original.found, original.model, len(original.labels))
     drawn = probe_images(original.resize)
     probes, _ = agreement(original.model, network, lambda: tensors(drawn, original))
     print(f"{original.architecture}, {_head_words(network)}")

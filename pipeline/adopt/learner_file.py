@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 LEARNER_SUFFIXES: Final = (".pkl", ".pickle")
 HOLDERS: Final = ("model", "state_dict", "model_state_dict")  # of a state among other things
-PREFIXES: Final = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile, Lightning
+# Of DataParallel, torch.compile, and what a module of Lightning calls its network.
+PREFIXES: Final = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")
 UNTRUSTED: Final = (
     "is a pickle, and opening a pickle runs the code in it. If you trust where it comes from, give "
     "--trust-pickle; if not, ask for the file of `learn.save`, which is read without running code"

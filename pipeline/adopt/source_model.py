@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.architecture_names import canonical
 from pipeline.config import TrainConfig
 from pipeline.data.owners_words import OwnersWords
 from pipeline.errors import BadInput
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pipeline.adopt.learner_preprocessing import LearnerPixels
+    from pipeline.adopt.recognition import Recognised
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,13 @@ class Original:
 
     Attributes:
         model: in evaluation mode, float32.
+        found: its architecture, and the kind of its state.
         learner: whole, of an exported one; None of weights.
         pixels: as the learner reads an image; None of weights.
     """
 
     model: nn.Module
-    architecture: str
+    found: Recognised
     labels: tuple[str, ...]
     resize: Resize
     mean: tuple[float, float, float]
@@ -86,11 +89,15 @@ class Original:
     learner: Learner | None = None
     pixels: LearnerPixels | None = None
 
+    @property
+    def architecture(self) -> str:
+        """In its one spelling."""
+        return self.found.architecture
+
 
 def check_request(request: Adoption) -> None:
     """Raise `BadInput` for what can be refused before the file is opened."""
     from pipeline.adopt.learner_file import UNTRUSTED, is_learner
-    from pipeline.models.networks import TOPOLOGIES
 
     if not request.source.is_file():
         raise BadInput(f"{request.source} is no file")
@@ -109,8 +116,8 @@ def check_request(request: Adoption) -> None:
         return
     if request.trust_pickle:
         raise BadInput("--trust-pickle is for an exported learner (.pkl); weights need no trust")
-    if request.architecture not in (None, *TOPOLOGIES):
-        raise BadInput(f"--architecture {request.architecture}: there are {', '.join(TOPOLOGIES)}")
+    if request.architecture is not None:
+        canonical(request.architecture)
     if not request.labels:
         raise BadInput("weights bring no labels: give --labels A,B in the order of the outputs")
     for value in [*(request.mean or ()), *(request.std or ())]:
@@ -134,16 +141,15 @@ def open_original(request: Adoption) -> Original:
 
 def _from_weights(request: Adoption) -> Original:
     """A fresh fastai model, filled from the file."""
-    from pipeline.adopt.fastai_network import original_model, recognise
+    from pipeline.adopt.fastai_network import original_model
     from pipeline.adopt.learner_file import read_state
-    from pipeline.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
+    from pipeline.adopt.recognition import recognise
+    from pipeline.models.start import IMAGENET_MEAN, IMAGENET_STD
 
     state = read_state(request.source)
     try:
-        architecture = recognise(state)
-        if request.architecture not in (None, architecture):
-            raise BadInput(f"its body is that of {architecture}, not of {request.architecture}")
-        model = original_model(architecture, state)
+        found = recognise(state, request.architecture, request.source.stem)
+        model = original_model(found, state)
     except BadInput as error:
         raise BadInput(f"{request.source}: {error}") from error
     side = request.side or TrainConfig().side
@@ -153,14 +159,14 @@ def _from_weights(request: Adoption) -> Original:
         if getattr(request, option) is None:
             print(f"--{option} not given: {value} (a file of weights does not say)")
     print("each image has one of the labels: a softmax (a file of weights does not say)")
-    return Original(model, architecture, request.labels, resize_by(method, side), mean, std)
+    return Original(model, found, request.labels, resize_by(method, side), mean, std)
 
 
 def _from_learner(request: Adoption) -> Original:
     """Everything that an exported learner declares."""
-    from pipeline.adopt.fastai_network import recognise
     from pipeline.adopt.learner_file import read_learner
     from pipeline.adopt.learner_preprocessing import read_pixels
+    from pipeline.adopt.recognition import recognise
 
     learner = read_learner(request.source)
     try:
@@ -168,7 +174,8 @@ def _from_learner(request: Adoption) -> Original:
         _check_one_label(learner)
         _check_loss(learner)
         model = learner.model.float().eval()
-        architecture = recognise(model.state_dict())
+        # A module that no library names could be known by its graph: here is the place for that.
+        found = recognise(model.state_dict(), hint=request.source.stem, model=model)
         pixels = read_pixels(learner)
         require_size(pixels.resize)
     except BadInput as error:
@@ -178,7 +185,7 @@ def _from_learner(request: Adoption) -> Original:
         raise BadInput(
             f"--side {request.side}: the learner's model gets {resize.pixels} (width x height)"
         )
-    return Original(model, architecture, labels, resize, pixels.mean, pixels.std, learner, pixels)
+    return Original(model, found, labels, resize, pixels.mean, pixels.std, learner, pixels)
 
 
 def _vocabulary(learner: Learner) -> tuple[str, ...]:

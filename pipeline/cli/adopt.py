@@ -20,7 +20,8 @@ an exported learner of `learn.export` (.pkl): labels, size, resize and normalisa
 running it. It is a pickle, and opening a pickle runs the code in it: give --trust-pickle only for a
 file from somebody you trust.
 
-The head may be fastai's own (create_head) or this project's; the body one of the five topologies.
+The head may be fastai's own (create_head), this project's, or one linear layer behind a library's
+pool; the body any of torchvision's, fastai's xresnets' or timm's that `architectures` lists.
 Nothing is written unless the adopted network and the learner's model give the same probabilities
 (to 1e-5) for the same tensors, and an exported learner also from image file to probabilities, by
 its own transforms: one whose resize apps cannot repeat exactly is refused. With --data there are
@@ -43,7 +44,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         action="store_true",
         help="open an exported learner, which runs the code in the file",
     )
-    parser.add_argument("--architecture", help="of weights (default: as recognised)")
+    parser.add_argument(
+        "--architecture",
+        metavar="NAME",
+        help="of torchvision, fastai or timm (default: as recognised)",
+    )
     parser.add_argument(
         "--labels",
         type=_names,

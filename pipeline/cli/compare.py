@@ -66,7 +66,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--topologies",
         metavar="A,B",
         help="some of squeezenet1_1, resnet34, resnet152, densenet169, vgg19_bn (default: these "
-        "five) and squeezenet1_1_fire6, cut after its fifth fire module",
+        "five), squeezenet1_1_fire6, cut after its fifth fire module, and any other that "
+        "`architectures` lists",
     )
     parser.add_argument(
         "--protocol", choices=("paper", "strict", "both"), default="both", help="(default: both)"

@@ -5,7 +5,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from pipeline.cli import ablate, adopt, compare, compress, predict, shortcuts, show, train
+from pipeline.cli import (
+    ablate,
+    adopt,
+    architectures,
+    compare,
+    compress,
+    predict,
+    shortcuts,
+    show,
+    train,
+)
 from pipeline.terminal.console import serve
 
 DESCRIPTION = """\
@@ -35,6 +45,7 @@ COMMANDS = (
     shortcuts,
     compare,
     ablate,
+    architectures,
     show,
 )  # in the order of the help
 

@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Final
 
+from pipeline.architecture_names import ARCHITECTURES
 from pipeline.cli.owner_options import add_owner_options, owners_words
 from pipeline.cli.recipe import add_recipe_options, recipe
-from pipeline.config import ARCHITECTURES, TrainConfig
+from pipeline.config import TrainConfig
 
 EPILOG: Final = """\
 data: a folder with train/<label>/ and valid/<label>/, a folder with <label>/ alone (a quarter
@@ -49,7 +50,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--architecture",
         metavar="A",
-        help=f"{', '.join(ARCHITECTURES)} (default: {TrainConfig().architecture})",
+        help=f"{', '.join(ARCHITECTURES)}, or any of torchvision, timm and fastai's xresnets; "
+        f"`architectures` lists them (default: {TrainConfig().architecture})",
     )
     parser.add_argument(
         "--out", type=Path, help="folder of the checkpoint (default: build/checkpoints/NAME)"

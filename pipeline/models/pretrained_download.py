@@ -1,6 +1,6 @@
 """Torchvision's file of ImageNet weights: from torch's cache, or from its server, once.
 
-In: an architecture. Out: the state of torchvision's whole model. The cache is torch.hub's, in
+In: an architecture. Out: the weights of torchvision's whole model. The cache is torch.hub's, in
 ``$TORCH_HOME/hub/checkpoints``; a file name contains the start of its SHA-256 and is compared with
 it, when the file is downloaded and when it is read again.
 
@@ -15,14 +15,17 @@ import io
 import re
 import socket
 import sys
+from inspect import signature
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, get_type_hints
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+from pipeline.architecture_names import ARCHITECTURES
 from pipeline.file_hash import file_sha256
+from pipeline.models.start import IMAGENET_MEAN, IMAGENET_STD, Triple, Weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,8 +38,10 @@ DOTTED: Final = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
 _unreachable: dict[str, str] = {}  # host -> why, as found in this process
 
 
-def torchvision_state(architecture: str) -> dict[str, Tensor]:
-    """The weights IMAGENET1K_V1 of torchvision's whole model, under today's names.
+def torchvision_weights(architecture: str) -> Weights:
+    """The weights of torchvision's whole model, with the normalisation they were trained with.
+
+    IMAGENET1K_V1 for the paper's topologies, what torchvision gives by default for all others.
 
     Raises:
         OSError: the server cannot be reached, or returns an error.
@@ -44,12 +49,35 @@ def torchvision_state(architecture: str) -> dict[str, Tensor]:
     """
     from torchvision.models import get_model_weights
 
-    weights = get_model_weights(architecture).IMAGENET1K_V1
+    known = get_model_weights(architecture)
+    weights = known.IMAGENET1K_V1 if architecture in ARCHITECTURES else known.DEFAULT
+    origin = f"ImageNet, torchvision {architecture} {getattr(weights, 'name', 'IMAGENET1K_V1')}"
+    mean, std = _normalisation(architecture, weights)
+    return Weights(_state(weights), origin, mean, std)
+
+
+def _normalisation(architecture: str, weights: Any) -> tuple[Triple, Triple]:
+    """Mean and std of the weights' own preprocessing, in units of pixel / 255."""
+    from torchvision.models import get_model_builder
+
+    made = get_type_hints(get_model_builder(architecture))["return"]
+    if "transform_input" in signature(made).parameters:
+        # With these weights torchvision's GoogLeNet and Inception turn ImageNet's normalisation
+        # into this one before their first layer; here it is the input's own.
+        return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+    if not hasattr(weights, "transforms"):
+        return IMAGENET_MEAN, IMAGENET_STD
+    asked = weights.transforms()
+    return tuple(asked.mean), tuple(asked.std)
+
+
+def _state(weights: Any) -> dict[str, Tensor]:
+    """The state in the weights' file, under today's names."""
     cached = cached_file(weights.url)
     if cached.exists():
         _check_hash(cached)
     else:
-        _reach(weights.url)
+        reach(weights.url)
         print(f"downloading {weights.url}, once", flush=True)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT_S)  # torch.hub sets none and could hang for minutes
@@ -84,7 +112,7 @@ def _check_hash(path: Path) -> None:
         )
 
 
-def _reach(url: str) -> None:
+def reach(url: str) -> None:
     """Ask the server for the file's header, `TIMEOUT_S` in all; `ConnectionError` if that fails.
 
     A socket's own time limit applies to each address of a host, and not while the host's name is

@@ -84,7 +84,8 @@ def _pooled_output(network: nn.Module, features: list[NDArray[np.float32]]) -> I
     """Make each pass through the body append its features (B, C) to `features`."""
 
     def keep(_body: nn.Module, _pixels: object, output: Tensor) -> None:
-        features.append(output.mean(dim=(2, 3)).cpu().numpy())
+        pooled = output.mean(dim=(2, 3)) if output.ndim == 4 else output
+        features.append(pooled.cpu().numpy())
 
     body = getattr(network, "body", None)
     if body is None:

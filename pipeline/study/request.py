@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pipeline.architecture_names import canonical, known, near
 from pipeline.data.owners_words import Said
 from pipeline.errors import BadInput
 from pipeline.study.engine import Engine
@@ -19,7 +20,7 @@ class Study:
     """What is compared, and how.
 
     Attributes:
-        topologies: keys of `pipeline.models.networks.NETWORKS`.
+        topologies: architectures, as `pipeline.architecture_names.canonical` reads them.
         protocols: of `pipeline.study.protocols.PROTOCOLS`.
         seeds: of split and training, a trial each.
         config: the recipe of all; its topology and seed are replaced.
@@ -50,19 +51,27 @@ class Study:
 
     def __post_init__(self) -> None:
         """Raises `BadInput` for what cannot be compared, before any image is read."""
-        from pipeline.models.networks import NETWORKS
-
-        for what, asked, known in (
-            ("--topologies", self.topologies, NETWORKS),
-            ("--protocol", self.protocols, PROTOCOLS),
-        ):
-            unknown = [name for name in asked if name not in known]
-            if unknown or not asked:
-                wrong = f"{unknown[0]!r} is not one" if unknown else "none is asked for"
-                raise BadInput(f"{what}: there are {', '.join(known)}; {wrong}")
+        unknown = [name for name in self.protocols if name not in PROTOCOLS]
+        if unknown or not self.protocols:
+            wrong = f"{unknown[0]!r} is not one" if unknown else "none is asked for"
+            raise BadInput(f"--protocol: there are {', '.join(PROTOCOLS)}; {wrong}")
+        if not self.topologies:
+            raise BadInput(f"--topologies: there are {known()}; none is asked for")
+        object.__setattr__(self, "topologies", tuple(dict.fromkeys(map(_spelled, self.topologies))))
         if not self.seeds:
             raise BadInput("--seeds: at least one is needed")
         if not 0 < self.target_accuracy <= 1:
             raise BadInput(f"--target-accuracy {self.target_accuracy} is not above 0 and at most 1")
         if self.name is not None and not (self.name.isidentifier() and self.name.isascii()):
             raise BadInput(f"--name {self.name!r}: letters, digits and underscores, please")
+
+
+def _spelled(topology: str) -> str:
+    try:
+        return canonical(topology)
+    except BadInput as error:
+        question = near(topology)
+        raise BadInput(
+            f"--topologies: there are {known()}; {topology!r} is not one"
+            + (f"; {question}" if question else "")
+        ) from error

@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pipeline.architecture_names import identifier
 from pipeline.atomic_files import make_folder, refuse_foreign, write_text
 from pipeline.data.sources import training_images
 from pipeline.errors import BadInput, require
@@ -130,7 +131,7 @@ def _trials(
         for topology in study.topologies:
             if ruling.dataset is None:
                 continue
-            name = f"{topology}-{protocol}-seed{seed}"
+            name = f"{identifier(topology)}-{protocol}-seed{seed}"
             trials.append(
                 Trial(
                     topology=topology,
@@ -141,7 +142,8 @@ def _trials(
                     dataset=_absolute(ruling),
                     fingerprint=fingerprints[protocol, seed],
                     positive=pool.positive,
-                    model=f"{topology}_{study.name or pool.dataset.name}_{protocol}_seed{seed}",
+                    model=f"{identifier(topology)}_{study.name or pool.dataset.name}_{protocol}"
+                    f"_seed{seed}",
                     model_version=study.model_version,
                     target_accuracy=study.target_accuracy,
                     folder=out / TRIALS / name,

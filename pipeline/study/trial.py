@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from pipeline.architecture_names import identifier
 from pipeline.atomic_files import staged_folder, write_text
 from pipeline.checkpoint import owner_document
 from pipeline.config import RECIPE_VERSION
@@ -93,7 +94,7 @@ class Trial:
     @property
     def name(self) -> str:
         """Such as ``squeezenet1_1-strict-seed2``; also the name of its folder."""
-        return f"{self.topology}-{self.protocol}-seed{self.seed}"
+        return f"{identifier(self.topology)}-{self.protocol}-seed{self.seed}"
 
     @property
     def batches(self) -> int:

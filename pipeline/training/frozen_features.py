@@ -1,8 +1,9 @@
 """The frozen body's features of every image, computed once: the head then learns in seconds.
 
 In: a network and fastai loaders of images. Out: fastai loaders of float32 (N, C, 1, 1), the body's
-output averaged over its places. The head of a `Network` averages too, and its convolution and the
-average commute. The images are taken as they are, without augmentation.
+output averaged over its places; (N, C) of a body whose features have none. The head of a `Network`
+averages too, and its convolution and the average commute. The images are taken as they are, without
+augmentation.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ LEAST_STD: Final = 1e-3  # of a channel that never answers
 
 
 class HeadAlone(nn.Module):
-    """A network's head on precomputed features: (N, C, 1, 1) -> logits (N, K).
+    """A network's head on precomputed features: (N, C, 1, 1) or (N, C) -> logits (N, K).
 
     While it learns, each channel is standardised, so that all learn alike; `fold` then moves that
     into the head's convolution, which from then on reads the body's own output.
@@ -39,16 +40,17 @@ class HeadAlone(nn.Module):
         self.register_buffer("std", features.std(0, keepdim=True) + LEAST_STD)
 
     def forward(self, features: Tensor) -> Tensor:
-        return torch.mean(self.head((features - self.mean) / self.std), dim=(2, 3))
+        logits: Tensor = self.head((features - self.mean) / self.std)
+        return torch.mean(logits, dim=(2, 3)) if logits.ndim == 4 else logits
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Change the last convolution (1x1) of the head: same outputs, no standardisation."""
+        """Change the last layer of the head (a 1x1 convolution or a linear one): same outputs."""
         classifier = self.head[-1]
-        assert isinstance(classifier, nn.Conv2d)
+        assert isinstance(classifier, nn.Conv2d | nn.Linear)
         assert classifier.bias is not None
         classifier.weight.div_(self.std)
-        classifier.bias.sub_((classifier.weight * self.mean).sum((1, 2, 3)))
+        classifier.bias.sub_((classifier.weight * self.mean).flatten(1).sum(1))
         self.mean.zero_()
         self.std.fill_(1.0)
 
@@ -80,8 +82,9 @@ def _features(body: nn.Module, loader: Iterable[tuple[Tensor, Tensor]]) -> tuple
     features, classes = [], []
     with torch.no_grad():
         for pixels, its in loader:
-            places = body(pixels.as_subclass(Tensor))
-            features.append(places.mean((2, 3), keepdim=True).contiguous())
+            found = body(pixels.as_subclass(Tensor))
+            found = found.mean((2, 3), keepdim=True) if found.ndim == 4 else found
+            features.append(found.contiguous())
             classes.append(its.as_subclass(Tensor))
     return torch.cat(features), torch.cat(classes)
 

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.architecture_names import identifier
 from pipeline.atomic_files import refuse_foreign, staged_folder
 from pipeline.checkpoint import SPEC_FILE, Checkpoint, write_checkpoint
+from pipeline.config import TrainConfig
 from pipeline.data.loaders import pixel_recipe
 from pipeline.data.owners_words import OwnersWords, Said, words_of
 from pipeline.data.sources import training_images
@@ -35,8 +37,8 @@ if TYPE_CHECKING:
     from fastai.callback.core import Callback
     from torch import nn
 
-    from pipeline.config import TrainConfig
     from pipeline.data.dataset import Dataset
+    from pipeline.models.start import Start
     from pipeline.training.learner import Fit
 
 TOOLS = ("torch", "torchvision", "fastai", "numpy", "pillow", "scikit-learn")
@@ -82,6 +84,7 @@ def train(
         raise BadInput(f"--name {name!r}: letters, digits and underscores, please")
     if out is not None:
         check_place(out, data, overwrite)  # before the data are read, if it is known by then
+    _check_size(config)
     kept_in = _existing(Path("build") if out is None else out.parent)
     with first_alone():  # or each process would draw the phantoms
         dataset = training_images(
@@ -93,7 +96,7 @@ def train(
             folder=kept_in,
         )
     said = words_of(words or OwnersWords(), dataset, drawn=data is None)
-    name = name or f"{config.architecture}_{dataset.name}"
+    name = name or f"{identifier(config.architecture)}_{dataset.name}"
     if out is None:
         out = Path("build") / "checkpoints" / name
         check_place(out, data, overwrite)
@@ -140,7 +143,8 @@ def train_on(
 
     torch.manual_seed(config.seed)  # the head's first weights
     network = build_network(config.architecture, len(dataset.labels))
-    origin = initialise_body(network, config.architecture, config.weights)
+    start = initialise_body(network, config.architecture, config.weights)
+    origin, config = start.origin, _normalised_as(config, start)
     _announce(dataset, positive, origin)
     if config.frozen_epochs:
         count = len(dataset.train) + len(dataset.valid)
@@ -158,6 +162,14 @@ def train_on(
     return out
 
 
+def _normalised_as(config: TrainConfig, start: Start) -> TrainConfig:
+    """The recipe with the normalisation of the initial weights, unless it asks for another."""
+    default = TrainConfig()
+    if (config.mean, config.std) != (default.mean, default.std):
+        return config
+    return replace(config, mean=start.mean, std=start.std)
+
+
 def check_place(out: Path, data: Path | None, overwrite: bool) -> None:
     """Refuse to replace anything but a checkpoint."""
     if out.is_dir() and data is not None and data.resolve().is_relative_to(out.resolve()):
@@ -166,6 +178,13 @@ def check_place(out: Path, data: Path | None, overwrite: bool) -> None:
     refuse_foreign(out, lambda names: "" if SPEC_FILE in names else foreign)
     if out.exists() and not overwrite:
         raise BadInput(f"{out} exists; give --overwrite or another --out")
+
+
+def _check_size(config: TrainConfig) -> None:
+    """Refuse a size that the network does not take, before any image is read."""
+    from pipeline.models.networks import require_size
+
+    require_size(config.architecture, *config.rule.size)
 
 
 def _existing(place: Path) -> Path:

@@ -4,7 +4,8 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
-from pipeline.config import ARCHITECTURES, PRESETS, TrainConfig
+from pipeline.architecture_names import ARCHITECTURES
+from pipeline.config import PRESETS, TrainConfig
 from pipeline.errors import BadInput
 from pipeline.models.networks import NETWORKS
 from pipeline.resize.rule import Resize

@@ -533,6 +533,9 @@ SPELLINGS = {
         "state_dict": {f"model.{name}": value for name, value in state.items()},
         "epoch": 3,
     },
+    "another lightning": lambda state: {
+        "state_dict": {f"net.{name}": value for name, value in state.items()}
+    },
     "both": lambda state: {f"module._orig_mod.{name}": value for name, value in state.items()},
     "beside other things": lambda state: {"model_state_dict": state, "loss": 0.1},
 }
@@ -657,13 +660,21 @@ def test_weights_in_half_precision_are_adopted(squeezenet, tmp_path):
 # --- what is refused
 
 
-def test_another_body_is_refused_with_what_was_found_and_what_is_supported(tmp_path, capsys):
+def test_another_body_is_refused_with_what_was_found_and_a_way_out(tmp_path, capsys):
     model = create_vision_model(torchvision.models.resnet18, 2, pretrained=False)
+    model[0][0] = nn.Conv2d(3, 64, 5, 2, 2, bias=False)
     torch.save(model.state_dict(), tmp_path / "w.pth")
     told = refused(capsys, tmp_path / "w.pth", tmp_path / "a", *OF_WEIGHTS)
     assert "no known body: " in told
-    assert "the first is 0.0.weight (64, 3, 7, 7)" in told
-    assert "vgg19_bn" in told
+    assert "the first is 0.0.weight (64, 3, 5, 5)" in told
+    assert "--architecture" in told
+
+
+def test_a_topology_outside_the_paper_is_adopted(tmp_path):
+    model = create_vision_model(torchvision.models.resnet18, 2, pretrained=False)
+    torch.save(model.state_dict(), tmp_path / "w.pth")
+    assert adopt(tmp_path / "w.pth", tmp_path / "a", *OF_WEIGHTS) == 0
+    assert open_checkpoint(tmp_path / "a").spec.architecture == "resnet18"
 
 
 def test_a_body_for_grey_images_is_refused_by_its_channels(tmp_path, capsys):
@@ -673,10 +684,12 @@ def test_a_body_for_grey_images_is_refused_by_its_channels(tmp_path, capsys):
     assert "for images of 1 channels instead of 3" in told
 
 
-def test_a_whole_torchvision_model_is_refused(tmp_path, capsys):
-    torch.save(torchvision.models.squeezenet1_1(weights=None).state_dict(), tmp_path / "w.pth")
+def test_a_whole_model_whose_logits_cannot_be_negative_is_refused_by_its_name(tmp_path, capsys):
+    model = torchvision.models.squeezenet1_1(weights=None, num_classes=2)
+    torch.save(model.state_dict(), tmp_path / "w.pth")
     told = refused(capsys, tmp_path / "w.pth", tmp_path / "a", *OF_WEIGHTS)
-    assert "0 of a body, the first is features.0.weight" in told
+    assert "this is torchvision's squeezenet1_1, whole" in told
+    assert "--architecture squeezenet1_1" in told
 
 
 def custom(*layers: nn.Module) -> nn.Module:
@@ -841,7 +854,7 @@ def test_an_architecture_that_is_not_the_files_is_refused(squeezenet, tmp_path, 
         (("--labels", "a,b", "--std", "1,0,1"), "must be above 0"),
         (("--labels", "a,b", "--mean", "nan,0,0"), "is not a finite number"),
         (("--labels", "a,b", "--name", "two words"), "letters, digits and underscores"),
-        (("--labels", "a,b", "--architecture", "resnet18"), "there are squeezenet1_1"),
+        (("--labels", "a,b", "--architecture", "resnet99"), "there are: squeezenet1_1"),
         (("--labels", "a,b", "--trust-pickle"), "weights need no trust"),
     ],
 )

