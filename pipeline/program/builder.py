@@ -119,13 +119,17 @@ class Builder:
         return first, second
 
     def _given(self, value: Any) -> Any:
-        if isinstance(value, tuple | list):
-            return type(value)(map(self._given, value))
+        if isinstance(value, tuple):  # all arguments
+            return tuple(map(self._given, value))
+        if isinstance(value, list):  # lengths, or nodes
+            return [self._images(n) if isinstance(n, Grows) else self._given(n) for n in value]
         if isinstance(value, dict):
             return {key: self._given(item) for key, item in value.items()}
         if isinstance(value, Tensor | Rows):
             return self.node(value)
-        return self._images(value) if isinstance(value, Grows) else value
+        if isinstance(value, Grows):
+            raise BadInput(f"a number that changes with the number of images, {value.lengths}")
+        return value
 
     def _images(self, length: Grows) -> fx.Node:
         """The node of the number of images; no other length that grows is an operation."""

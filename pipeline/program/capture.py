@@ -60,7 +60,7 @@ def _exported(module: nn.Module, images: int, side: tuple[int, int]) -> Exported
     try:
         with _as_written():
             exported = torch.export.export(module.eval(), (torch.zeros(images, 3, *side),))
-            return exported.run_decompositions({})  # nothing in place, and no layer taken apart
+            return _decomposed(exported.run_decompositions({}))  # nothing in place
     except Exception as error:  # torch.export raises whatever the module or torch itself does
         said = str(error).strip().splitlines() or [""]
         raise BadInput(
@@ -70,6 +70,23 @@ def _exported(module: nn.Module, images: int, side: tuple[int, int]) -> Exported
     finally:
         for part, training in modes.items():
             part.training = training
+
+
+def _decomposed(exported: ExportedProgram) -> ExportedProgram:
+    """Operations that have no place here are taken apart, where torch knows how; others are not.
+
+    A table of all that torch knows would take it twenty times as long.
+    """
+    while True:
+        calls = {node.target for node in exported.graph.nodes if node.op == "call_function"}
+        unknown = {call for call in calls if call not in RULES and name_of(call) is None}
+        if not unknown:
+            return exported
+        known = torch.export.default_decompositions()
+        table = {call: known[call] for call in unknown if call in known}
+        if not table:
+            return exported
+        exported = exported.run_decompositions(table)
 
 
 @contextmanager

@@ -52,6 +52,7 @@ RULES: Final[Mapping[Any, shape.Rule]] = {
     aten.t.default: shape.transposed,
     aten.slice.Tensor: shape.sliced,
     aten.slice_scatter.default: shape.written_over,
+    aten.copy.default: shape.copied,
     aten.split.Tensor: shape.split,
     aten.split_with_sizes.default: shape.split,
     aten.chunk.default: shape.chunked,

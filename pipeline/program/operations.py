@@ -134,7 +134,8 @@ def _fitted(value: Value, argument: torch.Argument, where: str) -> Value:
         value = value * argument.N
     if not _is(kind, value) and not (argument.name == "other" and _is("number", value)):
         raise BadInput(f"{where} is {_said(value)}, not {kind}")
-    return float(value) if kind == "float" and isinstance(value, int) else value
+    number = "int" not in kind and isinstance(value, int) and not isinstance(value, bool)
+    return float(value) if number else value
 
 
 def _is(kind: str, value: Value) -> bool:

@@ -55,6 +55,7 @@ def reshaped_by(function: Callable[..., Tensor]) -> Rule:
 
 def _reshaped(build: Builder, x: fx.Node, shape: Sequence[Length]) -> fx.Node:
     """The length that grows with the number of images is left open, as -1."""
+    x = _before(x, "reshape")
     if shape == shape_of(x):
         return x
     lengths = [-1 if isinstance(n, Grows) else n for n in shape]
@@ -63,9 +64,21 @@ def _reshaped(build: Builder, x: fx.Node, shape: Sequence[Length]) -> fx.Node:
     return build.add("reshape", x, lengths)
 
 
+def _before(x: fx.Node, operation: str) -> fx.Node:
+    """What an operation was given, if `x` is one: two in a row are one."""
+    if x.target is not OPERATIONS[operation]:
+        return x
+    assert isinstance(x.args[0], fx.Node)
+    return x.args[0]
+
+
 def permuted(build: Builder, x: fx.Node, axes: Sequence[int]) -> fx.Node:
     """Axes in another order."""
     order = [axis_of(x, axis) for axis in axes]
+    before = _before(x, "permute")
+    if before is not x:
+        first: Any = x.args[1]
+        x, order = before, [first[axis] for axis in order]
     return x if order == sorted(order) else build.add("permute", x, order)
 
 
@@ -169,6 +182,11 @@ def expanded(build: Builder, x: fx.Node, sizes: Sequence[Length], **_: Any) -> f
     shape: list[Any] = [None] * (len(sizes) - len(shape_of(x))) + shape_of(x)
     kept = [-1 if n in (m, -1) else n for n, m in zip(sizes, shape, strict=True)]
     return x if set(kept) == {-1} else build.add("expand", x, kept)
+
+
+def copied(build: Builder, x: fx.Node, source: fx.Node, *_: Any) -> fx.Node:
+    """What is written over all of a tensor."""
+    return expanded(build, cast(build, source, x.meta[VALUE][0].dtype), shape_of(x))
 
 
 def padded(
