@@ -119,6 +119,8 @@ def _numbers_differ(one: Expression, other: Expression, half: bool) -> str:
     if wanted.shape != found.shape:
         return f"{name}: shape {found.shape}, not {wanted.shape}"
     wrong = ~((wanted == found) & (np.signbit(wanted) == np.signbit(found)))
+    if not wrong.any():
+        return f"{name}: numbers of type {found.dtype}, not {wanted.dtype}"
     place = tuple(int(i) for i in np.argwhere(wrong)[0])
     return (
         f"{name}: {int(wrong.sum())} of {wrong.size} values are not those expected, first at "

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 DEPTH: Final = 8  # to which two expressions are compared to say how much they are alike
 # The result is the first input, if it has the same shape.
-KEEPING: Final = ("reshape", "expand", "slice.Tensor", "constant_pad_nd")
+KEEPING: Final = ("reshape", "expand", "slice.Tensor")
 NEUTRAL: Final = {"add.Tensor": 0, "sub.Tensor": 0, "mul.Tensor": 1, "div.Tensor": 1}
 
 
@@ -73,7 +73,7 @@ class Numbers(dict[Hashable, int]):
 
 
 def expressions(program: Program, numbers: Numbers, *, half: bool) -> list[Expression]:
-    """Those of the program's outputs; with `half` every tensor is rounded to fp16 first."""
+    """Those of the program's outputs, for one image; with `half` tensors are rounded to fp16."""
     lengths = shapes(program)
     tensors = program.tensors()
     found: dict[fx.Node, Expression] = {}
@@ -106,9 +106,20 @@ def _operation(
     attributes = {key: _attribute(value) for key, value in arguments.items()}
     if operation in ("reshape", "expand"):
         attributes = {"shape": lengths[node]}
-        if operation == first.kind == "reshape":
-            inputs = first.inputs
-    return Expression(node, operation, attributes, inputs)
+    if operation != first.kind or operation not in ("reshape", "permute"):
+        return Expression(node, operation, attributes, inputs)
+    # Two in a row are one.
+    (before,) = first.inputs
+    if operation == "reshape" and lengths[node] == lengths[before.node]:
+        return before
+    if operation == "permute":
+        inner: Any = first.attributes["dims"]
+        outer: Any = arguments["dims"]
+        order = [inner[axis] for axis in outer]
+        if order == sorted(order):
+            return before
+        attributes = {"dims": tuple(order)}
+    return Expression(node, operation, attributes, first.inputs)
 
 
 def _is_identity(
@@ -120,14 +131,19 @@ def _is_identity(
     if operation in KEEPING:
         return after == before
     if operation == "permute":
-        return arguments["dims"] == sorted(arguments["dims"])  # type: ignore[type-var,arg-type]
+        return arguments["dims"] == list(range(len(after)))
+    if operation == "constant_pad_nd":
+        pad = arguments["pad"]
+        return isinstance(pad, list) and not any(pad)
     return operation in NEUTRAL and arguments["other"] == NEUTRAL[operation]
 
 
 def _constant(
     node: fx.Node, inputs: tuple[Expression, ...], found: dict[fx.Node, Expression]
 ) -> Expression:
-    args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: found[n].tensor)
+    args, kwargs = fx.map_arg(
+        (node.args, node.kwargs), lambda n: found[n].tensor if n in found else 1
+    )
     target: Any = node.target
     with torch.no_grad():
         tensor = target(*args, **kwargs)

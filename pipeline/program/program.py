@@ -48,22 +48,13 @@ class Program:
 
     def outputs(self) -> list[fx.Node]:
         """Of logits, and of evidence where there is one."""
-        return outputs_of(self.network.graph)
+        returned = self.network.graph.output_node().args[0]
+        nodes = returned if isinstance(returned, tuple | list) else (returned,)
+        return [node for node in nodes if isinstance(node, fx.Node)]
 
     def tensors(self) -> dict[str, Tensor]:
         """Parameters, buffers and constants by name, detached; each is used by an operation."""
         return self.network.state_dict()
-
-    def tensor(self, node: fx.Node) -> Tensor:
-        """The tensor of a ``get_attr`` node."""
-        return self.tensors()[str(node.target)]
-
-
-def outputs_of(graph: fx.Graph) -> list[fx.Node]:
-    """What a graph returns: one node, or a tuple of them."""
-    returned = graph.output_node().args[0]
-    nodes = returned if isinstance(returned, tuple | list) else (returned,)
-    return [node for node in nodes if isinstance(node, fx.Node)]
 
 
 def place_of(node: fx.Node) -> str:
@@ -96,8 +87,7 @@ def tensor_nodes(graph: fx.Graph) -> list[fx.Node]:
 def shapes(program: Program, images: int = 1) -> dict[fx.Node, tuple[int, ...]]:
     """The shape of every node's result for so many images; () for the number of images.
 
-    Nothing is computed. Raises what torch raises where an operation's inputs do not fit, with the
-    node in `error.node`.
+    Nothing is computed. What torch raises where inputs do not fit has the place as a note.
     """
     from torch._subclasses.fake_tensor import FakeTensorMode
 

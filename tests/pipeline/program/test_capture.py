@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from collections.abc import Callable, Mapping
 
 import pytest
 import torch
@@ -151,29 +152,59 @@ SAME = {
     "uneven windows": (lambda x: F.adaptive_avg_pool2d(x, (3, 5)), "adaptive_avg_pool2d"),
     "mean of all": (lambda x: x.flatten(1).mean(-1), "mean.dim reshape"),
     "matrix product": (lambda x: torch.bmm(x[:, 0], x[:, 1].mT), "matmul permute select.int"),
-    "unit length": (lambda x: F.normalize(x, dim=1), "clamp div.Tensor linalg_vector_norm"),
+    "unit length": (lambda x: F.normalize(x, dim=1), "clamp div.Tensor expand linalg_vector_norm"),
     "upsampled": (lambda x: F.interpolate(x, scale_factor=2.0), "upsample_nearest2d.vec"),
 }
 
 
-@pytest.mark.parametrize(("function", "wanted"), SAME.values(), ids=SAME)
-def test_what_torch_writes_in_many_ways_is_written_in_one(function: object, wanted: str) -> None:
-    program = program_by(function)
-    found = set(operations(program)) - {"sym_size.int", "expand"}
-    assert found == set(wanted.split()) - {"expand"}
+class Way(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+class Ways(nn.Module):
+    """Every function on the same pixels; their results beside each other, flat."""
+
+    def __init__(self, functions: Mapping[str, Callable[[Tensor], Tensor]]) -> None:
+        super().__init__()
+        self.ways = nn.ModuleDict({name: Way(each) for name, each in functions.items()})
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([way(x).flatten(1) for way in self.ways.values()], 1)
+
+
+@pytest.fixture(scope="module")
+def ways() -> Program:
+    return program_of(Ways({name: function for name, (function, _) in SAME.items()}).eval())
+
+
+@pytest.mark.parametrize(("way", "wanted"), [(way, wanted) for way, (_, wanted) in SAME.items()])
+def test_what_torch_writes_in_many_ways_is_written_in_one(
+    ways: Program, way: str, wanted: str
+) -> None:
+    nodes = [node for node in ways.operations() if place_of(node) == f"ways.{way}"]
+    assert sorted({str(operation_of(node)) for node in nodes}) == wanted.split()
+
+
+def test_what_is_written_in_one_way_computes_the_same(ways: Program) -> None:
     for images in (1, 4):
         x = pixels(images)
-        torch.testing.assert_close(program.network(x), function(x))  # type: ignore[operator]
+        wanted = torch.cat([function(x).flatten(1) for function, _ in SAME.values()], 1)
+        torch.testing.assert_close(ways.network(x), wanted)
 
 
-ACTIVATIONS = [F.elu, F.leaky_relu, F.mish, F.softplus, torch.tanh, torch.exp, torch.abs, F.sigmoid]
-
-
-@pytest.mark.parametrize("function", ACTIVATIONS)
-def test_activations_are_operations_of_their_own(function: object) -> None:
-    program = program_by(function)
-    assert len(program.operations()) == 1
-    assert torch.equal(program.network(pixels()), function(pixels()))  # type: ignore[operator]
+def test_activations_are_operations_of_their_own() -> None:
+    functions = {
+        name: getattr(F, name) for name in ("elu", "leaky_relu", "mish", "softplus", "sigmoid")
+    } | {name: getattr(torch, name) for name in ("tanh", "exp", "abs")}
+    program = program_of(Ways(functions).eval())
+    assert operations(program) == Counter([*functions, "reshape", "cat"])
+    wanted = torch.cat([function(pixels()).flatten(1) for function in functions.values()], 1)
+    assert torch.equal(program.network(pixels()), wanted)
 
 
 def test_a_network_with_evidence_answers_two_tensors() -> None:

@@ -29,9 +29,8 @@ TIMM = """
     mobilevit_xxs efficientvit_b0
 """.split()  # noqa: SIM905
 FIXED_SIDE = {"vit_b_16", "vit_tiny_patch16_224", "levit_128s"}
-NAMES = [
-    f"{lib}:{n}" for lib, ns in (("tv", TORCHVISION), ("xr", XRESNETS), ("timm", TIMM)) for n in ns
-]
+LIBRARIES = {"tv": TORCHVISION, "xr": XRESNETS, "timm": TIMM}
+NAMES = [f"{library}:{name}" for library, names in LIBRARIES.items() for name in names]
 
 
 def built(name: str) -> nn.Module:

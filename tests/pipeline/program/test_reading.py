@@ -117,7 +117,7 @@ DAMAGE: dict[str, tuple[Callable[[Document], None], str]] = {
     "unknown argument": (_step("relu_relu", more=1), "relu has no argument more"),
     "evaluation mode": (
         _step("norm_batch_norm", training=True),
-        "batch_norm has no argument training",
+        "has no argument training",
     ),
     "a loop": (
         _step("first_conv2d", input={"node": "norm_batch_norm"}),
