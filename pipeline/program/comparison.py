@@ -55,7 +55,7 @@ Pairs = list[tuple[Expression, Expression]]
 
 def _difference(one: Expression, other: Expression, half: bool) -> tuple[list[str], Pairs]:
     """What is wrong between two expressions that are not the same, and where to look further."""
-    if one.kind != other.kind or len(one.inputs) != len(other.inputs):
+    if one.kind != other.kind:
         return _another_operation(one, other)
     if one.tensor is not None and other.tensor is not None:
         return [_numbers_differ(one, other, half)], []
@@ -65,6 +65,10 @@ def _difference(one: Expression, other: Expression, half: bool) -> tuple[list[st
         for key, value in one.attributes.items()
         if other.attributes.get(key) != value
     ]
+    if len(one.inputs) != len(other.inputs):  # an attribute says which is there and which is not
+        return sentences, [
+            (a, b) for a, b in zip(one.inputs, other.inputs, strict=False) if a.likeness(b)
+        ]
     order = _order(one, other)
     if order != list(range(len(order))) and kind not in COMMUTATIVE:
         sentences.append(f"{place}: {kind} takes its inputs in another order")

@@ -172,6 +172,12 @@ def test_a_fault_in_tensors_or_attributes_is_named(
         assert sentence.startswith(start)
 
 
+class NoBias(Residual):
+    def between(self, x: Tensor) -> Tensor:
+        y = F.conv2d(F.relu(self.norm(self.first(x))), self.second.weight, padding=1)
+        return F.relu(y + x)
+
+
 class NoRelu(Residual):
     def between(self, x: Tensor) -> Tensor:
         return F.relu(self.second(self.norm(self.first(x))) + x)
@@ -234,6 +240,7 @@ class Strided(Depthwise):
 @pytest.mark.parametrize(
     ("kind", "wanted"),
     [
+        (NoBias, ["second: conv2d with bias None, not input"]),
         (NoRelu, ["relu: no relu"]),
         (NoLastRelu, ["relu: no relu"]),
         (OneRelu, ["first: then a relu that does not belong there"]),
