@@ -112,7 +112,9 @@ def _together(of_norm: dict[str, tuple[str, ...]], *keys: str) -> tuple[str, ...
 def _exact(norm: fx.Node, tensors: dict[str, Tensor]) -> tuple[Exact, Exact]:
     numbers = {key: _numbers(tensors[name]) for key, name in _held(norm).items()}
     mean, variance = numbers["running_mean"], numbers["running_var"]
-    epsilon = np.float64(np.float32(arguments_of(norm)["eps"]))  # as files store it
+    epsilon = arguments_of(norm)["eps"]
+    assert isinstance(epsilon, float)
+    epsilon = float(np.float32(epsilon))  # as files store it
     scale = numbers.get("weight", np.ones_like(mean)) / np.sqrt(variance + epsilon)
     return scale, numbers.get("bias", np.zeros_like(mean)) - mean * scale
 

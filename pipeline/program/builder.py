@@ -76,7 +76,11 @@ class Builder:
         node = self.graph.create_node("call_function", target, by_place, by_name, name=name)
         node.meta = {VALUE: [], MODULE: self.place}
         for i in range(len(IMAGES)):
-            metas = fx.map_arg((node.args, node.kwargs), lambda n, i=i: n.meta[VALUE][i])
+
+            def meta(n: fx.Node, i: int = i) -> Any:
+                return n.meta[VALUE][i]
+
+            metas: Any = fx.map_arg((node.args, node.kwargs), meta)
             node.meta[VALUE].append(target(*metas[0], **metas[1]))
         return node
 
@@ -100,9 +104,7 @@ class Builder:
             return value
         if isinstance(value, Rows):
             row, axis = _row(value)
-            images = self.pixels.meta[VALUE]
-            grows = Grows(tuple(len(image) for image in images))
-            sizes = [grows if i == axis else -1 for i in range(row.dim())]
+            sizes = [Grows(IMAGES) if i == axis else -1 for i in range(row.dim())]
             return self.add("expand", row, sizes)
         if id(value) not in self._constants:
             fresh = (f"constant_{i}" for i in count())
@@ -114,6 +116,10 @@ class Builder:
         """The two inputs of arithmetic: a constant second, as a number if it has no axes."""
         if not isinstance(first, fx.Node) and operation in COMMUTATIVE:
             first, second = second, first
+        if isinstance(second, Rows):  # one row is stretched by the sum or product itself
+            row, axis = _row(second)
+            shape = shape_of(first)
+            second = row if len(shape) == row.dim() and shape[axis] == Grows(IMAGES) else second
         if isinstance(second, Tensor) and second.dim() == 0:
             second = second.item()
         return first, second

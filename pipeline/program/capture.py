@@ -44,7 +44,7 @@ def capture(module: nn.Module, side: tuple[int, int]) -> Program:
     first = _first_names(module)
     graph, tensors = _written(exported, first)
     sources: dict[str, list[str]] = {str(node.target): [] for node in tensor_nodes(graph)}
-    unused = []
+    unused: list[str] = []
     for name in module.state_dict():
         sources.get(first.get(name, name), unused).append(name)
     return Program(

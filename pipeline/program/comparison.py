@@ -99,10 +99,10 @@ def _order(one: Expression, other: Expression) -> list[int]:
     if len(places) > MOST_ORDERS:
         return _greedy(one, other)
 
-    def likeness(order: tuple[int, ...]) -> int:
+    def likeness(order: list[int]) -> int:
         return sum(a.likeness(other.inputs[i]) for a, i in zip(one.inputs, order, strict=True))
 
-    return list(max(permutations(places), key=likeness))  # the first of the best: as they stand
+    return max(map(list, permutations(places)), key=likeness)  # of the best, the first
 
 
 def _greedy(one: Expression, other: Expression) -> list[int]:
@@ -118,8 +118,8 @@ def _greedy(one: Expression, other: Expression) -> list[int]:
 def _numbers_differ(one: Expression, other: Expression, half: bool) -> str:
     assert one.tensor is not None
     assert other.tensor is not None
+    wanted, found = (stored(each, half).numpy() for each in (one.tensor, other.tensor))
     name = ", ".join(one.names) or place_of(one.node)
-    wanted, found = (stored(each.tensor, half).numpy() for each in (one, other))
     if wanted.shape != found.shape:
         return f"{name}: shape {found.shape}, not {wanted.shape}"
     wrong = ~((wanted == found) & (np.signbit(wanted) == np.signbit(found)))

@@ -184,7 +184,7 @@ def _attribute(value: Value) -> Hashable:
         return "input"
     if isinstance(value, list):
         return tuple(_attribute(item) for item in value)
-    return float(np.float32(value)) if isinstance(value, float) else value  # type: ignore[return-value]
+    return float(np.float32(value)) if isinstance(value, float) else value
 
 
 def _nodes(value: Value) -> list[fx.Node]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import torch
 from torch import fx
@@ -76,7 +76,7 @@ def operation_of(node: fx.Node) -> str | None:
 
 def arguments_of(node: fx.Node) -> dict[str, Value]:
     """Those of a program's node, by name, without the fixed ones."""
-    written = {
+    written: dict[str, Any] = {
         **dict(zip(_schema(str(operation_of(node))), node.args, strict=False)),
         **node.kwargs,
     }
@@ -92,7 +92,7 @@ def bound(operation: str, args: Sequence[Value], kwargs: Mapping[str, Value]) ->
     """
     schema = _schema(operation)
     given = {**dict(zip(schema, args, strict=False)), **kwargs}
-    if extra := [*given.keys() - schema.keys()] or list(args[len(schema) :]):
+    if extra := [*given.keys() - schema.keys(), *args[len(schema) :]]:
         raise BadInput(f"{operation} has no argument {extra[0]}")
     found: dict[str, Value] = {}
     for name, argument in schema.items():
@@ -108,9 +108,7 @@ def bound(operation: str, args: Sequence[Value], kwargs: Mapping[str, Value]) ->
     return found
 
 
-def call(
-    operation: str, arguments: Mapping[str, Value]
-) -> tuple[tuple[Value, ...], dict[str, Value]]:
+def call(operation: str, arguments: Mapping[str, Value]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Bound arguments as those of a node: by place, and by name where the schema wants that."""
     schema = _schema(operation)
     by_place = tuple(arguments[name] for name, a in schema.items() if not a.kwarg_only)
@@ -118,7 +116,7 @@ def call(
 
 
 @cache
-def _schema(operation: str) -> dict[str, torch.Argument]:
+def _schema(operation: str) -> dict[str, Any]:  # torch.Argument, of which torch types a part
     return {argument.name: argument for argument in OPERATIONS[operation]._schema.arguments}
 
 
@@ -126,7 +124,7 @@ def _as_list(value: Value) -> Value:
     return [_as_list(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _fitted(value: Value, argument: torch.Argument, where: str) -> Value:
+def _fitted(value: Value, argument: Any, where: str) -> Value:
     kind = str(argument.type)
     if argument.N is not None and isinstance(value, int) and not isinstance(value, bool):
         value = [value]
@@ -134,8 +132,9 @@ def _fitted(value: Value, argument: torch.Argument, where: str) -> Value:
         value = value * argument.N
     if not _is(kind, value) and not (argument.name == "other" and _is("number", value)):
         raise BadInput(f"{where} is {_said(value)}, not {kind}")
-    number = "int" not in kind and isinstance(value, int) and not isinstance(value, bool)
-    return float(value) if number else value
+    if isinstance(value, int) and not isinstance(value, bool) and "int" not in kind:
+        return float(value)
+    return value
 
 
 def _is(kind: str, value: Value) -> bool:

@@ -13,13 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, fx, nn
-
-if TYPE_CHECKING:
-    pass
 
 INPUT: Final = "pixels"
 MODULE: Final = "module"  # in a node's `meta`: the name of the module that it comes from
@@ -91,7 +88,7 @@ def shapes(program: Program, images: int = 1) -> dict[fx.Node, tuple[int, ...]]:
     """
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    found: dict[fx.Node, object] = {}
+    found: dict[fx.Node, Any] = {}
     tensors = program.tensors()
     with FakeTensorMode() as mode, torch.inference_mode(False), torch.no_grad():
         for node in program.network.graph.nodes:

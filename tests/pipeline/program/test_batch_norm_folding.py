@@ -67,7 +67,7 @@ def program(network: nn.Module) -> Program:
 
 def test_a_batch_norm_that_alone_takes_a_layer_is_folded(program: Program) -> None:
     made = folded(program)
-    assert norms(made) == ["after_relu", "after_shared", "after_twice", "after_along"]
+    assert norms(made) == ["after_relu", "after_twice", "after_shared", "after_along"]
     assert len(norms(program)) == 7  # a copy was folded
     exact = [copy.deepcopy(each.network).double()(pixels().double()) for each in (made, program)]
     assert (exact[0] - exact[1]).abs().max() < 1e-5  # folded weights are float32
