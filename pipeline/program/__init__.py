@@ -1,0 +1,1 @@
+"""A network as one small program: a flat list of operations that loads, runs and compares."""

@@ -1,0 +1,142 @@
+"""Do two programs compute the same, operation by operation and number by number?
+
+In: the program that is expected and one that was found, such as a file lifted into a program. Out:
+a sentence for each difference, with its place in the one expected; none if there is none. Nodes are
+matched by what they compute, from the outputs backwards, never by name, order or shape: a pair of
+nodes that computes the same is left alone, in any other the operation, the attributes and the
+inputs are compared, and what differs further up is looked at in its turn.
+"""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pipeline.program.expressions import Expression, Numbers, expressions, stored
+from pipeline.program.operations import COMMUTATIVE
+from pipeline.program.program import place_of
+
+if TYPE_CHECKING:
+    from pipeline.program.program import Program
+
+MOST_ORDERS: Final = 6  # inputs of which every order is tried
+
+
+def compare(expected: Program, found: Program, *, half: bool = False) -> list[str]:
+    """Sentences on what differs for one image, in the order of `expected`; empty if nothing does.
+
+    Args:
+        half: both programs' tensors are rounded to fp16 before they are compared.
+    """
+    numbers = Numbers()
+    ours = expressions(expected, numbers, half=half)
+    theirs = expressions(found, numbers, half=half)
+    if len(ours) != len(theirs):
+        return [f"{len(theirs)} outputs, not {len(ours)}"]
+    place = {node: i for i, node in enumerate(expected.network.graph.nodes)}
+    waiting = list(zip(ours, theirs, strict=True))
+    seen: set[tuple[int, int]] = set()
+    said: dict[str, int] = {}
+    while waiting:
+        one, other = waiting.pop()
+        if one.whole == other.whole or (one.whole, other.whole) in seen:
+            continue
+        seen.add((one.whole, other.whole))
+        sentences, further = _difference(one, other, half)
+        said.update(dict.fromkeys(sentences, place[one.node]))
+        waiting += further
+    return sorted(said, key=lambda sentence: said[sentence])
+
+
+Pairs = list[tuple[Expression, Expression]]
+
+
+def _difference(one: Expression, other: Expression, half: bool) -> tuple[list[str], Pairs]:
+    """What is wrong between two expressions that are not the same, and where to look further."""
+    if one.kind != other.kind:
+        return _another_operation(one, other)
+    if one.tensor is not None and other.tensor is not None:
+        return [_numbers_differ(one, other, half)], []
+    place, kind = place_of(one.node), one.kind
+    sentences = [
+        f"{place}: {kind} with {key} {_said(other.attributes.get(key))}, not {_said(value)}"
+        for key, value in one.attributes.items()
+        if other.attributes.get(key) != value
+    ]
+    if len(one.inputs) != len(other.inputs):  # an attribute says which is there and which is not
+        return sentences, [
+            (a, b) for a, b in zip(one.inputs, other.inputs, strict=False) if a.likeness(b)
+        ]
+    order = _order(one, other)
+    if order != list(range(len(order))) and kind not in COMMUTATIVE:
+        sentences.append(f"{place}: {kind} takes its inputs in another order")
+    return sentences, [(a, other.inputs[i]) for a, i in zip(one.inputs, order, strict=True)]
+
+
+def _another_operation(one: Expression, other: Expression) -> tuple[list[str], Pairs]:
+    """An operation is missing, or there is one more, or another stands in its place."""
+    place = place_of(one.node)
+    missing = max(one.inputs, key=other.likeness, default=None)
+    more = max(other.inputs, key=one.likeness, default=None)
+    without = missing.likeness(other) if missing else 0
+    beyond = more.likeness(one) if more else 0
+    if missing and without > beyond:
+        return [f"{place}: no {one.kind}"], [(missing, other)]
+    if more and beyond:
+        return [f"{place}: then a {other.kind} that does not belong there"], [(one, more)]
+    further = list(zip(one.inputs, other.inputs, strict=False))
+    return (
+        [f"{place}: {_named(other)} in place of {_named(one)}"],
+        [(a, b) for a, b in further if a.likeness(b)],
+    )
+
+
+def _order(one: Expression, other: Expression) -> list[int]:
+    """Which inputs of `other` are most like those of `one`, in their order where it may be."""
+    places = range(len(one.inputs))
+    if len(places) > MOST_ORDERS:
+        return _greedy(one, other)
+
+    def likeness(order: list[int]) -> int:
+        return sum(a.likeness(other.inputs[i]) for a, i in zip(one.inputs, order, strict=True))
+
+    return max(map(list, permutations(places)), key=likeness)  # of the best, the first
+
+
+def _greedy(one: Expression, other: Expression) -> list[int]:
+    left = list(range(len(other.inputs)))
+    order = []
+    for i, a in enumerate(one.inputs):
+        best = max(left, key=lambda j: (a.likeness(other.inputs[j]), j == i))
+        left.remove(best)
+        order.append(best)
+    return order
+
+
+def _numbers_differ(one: Expression, other: Expression, half: bool) -> str:
+    assert one.tensor is not None
+    assert other.tensor is not None
+    wanted, found = (stored(each, half).numpy() for each in (one.tensor, other.tensor))
+    name = ", ".join(one.names) or place_of(one.node)
+    if wanted.shape != found.shape:
+        return f"{name}: shape {found.shape}, not {wanted.shape}"
+    wrong = ~((wanted == found) & (np.signbit(wanted) == np.signbit(found)))
+    if not wrong.any():
+        return f"{name}: numbers of type {found.dtype}, not {wanted.dtype}"
+    place = tuple(int(i) for i in np.argwhere(wrong)[0])
+    return (
+        f"{name}: {int(wrong.sum())} of {wrong.size} values are not those expected, first at "
+        f"{list(place)}: {found[place]:.6g} for {wanted[place]:.6g}"
+    )
+
+
+def _named(expression: Expression) -> str:
+    if expression.names:
+        return f"{expression.kind} {', '.join(expression.names)}"
+    return expression.kind
+
+
+def _said(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
