@@ -11,7 +11,10 @@ class ConversionFailed(Exception):
 
 
 class CannotRunHere(Exception):
-    """The artifact's runtime is not available on this machine. Its parity is `not_run`."""
+    """The artifact's runtime is not available on this machine, or lacks an operation of it.
+
+    Its parity is `not_run`.
+    """
 
 
 class Unreadable(Exception):

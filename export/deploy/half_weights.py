@@ -29,9 +29,8 @@ def halved_graph(graph: DeployGraph) -> DeployGraph:
             if isinstance(module, nn.BatchNorm2d):
                 parent, _, child = name.rpartition(".")
                 setattr(network.get_submodule(parent), child, _halved_norm(module))
-            elif isinstance(module, nn.Conv2d | nn.Linear):
-                for parameter in module.parameters():
-                    parameter.copy_(_halved(parameter))
+        for parameter in network.parameters():  # of any layer, and of none: a layer's scale
+            parameter.copy_(_halved(parameter))
     return with_network(graph, network)
 
 

@@ -64,7 +64,7 @@ class Verbs(Runner, Protocol):
         """Read back what the file declares. Raises Unreadable."""
 
     def stored_layers(self, path: Path) -> list[Layer]:
-        """The weighted layers as the file stores them. Raises Unreadable."""
+        """The weighted layers as the file stores them. Raises CannotRunHere or Unreadable."""
 
     def trace_layers(self, path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | None:
         """Input and output of each weighted layer of the file for an image, uint8 (H, W, 3).

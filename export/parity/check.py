@@ -7,7 +7,7 @@ the reason. What was not compared never counts as passed.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -47,6 +47,7 @@ STRUCTURE_TOLERANCE = Tolerance(
     1e-5, 0.0, "the same operations; a place of evidence shows sums in another order", 1e-4
 )
 STRUCTURE_IMAGES = 24  # the hard set is last, a few photographs come before it
+NOT_RUN = "not run: "
 SUM_TOLERANCE = 1e-3  # of a row of probabilities, fp16 included
 
 
@@ -65,7 +66,7 @@ class ParityResult:
     """The verdict on one artifact.
 
     Attributes:
-        status: see the module.
+        status: see the module; `not_run` too if nothing is wrong, but a part was not run.
         reason: why it failed or was not run; empty when passed.
         images: compared; 0 when not run.
         max_abs_diff, mean_abs_diff: of any probability; None when not run.
@@ -76,7 +77,7 @@ class ParityResult:
         tolerance: what was allowed.
         rounding: what was allowed beyond it, since PyTorch itself moves as far; None: nothing.
         how: what ran it.
-        parts: of the check -> ``pass``, or what is wrong.
+        parts: of the check -> ``pass``, or what is wrong, or ``not run:`` and why.
         probs: the file's probabilities, float32 (N, K); None when not run.
         evidence: how the file's evidence compares; None when it gives none, or was not run.
     """
@@ -195,12 +196,25 @@ def check_artifact(
     runners = (verbs, *verbs.ALSO)
     outputs = check_outputs(runners, reading, reference, tolerance, arithmetic, needs_evidence)
     all_parts = {**parts, **outputs.parts}
-    faults = [f"{part}: {verdict}" for part, verdict in parts.items() if verdict != "pass"]
-    if not faults:
-        return replace(outputs, parts=all_parts)
+    faults = [
+        f"{part}: {verdict}"
+        for part, verdict in parts.items()
+        if verdict != "pass" and not verdict.startswith(NOT_RUN)
+    ]
     if outputs.status == "fail":
         faults.append(outputs.reason)
-    return replace(outputs, status="fail", reason="; ".join(faults), parts=all_parts)
+    if faults:
+        return replace(outputs, status="fail", reason="; ".join(faults), parts=all_parts)
+    lacking = {v.removeprefix(NOT_RUN) for v in all_parts.values() if v != "pass"}
+    if lacking:
+        reason = "; ".join(_each_once(lacking))
+        return replace(outputs, status="not_run", reason=reason, parts=all_parts)
+    return replace(outputs, parts=all_parts)
+
+
+def _each_once(reasons: Set[str]) -> list[str]:
+    """Sorted, without those that are a piece of another."""
+    return sorted(one for one in reasons if not any(one in other for other in reasons - {one}))
 
 
 def _evidence_shape(reference: Reference) -> tuple[int, ...] | None:
@@ -218,6 +232,8 @@ def _part(violations: Sequence[str]) -> str:
 def _weights(reading: Reading, reference: Reference) -> str:
     try:
         layers = reading.layers
+    except CannotRunHere as error:
+        return f"{NOT_RUN}{error}"
     except Exception as error:  # a reader of a damaged file may raise anything
         return _one_line(error, "reading weights")
     return _part(weight_violations(layers, reference.layers))
@@ -232,6 +248,9 @@ def _structure(reading: Reading, reference: Reference) -> dict[str, str]:
             try:
                 session, pixels = reading.session(runner), few.images.pixels[:]
                 diffs = runner.structure_diff(session, few.graph, pixels)
+            except CannotRunHere as error:
+                parts["structure"] = f"{NOT_RUN}{error}"
+                continue
             except Exception as error:  # as above
                 parts["structure"] = _one_line(error, "comparing the structure")
                 continue
@@ -276,7 +295,9 @@ def check_outputs(
         result = _compare_all(answers, reference, tolerance, arithmetic, needs_evidence)
         results.append(replace(result, how=runner.RUN_BY))
     if not results:
-        return ParityResult("not_run", "; ".join(excuses), tolerance=tolerance)
+        reason = "; ".join(excuses)
+        parts = {"outputs": f"{NOT_RUN}{reason}"}
+        return ParityResult("not_run", reason, tolerance=tolerance, parts=parts)
     worst = max(results, key=lambda r: (r.status == "fail", r.max_abs_diff or 0.0))
     how = ", ".join(r.how if len(results) == 1 else _with_figures(r) for r in results if r.how)
     return replace(worst, how=how, parts=worst.parts or {"outputs": worst.reason or "pass"})

@@ -288,11 +288,11 @@ CHANGES: Final[Mapping[str, tuple[Change, tuple[str, ...]]]] = {
     ),
     "evidence transposed": (
         seen_otherwise("transpose", perm=np.array([0, 1, 3, 2], np.int32)),
-        ("outputs",),
+        ("evidence",),
     ),
     "evidence mirrored": (
         seen_otherwise("reverse", axes=np.array([3], np.int32)),
-        ("outputs",),
+        ("evidence",),
     ),
     "input of the function renamed": (rename_input_of_the_function, ()),
     "input of the function resized": (resize_input_of_the_function, ()),

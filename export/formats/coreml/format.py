@@ -32,6 +32,8 @@ from export.formats.coreml.evaluator.package import (
 )
 from export.formats.coreml.evidence_output import FLOAT32, give_out_evidence
 from export.formats.coreml.facts import FACTS
+from export.formats.coreml.fp32_places import stays_in_fp32
+from export.formats.coreml.traced_sizes import read_traced_sizes
 from export.formats.coreml.weight_blobs import WeightFile
 from export.formats.coreml.weight_encoding import affine_weight, blockwise_weight, encode_weights
 
@@ -48,12 +50,11 @@ RUN_BY: Final = "run by Core ML"
 ALSO: Final[tuple[Runner, ...]] = (coreml_evaluator,)
 GRIDS: Final = ("int8", "w4", "w3")  # weights as codes and scales
 TARGETS: Final = {"fp32": "iOS16", "fp16": "iOS16", "int8": "iOS16", "w4": "iOS18", "w3": "iOS18"}
+# They would change weights. What can be folded is folded before, by one rule for every format, and
+# weights are compared with that; a layer's scale stays an operation of its own.
+FOLDING_PASSES: Final = {"common::fuse_conv_batchnorm", "common::fuse_conv_scale"}
 # Constants of at most this size stay in a compact program: scales and biases of 512 channels.
 IMMEDIATE_BYTES: Final = 1024
-# Kept in fp32 even in the fp16 file: averaging and softmax of large logits in fp16 cost half the
-# accuracy, and fp32 adds hardly any size (measured: 2.9e-3 and 1.7e-3). The normalisation too:
-# ImageNet's means have no fp16 within 0.03 of a pixel's count, which shifts a whole channel.
-FP32_OPS: Final = ("sub", "mul", "real_div", "reduce_mean", "reshape", "softmax")
 
 PORTS: Final = (
     "Most probable label",
@@ -80,6 +81,7 @@ def convert(
     from export.deploy.batch_norm_folding import folded_graph
     from export.deploy.graph import INPUT_NAME, ProbsAlone, output_shapes
 
+    read_traced_sizes()
     size = (1, 3, *spec.resize.size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript, known and chosen
@@ -88,7 +90,9 @@ def convert(
             torch.zeros(size),
             check_trace=False,  # parity checks the file itself
         )
-    half = ct.transform.FP16ComputePrecision(lambda op: op.op_type not in FP32_OPS)
+    passes = ct.PassPipeline()
+    passes.remove_passes(FOLDING_PASSES)
+    half = ct.transform.FP16ComputePrecision(lambda op: not stays_in_fp32(op))
     model = ct.convert(
         traced,
         inputs=[ct.ImageType(INPUT_NAME, size, color_layout=ct.colorlayout.RGB)],
@@ -98,6 +102,7 @@ def convert(
         convert_to="mlprogram",
         minimum_deployment_target=ct.target[TARGETS[precision]],
         compute_precision=ct.precision.FLOAT32 if precision == "fp32" else half,
+        pass_pipeline=passes,
         skip_model_load=True,
     )
     document = model.get_spec()
@@ -169,7 +174,7 @@ def describe(path: Path) -> Description:
 
 
 def stored_layers(path: Path) -> list[Layer]:
-    """The layers, by the evaluator's reader. Raises Unreadable."""
+    """The layers, by the evaluator's reader. Raises CannotRunHere or Unreadable."""
     from export.formats.coreml.evaluator.evaluate import load_program
     from export.formats.coreml.evaluator.reference_network import stored_layers
 
@@ -177,7 +182,7 @@ def stored_layers(path: Path) -> list[Layer]:
 
 
 def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | None:
-    """By the evaluator, which rounds to fp16 as Core ML does. Raises Unreadable."""
+    """By the evaluator, which rounds to fp16 as Core ML does. Raises CannotRunHere, Unreadable."""
     from export.formats.coreml.evaluator.evaluate import load_program
     from export.formats.coreml.evaluator.reference_network import trace_program
 

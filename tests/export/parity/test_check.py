@@ -311,3 +311,24 @@ def test_two_ways_to_run_a_file_are_both_reported_and_the_worse_one_counts(
     assert result.status == "fail"
     assert "run by a fake (max |Δp| 0.0e+00, 0 label flips)" in result.how
     assert "evaluated on paper (max |Δp| 3.0e-01" in result.how
+
+
+def test_a_file_whose_weights_cannot_be_read_here_is_no_pass_however_well_it_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake = FakeFormat(lambda session, images: Answers(REFERENCE))
+    fake.stored_layers = raising(CannotRunHere("the reader lacks the operation erf"))
+    result = check(monkeypatch, fake)
+    assert (result.status, result.reason) == ("not_run", "the reader lacks the operation erf")
+    assert result.parts["weights"] == "not run: the reader lacks the operation erf"
+    assert result.parts["outputs"] == "pass"
+
+
+def test_a_file_that_runs_wrongly_fails_though_its_weights_cannot_be_read_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake = FakeFormat(lambda session, images: Answers(moved(1, 0.3)))
+    fake.stored_layers = raising(CannotRunHere("the reader lacks the operation erf"))
+    result = check(monkeypatch, fake)
+    assert result.status == "fail"
+    assert result.reason.startswith("max |Δp| 3.0e-01")

@@ -16,50 +16,56 @@ import torch
 from torch import Tensor
 
 from export.deploy.outputs import EVIDENCE
-from export.errors import Unreadable
+from export.errors import CannotRunHere, Unreadable
 from export.formats.coreml.evaluator.constants import CONSTEXPRS, decompress
 from export.formats.coreml.evaluator.interface import check_interface
-from export.formats.coreml.evaluator.operations import operate, tensor
+from export.formats.coreml.evaluator.operations import OPERATIONS, SELECTING, operate
+from export.formats.coreml.evaluator.operations.arguments import tensor
 from export.formats.coreml.evaluator.package import Package, read_package
-from export.formats.coreml.evaluator.values import read_value, tensor_shape, type_name
+from export.formats.coreml.evaluator.values import (
+    before_rounding,
+    read_value,
+    tensor_shape,
+    type_name,
+)
 
 if TYPE_CHECKING:
     from coremltools.proto.MIL_pb2 import Argument, Operation
     from numpy.typing import NDArray
 
 RGB, BGR = 20, 30  # FeatureTypes.proto, ImageFeatureType.ColorSpace
-SELECTING: Final = {
-    "concat",
-    "max_pool",
-    "reduce_max",
-    "relu",
-    "reshape",
-}  # each output is one of the inputs, or 0
 Watch = Callable[[str, str, Tensor], None]
 
 
 @dataclass(frozen=True)
 class Step:
-    """One operation that computes: its type, where its arguments come from, and its output.
+    """One operation that computes: its type, where its arguments come from, and its outputs.
 
     Attributes:
         arguments: name -> constant as stored, or `ValueReference`, or a list of references.
         prepared: the same, with constants in the form that `operations` use.
-        output: name of the output.
-        half: whether the output is declared FLOAT16.
-        rounds: whether it must be rounded to it; a maximum of fp16 numbers is one already.
-        shape: declared shape of the output.
+        unrounded: likewise, numbers as they were before fp16 rounded them (a hard-swish's 1/6).
+        outputs: their names; all but `split` have one.
+        half: whether they are declared FLOAT16.
+        rounds: whether they must be rounded to it; a maximum of fp16 numbers is one already.
+        shapes: declared, one for each output.
         spent: values that no later step uses.
     """
 
     operation: str
     arguments: Mapping[str, Any]
     prepared: Mapping[str, Any]
-    output: str
+    unrounded: Mapping[str, Any]
+    outputs: tuple[str, ...]
     half: bool
     rounds: bool
-    shape: tuple[int, ...]
+    shapes: tuple[tuple[int, ...], ...]
     spent: frozenset[str] = frozenset()
+
+    @property
+    def output(self) -> str:
+        """Name of the only output, or of the first."""
+        return self.outputs[0]
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,8 @@ def load_program(path: Path) -> Program:
     """Read and decompress a saved package.
 
     Raises:
-        Unreadable: damaged, or with an operation, type or layout that is not supported here.
+        CannotRunHere: it has operations that the evaluator lacks; with all their names.
+        Unreadable: damaged, or with a type or layout that is not supported here.
     """
     return _build(read_package(path))
 
@@ -121,7 +128,8 @@ def evaluate(
     Args:
         program: from `load_program`.
         image: uint8 (H, W, 3) RGB, as Core ML would get it.
-        round_half: round outputs declared FLOAT16; without it, the structure alone is tested.
+        round_half: round outputs declared FLOAT16; without it, the structure alone is tested, with
+            numbers other than weights as they were before they were rounded to fp16.
         watch: called with operation, output name and value after each step.
 
     Raises:
@@ -136,17 +144,19 @@ def evaluate(
     values: dict[str, Tensor] = {program.image: pixels}
     with torch.inference_mode():
         for step in program.steps:
-            arguments = {k: _resolve(v, values) for k, v in step.prepared.items()}
-            value = operate(step.operation, arguments)
-            if tuple(value.shape) != step.shape:
-                raise Unreadable(
-                    f"{program.name}: {step.output} is {tuple(value.shape)}, declared {step.shape}"
-                )
-            if step.rounds and round_half:
-                value = value.to(torch.float16).to(torch.float32)
-            values[step.output] = value
-            if watch is not None:
-                watch(step.operation, step.output, value)
+            prepared = step.prepared if round_half else step.unrounded
+            arguments = {k: _resolve(v, values) for k, v in prepared.items()}
+            made = operate(step.operation, arguments)
+            made = made if isinstance(made, tuple) else (made,)
+            if (shapes := tuple(tuple(value.shape) for value in made)) != step.shapes:
+                found, declared = (", ".join(map(str, listed)) for listed in (shapes, step.shapes))
+                raise Unreadable(f"{program.name}: {step.output} is {found}, declared {declared}")
+            for name, value in zip(step.outputs, made, strict=True):
+                if step.rounds and round_half:
+                    value = value.to(torch.float16).to(torch.float32)
+                values[name] = value
+                if watch is not None:
+                    watch(step.operation, name, value)
             for name in step.spent:  # reusing its memory saves half of the time
                 del values[name]
     probs = values[program.probabilities].reshape(-1).tolist()
@@ -172,11 +182,12 @@ def _build(package: Package) -> Program:
     steps: list[Step] = []
     halves: set[str] = set()
     probabilities, labels = "", ()
+    unknown: set[str] = set()
     for operation in block.operations:
         arguments = _arguments(operation, constants, package)
         if operation.type == "const":
             constants[operation.outputs[0].name] = arguments["val"]
-        elif operation.type in CONSTEXPRS or operation.type.startswith("constexpr_"):
+        elif operation.type in CONSTEXPRS:
             made = decompress(operation.type, arguments)
             for output, value in zip(operation.outputs, made, strict=True):
                 constants[output.name] = value
@@ -184,12 +195,16 @@ def _build(package: Package) -> Program:
             check_interface(package, functions["main"], operation)
             reference = arguments["probabilities"]
             probabilities, labels = reference.name, tuple(arguments["classes"])
+        elif operation.type not in OPERATIONS:
+            unknown.add(operation.type)
         else:
             steps.append(_step(operation, arguments, halves))
             if steps[-1].half:
-                halves.add(steps[-1].output)
+                halves.update(steps[-1].outputs)
     if not labels:
         raise Unreadable(f"{package.name} is not a classifier")
+    if unknown:
+        raise CannotRunHere(_what_is_lacking(package.name, sorted(unknown)))
     size = (image.width, image.height)
     evidence = EVIDENCE if EVIDENCE in block.outputs else ""
     return Program(
@@ -205,21 +220,34 @@ def _build(package: Package) -> Program:
     )
 
 
+def _what_is_lacking(name: str, unknown: Sequence[str]) -> str:
+    plural = "s" if len(unknown) > 1 else ""
+    return (
+        f"the evaluator of Core ML lacks the operation{plural} {', '.join(unknown)} of {name}; add "
+        "each to a table in export/formats/coreml/evaluator/operations, with a test by hand"
+    )
+
+
 def _step(operation: Operation, arguments: Mapping[str, Any], halves: Set[str]) -> Step:
     """One operation that computes; `halves` are the FLOAT16 values before it."""
-    if len(operation.outputs) != 1:
-        raise Unreadable(f"operation {operation.type} with several outputs")
-    output = operation.outputs[0]
-    half = type_name(output.type.tensorType.dataType) == "FLOAT16"
+    declared = [output.type.tensorType for output in operation.outputs]
+    kinds = sorted({type_name(one.dataType) for one in declared})
+    if len(kinds) != 1:
+        raise Unreadable(f"operation {operation.type} with outputs of {kinds}")
+    half = kinds == ["FLOAT16"]
     selected = operation.type in SELECTING and _taken(arguments) <= halves
+    prepared = {name: _prepare(value) for name, value in arguments.items()}
+    # A batch norm's epsilon is compared as it is stored, with its weights.
+    numbers = {} if operation.type == "batch_norm" else _before_rounding(arguments)
     return Step(
         operation.type,
         arguments,
-        {name: _prepare(value) for name, value in arguments.items()},
-        output.name,
+        prepared,
+        {**prepared, **numbers},
+        tuple(output.name for output in operation.outputs),
         half,
         half and not selected,
-        tensor_shape(output.type.tensorType),
+        tuple(tensor_shape(one) for one in declared),
     )
 
 
@@ -264,6 +292,15 @@ def _prepare(argument: Any) -> Any:
     if isinstance(argument, np.ndarray) and np.issubdtype(argument.dtype, np.floating):
         return tensor(argument)
     return argument
+
+
+def _before_rounding(arguments: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The single numbers among arguments that are stored in fp16, as float32."""
+    return {
+        name: torch.tensor(before_rounding(np.float16(value)))
+        for name, value in arguments.items()
+        if isinstance(value, np.ndarray) and value.dtype == np.float16 and value.ndim == 0
+    }
 
 
 def _taken(arguments: Mapping[str, Any]) -> set[str]:

@@ -61,7 +61,8 @@ def build_reference_network(program: Program, graph: PixelGraph) -> ReferenceNet
     Raises:
         Unreadable: the program's layers are not those of the network.
     """
-    network = network_holding(graph.network, _weighted_layers(program), program.size[0])
+    width, height = program.size
+    network = network_holding(graph.network, _weighted_layers(program), (height, width))
     mean, scale = (
         torch.from_numpy(value.astype(np.float32).reshape(1, 3, 1, 1))
         for value in normalisation(program)

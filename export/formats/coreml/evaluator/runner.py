@@ -23,7 +23,7 @@ RUN_BY: Final = f"evaluated on {platform.system()}"
 
 
 def load(path: Path, threads: int = 1) -> Program:
-    """A program, decompressed. Raises Unreadable."""
+    """A program, decompressed. Raises CannotRunHere or Unreadable."""
     import torch
 
     from export.formats.coreml.evaluator.evaluate import load_program
@@ -46,7 +46,7 @@ def structure_diff(
     difference of its evidence (`export.deploy.outputs.evidence_diff`), 0 without any.
 
     Raises:
-        Unreadable: unknown operations, or layers of another network.
+        Unreadable: the program does not fit together, or has layers of another network.
     """
     import torch
 

@@ -7,6 +7,7 @@ strings. Integers of less than 8 bits are unpacked, least significant bit first.
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -35,6 +36,7 @@ DTYPES: Final = {
     "UINT32": np.uint32,
     "UINT64": np.uint64,
 }
+SMALL_DENOMINATOR: Final = 12
 # Sub-byte integers: bits, and the dtype that they are unpacked into.
 PACKED: Final = {
     "UINT1": (1, np.uint8),
@@ -73,6 +75,18 @@ def read_value(value: Value, package: Package) -> Constant:
     if len(items) != math.prod(shape):
         raise Unreadable(f"{package.name}: a constant of shape {shape} has {len(items)} values")
     return np.array(items, dtype=_dtype(data_type, package)).reshape(shape)
+
+
+def before_rounding(number: np.float16) -> float:
+    """The simplest number that fp16 rounds to `number`: 1/6, 0.01 or 1e-6, as networks have them.
+
+    A fraction with a small denominator, else the shortest decimal number.
+    """
+    exact = float(number)
+    if not math.isfinite(exact):
+        return exact
+    simple = float(Fraction(exact).limit_denominator(SMALL_DENOMINATOR))
+    return simple if np.float16(simple) == number and simple else float(str(number))
 
 
 def type_name(data_type: int) -> str:
