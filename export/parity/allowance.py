@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.floating]
 
 FACTOR: Final = 2.0  # of what was seen in a few draws
+# The same where equal numbers are rounded alike: a code goes the other way in full, or it does not.
+ALIKE_FACTOR: Final = 1.1
 # Of probabilities and evidence: a wrong operation, or swapped classes or places, is beyond it.
 MOST: Final = (0.25, 0.5)
 AT_A_TIME: Final = 8  # images whose noise is measured; one that it does not explain ends it
@@ -84,11 +86,16 @@ def allowance(
     moves = np.zeros(2)
     for start in range(0, len(waiting), AT_A_TIME):
         rows = waiting[start : start + AT_A_TIME]
-        noise = rounding_noise(reference, arithmetic, rows)
-        probs[rows] = np.maximum(probs[rows], np.minimum(FACTOR * noise.probs, MOST[0]))
-        evidence[rows] = np.maximum(evidence[rows], np.minimum(FACTOR * noise.evidence, MOST[1]))
-        explained = (probs_diff[rows] <= probs[rows]) & (evidence_diff[rows] <= evidence[rows])
-        if not explained.all():
+        for factor, alike in ((FACTOR, False), (ALIKE_FACTOR, True)):
+            noise = rounding_noise(reference, arithmetic, rows, alike)
+            probs[rows] = np.maximum(probs[rows], np.minimum(factor * noise.probs, MOST[0]))
+            evidence[rows] = np.maximum(
+                evidence[rows], np.minimum(factor * noise.evidence, MOST[1])
+            )
+            moves = np.maximum(moves, [noise.probs.max(), noise.evidence.max()])
+            explained = (probs_diff[rows] <= probs[rows]) & (evidence_diff[rows] <= evidence[rows])
+            if explained.all():
+                break
+        else:
             return Allowance(probs, evidence)  # it fails, whatever the rest would be
-        moves = np.maximum(moves, [noise.probs.max(), noise.evidence.max()])
     return Allowance(probs, evidence, RoundingEntry(len(waiting), *moves.tolist()))

@@ -34,6 +34,8 @@ LAST_BIT: Final = 2.0**-22  # of fp32, and half of it for the order of a sum
 # Of a step between two codes: how far kernels' sums are apart before they are rounded to 8 bits, by
 # the images on which files of two networks are furthest off: 1e-5 to 1e-4.
 BETWEEN_CODES: Final = 1e-4
+# Shifts and odd factors by which every bit of 32 reaches every other (Wellons 2018, "lowbias32").
+MIXING: Final = ((16, 0x7FEB352D), (15, 0x846CA68B))
 # Whose result is one of the inputs, moved or chosen: nothing is rounded.
 SELECTING: Final = (
     "_to_copy",
@@ -63,20 +65,25 @@ class RoundingNoise:
 
 
 def rounding_noise(
-    reference: Reference, arithmetic: Arithmetic, rows: Sequence[int]
+    reference: Reference, arithmetic: Arithmetic, rows: Sequence[int], alike: bool = False
 ) -> RoundingNoise:
     """The largest of a few draws, the same ones every time.
+
+    From equal inputs a kernel computes the same sum at every place. Where a picture has one colour,
+    or a row of it has, a code that stands between two goes the same way everywhere; with noise of
+    their own, places would cancel out.
 
     Args:
         reference: a network and its outputs.
         arithmetic: of the file that is compared with it.
         rows: n of the reference's images.
+        alike: whether equal numbers of a channel are rounded alike, or each place by itself.
     """
     chosen = list(rows)
     pixels, expected = reference.images.pixels[chosen], reference.answers
     probs, evidence = np.zeros(len(chosen)), np.zeros(len(chosen))
     for draw in range(DRAWS):
-        with _Rounding(arithmetic, draw):
+        with _Rounding(arithmetic, draw, alike):
             found = reference_answers(reference.graph, pixels)
         probs = np.maximum(probs, np.abs(found.probs - expected.probs[chosen]).max(axis=1))
         if found.evidence is not None and expected.evidence is not None:
@@ -88,9 +95,9 @@ def rounding_noise(
 class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Rounds what every operation of torch computes, at random; the first draw to the nearest."""
 
-    def __init__(self, arithmetic: Arithmetic, draw: int) -> None:
+    def __init__(self, arithmetic: Arithmetic, draw: int, alike: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.arithmetic, self.draw = arithmetic, draw
+        self.arithmetic, self.draw, self.alike = arithmetic, draw, alike
         self.generator = torch.Generator().manual_seed(draw)
 
     def __torch_dispatch__(
@@ -127,7 +134,17 @@ class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _random(self, values: Tensor) -> Tensor:
         """Between -1 and 1."""
-        return torch.rand(values.shape, generator=self.generator) * 2 - 1
+        if not self.alike:
+            return torch.rand(values.shape, generator=self.generator) * 2 - 1
+        channels = values.shape[1] if values.dim() > 1 else 1
+        salt = torch.randint(2**32, (channels,), generator=self.generator).numpy()
+        mixed = values.contiguous().numpy().view(np.uint32)
+        mixed = mixed ^ salt.astype(np.uint32).reshape(-1, *[1] * (values.dim() - 2))
+        for shift, factor in MIXING:
+            mixed ^= mixed >> np.uint32(shift)
+            mixed *= np.uint32(factor)
+        mixed ^= mixed >> np.uint32(16)
+        return torch.from_numpy(mixed.astype(np.float32)) * 2.0**-31 - 1
 
 
 def _to_nearest_half(values: Tensor) -> Tensor:

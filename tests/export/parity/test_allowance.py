@@ -28,12 +28,18 @@ def held(probs: np.ndarray = PROBS) -> Reference:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """Rows whose noise was measured: 1e-2 of probabilities, 1e-1 of evidence."""
+    """Rows whose noise was measured: 1e-2 of probabilities, 1e-1 of evidence.
+
+    Where equal numbers are rounded alike it is no larger, and the rows are not noted twice.
+    """
     rows_of: list[list[int]] = []
 
-    def noise(_: Reference, arithmetic: str, rows: list[int]) -> RoundingNoise:
+    def noise(_: Reference, arithmetic: str, rows: list[int], alike: bool) -> RoundingNoise:
         assert arithmetic == "fp16"
-        rows_of.append(list(rows))
+        if alike:
+            assert rows_of[-1] == list(rows)
+        else:
+            rows_of.append(list(rows))
         return RoundingNoise(np.full(len(rows), 1e-2), np.full(len(rows), 1e-1))
 
     monkeypatch.setattr("export.parity.allowance.rounding_noise", noise)
@@ -94,6 +100,23 @@ def test_the_worst_images_are_measured_first_and_one_that_is_not_explained_ends_
     assert len(asked) == 1
 
 
+def test_a_code_that_goes_the_other_way_everywhere_explains_no_more_than_it_moves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Place by place it would cancel out; in full it is 0.4, and nothing is 0.5."""
+
+    def noise(_: Reference, __: str, rows: list[int], alike: bool) -> RoundingNoise:
+        return RoundingNoise(np.zeros(len(rows)), np.full(len(rows), 0.4 if alike else 1e-3))
+
+    monkeypatch.setattr("export.parity.allowance.rounding_noise", noise)
+    explained = found(NOTHING, at(4, 0.401))
+    assert explained.evidence[4] >= 0.401
+    assert explained.rounding.max_rel_diff == 0.4
+    wrong = found(NOTHING, at(4, 0.5))
+    assert wrong.evidence[4] < 0.5
+    assert wrong.rounding is None
+
+
 @pytest.mark.parametrize("value", [np.inf, np.nan, MOST[0] + 1e-6])
 def test_what_no_rounding_does_is_not_even_measured(value: float, asked: list[list[int]]) -> None:
     assert found(at(4, value)).rounding is None
@@ -105,7 +128,7 @@ def test_no_noise_allows_more_than_a_wrong_operation_stays_below(
 ) -> None:
     monkeypatch.setattr(
         "export.parity.allowance.rounding_noise",
-        lambda _, __, rows: RoundingNoise(np.full(len(rows), np.inf), np.full(len(rows), np.inf)),
+        lambda _, __, rows, alike: RoundingNoise(*np.full((2, len(rows)), np.inf)),
     )
     allowed = found(at(4, 0.2))
     assert (allowed.probs[4], allowed.evidence[4]) == MOST

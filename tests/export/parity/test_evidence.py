@@ -173,7 +173,7 @@ def check(
     )
     monkeypatch.setattr(
         "export.parity.allowance.rounding_noise",
-        lambda _, __, rows: RoundingNoise(np.zeros(len(rows)), np.zeros(len(rows))),
+        lambda _, __, rows, alike: RoundingNoise(np.zeros(len(rows)), np.zeros(len(rows))),
     )
     monkeypatch.setitem(FORMATS, "fake", facts)
     folder = SimpleNamespace(load_verbs=lambda: FakeFormat(found, names))

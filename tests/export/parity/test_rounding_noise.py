@@ -92,6 +92,30 @@ def test_in_int8_codes_are_rounded_the_other_way(model: Model) -> None:
     assert rounding_noise(model.references.of("w8"), "int8", ALL_ROWS).evidence.max() < 1e-4
 
 
+class BetweenTwoCodes(torch.nn.Module):
+    """Logits (N, 2): the mean of codes of 0.5, which is rounded to 0, or to 1; and 0."""
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        halves = pixels.mean(1, keepdim=True) * 0 + 0.5
+        codes = torch.fake_quantize_per_tensor_affine(halves, 1.0, 0, 0, 255)
+        return torch.cat([codes.mean((2, 3)), torch.zeros(len(pixels), 1)], 1)
+
+
+def test_places_with_the_same_sum_are_rounded_alike_where_that_is_asked(model: Model) -> None:
+    held = with_graph(model.held, DeployGraph(BetweenTwoCodes(), model.held.spec))
+    assert held.probs[0, 0] == 0.5
+    all_of_them = 1 / (1 + np.exp(-1)) - 0.5
+    assert rounding_noise(held, "int8", [0], alike=True).probs[0] == pytest.approx(all_of_them)
+    half_of_them = 1 / (1 + np.exp(-0.5)) - 0.5
+    each = rounding_noise(held, "int8", [0]).probs[0]
+    assert each == pytest.approx(half_of_them, abs=0.01)
+
+
+def test_noise_of_equal_numbers_has_the_size_of_other_noise(model: Model) -> None:
+    each, alike = (rounding_noise(model.held, "fp16", ALL_ROWS, a).probs for a in (False, True))
+    assert 0.2 < np.median(alike) / np.median(each) < 5
+
+
 def test_a_network_that_enlarges_rounding_has_more_of_it(model: Model) -> None:
     plain = rounding_noise(model.held, "fp32", ALL_ROWS)
     large = rounding_noise(enlarging(model.held, 2048.0), "fp32", ALL_ROWS)
@@ -173,7 +197,7 @@ def test_each_part_has_to_be_explained(
     monkeypatch.setattr("export.parity.allowance.AT_A_TIME", 100)
     monkeypatch.setattr(
         "export.parity.allowance.rounding_noise",
-        lambda _, __, rows: RoundingNoise(*(np.full(len(rows), value) for value in noise)),
+        lambda _, __, rows, alike: RoundingNoise(*(np.full(len(rows), value) for value in noise)),
     )
     held = model.held_for("onnx", "fp16")
     found = check_artifact("onnx", "fp16", artifacts["onnx", "fp16"], held)
@@ -186,7 +210,7 @@ def test_evidence_that_does_not_average_to_the_logits_is_no_rounding(
     """However far PyTorch itself would be."""
     monkeypatch.setattr(
         "export.parity.allowance.rounding_noise",
-        lambda _, __, rows: RoundingNoise(np.full(len(rows), 0.9), np.full(len(rows), 0.9)),
+        lambda _, __, rows, alike: RoundingNoise(np.full(len(rows), 0.9), np.full(len(rows), 0.9)),
     )
     path = convert(("onnx", "fp32"), computing(seen(moved))(model.held), tmp_path)
     found = check_artifact("onnx", "fp32", path, model.held)
