@@ -76,8 +76,12 @@ def check_published(
         references = telling_references(references, present, image_limit)
     references.complete(present)
     baseline = references.of("fp32")
+    known: Known = {}
     jobs = [
-        (artifact, partial(_check, platform, folder, stale, references, data, target, artifact))
+        (
+            artifact,
+            partial(_check, platform, folder, stale, references, data, target, known, artifact),
+        )
         for platform, manifest in manifests.items()
         for folder in [root / FOLDERS[platform]]
         for stale in [_stale(folder, manifest, baseline.spec, baseline.checkpoint_sha256)]
@@ -101,6 +105,8 @@ def _variant(artifact: ArtifactEntry) -> str | None:
 
 
 Job = tuple[ArtifactEntry, Callable[[], VerdictRow]]
+# Name, bytes and whether it needs evidence -> the result: a file may lie in several folders.
+Known = dict[tuple[str | bool, ...], ParityResult]
 
 
 def _side_by_side(
@@ -133,6 +139,7 @@ def _check(
     references: References,
     data: Path | None,
     target: Target | None,
+    known: Known,
     artifact: ArtifactEntry,
 ) -> VerdictRow:
     key = (artifact.format, artifact.precision)
@@ -153,7 +160,10 @@ def _check(
     # The manifest says whether a file has evidence; earlier releases had none.
     needs_evidence = any(port.name == EVIDENCE for port in artifact.outputs)
     if target is None:
-        parity = check_artifact(*key, path, reference, needs_evidence)
+        same = (*key, needs_evidence, *(f"{f.path} {f.sha256}" for f in artifact.files))
+        if same not in known:
+            known[same] = check_artifact(*key, path, reference, needs_evidence)
+        parity = known[same]
     else:
         runner, file = foreign_runner(target, key[0]), Reading(verbs_of(key[0]), path)
         reason = f"there is no {target} build of its runtime to run it with"

@@ -126,6 +126,25 @@ def test_networks_are_traced_by_no_other_thread(
     assert set(threads) == {threading.main_thread()}
 
 
+def test_a_file_that_lies_in_several_folders_is_compared_once_and_stands_in_every_row(
+    assets: Path, model: Model, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = []
+
+    def noted(name: str, precision: str, *rest: Any) -> ParityResult:
+        compared.append((name, precision))
+        return ParityResult("pass", images=len(compared))
+
+    monkeypatch.setattr("export.run.check_published.check_artifact", noted)
+    monkeypatch.setattr("export.run.check_published.judge_quality", lambda *_: None)
+    rows, _ = check_published(assets, model.folder, data, 2)
+    assert sorted(compared) == sorted(ARTIFACTS)
+    assert len(rows) > len(compared)
+    assert {(row.format, row.precision): row.parity.images for row in rows} == {
+        key: i for i, key in enumerate(compared, start=1)
+    }
+
+
 def test_clean_assets_have_a_row_for_each_artifact_and_nothing_fails(
     assets: Path, model: Model, data: Path
 ) -> None:
