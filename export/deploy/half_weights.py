@@ -36,7 +36,7 @@ def halved_graph(graph: DeployGraph) -> DeployGraph:
 
 def _halved_norm(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
     """A batch norm that multiplies by the rounded scale and adds the rounded shift, exactly."""
-    scale, shift = (torch.from_numpy(values) for values in norm_scale_and_shift(norm))
+    scale, shift = norm_scale_and_shift(norm)
     made = nn.BatchNorm2d(len(scale), eps=0.0).eval()  # mean 0, variance 1
     made.weight.copy_(_halved(scale))
     made.bias.copy_(_halved(shift))
