@@ -58,6 +58,33 @@ def folded_network(network: nn.Module) -> nn.Module:
     return made
 
 
+def compressible_network(network: nn.Module) -> nn.Module:
+    """What a compressed checkpoint holds: the folded network, of norms that stay scale and shift.
+
+    Those are rounded to fp16, which every format can store. A network without batch norms is
+    returned as it is.
+    """
+    made = folded_network(network)
+    for name, norm in _norms(made):
+        if made is not network:
+            made.set_submodule(name, halved_norm(norm))
+    return made
+
+
+def halved_norm(norm: nn.Module) -> nn.BatchNorm2d:
+    """A batch norm that multiplies by its scale, rounded to fp16, and adds its shift likewise."""
+    scale, shift = norm_scale_and_shift(norm)
+    made = nn.BatchNorm2d(len(scale), eps=0.0, device=scale.device).eval()  # mean 0, variance 1
+    made.weight = nn.Parameter(halved(scale), requires_grad=False)
+    made.bias = nn.Parameter(halved(shift), requires_grad=False)
+    return made
+
+
+def halved(values: Tensor) -> Tensor:
+    """The nearest numbers of fp16, float32."""
+    return values.to(torch.float16).to(torch.float32)
+
+
 def has_norms(network: nn.Module) -> bool:
     """Whether it contains a batch norm."""
     return any(isinstance(module, NORMS) for module in network.modules())
