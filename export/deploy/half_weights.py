@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from export.deploy.batch_norm_folding import folded_network, norm_scale_and_shift, with_network
+from export.deploy.batch_norm_folding import folded_network, with_network
+from pipeline.models.batch_norm_folding import halved, halved_norm
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from export.deploy.graph import DeployGraph
 
 
@@ -27,21 +26,7 @@ def halved_graph(graph: DeployGraph) -> DeployGraph:
     with torch.no_grad():
         for name, module in list(network.named_modules()):
             if isinstance(module, nn.BatchNorm2d):
-                parent, _, child = name.rpartition(".")
-                setattr(network.get_submodule(parent), child, _halved_norm(module))
+                network.set_submodule(name, halved_norm(module))
         for parameter in network.parameters():  # of any layer, and of none: a layer's scale
-            parameter.copy_(_halved(parameter))
+            parameter.copy_(halved(parameter))
     return with_network(graph, network)
-
-
-def _halved_norm(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
-    """A batch norm that multiplies by the rounded scale and adds the rounded shift, exactly."""
-    scale, shift = (torch.from_numpy(values) for values in norm_scale_and_shift(norm))
-    made = nn.BatchNorm2d(len(scale), eps=0.0).eval()  # mean 0, variance 1
-    made.weight.copy_(_halved(scale))
-    made.bias.copy_(_halved(shift))
-    return made
-
-
-def _halved(values: Tensor) -> Tensor:
-    return values.to(torch.float16).to(torch.float32)

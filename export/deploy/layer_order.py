@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from export.deploy.batch_norm_folding import folded_network
 from export.deploy.layers import Layer, LayerTrace
 from export.errors import Unreadable
-from pipeline.compress.activation_quantization import PLACE
+from pipeline.compress.activation_quantization import rounded_places
 from pipeline.resize.notation import height_width
 from pipeline.resize.rule import Size
 
@@ -150,8 +150,8 @@ def activation_layer(network: nn.Module) -> list[Layer]:
 
     One layer with all distinct pairs; none if the activations stay in floating point.
     """
-    places: list[Any] = [m for n, m in network.named_children() if n.startswith(PLACE)]
-    return layer_of_activations((float(p.scale), int(p.zero_point)) for p in places)
+    places = rounded_places(network)
+    return layer_of_activations((float(p.scale), int(p.zero_point)) for _, p in places)
 
 
 def layer_of_activations(pairs: Iterable[tuple[float, int]]) -> list[Layer]:

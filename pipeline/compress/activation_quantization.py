@@ -1,60 +1,77 @@
-"""The int8 variant: a network whose activations pass through 8 bits, by torch's FX quantisation.
+"""The int8 variant: a network whose activations pass through 8 bits.
 
-torch decides where activations are quantised and which share a scale (the two branches of a
-concatenation, pooling and its input), for any network it can trace. The places and their scales are
-stored in the checkpoint; every format quantises at the same places. `calibrate` finds the scales,
-`int8_variant` applies them. Affine uint8 activations, per tensor; symmetric int8 weights, per
-channel (Jacob et al., CVPR 2018, arXiv:1712.05877).
+Where is decided on the network's graph (`pipeline.compress.rounding_places`). The places, by the
+network's own names, and their scales are stored in the checkpoint; every format quantises at the
+same places. `calibrate` finds the scales, `int8_variant` applies them. Affine uint8 activations,
+per tensor; symmetric int8 weights, per channel (Jacob et al., CVPR 2018, arXiv:1712.05877).
+
+Older checkpoints have the places of torch's FX quantisation (`pipeline.compress.fx_quantization`).
 """
 
 from __future__ import annotations
 
-import copy
-import warnings
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.ao.quantization import PerChannelMinMaxObserver
+
+from pipeline.compress import fx_quantization
+from pipeline.compress.activation_ranges import QUANT_MAX, Watch
+from pipeline.compress.rounding_places import is_place, kernel_of, with_places
 
 if TYPE_CHECKING:
-    from torch.ao.quantization import QConfig
     from torch.fx import GraphModule
 
     from pipeline.quantization_grid import Grid
 
-PLACE: Final = "activation_post_process_"  # torch's name for a place where activations are observed
-QUANT_MAX: Final = 255
 
-Maker = Callable[..., nn.Module]  # of an observer, or of a substitute for one
+class Rounding(nn.Module):
+    """Rounds to 8 bits at a place; the gradient ignores it, but for what is cut off.
+
+    Attributes:
+        place: its name.
+        scale, zero_point: float32 and int32, (1,).
+        exact: let everything pass as it is.
+    """
+
+    scale: Tensor
+    zero_point: Tensor
+
+    def __init__(self, place: str) -> None:
+        super().__init__()
+        self.place, self.exact = place, False
+        self.register_buffer("scale", torch.ones(1))
+        self.register_buffer("zero_point", torch.zeros(1, dtype=torch.int32))
+
+    def forward(self, values: Tensor) -> Tensor:
+        if self.exact:
+            return values
+        return torch.fake_quantize_per_tensor_affine(
+            values, self.scale, self.zero_point, 0, QUANT_MAX
+        )
 
 
 def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> dict[str, tuple[float, int]]:
     """Scale and zero point of every activation, with the least squared error over `batches`.
 
     Args:
-        network: in evaluation mode; it is not changed.
+        network: in evaluation mode, its batch norms folded; it is not changed.
         batches: float32 (N, 3, H, W), normalised.
     """
-    from torch.ao.quantization import HistogramObserver
-
-    watched: nn.Module | None = None
-    for pixels in batches:
-        if watched is None:
-            observer = HistogramObserver.with_args(dtype=torch.quint8, reduce_range=False)
-            watched = _prepare(network, observer, {}, pixels)
-        with torch.inference_mode():
-            watched(pixels)
-    if watched is None:
+    images = list(batches)
+    if not images:
         raise ValueError("no images to calibrate with")
-    found = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        for name, place in rounded_places(watched):
-            scale, zero_point = place.calculate_qparams()
-            found[name] = (float(scale), int(zero_point))
-    return found
+    watches: dict[str, Watch] = {}
+    watched = with_places(network, lambda name: watches.setdefault(name, Watch()))
+    with torch.inference_mode():
+        for pixels in images:
+            watched(pixels)
+        for watch in watches.values():
+            watch.count()
+        for pixels in images:
+            watched(pixels)
+    return {name: watch.scale() for name, watch in watches.items()}
 
 
 def int8_variant(
@@ -63,20 +80,14 @@ def int8_variant(
     """`network` with its activations rounded to 8 bits at the places of `activations`.
 
     Its arithmetic is float32 on rounded values: what an integer kernel computes, up to the kernel's
-    own rounding. `torch.ao.quantization.quantize_fx.convert_fx` turns it into integer kernels, with
-    the weights' scales from `grids`.
+    own rounding.
 
     Raises:
         KeyError: `activations` belongs to another network.
     """
-    from torch.ao.quantization import FixedQParamsFakeQuantize, FixedQParamsObserver
-
-    any_place = FixedQParamsFakeQuantize.with_args(  # type: ignore[no-untyped-call]
-        observer=FixedQParamsObserver.with_args(
-            scale=1.0, zero_point=0, dtype=torch.quint8, quant_min=0, quant_max=QUANT_MAX
-        )
-    )
-    variant = _prepare(network, any_place, grids, torch.zeros(1, 3, 64, 64))
+    if fx_quantization.made_by(activations):
+        return fx_quantization.int8_variant(network, activations, grids)
+    variant = with_places(network, Rounding)
     places = rounded_places(variant)
     if unknown := activations.keys() - {name for name, _ in places}:
         raise KeyError(min(unknown))
@@ -84,9 +95,6 @@ def int8_variant(
         scale, zero_point = activations[name]
         place.scale.fill_(scale)
         place.zero_point.fill_(zero_point)
-        observer = place.activation_post_process
-        observer.scale.fill_(scale)
-        observer.zero_point.fill_(zero_point)
     _round_biases(variant, grids)
     return variant.eval()
 
@@ -95,9 +103,21 @@ def unrounded_variant(
     network: nn.Module, activations: Mapping[str, tuple[float, int]]
 ) -> nn.Module:
     """`network` traced as `int8_variant` traces it, with nothing rounded: for comparisons."""
-    from torch.ao.quantization import disable_fake_quant
+    if fx_quantization.made_by(activations):
+        return fx_quantization.unrounded_variant(network, activations)
+    variant = int8_variant(network, activations, {})
+    for _, place in rounded_places(variant):
+        place.exact = True
+    return variant
 
-    return int8_variant(network, activations, {}).apply(disable_fake_quant)
+
+def rounded_places(network: nn.Module) -> list[tuple[str, Any]]:
+    """Places with their names; a module that serves several comes once, under its first name.
+
+    Each has a `scale` and a `zero_point`. None in a network that was not traced.
+    """
+    ours = [(m.place, m) for m in network.children() if isinstance(m, Rounding)]
+    return ours or fx_quantization.rounded_places(network)
 
 
 def _round_biases(variant: GraphModule, grids: Mapping[str, Grid]) -> None:
@@ -106,82 +126,15 @@ def _round_biases(variant: GraphModule, grids: Mapping[str, Grid]) -> None:
     Rounded once, here, so that a kernel's sums equal the variant's; if each kernel rounded them,
     one code in some hundred would differ in every layer.
     """
-    modules = dict(
-        variant.named_modules(remove_duplicate=False)
-    )  # a scale may serve several places
-    for node in variant.graph.nodes:
-        grid = grids.get(f"{node.target}.weight") if node.op == "call_module" else None
-        source = str(node.args[0].target) if grid is not None else ""
-        if grid is None or not source.startswith(PLACE):
+    for place in filter(is_place, variant.graph.nodes):
+        kernel = kernel_of(place)
+        grid = grids.get(f"{kernel.node.target}.weight") if kernel else None
+        if kernel is None or grid is None or kernel.kind != "layer":
             continue
-        layer: Any = modules[node.target]
-        bias = getattr(layer, "0", layer).bias  # of a convolution, or of one fused with its ReLU
+        bias: Any = variant.get_submodule(str(kernel.node.target)).bias
         if bias is None:
             continue
-        step = (modules[source].scale.double() * torch.from_numpy(grid.scale).double()).float()
+        before: Any = variant.get_submodule(str(kernel.operands[0].target))
+        step = (before.scale.double() * torch.from_numpy(grid.scale).double()).float()
         with torch.no_grad():
             bias.copy_((bias.double() / step).round().float() * step)  # like a dequantisation
-
-
-def _prepare(
-    network: nn.Module, activation: Maker, grids: Mapping[str, Grid], example: Tensor
-) -> GraphModule:
-    """`network` traced, with a module made by `activation` at every place torch quantises."""
-    from torch.ao.quantization import QConfigMapping, default_weight_observer
-    from torch.ao.quantization.backend_config import get_qnnpack_backend_config
-    from torch.ao.quantization.quantize_fx import prepare_fx
-
-    mapping = QConfigMapping().set_global(_qconfig(activation, default_weight_observer))
-    for name, grid in grids.items():
-        weight = _GridObserver.with_args(grid_scale=torch.from_numpy(grid.scale))
-        mapping.set_module_name(name.removesuffix(".weight"), _qconfig(activation, weight))
-    # Steps in the logits would be steps in every probability; the last layer costs almost
-    # nothing, so its output stays in floating point.
-    mapping.set_module_name(_last_layer(network), None)
-    for nothing_to_round in (torch.mean, nn.Dropout):
-        mapping.set_object_type(nothing_to_round, None)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecation notes of a pinned torch
-        return prepare_fx(
-            copy.deepcopy(network).eval(),
-            mapping,
-            (example,),
-            backend_config=get_qnnpack_backend_config(),
-        )
-
-
-def _last_layer(network: nn.Module) -> str:
-    kinds = (nn.Conv2d, nn.Linear)
-    *_, last = (name for name, module in network.named_modules() if isinstance(module, kinds))
-    return str(last)
-
-
-def rounded_places(network: nn.Module) -> list[tuple[str, Any]]:
-    """Places with their names; a module that serves several comes once, under its first name.
-
-    None in a network that was not traced.
-    """
-    return [(n, m) for n, m in network.named_children() if n.startswith(PLACE)]
-
-
-def _qconfig(activation: Maker, weight: Maker) -> QConfig:
-    from torch.ao.quantization import QConfig
-
-    return QConfig(activation, weight)  # type: ignore[no-untyped-call]
-
-
-class _GridObserver(PerChannelMinMaxObserver):
-    """Returns the grid's own scales instead of ones derived from the weight's range."""
-
-    def __init__(self, grid_scale: Tensor, **settings: object) -> None:
-        super().__init__(
-            dtype=torch.qint8,
-            qscheme=torch.per_channel_symmetric,
-            quant_min=-127,
-            quant_max=127,
-            **settings,
-        )
-        self.grid_scale = grid_scale
-
-    def calculate_qparams(self, **_: object) -> tuple[Tensor, Tensor]:
-        return self.grid_scale, torch.zeros(len(self.grid_scale), dtype=torch.int64)

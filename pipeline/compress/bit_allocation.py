@@ -27,6 +27,8 @@ def allocate_levels(
 ) -> dict[str, int]:
     """Levels for each layer, from `CHOICES`, with at most `mean_bits` per weight on average.
 
+    A layer that the network never calls gets none.
+
     Args:
         network: in evaluation mode; not changed.
         names: of its layers.
@@ -35,10 +37,11 @@ def allocate_levels(
         seed: of the sampled positions.
     """
     weights = {n: p.detach().numpy() for n, p in network.named_parameters()}
+    moments = input_moments(network, names, batches, seed)
+    names = [name for name in names if name in moments]
     sizes = {name: weights[f"{name}.weight"].size for name in names}
     errors = {
-        name: _errors(weights[f"{name}.weight"], moments)
-        for name, moments in input_moments(network, names, batches, seed).items()
+        name: _errors(weights[f"{name}.weight"], of_inputs) for name, of_inputs in moments.items()
     }
     finer = dict(zip(CHOICES, list(CHOICES)[1:], strict=False))
     levels = dict.fromkeys(names, next(iter(CHOICES)))
@@ -61,9 +64,16 @@ def allocate_levels(
 def _errors(weight: NDArray[np.float32], moments: NDArray[np.float64]) -> Mapping[int, float]:
     """Relative error of the layer's outputs for each choice of levels."""
     rows = weight.reshape(len(weight), -1).astype(np.float64)
-    power = float(np.sum((rows @ moments) * rows))
+    moments_of = moments if moments.ndim == 3 else moments[None]
+    power = _power(rows, moments_of)
     found = {}
     for levels in CHOICES:
         off = rows - round_weight(weight, moments, levels).weights().reshape(rows.shape)
-        found[levels] = float(np.sum((off @ moments) * off)) / power if power else 0.0
+        found[levels] = _power(off, moments_of) / power if power else 0.0
     return found
+
+
+def _power(rows: NDArray[np.float64], moments: NDArray[np.float64]) -> float:
+    """Of the outputs of weights (O, D) whose inputs have the moments (G, D, D)."""
+    parts = rows.reshape(len(moments), -1, rows.shape[1])
+    return float(np.sum((parts @ moments) * parts))

@@ -82,6 +82,7 @@ def compress(
 
     from pipeline.compress.gptq import weighted_layers
     from pipeline.compress.reduced_network import finetuned, rounded
+    from pipeline.models.batch_norm_folding import compressible_network
     from pipeline.models.networks import load_network
 
     if threads := next(iter(recipes.values())).threads:
@@ -90,6 +91,7 @@ def compress(
     weighted_layers(parent)  # raises before time is spent
     valid = _batches(dataset.valid, spec)
     parent_probs = _probs(parent, valid)
+    parent = compressible_network(parent)
 
     def judged(precision: str, reduced: Reduced) -> Judged:
         probs = _probs(reduced.variant(), valid)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.conv import _ConvNd
 
 from pipeline.errors import BadInput
 from pipeline.quantization_grid import Grid, short_scale
@@ -38,14 +39,15 @@ def weighted_layers(network: nn.Module) -> list[str]:
     """Names of the layers whose weights can be on a grid, in the network's order of definition.
 
     Raises:
-        BadInput: the network has batch norms or grouped convolutions, which have no grid yet.
+        BadInput: it has a convolution of another kind, or no such layer.
     """
     for name, module in network.named_modules():
-        if isinstance(module, nn.BatchNorm2d):
-            raise BadInput(f"{name} is a batch norm; such networks cannot be compressed yet")
-        if isinstance(module, nn.Conv2d) and module.groups != 1:
-            raise BadInput(f"{name} is a grouped convolution, which cannot be compressed yet")
-    return [name for name, module in network.named_modules() if isinstance(module, LAYERS)]
+        if isinstance(module, _ConvNd) and not isinstance(module, nn.Conv2d):
+            raise BadInput(f"{name} is a {type(module).__name__}, which cannot be compressed yet")
+    names = [name for name, module in network.named_modules() if isinstance(module, LAYERS)]
+    if not names:
+        raise BadInput("the network has no convolution and no linear layer to compress")
+    return names
 
 
 def round_network(
@@ -53,10 +55,12 @@ def round_network(
 ) -> dict[str, Grid]:
     """Round `network` in place; return the grids by weight name.
 
-    Biases are rounded to fp16, which every format can store.
+    Biases are rounded to fp16, which every format can store. A layer that the network never calls
+    stays as it is.
 
     Args:
-        network: in evaluation mode; its layers are called in their order of definition.
+        network: in evaluation mode, its batch norms folded; its layers are called in their order of
+            definition, or the inputs of some come from layers that are not rounded yet.
         batches: float32 (N, 3, H, W), normalised; a few hundred images in all.
         levels: largest code for each layer's weight, by layer name.
         seed: of the sampled positions.
@@ -66,8 +70,10 @@ def round_network(
     for name, most in levels.items():
         layer = network.get_submodule(name)
         assert isinstance(layer, LAYERS)
-        moments = _moments(network, {name: layer}, batches, generator, until=layer)[name]
-        grid = round_weight(layer.weight.detach().numpy(), moments, most)
+        moments = _moments(network, {name: layer}, batches, generator, until=layer)
+        if name not in moments:
+            continue
+        grid = round_weight(layer.weight.detach().numpy(), moments[name], most)
         grids[f"{name}.weight"] = grid
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(grid.weights()))
@@ -79,7 +85,10 @@ def round_network(
 def input_moments(
     network: nn.Module, names: Sequence[str], batches: Sequence[Tensor], seed: int
 ) -> dict[str, NDArray[np.float64]]:
-    """Second moments (D, D) of each layer's inputs, D being the columns of its weight."""
+    """Second moments of each layer's inputs.
+
+    (D, D), D being the columns of its weight; (G, D, D) of a convolution with G groups.
+    """
     generator = torch.Generator().manual_seed(seed)
     layers = {name: network.get_submodule(name) for name in names}
     return _moments(network, layers, batches, generator, until=None)
@@ -101,7 +110,7 @@ def _moments(
 
     def look(name: str, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         columns = _columns(layer, inputs[0], generator).double()
-        moments = columns @ columns.T / columns.shape[1]
+        moments = columns @ columns.mT / columns.shape[-1]
         total[name] = total[name] + moments if name in total else moments
         if layer is until:
             raise _Seen
@@ -124,36 +133,49 @@ def _moments(
 
 
 def _columns(layer: nn.Module, inputs: Tensor, generator: torch.Generator) -> Tensor:
-    """What the weight's columns are multiplied by: (D, positions)."""
+    """What the weight's columns are multiplied by: (D, positions), or (G, D, positions)."""
     if isinstance(layer, nn.Linear):
-        return inputs.reshape(-1, inputs.shape[-1]).T
+        rows = inputs.reshape(-1, inputs.shape[-1])
+        if len(rows) > (most := POSITIONS * len(inputs)):
+            rows = rows[torch.randperm(len(rows), generator=generator)[:most]]
+        return rows.T
     assert isinstance(layer, nn.Conv2d)
     padding = layer.padding if not isinstance(layer.padding, str) else 0
     patches = F.unfold(inputs, layer.kernel_size, layer.dilation, padding, layer.stride)
     chosen = torch.randperm(patches.shape[2], generator=generator)[:POSITIONS]
-    return patches[:, :, chosen].transpose(0, 1).reshape(patches.shape[1], -1)
+    columns = patches[:, :, chosen].transpose(0, 1).reshape(patches.shape[1], -1)
+    # A group's channels come one after the other.
+    return columns if layer.groups == 1 else columns.unflatten(0, (layer.groups, -1))
 
 
 def round_weight(weight: NDArray[np.float32], moments: NDArray[np.float64], levels: int) -> Grid:
-    """The grid of one weight (O, ...), given the second moments (D, D) of its inputs."""
+    """The grid of one weight (O, ...), given the second moments of its inputs.
+
+    (D, D), or (G, D, D) for G groups of outputs, each with inputs of its own.
+    """
+    moments = moments.reshape(-1, *moments.shape[-2:])
+    groups, columns = moments.shape[:2]
     rows = weight.reshape(len(weight), -1).astype(np.float64)
-    importance = np.diag(moments)
-    used = importance > 0
-    if not used.any():
-        importance, used = np.ones(len(moments)), ~used
-    scale = best_scale(rows, importance, levels)
-    moments = moments + np.eye(len(moments)) * DAMPING * importance[used].mean()
-    order = np.argsort(-importance, kind="stable")  # the most important column first
-    rows, moments = rows[:, order], moments[np.ix_(order, order)]
-    factor = np.linalg.cholesky(np.linalg.inv(moments)).T  # upper: H^-1 = factor.T @ factor
-    steps = scale.astype(np.float64)
+    importance = np.diagonal(moments, axis1=1, axis2=2).copy()  # (G, D)
+    importance[~(importance > 0).any(axis=1)] = 1
+    of_row = importance[0] if groups == 1 else importance.repeat(len(rows) // groups, axis=0)
+    scale = best_scale(rows, of_row, levels)
+    damping = np.array([DAMPING * each[each > 0].mean() for each in importance])
+    moments = moments + np.eye(columns) * damping[:, None, None]
+    order = np.argsort(-importance, axis=1, kind="stable")  # the most important column first
+    rows = np.take_along_axis(rows.reshape(groups, -1, columns), order[:, None], axis=2)
+    moments = np.take_along_axis(moments, order[:, :, None], axis=1)
+    moments = np.take_along_axis(moments, order[:, None], axis=2)
+    # Upper triangular: H^-1 = factor.T @ factor.
+    factor = np.linalg.cholesky(np.linalg.inv(moments)).swapaxes(1, 2)
+    steps = scale.astype(np.float64).reshape(groups, -1)
     codes = np.zeros_like(rows)
-    for i in range(rows.shape[1]):
-        codes[:, i] = np.clip(np.round(rows[:, i] / steps), -levels, levels)
-        error = (rows[:, i] - codes[:, i] * steps) / factor[i, i]
-        rows[:, i + 1 :] -= np.outer(error, factor[i, i + 1 :])
-    unordered = codes[:, np.argsort(order)].reshape(weight.shape).astype(np.int8)
-    return Grid(unordered, scale, levels)
+    for i in range(columns):
+        codes[:, :, i] = np.clip(np.round(rows[:, :, i] / steps), -levels, levels)
+        error = (rows[:, :, i] - codes[:, :, i] * steps) / factor[:, i, i, None]
+        rows[:, :, i + 1 :] -= error[:, :, None] * factor[:, i, None, i + 1 :]
+    unordered = np.take_along_axis(codes, np.argsort(order, axis=1)[:, None], axis=2)
+    return Grid(unordered.reshape(weight.shape).astype(np.int8), scale, levels)
 
 
 def best_scale(
@@ -167,7 +189,7 @@ def best_scale(
 
     Args:
         rows: (O, D).
-        importance: (D,), mean square of each column's inputs.
+        importance: (D,), mean square of each column's inputs; (O, D) if rows have others.
         levels: largest code.
     """
     unused = importance <= 0
@@ -176,6 +198,8 @@ def best_scale(
         """Of used and of unused columns, each (O,)."""
         steps = scale.astype(np.float64)[:, None]
         squares = (np.clip(np.round(rows / steps), -levels, levels) * steps - rows) ** 2
+        if importance.ndim == 2:
+            return (squares * importance).sum(axis=1), (squares * unused).sum(axis=1)
         return squares @ importance, squares @ unused
 
     widest, each = np.abs(rows).max(axis=1) / levels, np.arange(len(rows))

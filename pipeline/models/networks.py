@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from pipeline.architecture_names import ARCHITECTURES, canonical
 from pipeline.errors import BadInput
+from pipeline.models.batch_norm_folding import compressible_network
 from pipeline.models.bodies import OWN, make_body
 from pipeline.models.empty_weights import empty_weights
 
@@ -159,9 +160,16 @@ def build_network(
 
 
 def filled_network(
-    state: Mapping[str, Tensor], architecture: str, classes: int, head: Head | None = None
-) -> Network | PooledNetwork | FeatureNetwork:
+    state: Mapping[str, Tensor],
+    architecture: str,
+    classes: int,
+    head: Head | None = None,
+    *,
+    folded: bool = False,
+) -> nn.Module:
     """As `build_network`, with the tensors of `state` and in evaluation mode.
+
+    `folded`: the state is that of the network without batch norms (`compressible_network`).
 
     No weights are drawn that are overwritten at once, unless the library also makes a buffer that
     no state holds in the way it makes weights.
@@ -169,12 +177,16 @@ def filled_network(
     Raises:
         RuntimeError: the state's names or shapes are others.
     """
-    with empty_weights():
+    def made() -> nn.Module:
         network = build_network(architecture, classes, head)
+        return compressible_network(network) if folded else network
+
+    with empty_weights():
+        network = made()
     network.load_state_dict(state, assign=True)
     if any(buffer.is_meta for buffer in network.buffers()):
         with torch.random.fork_rng(devices=[]):
-            network = build_network(architecture, classes, head)
+            network = made()
         network.load_state_dict(state, assign=True)
     return network.eval()
 
@@ -199,7 +211,7 @@ def require_size(architecture: str, height: int, width: int) -> None:
 
 
 def load_network(checkpoint: Checkpoint) -> nn.Module:
-    """The trained network of a checkpoint, in evaluation mode.
+    """The trained network of a checkpoint, in evaluation mode; of a compressed one the folded one.
 
     Raises:
         BadInput: the weights are damaged or do not fit architecture and label count.
@@ -207,7 +219,8 @@ def load_network(checkpoint: Checkpoint) -> nn.Module:
     spec = checkpoint.spec
     weights = checkpoint.weights()
     try:
-        return filled_network(weights, spec.architecture, len(spec.labels), spec.head)
+        args = weights, spec.architecture, len(spec.labels), spec.head
+        return filled_network(*args, folded=spec.compression is not None)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise BadInput(

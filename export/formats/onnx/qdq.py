@@ -8,13 +8,15 @@ turns into integer kernels: int8 weights, a scale per output channel, and int32 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from export.errors import ConversionFailed
 from export.formats.onnx.graph_editor import Editor
 from export.formats.onnx.packed_weights import take_grid, unpack
+
+FUSED: Final = ("Relu", "Clip")  # into the rounding of the layer before them
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +34,7 @@ def store_integers(model: ModelProto, grids: Mapping[str, Grid]) -> None:
         ConversionFailed: a weight is on no grid, or a bias is not a multiple of its step.
     """
     editor = Editor(model)
-    quantised = {n.input[0] for n in model.graph.node if n.op_type in ("QuantizeLinear", "Relu")}
+    quantised = {n.input[0] for n in model.graph.node if n.op_type in ("QuantizeLinear", *FUSED)}
     waiting = list(grids.values())
     for layer in editor.layers():
         grid = take_grid(waiting, editor.value(layer.input[1]), layer.name)

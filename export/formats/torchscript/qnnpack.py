@@ -1,12 +1,12 @@
-"""A network in integer arithmetic: QNNPACK's kernels, placed by torch's FX quantisation.
+"""A network in integer arithmetic, on QNNPACK's kernels.
 
 In: the deploy graph of an int8 variant, whose rounding places and grids are already in it. Out: a
-traced module. Between the first and the last layer all tensors are uint8.
+traced module. Between the first and the last layer tensors are uint8, but for what there are no
+kernels for.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +15,9 @@ import torch
 
 from export.deploy.graph import example_input
 from export.errors import ConversionFailed
+from export.formats.torchscript.integer_kernels import in_integers
 from export.formats.torchscript.row_normalisation import RowGraph
+from pipeline.compress import fx_quantization
 
 if TYPE_CHECKING:
     from export.deploy.graph import DeployGraph
@@ -32,16 +34,15 @@ def integer_network(graph: DeployGraph, spec: ModelSpec) -> Any:
     Raises:
         ConversionFailed: the graph is not an int8 variant.
     """
-    from torch.ao.quantization.backend_config import get_qnnpack_backend_config
-    from torch.ao.quantization.quantize_fx import convert_fx
-
-    if not isinstance(graph.pixels.network, torch.fx.GraphModule):
+    network = graph.pixels.network
+    if not isinstance(network, torch.fx.GraphModule):
         raise ConversionFailed(
             "int8 is made from an int8 variant (export.deploy.variants), not from this graph"
         )
-    integer = convert_fx(
-        copy.deepcopy(graph.pixels.network), backend_config=get_qnnpack_backend_config()
-    )
+    if fx_quantization.rounded_places(network):
+        integer = fx_quantization.in_integers(network)
+    else:
+        integer = in_integers(network, graph.grids)
     integer_graph = RowGraph(integer, graph, spec.side).eval()
     return torch.jit.trace(integer_graph, example_input(spec))  # type: ignore[no-untyped-call]
 

@@ -399,14 +399,54 @@ def test_no_hook_stays_on_the_network():
     assert not any(module._forward_pre_hooks for module in network.modules())
 
 
-@pytest.mark.parametrize(
-    ("layer", "message"),
-    [
-        (nn.BatchNorm2d(4), "1 is a batch norm; such networks cannot be compressed yet"),
-        (nn.Conv2d(4, 4, 3, groups=4), "1 is a grouped convolution"),
-    ],
-    ids=["batch norm", "grouped convolution"],
-)
-def test_a_network_with_layers_that_have_no_grid_yet_is_refused(layer, message):
-    with pytest.raises(BadInput, match=message):
-        weighted_layers(nn.Sequential(nn.Conv2d(3, 4, 3), layer))
+def test_a_network_with_a_layer_that_has_no_grid_yet_is_refused_by_name():
+    with pytest.raises(BadInput, match="1 is a ConvTranspose2d, which cannot be compressed yet"):
+        weighted_layers(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ConvTranspose2d(4, 4, 3)))
+    with pytest.raises(BadInput, match="no convolution and no linear layer"):
+        weighted_layers(nn.Sequential(nn.ReLU()))
+
+
+# --- groups, and layers that are not in a row
+
+
+@pytest.mark.parametrize("levels", [3, 127])
+def test_each_group_of_outputs_is_rounded_by_the_moments_of_its_own_inputs(levels):
+    weight = some_weight(8, 24)
+    inputs = [correlated_inputs(24, seed=seed) for seed in (0, 5)]
+    moments = np.stack([x.T @ x / len(x) for x in inputs])
+    grid = round_weight(weight, moments, levels)
+    for group, rows in enumerate(np.split(np.arange(8), 2)):
+        alone = round_weight(weight[rows], moments[group], levels)
+        assert np.array_equal(grid.codes[rows], alone.codes)
+        assert np.array_equal(grid.scale[rows], alone.scale)
+
+
+def test_a_group_that_no_image_uses_is_rounded_plainly():
+    weight, inputs = some_weight(8, 24), correlated_inputs(24)
+    used = inputs.T @ inputs / len(inputs)
+    grid = round_weight(weight, np.stack([used, np.zeros_like(used)]), 7)
+    check_grid(grid, "weight")
+    assert np.allclose(grid.weights()[4:], nearest(weight, grid)[4:])
+
+
+@pytest.mark.parametrize("groups", [2, 4], ids=["grouped", "depthwise"])
+def test_the_moments_of_a_grouped_convolution_are_those_of_each_groups_patches(groups):
+    layer = nn.Conv2d(4, 8, 3, padding=1, groups=groups)
+    images = [torch.randn(5, 4, 6, 6, generator=torch.Generator().manual_seed(0))]
+    found = input_moments(nn.Sequential(layer), ["0"], images, seed=0)["0"]
+    columns = 9 * 4 // groups
+    assert found.shape == (groups, columns, columns)
+    patches = nn.functional.unfold(images[0], 3, padding=1).transpose(0, 1).reshape(36, -1)
+    for group, rows in enumerate(patches.double().numpy().reshape(groups, columns, -1)):
+        assert np.allclose(found[group], rows @ rows.T / rows.shape[1])
+
+
+def test_a_layer_that_is_never_called_stays_as_it_is():
+    network = small_network()
+    network.spare = nn.Conv2d(3, 4, 3)
+    before = network.spare.weight.clone()
+    names = weighted_layers(network)
+    assert "spare" in names
+    grids = round_network(network, smooth_images(), dict.fromkeys(names, 7), seed=0)
+    assert grids.keys() == {f"{name}.weight" for name in names if name != "spare"}
+    assert torch.equal(network.spare.weight, before)
