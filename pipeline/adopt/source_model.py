@@ -75,24 +75,26 @@ class Original:
 
     Attributes:
         model: in evaluation mode, float32.
-        found: its architecture, and the kind of its state.
+        found: its architecture, and the kind of its state; None: not recognised.
+        not_found: why it was not recognised.
         learner: whole, of an exported one; None of weights.
         pixels: as the learner reads an image; None of weights.
     """
 
     model: nn.Module
-    found: Recognised
+    found: Recognised | None
     labels: tuple[str, ...]
     resize: Resize
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     learner: Learner | None = None
     pixels: LearnerPixels | None = None
+    not_found: str = ""
 
     @property
-    def architecture(self) -> str:
-        """In its one spelling."""
-        return self.found.architecture
+    def called(self) -> str:
+        """Its architecture, or the class of its module."""
+        return self.found.architecture if self.found else type(self.model).__name__
 
 
 def check_request(request: Adoption) -> None:
@@ -174,8 +176,11 @@ def _from_learner(request: Adoption) -> Original:
         _check_one_label(learner)
         _check_loss(learner)
         model = learner.model.float().eval()
-        # A module that no library names could be known by its graph: here is the place for that.
-        found = recognise(model.state_dict(), hint=request.source.stem, model=model)
+        found, not_found = None, ""
+        try:
+            found = recognise(model.state_dict(), hint=request.source.stem, model=model)
+        except BadInput as error:
+            not_found = str(error)
         pixels = read_pixels(learner)
         require_size(pixels.resize)
     except BadInput as error:
@@ -185,7 +190,9 @@ def _from_learner(request: Adoption) -> Original:
         raise BadInput(
             f"--side {request.side}: the learner's model gets {resize.pixels} (width x height)"
         )
-    return Original(model, found, labels, resize, pixels.mean, pixels.std, learner, pixels)
+    return Original(
+        model, found, labels, resize, pixels.mean, pixels.std, learner, pixels, not_found
+    )
 
 
 def _vocabulary(learner: Learner) -> tuple[str, ...]:
