@@ -1,9 +1,9 @@
 """A program as a network of plain torch modules: what every other network here is made of.
 
 In: a program. Out: the same function, in which each convolution, dense layer, batch norm and max
-pool is a module; the rest of the graph's operations stay as they are. Names of tensors stay too, so
-that a state is one of the program. What looks for layers by their kind (weights on grids, weights
-in files) finds them in any network.
+pool is a module, and a clamp torch's function; the other operations stay as they are. Names of
+tensors stay too, so that a state is one of the program. What looks for layers by their kind
+(weights on grids, weights in files) finds them in any network.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import Tensor, fx, nn
 
-from pipeline.program.operations import arguments_of, operation_of
+from pipeline.program.operations import LENGTH, arguments_of, operation_of
 from pipeline.program.program import MODULE, Program, shapes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Make = Callable[[Mapping[str, Any]], nn.Module | None]
+    Write = Callable[[fx.Graph, Mapping[str, Any]], fx.Node]
 
 PLACES: Final = [2, 3]  # axes h and w
 
@@ -39,9 +39,13 @@ def program_network(program: Program) -> fx.GraphModule:
             _put(home, name, layer)
             for node in nodes:
                 _call(graph, node, name)
-    for node in [n for n in graph.nodes if operation_of(n) == "max_pool2d"]:
-        _put(home, node.name, _max_pool(arguments_of(node)))
-        _call(graph, node, node.name)
+    for node in list(graph.nodes):
+        operation = str(operation_of(node))
+        if operation == "max_pool2d":
+            _put(home, node.name, _max_pool(arguments_of(node)))
+            _call(graph, node, node.name)
+        elif operation in FUNCTIONS:
+            _replace(graph, node, FUNCTIONS[operation])
     for node in [n for n in graph.nodes if n.op == "get_attr"]:
         if node.users:
             _put(home, str(node.target), tensors[str(node.target)])
@@ -161,10 +165,31 @@ def _max_pool(arguments: Mapping[str, Any]) -> nn.Module:
     return nn.MaxPool2d(window, stride, padding, dilation, ceil_mode=arguments["ceil_mode"])
 
 
+def _relu(graph: fx.Graph, arguments: Mapping[str, Any]) -> fx.Node:
+    return graph.call_function(nn.functional.relu, (arguments["self"],))
+
+
+def _hardtanh(graph: fx.Graph, arguments: Mapping[str, Any]) -> fx.Node:
+    bounds = {key: arguments[key] for key in ("min_val", "max_val")}
+    return graph.call_function(nn.functional.hardtanh, (arguments["self"],), bounds)
+
+
+def _length(graph: fx.Graph, arguments: Mapping[str, Any]) -> fx.Node:
+    return graph.call_method("size", (arguments["self"], arguments["dim"]))
+
+
+# As converters know them.
+FUNCTIONS: Final = {"relu": _relu, "hardtanh": _hardtanh, LENGTH: _length}
+
+
 def _call(graph: fx.Graph, node: fx.Node, name: str) -> None:
     """The call of a module in place of an operation."""
+    _replace(graph, node, lambda g, _: g.call_module(name, (node.all_input_nodes[0],)))
+
+
+def _replace(graph: fx.Graph, node: fx.Node, make: Write) -> None:
     with graph.inserting_before(node):
-        called = graph.call_module(name, (node.all_input_nodes[0],))
+        called = make(graph, arguments_of(node))
     called.meta[MODULE] = node.meta.get(MODULE, "")
     node.replace_all_uses_with(called)
     graph.erase_node(node)

@@ -1,18 +1,19 @@
 """A model of any make becomes a program: its own module is followed.
 
 In: a module, float32 (N, 3, H, W) normalised -> logits (N, K). Out: its program, as a checkpoint
-keeps it and as it is read again. Batch norms are folded into the layers beside them, and a head
-that is one dense layer behind the mean over all places gets a map of evidence; what is computed
-stays the same but for rounding, and whoever adopts it proves that.
+keeps it and as it is read again. Batch norms and scales are folded into layers beside them, and a
+head that is one dense layer behind the mean over all places gets a map of evidence; what is
+computed stays the same but for rounding, and whoever adopts it proves that.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pipeline.adopt.any_network.classes_before_pool import classes_before_pool
 from pipeline.adopt.any_network.layer_names import named_by_layer
 from pipeline.adopt.any_network.norm_before_dense import norms_into_dense
+from pipeline.adopt.any_network.scale_into_layer import scales_into_layers
 from pipeline.errors import BadInput
 from pipeline.program.batch_norm_folding import folded
 from pipeline.program.capture import capture
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pipeline.program.program import Program
+
+
+STEPS: Final = (
+    folded,
+    norms_into_dense,
+    scales_into_layers,
+    classes_before_pool,
+    named_by_layer,
+)
 
 
 def learner_program(model: nn.Module, size: tuple[int, int], classes: int) -> Program:
@@ -41,5 +51,6 @@ def learner_program(model: nn.Module, size: tuple[int, int], classes: int) -> Pr
         raise BadInput(f"the model answers {what}, not a row of one number for each label")
     if shape[1] != classes:
         raise BadInput(f"the model has {shape[1]} outputs, and there are {classes} labels")
-    made = named_by_layer(classes_before_pool(norms_into_dense(folded(found))))
-    return program_of(document(made), made.tensors(), "the model's program")
+    for step in STEPS:
+        found = step(found)
+    return program_of(document(found), found.tensors(), "the model's program")

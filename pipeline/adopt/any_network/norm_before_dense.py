@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import fx, nn
 
+from pipeline.adopt.any_network.own_tensors import bias_of, own_tensors
 from pipeline.program.batch_norm_folding import scale_and_shift
 from pipeline.program.operations import arguments_of, operation_of
 from pipeline.program.program import Program, runnable, shapes, tensor_nodes
@@ -35,7 +36,7 @@ def norms_into_dense(program: Program) -> Program:
         weight = arguments_of(dense)["weight"]
         assert isinstance(weight, fx.Node)
         name = str(weight.target)
-        kernel, bias = tensors[name].detach().double(), _bias(graph, dense, name)
+        kernel, bias = tensors[name].detach().double(), bias_of(graph, dense)
         before = tensors[bias].detach().double() if bias in tensors else torch.zeros(len(kernel))
         of_norm = [s for held in norm.all_input_nodes[1:] for s in sources[str(held.target)]]
         tensors[name] = _rounded(kernel * scale)
@@ -58,20 +59,7 @@ def _only_reader(norm: fx.Node) -> fx.Node | None:
     (reader, *more) = norm.users
     if more or operation_of(reader) != "linear" or arguments_of(reader)["input"] is not norm:
         return None
-    held = reader.all_input_nodes[1:]
-    alone = all(node.op == "get_attr" and len(node.users) == 1 for node in held)
-    return reader if alone else None
-
-
-def _bias(graph: fx.Graph, dense: fx.Node, weight: str) -> str:
-    """The name of its bias, which is made where there is none."""
-    bias = arguments_of(dense)["bias"]
-    if isinstance(bias, fx.Node):
-        return str(bias.target)
-    name = f"{weight.rpartition('.')[0]}.bias".lstrip(".")
-    with graph.inserting_before(dense):
-        dense.update_arg(2, graph.create_node("get_attr", name, name=name.replace(".", "_")))
-    return name
+    return reader if own_tensors(reader) else None
 
 
 def _rounded(values: Tensor) -> Tensor:
