@@ -175,16 +175,19 @@ def _positive(request: Adoption, labels: tuple[str, ...], dataset: Dataset | Non
 
 def _proof(original: Original, network: nn.Module) -> dict[str, Any] | None:
     """A whole learner on drawn files, from file to probabilities; None if they disagree."""
+    from pipeline.adopt.any_learner.grey import NOTE
+
     if original.pixels is None:
         print(f"image: {original.resize.sentence()}, as --resize and --side say")
         return {}
     print(f"image: {original.resize.sentence()}; the learner: {', '.join(original.pixels.steps)}")
     with tempfile.TemporaryDirectory() as place:
-        drawn = write_pictures(Path(place), original.resize.size)
+        drawn = write_pictures(Path(place), original.resize.size, original.grey)
         found = end_to_end(original, network, drawn, "drawn files")
     if found is None:
         return None
     return {
+        **({"grey": NOTE} if original.grey else {}),
         "learner_transforms": list(original.pixels.steps),
         "own_predictions_drawn": asdict(found),
     }

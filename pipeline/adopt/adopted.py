@@ -86,7 +86,7 @@ def _by_name(original: Original) -> Adopted:
 
 
 def _as_program(original: Original) -> Adopted:
-    from pipeline.adopt.any_network.learner_program import learner_program
+    from pipeline.adopt.any_learner.learner_program import learner_program
     from pipeline.models.program_network import program_network
     from pipeline.program.writing import document
 

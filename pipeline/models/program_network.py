@@ -107,7 +107,7 @@ def _layer(
     if any(isinstance(arguments[k], fx.Node) and k not in held for k in arguments if k != "input"):
         return None  # a weight that is computed
     operation = str(operation_of(node))
-    if operation == "batch_norm" and ranks[arguments["input"].name] != len("NCHW"):
+    if operation == "batch_norm" and ranks[node.name] != len("NCHW"):
         return None
     with torch.device("meta"):
         layer = LAYERS[operation](arguments, held)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import fx, nn
 
-from pipeline.adopt.any_network.own_tensors import bias_of, own_tensors
+from pipeline.adopt.any_learner.own_tensors import bias_of, own_tensors
 from pipeline.program.operations import COMMUTATIVE, operation_of
 from pipeline.program.program import Program, runnable, shapes, tensor_nodes
 
@@ -55,7 +55,8 @@ def scales_into_layers(program: Program) -> Program:
             shift = shift + (value if operation == "add.Tensor" else -value)
         of_value = sources[str(other.target)] if isinstance(other, fx.Node) else ()
         tensors[weight], tensors[bias] = (nn.Parameter(v.float()) for v in (kernel, shift))
-        sources[weight] = (*sources[weight], *of_value)
+        if operation in SCALES:
+            sources[weight] = (*sources[weight], *of_value)
         sources[bias] = (*sources.get(bias, ()), *of_value)
         node.replace_all_uses_with(layer)
         graph.erase_node(node)

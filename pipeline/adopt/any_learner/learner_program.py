@@ -8,12 +8,15 @@ computed stays the same but for rounding, and whoever adopts it proves that.
 
 from __future__ import annotations
 
+import io
+import logging
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, Final
 
-from pipeline.adopt.any_network.classes_before_pool import classes_before_pool
-from pipeline.adopt.any_network.layer_names import named_by_layer
-from pipeline.adopt.any_network.norm_before_dense import norms_into_dense
-from pipeline.adopt.any_network.scale_into_layer import scales_into_layers
+from pipeline.adopt.any_learner.classes_before_pool import classes_before_pool
+from pipeline.adopt.any_learner.layer_names import named_by_layer
+from pipeline.adopt.any_learner.norm_before_dense import norms_into_dense
+from pipeline.adopt.any_learner.scale_into_layer import scales_into_layers
 from pipeline.errors import BadInput
 from pipeline.program.batch_norm_folding import folded
 from pipeline.program.capture import capture
@@ -22,6 +25,8 @@ from pipeline.program.reading import program_of
 from pipeline.program.writing import document
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import nn
 
     from pipeline.program.program import Program
@@ -43,7 +48,8 @@ def learner_program(model: nn.Module, size: tuple[int, int], classes: int) -> Pr
         BadInput: it cannot be followed, an operation has no place in a program, or it does not
             answer one number for each of `classes`.
     """
-    found = capture(model, size)
+    with _quietly():
+        found = capture(model, size)
     logits, *more = found.outputs()
     shape = shapes(found, images=2)[logits]
     if more or len(shape) != 2 or shape[0] != 2:
@@ -54,3 +60,15 @@ def learner_program(model: nn.Module, size: tuple[int, int], classes: int) -> Pr
     for step in STEPS:
         found = step(found)
     return program_of(document(found), found.tensors(), "the model's program")
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the pages that torch prints about what it cannot follow."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import fx, nn
 
-from pipeline.adopt.any_network.own_tensors import bias_of, own_tensors
+from pipeline.adopt.any_learner.own_tensors import bias_of, own_tensors
 from pipeline.program.batch_norm_folding import scale_and_shift
 from pipeline.program.operations import arguments_of, operation_of
 from pipeline.program.program import Program, runnable, shapes, tensor_nodes

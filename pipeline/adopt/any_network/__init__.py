@@ -1,1 +1,0 @@
-"""A learner's own module, whatever it is, as the program that its checkpoint keeps."""
