@@ -4,6 +4,9 @@ In: a name as a person writes it. Out: its one spelling, which a recipe and a ch
 torchvision's names as they are, others with their library before them, ``timm/resnet18d``,
 ``fastai/xresnet18``. So a name means the same for ever, whatever a library adds later.
 
+A network that no library builds, which its checkpoint keeps as a program, is ``program/NAME``: what
+its owner calls it. That name is for people; nothing is built of it.
+
 A name without its library is torchvision's if that has it, then fastai's, then timm's. timm's may
 end in the tag of its weights, ``timm/resnet18.a1_in1k``, as its own names do.
 
@@ -32,6 +35,7 @@ ARCHITECTURES: Final = (
     "vgg19_bn",
 )
 DEFAULT: Final = "torchvision"  # the library whose names stand alone
+PROGRAM: Final = "program/"  # before the name of a network that its checkpoint keeps as a program
 MOST_NEAR: Final = 4
 
 
@@ -59,6 +63,11 @@ def library_and_name(architecture: str) -> tuple[str, str]:
     """``timm/resnet18d`` -> timm, resnet18d; a name alone is torchvision's, or ours."""
     library, slash, name = architecture.partition("/")
     return (library, name) if slash else (DEFAULT, library)
+
+
+def is_program(architecture: str) -> bool:
+    """Whether a checkpoint keeps the network as a program, and no library builds it by its name."""
+    return architecture.startswith(PROGRAM)
 
 
 def listed(like: str = "*") -> list[str]:

@@ -4,6 +4,8 @@
 weights
 ``model.safetensors`` the weights, by the names of the plain torch module in
 `pipeline.models.networks`
+``program.json``      if there is one: the network itself, operation by operation
+(`pipeline.program`), of an architecture that no library builds by its name
 ``owner.json``        if there is one: the owner's words (`pipeline.model_spec.Owner`), with the
 pictures that they name below ``examples/``
 
@@ -13,8 +15,8 @@ of ``NAME`` the file holds ``NAME.codes``, int8, and ``NAME.scale``.
 
 `open_checkpoint` reads and checks the JSON, once; the `Checkpoint` it returns is passed on, to
 other processes too. A checkpoint is identified by the SHA-256 of its JSON, which holds the SHA-256
-of the weights: one hash binds labels, normalisation, threshold and every weight. The owner's words
-are not bound: they can be mended without another model.
+of the weights and of the program: one hash binds labels, normalisation, threshold, every operation
+and every weight. The owner's words are not bound: they can be mended without another model.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pipeline.architecture_names import is_program
 from pipeline.errors import BadInput
 from pipeline.file_hash import file_sha256
 from pipeline.json_files import (
@@ -43,13 +46,17 @@ from pipeline.resize.notation import read_resize
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from pipeline.program.program import Program
+
 SCHEMA: Final = 1
 COMPRESSED_SCHEMA: Final = 2  # what a compressed checkpoint adds, no earlier version can read
 HEAD_SCHEMA: Final = 3  # another head than that of `pipeline train`, compressed or not
 RESIZE_SCHEMA: Final = 4  # another resize than a squish to a square; compressed or not
+PROGRAM_SCHEMA: Final = 5  # a network kept as a program; with any resize, compressed or not
 SPEC_FILE: Final = "checkpoint.json"
 SCHEMA_FILE: Final = Path(__file__).parent / "checkpoint.schema.json"
 WEIGHTS_FILE: Final = "model.safetensors"
+PROGRAM_FILE: Final = "program.json"
 OWNER_SCHEMA: Final = 1
 OWNER_FILE: Final = "owner.json"
 OWNER_SCHEMA_FILE: Final = Path(__file__).parent / "owner.schema.json"
@@ -70,6 +77,7 @@ class Checkpoint:
         spec: what it says about its model.
         sha256: its identity, the SHA-256 of its JSON.
         weights_sha256: of its weights file, as the JSON says.
+        program_sha256: of its program file, as the JSON says; None: a library builds the network.
         opened: the compressed checkpoints in its folder that have been opened, by precision.
     """
 
@@ -77,6 +85,7 @@ class Checkpoint:
     spec: ModelSpec = field(compare=False, repr=False)
     sha256: str
     weights_sha256: str
+    program_sha256: str | None = None
     opened: dict[str, Checkpoint] = field(default_factory=dict, compare=False, repr=False)
 
     def weights(self) -> dict[str, Tensor]:
@@ -94,6 +103,39 @@ class Checkpoint:
         on_grids = {name + part for name in grids for part in (CODES, SCALE)}
         plain = {name: tensor for name, tensor in tensors.items() if name not in on_grids}
         return plain | {name: torch.from_numpy(grid.weights()) for name, grid in grids.items()}
+
+    def program(self) -> Program | None:
+        """The network that is kept as a program, with its weights; None if it is built by its name.
+
+        Raises:
+            BadInput: the program or the weights are missing, damaged or of another checkpoint, or
+                the program has another number of outputs than there are labels.
+        """
+        document = self.program_document()
+        if document is None:
+            return None
+        from pipeline.program.program import shapes
+        from pipeline.program.reading import program_of
+
+        path = self.folder / PROGRAM_FILE
+        program = program_of(document, self.weights(), str(path))
+        outputs, labels = shapes(program)[program.outputs()[0]][-1], len(self.spec.labels)
+        if outputs != labels:
+            raise BadInput(f"{path} has {outputs} outputs, and there are {labels} labels")
+        return program
+
+    def program_document(self) -> JsonObject | None:
+        """What the program's file says, its hash checked; None if there is no program.
+
+        Raises:
+            BadInput: the file is missing or damaged.
+        """
+        if self.program_sha256 is None:
+            return None
+        path = self.folder / PROGRAM_FILE
+        document = read_json(path, what="program", way_out=WAY_OUT)
+        self._check_hash(path, file_sha256(path), self.program_sha256)
+        return document
 
     def grids(self) -> dict[str, Grid]:
         """The weights of a compressed checkpoint that lie on a grid, by name; none of a plain one.
@@ -155,16 +197,19 @@ class Checkpoint:
             content = path.read_bytes()
         except OSError as error:
             raise BadInput(f"{path} cannot be read: {error.strerror}") from error
-        digest, expected = hashlib.sha256(content).hexdigest(), self.weights_sha256
-        if digest != expected:
-            raise BadInput(
-                f"{path} is damaged or of another checkpoint: SHA-256 {digest[:12]}..., "
-                f"{SPEC_FILE} names {expected[:12]}...; copy the folder again"
-            )
+        self._check_hash(path, hashlib.sha256(content).hexdigest(), self.weights_sha256)
         try:
             return load(content)
         except SafetensorError as error:
             raise BadInput(f"{path} is not a safetensors file: {error}") from error
+
+    @staticmethod
+    def _check_hash(path: Path, found: str, expected: str) -> None:
+        if found != expected:
+            raise BadInput(
+                f"{path} is damaged or of another checkpoint: SHA-256 {found[:12]}..., "
+                f"{SPEC_FILE} names {expected[:12]}...; copy the folder again"
+            )
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:
@@ -178,7 +223,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         path,
         what="checkpoint",
         way_out=WAY_OUT,
-        versions=(SCHEMA, COMPRESSED_SCHEMA, HEAD_SCHEMA, RESIZE_SCHEMA),
+        versions=(SCHEMA, COMPRESSED_SCHEMA, HEAD_SCHEMA, RESIZE_SCHEMA, PROGRAM_SCHEMA),
         schema=SCHEMA_FILE,
     )
     if "compression" in document:
@@ -192,7 +237,10 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     _check_spec(spec, path)
     home = folder if spec.compression is None else folder.resolve().parent
     spec = replace(spec, owner=read_owner(home))
-    return Checkpoint(folder, spec, file_sha256(path), document["weights"]["sha256"])
+    program_sha256 = document.get("program", {}).get("sha256")
+    return Checkpoint(
+        folder, spec, file_sha256(path), document["weights"]["sha256"], program_sha256
+    )
 
 
 def read_owner(folder: Path) -> Owner:
@@ -245,12 +293,17 @@ def write_checkpoint(
     spec: ModelSpec,
     weights: Mapping[str, Tensor],
     grids: Mapping[str, Grid] | None = None,
+    program: JsonObject | None = None,
 ) -> Checkpoint:
     """Write the files of a checkpoint into an existing, staged `folder`; return it, open.
 
     The caller stages (`pipeline.atomic_files`), since its own files may go into the same folder.
     Weights that are among `grids` are written as codes and scale. The owner's words are written
     where they are not the neutral ones; a compressed checkpoint has those of its parent.
+
+    Args:
+        program: of a network that no library builds (`pipeline.program.writing.document`), whose
+            tensors `weights` are; the spec's architecture then says so.
     """
     import torch
     from safetensors.torch import save
@@ -282,15 +335,24 @@ def write_checkpoint(
             "size_bytes": len(content),
         },
     }
+    program_sha256 = None
+    assert is_program(spec.architecture) == (program is not None)
+    if program is not None:
+        operations = to_json(program).encode()
+        program_sha256 = hashlib.sha256(operations).hexdigest()
+        document["program"] = {"file": PROGRAM_FILE, "sha256": program_sha256}
+        (folder / PROGRAM_FILE).write_bytes(operations)
     text = to_json(document)
     (folder / WEIGHTS_FILE).write_bytes(content)
     (folder / SPEC_FILE).write_text(text, encoding="utf-8")
     sha256 = hashlib.sha256(text.encode()).hexdigest()
-    return Checkpoint(folder, spec, sha256, weights_sha256)
+    return Checkpoint(folder, spec, sha256, weights_sha256, program_sha256)
 
 
 def _schema(spec: ModelSpec) -> int:
     """The earliest schema that can express the spec."""
+    if is_program(spec.architecture):
+        return PROGRAM_SCHEMA
     if spec.resize.method != "squish" or spec.resize.size != (spec.resize.side,) * 2:
         return RESIZE_SCHEMA
     if spec.head is not None:

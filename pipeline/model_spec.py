@@ -99,7 +99,8 @@ class ModelSpec:
     Attributes:
         name: identifier of the model, letters, digits and underscores; artifacts are named by it.
         version: of the trained model, raised with each release of new weights.
-        architecture: as `pipeline.architecture_names.canonical` spells it.
+        architecture: as `pipeline.architecture_names.canonical` spells it; ``program/NAME`` where
+            the checkpoint keeps the network itself.
         labels: K class names; class order is output order, in every format.
         positive: the label that recall and threshold refer to; None for more than two classes.
         threshold: probability of `positive` from which on the decision is `positive`; None: argmax.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from export.deploy.graph import DeployGraph
 from export.deploy.half_weights import halved_graph
 from pipeline.compress.activation_quantization import int8_variant
-from pipeline.compress.compressible import refusal
+from pipeline.compress.compressible import refusal_of
 from pipeline.errors import BadInput
 from pipeline.models.networks import load_network, with_evidence
 from pipeline.terminal.command_line import command_line
@@ -69,7 +69,7 @@ def missing_variant(checkpoint: Checkpoint, variant: str, data: Path | None = No
     if not precision or checkpoint.has_variant(precision):
         return ""
     lacking = f"{checkpoint.folder} is not compressed to {precision}"
-    refused = refusal(checkpoint.spec.architecture)
+    refused = refusal_of(checkpoint)
     if refused:
         return f"{lacking}, and cannot be: {refused}"
     compress = command_line(

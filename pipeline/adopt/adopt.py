@@ -20,7 +20,7 @@ import numpy as np
 
 from pipeline.adopt.drawn_files import write_pictures
 from pipeline.adopt.end_to_end import end_to_end
-from pipeline.adopt.equivalence import agreement, file_tensors, probe_images, softmax, tensors
+from pipeline.adopt.equivalence import agreement, file_tensors, softmax
 from pipeline.adopt.label_order import QUESTION, QUESTION_OF_DATA, doubted_order
 from pipeline.adopt.source_model import check_request, open_original
 from pipeline.architecture_names import identifier
@@ -52,23 +52,22 @@ def adopt(request: Adoption) -> Path | None:
         MissingDependency: fastai is not installed.
     """
     require("fastai", "sklearn", what="adopting a learner")
-    from pipeline.adopt.fastai_network import adopted_network
+    from pipeline.adopt.adopted import adopted
     from pipeline.adopt.learner_file import learner_sha256
 
     check_request(request)
     sha256 = learner_sha256(request.source)
     original = open_original(request)
-    before = identifier(original.architecture)
+    before = identifier(original.called)
     name = request.name or f"{before}_{_identifier(request.source.stem)}"
     out = request.out or Path("build") / "checkpoints" / name
     check_place(out, request.data, request.overwrite)
     dataset = _read_data(request, original.labels)
     said = words_of(request.words, dataset)
     positive = _positive(request, original.labels, dataset)
-    network, head = adopted_network(original.found, original.model, len(original.labels))
-    drawn = probe_images(original.resize)
-    probes, _ = agreement(original.model, network, lambda: tensors(drawn, original))
-    print(f"{original.architecture}, {_head_words(network)}")
+    made, probes = adopted(original)
+    network = made.network
+    print(f"{made.architecture}, {made.words}")
     print(f"drawn pictures and noise, the learner's model and the adopted one: {probes}")
     if not probes.holds:
         _tell_refusal(out)
@@ -80,7 +79,7 @@ def adopt(request: Adoption) -> Path | None:
     spec = ModelSpec(
         name=name,
         version=request.model_version,
-        architecture=original.architecture,
+        architecture=made.architecture,
         labels=original.labels,
         positive=positive,
         threshold=None if positive is None else request.threshold or DEFAULT_THRESHOLD,
@@ -94,7 +93,7 @@ def adopt(request: Adoption) -> Path | None:
             **proof,
         },
         tools={"python": platform.python_version(), **{tool: version(tool) for tool in TOOLS}},
-        head=head,
+        head=made.head,
         intended_use=said.intended_use,
         owner=said.owner,
     )
@@ -109,7 +108,7 @@ def adopt(request: Adoption) -> Path | None:
             return None
         spec = measured
     with staged_folder(out) as staging:
-        write_checkpoint(staging, spec, network.state_dict())
+        write_checkpoint(staging, spec, made.weights, program=made.program)
         said.write_pictures(staging)
     return out
 
@@ -176,30 +175,22 @@ def _positive(request: Adoption, labels: tuple[str, ...], dataset: Dataset | Non
 
 def _proof(original: Original, network: nn.Module) -> dict[str, Any] | None:
     """A whole learner on drawn files, from file to probabilities; None if they disagree."""
+    from pipeline.adopt.any_learner.grey import NOTE
+
     if original.pixels is None:
         print(f"image: {original.resize.sentence()}, as --resize and --side say")
         return {}
     print(f"image: {original.resize.sentence()}; the learner: {', '.join(original.pixels.steps)}")
     with tempfile.TemporaryDirectory() as place:
-        drawn = write_pictures(Path(place), original.resize.size)
+        drawn = write_pictures(Path(place), original.resize.size, original.grey)
         found = end_to_end(original, network, drawn, "drawn files")
     if found is None:
         return None
     return {
+        **({"grey": NOTE} if original.grey else {}),
         "learner_transforms": list(original.pixels.steps),
         "own_predictions_drawn": asdict(found),
     }
-
-
-def _head_words(network: nn.Module) -> str:
-    """The head in words, for a person."""
-    from torch import nn
-
-    dense = [m for m in network.get_submodule("head").children() if isinstance(m, nn.Linear)]
-    if not dense:
-        return "with this project's own head"
-    sizes = " -> ".join(str(n) for n in [dense[0].in_features, *(m.out_features for m in dense)])
-    return f"with fastai's head, its batch norms folded: {sizes}"
 
 
 def _measure(

@@ -1,6 +1,6 @@
 """Image files to run a learner on: of sizes that tell one way to resize from another.
 
-In: the size of a model's input. Out: files in a folder of the caller's.
+In: the size of a model's input. Out: files in a folder of the caller's, in colour or in grey.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def write_colours(place: Path) -> list[Path]:
     ]
 
 
-def write_pictures(place: Path, size: tuple[int, int]) -> list[Path]:
+def write_pictures(place: Path, size: tuple[int, int], grey: bool = False) -> list[Path]:
     """Noise of many sizes, of the input's own (`size`: height, width) too; pictures; a JPEG."""
     from pipeline.data.pictures import draw
 
@@ -39,11 +39,12 @@ def write_pictures(place: Path, size: tuple[int, int]) -> list[Path]:
     }
     made |= {f"picture{i}.png": draw(i) for i in range(PICTURES)}
     made["picture.jpg"] = draw(PICTURES)
-    return [_write(place / name, pixels) for name, pixels in made.items()]
+    return [_write(place / name, pixels, grey) for name, pixels in made.items()]
 
 
-def _write(path: Path, pixels: np.ndarray) -> Path:
+def _write(path: Path, pixels: np.ndarray, grey: bool = False) -> Path:
     from PIL import Image
 
-    Image.fromarray(pixels).save(path)
+    image = Image.fromarray(pixels)
+    (image.convert("L") if grey else image).save(path)
     return path

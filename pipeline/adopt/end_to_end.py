@@ -86,7 +86,7 @@ def end_to_end(
         raise BadInput(
             f"{paths[worst]}: the learner's own prediction and that of the adopted network differ "
             f"by |Δp| {found.max_abs_diff:.1e}, allowed are {found.allowed:.0e}; {count} of "
-            f"{len(paths)} images do. {_why(paths[worst], found.input_levels)}"
+            f"{len(paths)} images do. {_why(paths[worst], found.input_levels, original)}"
         )
     return found
 
@@ -129,7 +129,8 @@ def _both_tensors(original: Original, paths: list[Path]) -> Iterator[tuple[Tenso
 
     assert original.learner is not None
     own = learner_batches(original.learner, paths, BATCH)
-    return zip(own, file_tensors(paths, original), strict=True)
+    in_colours = (batch.expand(-1, 3, -1, -1) for batch in own)  # one of grey, three times
+    return zip(in_colours, file_tensors(paths, original), strict=True)
 
 
 def _levels_apart(own: Tensor, made: Tensor, original: Original) -> NDArray[np.float64]:
@@ -138,7 +139,7 @@ def _levels_apart(own: Tensor, made: Tensor, original: Original) -> NDArray[np.f
     return np.asarray(apart * np.array(original.std) * 255)
 
 
-def _why(path: Path, levels: float) -> str:
+def _why(path: Path, levels: float, original: Original) -> str:
     """Why a file is predicted otherwise, though the drawn files are not."""
     from fastai.vision.core import PILImage
 
@@ -151,6 +152,11 @@ def _why(path: Path, levels: float) -> str:
             "Its pixels differ before any resize: fastai ignores an EXIF orientation, drops "
             "transparency and cuts 16-bit grey off at 255; apps turn, paint onto black and scale. "
             "Store such images upright, opaque and in 8 bits, or leave --data out"
+        )
+    if original.grey and np.ptp(ours, axis=2).any():
+        return (
+            "It is in colour, and the learner turns it to grey before it resizes it; apps can only "
+            "do that afterwards. Store such images in grey, or leave --data out"
         )
     if levels <= SAME_LEVELS:
         return "It is read and resized the same: the network enlarges differences of rounding"

@@ -94,9 +94,10 @@ def read_learner(path: Path) -> Learner:
     except (AttributeError, ImportError) as error:
         reason = " ".join(str(error).split())
         raise BadInput(
-            f"{path} cannot be opened here: {reason}. Adopt its weights instead: "
-            "`learn.save('weights')` where it was made, then adopt weights.pth with --labels and "
-            "--resize"
+            f"{path} cannot be opened here: {reason}. Install what it needs, or put the file that "
+            "defines it on PYTHONPATH; or adopt the learner in memory where it was made "
+            "(pipeline.api.adopt). Of a network of torchvision, timm or fastai the weights do too: "
+            "`learn.save('weights')` there, then adopt weights.pth with --labels and --resize"
         ) from error
     except Exception as error:  # a damaged pickle raises anything
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"

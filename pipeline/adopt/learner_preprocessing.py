@@ -54,6 +54,8 @@ class LearnerPixels:
     Attributes:
         resize: what gives the very pixels that its model gets.
         mean, std: of its normalisation, in units of pixel / 255.
+        grey: its model gets one channel, of images that Pillow turned to grey; mean and std are
+            then three times the same.
         steps: its transforms in words, in their order, without those for training alone.
     """
 
@@ -61,6 +63,7 @@ class LearnerPixels:
     mean: Triple
     std: Triple
     steps: tuple[str, ...]
+    grey: bool = False
 
 
 def read_pixels(learner: Learner) -> LearnerPixels:
@@ -77,13 +80,14 @@ def read_pixels(learner: Learner) -> LearnerPixels:
     steps = tuple(_words(step) for step in both if step.split_idx != TRAIN_ONLY)
     with tempfile.TemporaryDirectory() as place:
         colours = _batches(learner, write_colours(Path(place)))
-        size = _size(colours)
-        paths = write_pictures(Path(place), size)
+        channels, *size = _shape(colours)
+        grey = channels == 1
+        paths = write_pictures(Path(place), (size[0], size[1]), grey)
         pictures = _batches(learner, paths)
-        _size([*colours, *pictures])
+        _shape([*colours, *pictures])
         _check_values(colours, mean, std, steps)
         resize = _measured_resize(paths, pictures, mean, std, steps)
-    return LearnerPixels(resize, mean, std, steps)
+    return LearnerPixels(resize, mean, std, steps, grey)
 
 
 def _batches(learner: Learner, paths: Sequence[Path]) -> list[NDArray[np.float32]]:
@@ -163,7 +167,7 @@ def learner_loader(learner: Learner, paths: Sequence[Path], size: int) -> TfmdDL
 
 
 def learner_batches(learner: Learner, paths: Sequence[Path], size: int) -> Iterator[Tensor]:
-    """What the model gets for `paths`, as the learner prepares it: float32 (N, 3, H, W)."""
+    """What the model gets for `paths`, as the learner prepares it: float32 (N, C, H, W)."""
     for batch in learner_loader(learner, paths, size):
         yield batch[0].as_subclass(torch.Tensor)
 
@@ -176,6 +180,7 @@ def _normalisation(learner: Learner) -> tuple[Triple, Triple]:
     if not found:
         return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     values = [torch.as_tensor(v).flatten().tolist() for v in (found[0].mean, found[0].std)]
+    values = [v * 3 if len(v) == 1 else v for v in values]  # one number for all channels
     if len(found) > 1 or any(len(v) != 3 for v in values):
         raise BadInput("the learner normalises in another way than by three means and deviations")
     # As decimal numbers of float32: 0.485 was meant, not 0.48500001430511475.
@@ -183,17 +188,17 @@ def _normalisation(learner: Learner) -> tuple[Triple, Triple]:
     return mean, std  # type: ignore[return-value]
 
 
-def _size(batches: Sequence[NDArray[np.float32]]) -> tuple[int, int]:
-    """Height and width of the one size that the model gets."""
+def _shape(batches: Sequence[NDArray[np.float32]]) -> tuple[int, int, int]:
+    """Channels, height and width of all that the model gets."""
     shapes = {batch.shape for batch in batches}
     shape = min(shapes)
-    if len(shapes) > 1 or len(shape) != 4 or shape[1] != 3:
+    if len(shapes) > 1 or len(shape) != 4 or shape[1] not in (1, 3):
         found = " or ".join(" x ".join(map(str, shape[1:])) for shape in sorted(shapes))
         raise BadInput(
             f"the learner's model gets {found} (channels x height x width); supported are three "
-            "channels of one size for all images"
+            "channels, or one of grey, of one size for all images"
         )
-    return shape[2], shape[3]
+    return shape[1], shape[2], shape[3]
 
 
 def _check_values(
@@ -201,13 +206,24 @@ def _check_values(
 ) -> None:
     for colour, batch in zip(COLOURS, batches, strict=True):
         centre = batch[0, :, batch.shape[2] // 2, batch.shape[3] // 2]
-        wanted = normalise(np.array(colour, np.uint8).reshape(1, 1, 1, 3), mean, std).numpy()
-        if np.abs(centre - wanted.reshape(3)).max() > SAME:
+        seen = (_grey(colour),) * 3 if len(centre) == 1 else colour
+        wanted = normalise(np.array(seen, np.uint8).reshape(1, 1, 1, 3), mean, std).numpy()
+        wanted = wanted.reshape(3)[: len(centre)]
+        if np.abs(centre - wanted).max() > SAME:
             raise BadInput(
                 f"the learner makes {[round(float(v), 4) for v in centre]} of the colour {colour}, "
-                f"not {[round(float(v), 4) for v in wanted.reshape(3)]}, which pixels / 255 and "
+                f"not {[round(float(v), 4) for v in wanted]}, which pixels / 255 and "
                 f"its Normalize give; its steps are {', '.join(steps)}"
             )
+
+
+def _grey(colour: tuple[int, int, int]) -> int:
+    """Pillow's grey of a colour."""
+    from PIL import Image
+
+    value = Image.new("RGB", (1, 1), colour).convert("L").getpixel((0, 0))
+    assert isinstance(value, int)
+    return value
 
 
 def _words(step: object) -> str:

@@ -39,6 +39,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 COUNTER: Final = "num_batches_tracked"  # of a batch norm; some files lack it and nothing needs it
 LIKE: Final = 0.8  # share of a state's names that a family must have
 TENSORFLOW: Final = "tf_"  # before the names of timm's networks that pad as it does
+LOOKS_LIKE: Final = 0.5  # share of tensors, from which on a state looks like an architecture
 SLOW: Final = 40  # networks to build, from which on it is said
 
 
@@ -87,7 +88,7 @@ def recognise(
             if twin is not None and _convolutions(model) == _convolutions(_built(twin)):
                 architecture = twin
             return Recognised(architecture, kind)
-    raise BadInput(_not_known(found, kind, said))
+    raise BadInput(_not_known(found, kind, said, hint))
 
 
 def _twin(architecture: str, kind: str, found: Shapes) -> str | None:
@@ -270,38 +271,76 @@ def _of_timm(found: Shapes, kind: str) -> list[str]:
 # --- what to say
 
 
-def _not_known(found: Shapes, kind: str, said: str | None) -> str:
+def _not_known(found: Shapes, kind: str, said: str | None, hint: str) -> str:
     first, shape = next(iter(found.items()), ("nothing", ()))
-    body = [name for name in found if name.startswith(("0.", "body."))]
-    text = f"no known body: {len(found)} tensors, {len(body)} of a body, the first is {first}"
-    if len(shape) == 4 and shape[1] != 3:
-        return f"{text} {shape}, for images of {shape[1]} channels instead of 3"
-    text += f" {shape}"
     if said is not None:
-        return f"{text}; it is not {said} either{_difference(found, kind, said)}"
+        return f"it would be {_words(said)}{_difference(found, kind, said)}"
+    if (nearest := _nearest(found, kind, hint)) is not None:
+        return f"this looks like {_words(nearest)}{_difference(found, kind, nearest)}"
     return (
-        f"{text}; it looks like no network of torchvision, fastai or timm. If it is one, say which "
-        "by --architecture, and you are told what differs; if it is your own, train it with "
-        "`python -m pipeline train`, which takes those by name"
+        f"no known body: {len(found)} tensors, the first is {first} {shape}; it looks like no "
+        "network of torchvision, fastai or timm. If it is one, say which by --architecture, and "
+        "you are told what differs"
     )
 
 
-def _difference(found: Shapes, kind: str, said: str) -> str:
-    """What distinguishes the state from the architecture that was said."""
+def _words(architecture: str) -> str:
+    library, name = library_and_name(architecture)
+    return f"{library}'s {name}"
+
+
+def _nearest(found: Shapes, kind: str, hint: str) -> str | None:
+    """The network with which the state has the most tensors in common, if they are most of it."""
+    shares = {}
+    for architecture in _candidates(found, kind, hint, timm=False):
+        expected = _expected(architecture, kind)
+        body = _body(found, kind)
+        same = sum(body.get(name) == shape for name, shape in expected.items())
+        shares[architecture] = same / max(len(expected.keys() | body.keys()), 1)
+    best = max(shares, key=lambda name: shares[name], default=None)
+    return best if best is not None and shares[best] >= LOOKS_LIKE else None
+
+
+def _body(found: Shapes, kind: str) -> Shapes:
     if kind == "whole":
-        expected: Shapes = _whole(said)
-    else:
-        theirs, whole = library_names(said), _whole(said)
-        expected = {
-            name: whole[theirs[ours]]
-            for ours, name in names_in(said, kind).items()
-            if not name.endswith(COUNTER)
-        }
-    missing = [name for name in expected if name not in found]
-    other = [n for n, shape in expected.items() if n in found and found[n] != shape]
-    if missing:
-        return f": {len(missing)} of its {len(expected)} tensors are not there, first {missing[0]}"
+        return found
+    return {name: shape for name, shape in found.items() if name.startswith(("0.", "body."))}
+
+
+def _expected(architecture: str, kind: str) -> Shapes:
+    """The tensors of a state of this kind; of fastai's the body's alone. None: no such state."""
+    whole = _whole(architecture)
+    if kind == "whole":
+        return whole
+    try:
+        names, theirs = names_in(architecture, kind), library_names(architecture)
+    except (BadInput, KeyError):  # a body that fastai has no name for
+        return {}
+    return {n: whole[theirs[ours]] for ours, n in names.items() if not n.endswith(COUNTER)}
+
+
+def _difference(found: Shapes, kind: str, architecture: str) -> str:
+    """What distinguishes the state from an architecture's."""
+    expected, body = _expected(architecture, kind), _body(found, kind)
+    of_classes = _last(expected) if kind == "whole" else []
+    other = [
+        n
+        for n in expected
+        if n in body and body[n] != expected[n]
+        if n not in of_classes or body[n][1:] != expected[n][1:]
+    ]
+    missing = [name for name in expected if name not in body]
+    more = [name for name in body if name not in expected]
+    said = []
     if other:
         name = other[0]
-        return f": {name} has the shape {found[name]}, and {expected[name]} in it"
-    return f": the file has {len(found) - len(expected)} tensors more"
+        said.append(f"{_several(other)}, {body[name]} here and {expected[name]} there")
+    if missing:
+        said.append(f"{_several(missing)}, not here")
+    if more:
+        said.append(f"{_several(more)}, not there")
+    return f", but for {'; '.join(said)}"
+
+
+def _several(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} tensors, first {names[0]}"

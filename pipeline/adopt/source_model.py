@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
     from pipeline.adopt.learner_preprocessing import LearnerPixels
     from pipeline.adopt.recognition import Recognised
+
+WHOLE_LEARNER: Final = (
+    "A whole learner tells more than its weights: adopt the file of `learn.export` with "
+    "--trust-pickle, or the learner in memory (pipeline.api.adopt), whose own module is followed"
+)
 
 
 @dataclass(frozen=True)
@@ -75,24 +80,32 @@ class Original:
 
     Attributes:
         model: in evaluation mode, float32.
-        found: its architecture, and the kind of its state.
+        found: its architecture, and the kind of its state; None: not recognised.
+        not_found: why it was not recognised.
         learner: whole, of an exported one; None of weights.
         pixels: as the learner reads an image; None of weights.
     """
 
     model: nn.Module
-    found: Recognised
+    found: Recognised | None
     labels: tuple[str, ...]
     resize: Resize
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     learner: Learner | None = None
     pixels: LearnerPixels | None = None
+    not_found: str = ""
 
     @property
-    def architecture(self) -> str:
-        """In its one spelling."""
-        return self.found.architecture
+    def grey(self) -> bool:
+        """Whether the learner's own model gets one channel."""
+        return self.pixels is not None and self.pixels.grey
+
+    @property
+    def called(self) -> str:
+        """Its architecture, or the class of its module."""
+        own = self.model if self.learner is None else self.learner.model
+        return self.found.architecture if self.found else type(own).__name__
 
 
 def check_request(request: Adoption) -> None:
@@ -141,19 +154,27 @@ def open_original(request: Adoption) -> Original:
 
 def _from_weights(request: Adoption) -> Original:
     """A fresh fastai model, filled from the file."""
+    from pipeline.adopt.any_learner.grey import is_grey, state_of_colours
     from pipeline.adopt.fastai_network import original_model
     from pipeline.adopt.learner_file import read_state
     from pipeline.adopt.recognition import recognise
     from pipeline.models.start import IMAGENET_MEAN, IMAGENET_STD
 
     state = read_state(request.source)
+    grey = is_grey(state)
+    if grey:
+        print("weights: of one channel; images are turned to grey as Pillow does (L)")
+        _check_one_normalisation(request)
+        state = state_of_colours(state)
     try:
         found = recognise(state, request.architecture, request.source.stem)
         model = original_model(found, state)
     except BadInput as error:
-        raise BadInput(f"{request.source}: {error}") from error
+        raise BadInput(f"{request.source}: {error}. {WHOLE_LEARNER}") from error
     side = request.side or TrainConfig().side
-    mean, std = request.mean or IMAGENET_MEAN, request.std or IMAGENET_STD
+    # fastai normalises a model of one channel by no numbers of ImageNet's, which are three.
+    usual = ((0.0,) * 3, (1.0,) * 3) if grey else (IMAGENET_MEAN, IMAGENET_STD)
+    mean, std = request.mean or usual[0], request.std or usual[1]
     method = request.resize or "squish"
     for option, value in (("side", side), ("resize", method), ("mean", mean), ("std", std)):
         if getattr(request, option) is None:
@@ -162,21 +183,40 @@ def _from_weights(request: Adoption) -> Original:
     return Original(model, found, request.labels, resize_by(method, side), mean, std)
 
 
+def _check_one_normalisation(request: Adoption) -> None:
+    """Of grey images there is one mean and one deviation."""
+    for option in ("mean", "std"):
+        if len(set(getattr(request, option) or (0,))) > 1:
+            raise BadInput(
+                f"--{option} {getattr(request, option)}: the weights are of one channel, and its "
+                "number is to be given three times"
+            )
+
+
 def _from_learner(request: Adoption) -> Original:
     """Everything that an exported learner declares."""
+    from pipeline.adopt.any_learner.grey import NOTE, FromColours
+    from pipeline.adopt.any_learner.one_label import check_loss, check_targets
     from pipeline.adopt.learner_file import read_learner
     from pipeline.adopt.learner_preprocessing import read_pixels
     from pipeline.adopt.recognition import recognise
 
     learner = read_learner(request.source)
     try:
+        check_targets(learner)
         labels = _vocabulary(learner)
-        _check_one_label(learner)
-        _check_loss(learner)
+        check_loss(learner, len(labels))
         model = learner.model.float().eval()
-        # A module that no library names could be known by its graph: here is the place for that.
-        found = recognise(model.state_dict(), hint=request.source.stem, model=model)
         pixels = read_pixels(learner)
+        found, not_found = None, NOTE
+        if pixels.grey:
+            print(f"NOTE: {NOTE}")
+            model = FromColours(model)
+        else:
+            try:
+                found = recognise(model.state_dict(), hint=request.source.stem, model=model)
+            except BadInput as error:
+                not_found = str(error)
         require_size(pixels.resize)
     except BadInput as error:
         raise BadInput(f"{request.source}: {error}") from error
@@ -185,49 +225,23 @@ def _from_learner(request: Adoption) -> Original:
         raise BadInput(
             f"--side {request.side}: the learner's model gets {resize.pixels} (width x height)"
         )
-    return Original(model, found, labels, resize, pixels.mean, pixels.std, learner, pixels)
+    return Original(
+        model, found, labels, resize, pixels.mean, pixels.std, learner, pixels, not_found
+    )
 
 
 def _vocabulary(learner: Learner) -> tuple[str, ...]:
+    from pipeline.adopt.any_learner.one_label import SERVED
+
     vocabulary = getattr(learner.dls, "vocab", None)
     plain = (str, bool, int, float, np.generic)
     if vocabulary is None or not all(isinstance(label, plain) for label in vocabulary):
-        raise BadInput("the learner has no one list of labels (dls.vocab); it is no classifier")
+        raise BadInput(
+            f"the learner has no one list of labels (dls.vocab); it is no classifier; {SERVED}"
+        )
     labels = tuple(str(label) for label in vocabulary)
     _check_labels(labels)
     return labels
-
-
-def _check_one_label(learner: Learner) -> None:
-    """What makes several labels of an image tells so, whatever the loss."""
-    from fastai.data.transforms import EncodedMultiCategorize, MultiCategorize
-
-    for made in getattr(learner.dls, "tls", ()):
-        for step in made.tfms.fs:
-            if isinstance(step, (MultiCategorize, EncodedMultiCategorize)):
-                raise BadInput(
-                    f"its {type(step).__name__} gives an image several labels; supported is one "
-                    "label an image, with a softmax"
-                )
-
-
-def _check_loss(learner: Learner) -> None:
-    """One label per image: softmax. With a sigmoid for each label the probabilities differ."""
-    import torch
-
-    loss = learner.loss_func
-    logits = torch.tensor([[0.3, -1.2, 2.0], [0.0, 0.5, -0.5]])
-    activation = getattr(loss, "activation", None)
-    named = type(loss).__name__
-    if activation is None:
-        fits = not named.startswith(("BCE", "MSE", "L1"))
-    else:
-        answer = torch.as_tensor(activation(logits))
-        fits = answer.shape == logits.shape and torch.allclose(answer, logits.softmax(1))
-    if not fits:
-        raise BadInput(
-            f"its loss {loss or named} does not end in a softmax: not one label an image"
-        )
 
 
 def _check_labels(labels: tuple[str, ...]) -> None:

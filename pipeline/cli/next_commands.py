@@ -15,10 +15,10 @@ def export_command(checkpoint: Path, data: Path | None) -> str:
 def print_next(checkpoint: Path, data: Path | None, threads: int | None = None) -> None:
     """Print how a new checkpoint is exported, and compressed before where that is possible."""
     from pipeline.checkpoint import open_checkpoint
-    from pipeline.compress.compressible import refusal
+    from pipeline.compress.compressible import refusal_of
 
     print(f"\nnext: {export_command(checkpoint, data)}")
-    reason = refusal(open_checkpoint(checkpoint).spec.architecture)
+    reason = refusal_of(open_checkpoint(checkpoint))
     if reason:
         print(f"no smaller files than fp16: {reason}")
         return

@@ -119,7 +119,9 @@ def compress(
         compressed = _describe(spec, compression, made_by, dataset, found.probs)
         with staged_folder(checkpoint / precision) as staging:
             state = found.reduced.network.state_dict()
-            write_checkpoint(staging, compressed, state, found.reduced.grids)
+            write_checkpoint(
+                staging, compressed, state, found.reduced.grids, opened.program_document()
+            )
         _tell(checkpoint / precision, compression.comparison, time.perf_counter() - start)
         folders.append(checkpoint / precision)
     return folders

@@ -3,7 +3,8 @@
 In: an architecture's name and K. Out: a module, float32 (N, 3, H, W) normalised -> logits (N, K).
 Each has `body` (pretrained features) and `head` (trained from scratch): the two stages of training.
 The body is that of a library (`pipeline.models.bodies`). An adopted fastai learner has a different
-kind of head, `PooledNetwork`.
+kind of head, `PooledNetwork`; one that no library builds is kept whole, as a program
+(`pipeline.models.program_network`).
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from pipeline.architecture_names import ARCHITECTURES, canonical
 from pipeline.errors import BadInput
 from pipeline.models.batch_norm_folding import compressible_network
 from pipeline.models.bodies import OWN, make_body
 from pipeline.models.empty_weights import empty_weights
+from pipeline.models.program_network import program_network, with_places
 
 if TYPE_CHECKING:
     from pipeline.checkpoint import Checkpoint
@@ -124,6 +126,8 @@ class EvidenceNetwork(nn.Module):
 
 def with_evidence(network: nn.Module) -> nn.Module:
     """The network with its evidence as an output, if it has any; otherwise unchanged."""
+    if isinstance(network, fx.GraphModule):
+        return with_places(network)
     return EvidenceNetwork(network) if isinstance(network, Network) else network
 
 
@@ -216,6 +220,9 @@ def load_network(checkpoint: Checkpoint) -> nn.Module:
     Raises:
         BadInput: the weights are damaged or do not fit architecture and label count.
     """
+    program = checkpoint.program()
+    if program is not None:
+        return program_network(program)
     spec = checkpoint.spec
     weights = checkpoint.weights()
     try:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import fx, nn
+from torch._ops import OpOverload
 from torch.nn import functional
 
 from export.errors import ConversionFailed
@@ -177,6 +178,9 @@ def _script(graph: DeployGraph, traced: fx.Graph, packed: Packed, rows: list[Pac
         graph.pixels.std,
         table_of(rows),
     )
+    for node in traced.nodes:
+        if isinstance(node.target, OpOverload):  # which torch.jit finds again by its arguments
+            node.target = node.target.overloadpacket
     root = nn.Module()
     root.add_module("pixels", graph.pixels)
     root.add_module(LAYERS, layers)
