@@ -9,12 +9,14 @@ inputs are compared, and what differs further up is looked at in its turn.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import permutations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pipeline.program.expressions import Expression, Numbers, expressions, stored
+from pipeline.program.expressions.expression import Expression, Numbers, stored
+from pipeline.program.expressions.writing import expressions
 from pipeline.program.operations import COMMUTATIVE
 from pipeline.program.program import place_of
 
@@ -24,30 +26,50 @@ if TYPE_CHECKING:
 MOST_ORDERS: Final = 6  # inputs of which every order is tried
 
 
+@dataclass(frozen=True)
+class Difference:
+    """One difference.
+
+    Attributes:
+        sentence: with its place.
+        of_numbers: whether the operations are the same, and a tensor's numbers are not.
+    """
+
+    sentence: str
+    of_numbers: bool = False
+
+
 def compare(expected: Program, found: Program, *, half: bool = False) -> list[str]:
     """Sentences on what differs for one image, in the order of `expected`; empty if nothing does.
 
     Args:
         half: both programs' tensors are rounded to fp16 before they are compared.
     """
+    return [each.sentence for each in differences(expected, found, half=half)]
+
+
+def differences(expected: Program, found: Program, *, half: bool = False) -> list[Difference]:
+    """The same with their kinds."""
     numbers = Numbers()
     ours = expressions(expected, numbers, half=half)
     theirs = expressions(found, numbers, half=half)
     if len(ours) != len(theirs):
-        return [f"{len(theirs)} outputs, not {len(ours)}"]
+        return [Difference(f"{len(theirs)} outputs, not {len(ours)}")]
     place = {node: i for i, node in enumerate(expected.network.graph.nodes)}
     waiting = list(zip(ours, theirs, strict=True))
     seen: set[tuple[int, int]] = set()
-    said: dict[str, int] = {}
+    said: dict[Difference, int] = {}
     while waiting:
         one, other = waiting.pop()
         if one.whole == other.whole or (one.whole, other.whole) in seen:
             continue
         seen.add((one.whole, other.whole))
         sentences, further = _difference(one, other, half)
-        said.update(dict.fromkeys(sentences, place[one.node]))
+        of_numbers = one.tensor is not None and other.tensor is not None
+        made = (Difference(sentence, of_numbers) for sentence in sentences)
+        said.update(dict.fromkeys(made, place[one.node]))
         waiting += further
-    return sorted(said, key=lambda sentence: said[sentence])
+    return sorted(said, key=lambda each: said[each])
 
 
 Pairs = list[tuple[Expression, Expression]]
