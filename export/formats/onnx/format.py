@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from export.deploy.graph import DeployGraph
     from export.deploy.outputs import Answers
     from pipeline.model_spec import ModelSpec
+    from pipeline.program.program import Program
     from pipeline.resize.rule import Size
 
 RUN_BY: Final = "run by onnxruntime"
@@ -219,6 +220,14 @@ def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | Non
     return [
         LayerTrace(KINDS[n.op_type], n.name, values[n.input[0]], values[n.output[0]]) for n in nodes
     ]
+
+
+def lifted(path: Path) -> Program:
+    """The file as a program with its own weights. Raises CannotRunHere or Unreadable."""
+    from export.formats.onnx.lifting.lift import lifted_graph
+    from export.formats.onnx.lifting.reading import read_graph
+
+    return lifted_graph(read_graph(path))
 
 
 def why_not_convert() -> str:

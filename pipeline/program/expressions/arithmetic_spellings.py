@@ -109,6 +109,18 @@ def layer(write: Write, made: Expression) -> Expression | None:
     return write.operation(made.node, "linear", made.shape, attributes, (x, turned))
 
 
+def of_last_axis(write: Write, made: Expression) -> Expression | None:
+    """A linear layer is one of the last axis, however the others are put together."""
+    x, *tensors = made.inputs
+    if x.kind != "reshape" or x.inputs[0].shape[-1:] != x.shape[-1:]:
+        return None
+    (before,) = x.inputs
+    shape = (*before.shape[:-1], made.shape[-1])
+    inputs = (before, *tensors)
+    found = write.operation(made.node, made.kind, shape, made.attributes, inputs)
+    return reshape(write, found, made.shape, made)
+
+
 def with_bias(write: Write, made: Expression) -> Expression | None:
     """A constant for each channel that is added to a layer without a bias is its bias."""
     if len(made.inputs) != 2:

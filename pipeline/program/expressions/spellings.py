@@ -22,6 +22,7 @@ SPELLINGS: Final[Mapping[str, tuple[Spelling, ...]]] = {
     "mul.Tensor": (arithmetic.neutral, arithmetic.gated, arithmetic.gelu),
     "div.Tensor": (arithmetic.neutral, arithmetic.gelu),
     "matmul": (arithmetic.factors_last, arithmetic.layer),
+    "linear": (arithmetic.of_last_axis,),
     "conv2d": (arithmetic.padded,),
     "max_pool2d": (arithmetic.whole_windows, arithmetic.padded),
     "avg_pool2d": (arithmetic.whole_windows, arithmetic.padded),
