@@ -32,7 +32,7 @@ def neutral(_: Write, made: Expression) -> Expression | None:
 
 
 def gated(write: Write, made: Expression) -> Expression | None:
-    """x sigmoid(x) = silu(x), x hardsigmoid(x) = hardswish(x), x tanh(softplus(x)) = mish(x)."""
+    """Of x sigmoid(x) a silu, of x hardsigmoid(x) a hardswish, of x tanh(softplus(x)) a mish."""
     if len(made.inputs) != 2:
         return None
     for gate, x in (made.inputs, made.inputs[::-1]):
@@ -47,7 +47,7 @@ def gated(write: Write, made: Expression) -> Expression | None:
 
 
 def gelu(write: Write, made: Expression) -> Expression | None:
-    """x (1 + erf(x / sqrt 2)) / 2 (Hendrycks and Gimpel, arXiv:1606.08415), in any order."""
+    """A product x (1 + erf(x / sqrt 2)) / 2, in any order: Hendrycks and Gimpel, arXiv:1606.08415."""
     number, factors = _factors(made)
     if abs(number - 0.5) > 1e-6 or len(factors) != 2:
         return None
@@ -157,9 +157,7 @@ def padded(write: Write, made: Expression) -> Expression | None:
     if len(pad) > 4 or min(pad) < 0:
         return None
     left, right, top, bottom = (*pad, 0, 0)[:4]
-    around = tuple(
-        a + b for a, b in zip((top, left, bottom, right), around_of(made), strict=True)
-    )
+    around = tuple(a + b for a, b in zip((top, left, bottom, right), around_of(made), strict=True))
     padding = around[:2] if around[:2] == around[2:] else around
     attributes = {**made.attributes, "padding": padding}
     return write.operation(made.node, made.kind, made.shape, attributes, (*x.inputs, *rest))

@@ -11,6 +11,7 @@ from torch import Tensor, fx
 
 from pipeline.program.operations import COMMUTATIVE
 
+INPUT: Final = "input"  # an attribute that is one of the inputs
 DEPTH: Final = 8  # to which two expressions are compared to say how much they are alike
 
 

@@ -32,6 +32,16 @@ def reshape(write: Write, x: Expression, shape: tuple[int, ...], made: Expressio
     return write.operation(made.node, "reshape", shape, {"shape": shape}, (x,))
 
 
+def of_reshaped(write: Write, made: Expression) -> Expression | None:
+    """What is computed number by number of reshaped values is reshaped itself."""
+    before = [x.inputs[0] if x.kind == "reshape" else x for x in made.inputs]
+    same = len({x.shape for x in before}) == 1 and len({x.shape for x in made.inputs}) == 1
+    if not same or any(x.kind != "reshape" for x in made.inputs):
+        return None
+    found = write.operation(made.node, made.kind, before[0].shape, made.attributes, tuple(before))
+    return reshape(write, found, made.shape, made)
+
+
 def stretched(write: Write, made: Expression) -> Expression | None:
     """A stretch is known by its result's shape."""
     if made.attributes.keys() == {"shape"}:

@@ -9,7 +9,15 @@ from pipeline.program.expressions import arithmetic_spellings as arithmetic
 from pipeline.program.expressions import shape_spellings as shape
 from pipeline.program.expressions.spelling import Spelling
 
-SPELLINGS: Final[Mapping[str, tuple[Spelling, ...]]] = {
+# fmt: off
+NUMBER_BY_NUMBER: Final = (
+    "abs", "add.Tensor", "clamp", "div.Tensor", "elu", "erf", "exp", "gelu", "hardsigmoid",
+    "hardswish", "hardtanh", "leaky_relu", "maximum", "minimum", "mish", "mul.Tensor", "neg",
+    "pow.Tensor_Scalar", "relu", "rsqrt", "sigmoid", "silu", "softplus", "sqrt", "sub.Tensor",
+    "tanh",
+)
+# fmt: on
+FORMS: Final[Mapping[str, tuple[Spelling, ...]]] = {
     "reshape": (shape.keeping, shape.reshaped),
     "expand": (shape.keeping, shape.stretched),
     "slice.Tensor": (shape.keeping,),
@@ -31,4 +39,8 @@ SPELLINGS: Final[Mapping[str, tuple[Spelling, ...]]] = {
     "amax": (arithmetic.kept,),
     "linalg_vector_norm": (arithmetic.kept,),
     "clamp": (arithmetic.not_negative,),
+}
+SPELLINGS: Final[Mapping[str, tuple[Spelling, ...]]] = {
+    **FORMS,
+    **{name: (*FORMS.get(name, ()), shape.of_reshaped) for name in NUMBER_BY_NUMBER},
 }

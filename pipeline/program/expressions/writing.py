@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from pipeline.program.expressions.expression import Expression, Numbers, count
+from pipeline.program.expressions.expression import INPUT, Expression, Numbers, count
 from pipeline.program.expressions.spellings import SPELLINGS
 from pipeline.program.operations import LENGTH, arguments_of, operation_of
 from pipeline.program.program import shapes
@@ -106,7 +106,7 @@ def _constant(
 def _attribute(value: Value) -> Hashable:
     """A value that is not an input, floats as fp32 as files store them; an input is its place."""
     if isinstance(value, fx.Node):
-        return "input"
+        return INPUT
     if isinstance(value, list):
         return tuple(_attribute(item) for item in value)
     return float(np.float32(value)) if isinstance(value, float) else value

@@ -13,7 +13,9 @@ from export.formats.onnx.lifting.call import Call, Result, reshaped
 from pipeline.program.shape_rules import padded, transposed
 
 
-def around(call: Call, window: Sequence[int], step: Sequence[int], apart: Sequence[int]) -> list[int]:
+def around(
+    call: Call, window: Sequence[int], step: Sequence[int], apart: Sequence[int]
+) -> list[int]:
     """The padding of a convolution or pool: top, left, bottom, right."""
     how = call.attribute("auto_pad", "NOTSET")
     given = call.attribute("pads", [0, 0, 0, 0])
@@ -53,7 +55,7 @@ def conv(call: Call) -> Result:
 
 
 def gemm(call: Call) -> Result:
-    """alpha A B + beta C."""
+    """Alpha A B + beta C."""
     call.only("alpha", 1.0)
     call.only("beta", 1.0)
     build, x = call.build, call.x

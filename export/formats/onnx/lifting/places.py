@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 
@@ -83,7 +84,7 @@ def gather(call: Call) -> Result:
     if places.ndim == 0:
         return selected(call.build, call.x, axis, int(places))
     index = [int(n) % length for n in places.reshape(-1)]
-    steps = {b - a for a, b in zip(index, index[1:], strict=False)}
+    steps = {b - a for a, b in pairwise(index)}
     if places.ndim != 1 or len(steps) > 1 or (steps and min(steps) < 1):
         raise call.unknown(f"of places {list(places.shape)}")
     return sliced(call.build, call.x, axis, index[0], index[-1] + 1, (steps or {1}).pop())

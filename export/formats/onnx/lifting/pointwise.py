@@ -59,7 +59,7 @@ def clip(call: Call) -> Result:
 
 
 def hard_sigmoid(call: Call) -> Result:
-    """alpha x + beta between 0 and 1; torch's has alpha 1/6."""
+    """Alpha x + beta between 0 and 1; torch's has alpha 1/6."""
     alpha, beta = call.attribute("alpha", 0.2), call.attribute("beta", 0.5)
     if abs(alpha - SIXTH) > 1e-6 or beta != 0.5:
         raise call.unknown(f"with alpha {alpha} and beta {beta}")
@@ -72,7 +72,7 @@ def leaky_relu(call: Call) -> Result:
 
 
 def elu(call: Call) -> Result:
-    """alpha (e^x - 1) below zero."""
+    """Alpha (e^x - 1) below zero."""
     return call.build.add("elu", call.x, call.attribute("alpha", 1.0), 1.0, 1.0)
 
 
