@@ -92,6 +92,17 @@ class Lifter(Protocol):
         """
 
 
+@runtime_checkable
+class Rewriter(Protocol):
+    """A lifter of a format whose writer changes a network on purpose."""
+
+    def as_written(self, program: Program, *, half: bool) -> Program:
+        """What the writer makes of a program, which computes the same, done again.
+
+        `half`: for a file whose arithmetic is in fp16.
+        """
+
+
 def verbs_of(name: str) -> Verbs:
     """The verbs of a format in the register; the module behind them is imported now."""
     verbs: Verbs = import_module(f"export.formats.{name}").load_verbs()

@@ -1,5 +1,8 @@
 """Find the layer at which an artifact begins to disagree with PyTorch.
 
+Where a file can be read as a program it is compared with the network's, operation by operation and
+number by number: that names the layer and what differs, without running anything.
+
 In: an artifact and one image. Out: input and output of every weighted layer on both sides, in call
 order, and the first place at which they differ. A different *input* means a fault between the layer
 before and this one (activation, pooling, concatenation, normalisation); a different *output* means
@@ -21,9 +24,13 @@ import torch
 
 from export.deploy.batch_norm_folding import folded_network
 from export.deploy.layer_order import network_holding, trace_layers
+from export.errors import CannotRunHere
 from export.formats.base import verbs_of
 from export.formats.facts import Arithmetic
 from export.formats.register import FORMATS
+from export.parity.network_parts import program_differences, said
+from export.parity.reading import Reading
+from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,10 +39,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from export.deploy.layers import LayerTrace
+    from export.formats.base import Verbs
     from export.parity.reference import Reference
 
 # Largest difference allowed, as a share of the layer's largest value: rounding adds up over layers.
 # In int8 a code may be rounded the other way, a step of 1/255 or more of a layer's range.
+MOST_SENTENCES: Final = 8
 ALLOWED: Final[Mapping[Arithmetic, float]] = {"fp32": 1e-4, "fp16": 3e-2, "int8": 5e-2}
 
 
@@ -62,11 +71,24 @@ class ComparedPlace:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The places in call order, how they were obtained, and the conclusion."""
+    """What was found.
+
+    Attributes:
+        how: the places were obtained.
+        places: in call order.
+        verdict: the conclusion.
+        differences: of the file's program from the network's, in sentences; None: not compared.
+    """
 
     how: str
     places: tuple[ComparedPlace, ...]
     verdict: str
+    differences: tuple[str, ...] | None = None
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything was found."""
+        return bool(self.differences) or any(place.differs for place in self.places)
 
 
 def explain(
@@ -94,12 +116,27 @@ def explain(
     arithmetic = FORMATS[format_name].precisions[precision].arithmetic
     places = _compare(expected, found, ALLOWED[arithmetic])
     verdict = _verdict(places, expected, found)
-    if hidden and not any(place.differs for place in places):
+    told = _differences(verbs, precision, format_name, path, reference)
+    if told:
+        verdict = f"first difference: {told[0]}"
+    elif hidden and told is None and not any(place.differs for place in places):
         verdict = (
             "the weights agree in every layer: a difference is in the operations of the file, "
             "which cannot be watched; `explain onnx` watches those made from the same graph"
         )
-    return Explanation(how, tuple(places), verdict)
+    return Explanation(how, tuple(places), verdict, told)
+
+
+def _differences(
+    verbs: Verbs, precision: str, format_name: str, path: Path, reference: Reference
+) -> tuple[str, ...] | None:
+    """In sentences; None if there are no two programs here."""
+    half = FORMATS[format_name].precisions[precision].arithmetic == "fp16"
+    try:
+        found = program_differences(Reading(verbs, path), reference, half, needs_evidence=False)
+    except (CannotRunHere, BadInput):
+        return None
+    return None if found is None else tuple(said(each) for each in found)
 
 
 def print_explanation(console: Console, explanation: Explanation) -> None:
@@ -126,7 +163,9 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
     if first + 5 < len(places):
         console.print(f"... and {len(places) - first - 5} more places")
     console.print(explanation.how)
-    console.print(explanation.verdict)
+    console.print(explanation.verdict, markup=False)
+    for sentence in (explanation.differences or ())[1:MOST_SENTENCES]:
+        console.print(f"also: {sentence}", markup=False)
 
 
 def _compare(

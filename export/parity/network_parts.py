@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from export.deploy.expected_program import with_outputs
 from export.errors import CannotRunHere, Unreadable
-from export.parity.accounting import not_in_layers
+from export.formats.base import Rewriter
+from export.parity.accounting import PREFIX, not_in_layers
 from export.parity.weights import weight_violations
 from pipeline.errors import BadInput
 from pipeline.program.comparison import Difference, differences
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 PASS: Final = "pass"
 NOT_RUN: Final = "not run: "
 NOT_CHECKED: Final = "not checked: "
+NORMALISATION: Final = ("mean:", "std:")  # tensors of the deploy graph itself
 NAMED: Final = 5  # entries that are not checked, by name
 
 
@@ -48,8 +50,8 @@ def network_parts(
     if found is None:
         return {"weights": _layers(reading, reference)}
     return {
-        "weights": part([each.sentence for each in found if each.of_numbers]),
-        "structure": part([each.sentence for each in found if not each.of_numbers]),
+        "weights": part([said(each) for each in found if each.of_numbers]),
+        "structure": part([said(each) for each in found if not each.of_numbers]),
     }
 
 
@@ -68,7 +70,15 @@ def program_differences(
     found, expected = reading.program, reference.program
     if not needs_evidence:
         expected = with_outputs(expected, len(found.outputs()))
+    if isinstance(reading.verbs, Rewriter):
+        expected = reading.verbs.as_written(expected, half=half)
     return differences(expected, found, half=half)
+
+
+def said(difference: Difference) -> str:
+    """Its sentence, with names as the network has them."""
+    sentence = difference.sentence.removeprefix(PREFIX)
+    return f"normalisation.{sentence}" if sentence.startswith(NORMALISATION) else sentence
 
 
 def _layers(reading: Reading, reference: Reference) -> str:

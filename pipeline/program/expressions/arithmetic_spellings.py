@@ -13,6 +13,7 @@ from pipeline.program.operations import COMMUTATIVE
 NEUTRAL: Final = {"add.Tensor": 0, "sub.Tensor": 0, "mul.Tensor": 1, "div.Tensor": 1}
 # x times this of x -> the one operation that both are.
 GATES: Final = {"sigmoid": "silu", "hardsigmoid": "hardswish"}
+LAYERS: Final = {"conv2d": -3, "linear": -1}  # operation -> the axis of its channels
 DIGITS: Final = 6  # of a factor that was multiplied from others
 
 
@@ -47,7 +48,7 @@ def gated(write: Write, made: Expression) -> Expression | None:
 
 
 def gelu(write: Write, made: Expression) -> Expression | None:
-    """A product x (1 + erf(x / sqrt 2)) / 2, in any order: Hendrycks and Gimpel, arXiv:1606.08415."""
+    """A product x (1 + erf(x / sqrt 2)) / 2: Hendrycks and Gimpel, arXiv:1606.08415."""
     number, factors = _factors(made)
     if abs(number - 0.5) > 1e-6 or len(factors) != 2:
         return None
@@ -126,14 +127,41 @@ def with_bias(write: Write, made: Expression) -> Expression | None:
     if len(made.inputs) != 2:
         return None
     for x, constant in (made.inputs, made.inputs[::-1]):
-        if x.kind not in ("conv2d", "linear") or x.attributes["bias"] is not None:
+        if x.kind not in LAYERS or x.attributes["bias"] is not None:
             continue
-        axis = -3 if x.kind == "conv2d" else -1
-        if constant.tensor is None or not _only_along(constant, axis, x.shape):
+        if constant.tensor is None or not _only_along(constant, LAYERS[x.kind], x.shape):
             continue
         bias = write.tensor(constant.node, constant.tensor.reshape(-1), constant.names)
         attributes = {**x.attributes, "bias": "input"}
         return write.operation(x.node, x.kind, x.shape, attributes, (*x.inputs, bias))
+    return None
+
+
+def scaled(write: Write, made: Expression) -> Expression | None:
+    """A constant for each channel by which a layer is multiplied is one of its weight and bias.
+
+    Both products are rounded to fp32, as a runtime's optimiser does it.
+    """
+    if len(made.inputs) != 2:
+        return None
+    for x, constant in (made.inputs, made.inputs[::-1]):
+        if x.kind not in LAYERS or constant.tensor is None:
+            continue
+        computed = any(each.tensor is None for each in x.inputs[1:])
+        if computed or not _only_along(constant, LAYERS[x.kind], x.shape):
+            continue
+        factor = constant.tensor.reshape(-1)
+        products = tuple(
+            write.tensor(
+                each.node,
+                each.tensor * factor.reshape(-1, *[1] * (each.tensor.dim() - 1)),
+                tuple(dict.fromkeys(each.names + constant.names)),
+            )
+            for each in x.inputs[1:]
+            if each.tensor is not None
+        )
+        inputs = (x.inputs[0], *products)
+        return write.operation(x.node, x.kind, x.shape, x.attributes, inputs)
     return None
 
 

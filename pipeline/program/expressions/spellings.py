@@ -27,7 +27,12 @@ FORMS: Final[Mapping[str, tuple[Spelling, ...]]] = {
     "constant_pad_nd": (shape.unpadded,),
     "add.Tensor": (arithmetic.neutral, arithmetic.with_bias),
     "sub.Tensor": (arithmetic.neutral,),
-    "mul.Tensor": (arithmetic.neutral, arithmetic.gated, arithmetic.gelu),
+    "mul.Tensor": (
+        arithmetic.neutral,
+        arithmetic.scaled,
+        arithmetic.gated,
+        arithmetic.gelu,
+    ),
     "div.Tensor": (arithmetic.neutral, arithmetic.gelu),
     "matmul": (arithmetic.factors_last, arithmetic.layer),
     "linear": (arithmetic.of_last_axis,),
