@@ -15,7 +15,7 @@ intermediate values: for them, PyTorch runs with the weights in the file.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +24,7 @@ import torch
 
 from export.deploy.batch_norm_folding import folded_network
 from export.deploy.layer_order import network_holding, trace_layers
-from export.errors import CannotRunHere
+from export.errors import CannotRunHere, Unreadable
 from export.formats.base import verbs_of
 from export.formats.facts import Arithmetic
 from export.formats.register import FORMATS
@@ -42,9 +42,13 @@ if TYPE_CHECKING:
     from export.formats.base import Verbs
     from export.parity.reference import Reference
 
+UNWATCHED: Final = (
+    "the weights agree in every layer: a difference is in the operations of the file, "
+    "which cannot be watched; `explain onnx` watches those made from the same graph"
+)
+MOST_SENTENCES: Final = 8  # on what differs between the programs
 # Largest difference allowed, as a share of the layer's largest value: rounding adds up over layers.
 # In int8 a code may be rounded the other way, a step of 1/255 or more of a layer's range.
-MOST_SENTENCES: Final = 8
 ALLOWED: Final[Mapping[Arithmetic, float]] = {"fp32": 1e-4, "fp16": 3e-2, "int8": 5e-2}
 
 
@@ -87,8 +91,10 @@ class Explanation:
 
     @property
     def differs(self) -> bool:
-        """Whether anything was found."""
-        return bool(self.differences) or any(place.differs for place in self.places)
+        """Whether anything was found; two programs that are compared say more than layers."""
+        if self.differences is not None:
+            return bool(self.differences)
+        return any(place.differs for place in self.places)
 
 
 def explain(
@@ -105,6 +111,11 @@ def explain(
     normalised = (pixels - graph.mean) / graph.std
     expected = trace_layers(folded_network(graph.network), normalised)
     verbs = verbs_of(format_name)
+    told = _differences(verbs, precision, format_name, path, reference)
+    if not expected:  # a network of plain operations: no module is called
+        if told is None:
+            raise Unreadable("no layer of the network can be watched, nor its operations compared")
+        return Explanation("the operations of both compared", (), _by_program(told), told)
     found = verbs.trace_layers(path, image)
     how = "watched inside the file"
     hidden = found is None
@@ -116,15 +127,18 @@ def explain(
     arithmetic = FORMATS[format_name].precisions[precision].arithmetic
     places = _compare(expected, found, ALLOWED[arithmetic])
     verdict = _verdict(places, expected, found)
-    told = _differences(verbs, precision, format_name, path, reference)
-    if told:
-        verdict = f"first difference: {told[0]}"
-    elif hidden and told is None and not any(place.differs for place in places):
-        verdict = (
-            "the weights agree in every layer: a difference is in the operations of the file, "
-            "which cannot be watched; `explain onnx` watches those made from the same graph"
-        )
+    same = not any(place.differs for place in places)
+    if told is None:
+        verdict = UNWATCHED if hidden and same else verdict
+    elif bool(told) == same or (hidden and same):  # layers were paired crosswise, or hide it
+        verdict = _by_program(told)
     return Explanation(how, tuple(places), verdict, told)
+
+
+def _by_program(told: Sequence[str]) -> str:
+    if told:
+        return f"first difference: {told[0]}"
+    return "the weights agree in every layer, and so do the operations"
 
 
 def _differences(
@@ -164,8 +178,8 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
         console.print(f"... and {len(places) - first - 5} more places")
     console.print(explanation.how)
     console.print(explanation.verdict, markup=False)
-    for sentence in (explanation.differences or ())[1:MOST_SENTENCES]:
-        console.print(f"also: {sentence}", markup=False)
+    for sentence in (explanation.differences or ())[:MOST_SENTENCES]:
+        console.print(f"  {sentence}", markup=False)
 
 
 def _compare(

@@ -50,6 +50,8 @@ def conv(call: Call) -> Result:
     step, apart = call.attribute("strides", [1, 1]), call.attribute("dilations", [1, 1])
     x, padding = split_padding(call, around(call, kernel, step, apart), 0.0)
     bias = call.value(2) if call.has(2) else None
+    if bias is not None and call.shape(2) != call.shape(1)[:1]:
+        raise Unreadable(f"{call.node.place} has a bias {call.shape(2)} for {call.shape(1)}")
     groups = call.attribute("group", 1)
     return call.build.add("conv2d", x, weight, bias, step, padding, apart, groups)
 
