@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from export.deploy.batch_norm_folding import folded_network
@@ -19,26 +20,30 @@ PREFIX: Final = "network."  # of the network's entries in the deploy graph
 def not_in_layers(reference: Reference) -> list[str]:
     """Entries of the network's state that no convolution, linear layer or batch norm holds.
 
-    Where only layers are compared, nothing compares these. A layer that is called by no module's
-    call, in a network of plain operations, is no layer here. Those that nothing uses are left out,
-    as are the scales of rounded activations, which are compared by themselves.
+    Where only layers are compared, nothing compares these. What nothing uses is left out, as are
+    the scales of rounded activations, which are compared by themselves.
     """
     network = folded_network(reference.graph.pixels.network)
     held = {
-        f"{name}.{attribute}"
+        f"{name}.{attribute}".lstrip(".")
         for name, module in called_modules(network, reference.spec.side)
         for attribute in ATTRIBUTES[kind_of(module)].values()
     }
-    try:
-        program = reference.program
-    except BadInput:
-        program = None
-    unused = {name.removeprefix(PREFIX) for name in program.unused} if program else set()
-    return [
+    left = [
         name
         for name, tensor in network.state_dict().items()
         if tensor.is_floating_point()
-        and name not in held | unused
+        and name not in held
         and not name.startswith(PLACE)
         and not name.endswith(COUNTER)
     ]
+    unused = _unused(reference) if left else set()
+    return [name for name in left if name not in unused]
+
+
+def _unused(reference: Reference) -> set[str]:
+    """Entries that no operation uses; none are known if the network cannot be captured."""
+    with suppress(BadInput):
+        if program := reference.program:
+            return {name.removeprefix(PREFIX) for name in program.unused}
+    return set()
