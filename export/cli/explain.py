@@ -80,4 +80,4 @@ def run(options: argparse.Namespace) -> int:
     except (Unreadable, CannotRunHere) as error:
         raise BadInput(str(error)) from error
     print_explanation(open_console(), found)
-    return int(any(place.differs for place in found.places))
+    return int(found.differs)

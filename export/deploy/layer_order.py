@@ -62,7 +62,7 @@ def trace_layers(network: nn.Module, pixels: Tensor) -> list[LayerTrace]:
 
     def note(module: nn.Module, inputs: Any, output: Any) -> None:
         arrays = [tensor.detach().clone().numpy() for tensor in (inputs[0], output)]
-        traces.append(LayerTrace(_kind(module), names[module], *arrays))
+        traces.append(LayerTrace(kind_of(module), names[module], *arrays))
 
     with _watching(network, note), torch.inference_mode():
         network(pixels)
@@ -100,9 +100,11 @@ def network_holding(network: nn.Module, layers: Sequence[Layer], side: Size) -> 
     for name, module in called_modules(copied, side):
         weight = module.weight
         assert isinstance(weight, Tensor)
-        candidates = waiting[_kind(module), tuple(weight.shape)]
+        candidates = waiting[kind_of(module), tuple(weight.shape)]
         if not candidates:
-            raise Unreadable(f"the file has no {_kind(module)} of {tuple(weight.shape)} for {name}")
+            raise Unreadable(
+                f"the file has no {kind_of(module)} of {tuple(weight.shape)} for {name}"
+            )
         _give(module, candidates.pop(0).tensors)
     return copied
 
@@ -115,7 +117,7 @@ def _as_norm(layer: Layer) -> Layer:
 
 
 def _give(module: nn.Module, tensors: Mapping[str, Any]) -> None:
-    for key, attribute in ATTRIBUTES[_kind(module)].items():
+    for key, attribute in ATTRIBUTES[kind_of(module)].items():
         target = getattr(module, attribute)
         if isinstance(target, float):
             setattr(module, attribute, float(tensors[key]))
@@ -164,14 +166,15 @@ def layer_of_activations(pairs: Iterable[tuple[float, int]]) -> list[Layer]:
 
 
 def _layer(name: str, module: nn.Module) -> Layer:
-    tensors = {key: getattr(module, a) for key, a in ATTRIBUTES[_kind(module)].items()}
+    tensors = {key: getattr(module, a) for key, a in ATTRIBUTES[kind_of(module)].items()}
     arrays = {
         key: torch.as_tensor(tensor).detach().to(torch.float32).numpy()
         for key, tensor in tensors.items()
         if tensor is not None
     }
-    return Layer(_kind(module), name, arrays)
+    return Layer(kind_of(module), name, arrays)
 
 
-def _kind(module: nn.Module) -> str:
+def kind_of(module: nn.Module) -> str:
+    """The kind of a weighted module, a key of `WEIGHTED`."""
     return next(kind for kind, type_ in WEIGHTED.items() if isinstance(module, type_))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from export.formats.description import Description as Description
 from export.formats.description import Port as Port
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from export.deploy.layers import Layer, LayerTrace
     from export.deploy.outputs import Answers
     from pipeline.model_spec import ModelSpec
+    from pipeline.program.program import Program
 
 
 class Runner(Protocol):
@@ -77,6 +78,29 @@ class Verbs(Runner, Protocol):
 
     def why_not_run(self) -> str:
         """Why this machine cannot run what it converts, as far as is known without a try."""
+
+
+@runtime_checkable
+class Lifter(Protocol):
+    """Verbs that can also read a file as a program."""
+
+    def lifted(self, path: Path) -> Program:
+        """What the file computes of the pixels, float32 (1, 3, H, W) 0..255, with its own weights.
+
+        Nothing may stand before that but a cast of the image and its turn into planes. Raises
+        CannotRunHere: an operation is not known here; Unreadable: the file contradicts itself.
+        """
+
+
+@runtime_checkable
+class Rewriter(Protocol):
+    """A lifter of a format whose writer changes a network on purpose."""
+
+    def as_written(self, program: Program, *, half: bool) -> Program:
+        """What the writer makes of a program, which computes the same, done again.
+
+        `half`: for a file whose arithmetic is in fp16.
+        """
 
 
 def verbs_of(name: str) -> Verbs:

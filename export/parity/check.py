@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from export.deploy.outputs import evidence_diff
-from export.errors import CannotRunHere, Unreadable
+from export.errors import CannotRunHere
 from export.formats.base import verbs_of
 from export.formats.description import Tolerance
 from export.formats.register import FORMATS
@@ -22,9 +22,9 @@ from export.parity.allowance import Allowance, allowance, plain_allowance
 from export.parity.declared_interface import interface_violations
 from export.parity.entries import ParityEntry, RoundingEntry, SetEntry
 from export.parity.evidence import EvidenceAgreement, compare_evidence
+from export.parity.network_parts import NOT_CHECKED, NOT_RUN, network_parts, one_line, part
 from export.parity.reading import Reading
 from export.parity.reference import last_images
-from export.parity.weights import weight_violations
 from pipeline.errors import install_command, missing_modules
 from pipeline.metrics.classification import boundary_distance, decide
 
@@ -47,7 +47,7 @@ STRUCTURE_TOLERANCE = Tolerance(
     1e-5, 0.0, "the same operations; a place of evidence shows sums in another order", 1e-4
 )
 STRUCTURE_IMAGES = 24  # the hard set is last, a few photographs come before it
-NOT_RUN = "not run: "
+OPEN = (NOT_RUN, NOT_CHECKED)  # how a verdict begins that is none
 SUM_TOLERANCE = 1e-3  # of a row of probabilities, fp16 included
 
 
@@ -77,7 +77,8 @@ class ParityResult:
         tolerance: what was allowed.
         rounding: what was allowed beyond it, since PyTorch itself moves as far; None: nothing.
         how: what ran it.
-        parts: of the check -> ``pass``, or what is wrong, or ``not run:`` and why.
+        parts: of the check -> ``pass``, or what is wrong, or ``not run:`` and why, or
+            ``not checked:`` and what nothing has compared.
         probs: the file's probabilities, float32 (N, K); None when not run.
         evidence: how the file's evidence compares; None when it gives none, or was not run.
     """
@@ -147,9 +148,10 @@ def check_artifact(
     """Read an artifact back and compare it with the checkpoint, part by part.
 
     - contract: labels, identity, input and output, as the file declares them;
-    - weights: each stored value is the checkpoint's, rounded;
-    - structure: with the file's own weights PyTorch computes the same (where the outputs alone
-      cannot distinguish a wrong operation from rounded arithmetic);
+    - weights: each stored value is the checkpoint's, rounded, and none of the network's is left
+      unseen;
+    - structure: the file's operations are the network's, where its format can be read as a program;
+      and with the file's own weights PyTorch computes the same, where there is an evaluator;
     - outputs: its probabilities are PyTorch's, by every runner available here;
     - evidence: the same for evidence, if the network has any; its mean gives the probabilities.
 
@@ -179,9 +181,9 @@ def check_artifact(
     except CannotRunHere as error:
         return ParityResult("not_run", str(error), tolerance=tolerance)
     except Exception as error:  # a reader of a damaged file may raise anything
-        return ParityResult("fail", _one_line(error, "reading"), tolerance=tolerance)
+        return ParityResult("fail", one_line(error, "reading"), tolerance=tolerance)
     parts = {
-        "contract": _part(
+        "contract": part(
             interface_violations(
                 description,
                 reference.spec,
@@ -190,16 +192,17 @@ def check_artifact(
                 needs_evidence,
             )
         ),
-        "weights": _weights(reading, reference),
-        **_structure(reading, reference),
+        **network_parts(reading, reference, arithmetic == "fp16", needs_evidence),
     }
+    if "structure" not in parts or parts["structure"].startswith(("pass", NOT_RUN)):
+        parts |= _by_evaluator(reading, reference, parts.get("structure"))
     runners = (verbs, *verbs.ALSO)
     outputs = check_outputs(runners, reading, reference, tolerance, arithmetic, needs_evidence)
     all_parts = {**parts, **outputs.parts}
     faults = [
-        f"{part}: {verdict}"
-        for part, verdict in parts.items()
-        if verdict != "pass" and not verdict.startswith(NOT_RUN)
+        f"{name}: {verdict}"
+        for name, verdict in parts.items()
+        if verdict != "pass" and not verdict.startswith(OPEN)
     ]
     if outputs.status == "fail":
         faults.append(outputs.reason)
@@ -223,24 +226,13 @@ def _evidence_shape(reference: Reference) -> tuple[int, ...] | None:
     return None if evidence is None else (1, *evidence.shape[1:])
 
 
-def _part(violations: Sequence[str]) -> str:
-    """`pass`, or what is wrong; for many weights the first few."""
-    more = f" (and {len(violations) - 3} more)" if len(violations) > 3 else ""
-    return "; ".join(violations[:3]) + more if violations else "pass"
+def _by_evaluator(reading: Reading, reference: Reference, by_program: str | None) -> dict[str, str]:
+    """Of formats with an evaluator: what it computes with the file's own weights is compared.
 
-
-def _weights(reading: Reading, reference: Reference) -> str:
-    try:
-        layers = reading.layers
-    except CannotRunHere as error:
-        return f"{NOT_RUN}{error}"
-    except Exception as error:  # a reader of a damaged file may raise anything
-        return _one_line(error, "reading weights")
-    return _part(weight_violations(layers, reference.layers))
-
-
-def _structure(reading: Reading, reference: Reference) -> dict[str, str]:
-    """For formats with an evaluator; elsewhere equal weights let the outputs decide."""
+    Args:
+        by_program: what a comparison of programs said, ``pass`` or ``not run:``; None: there was
+            none. An evaluator that lacks an operation takes nothing from it.
+    """
     parts = {}
     for runner in reading.verbs.ALSO:
         if isinstance(runner, StructureRunner):
@@ -249,10 +241,10 @@ def _structure(reading: Reading, reference: Reference) -> dict[str, str]:
                 session, pixels = reading.session(runner), few.images.pixels[:]
                 diffs = runner.structure_diff(session, few.graph, pixels)
             except CannotRunHere as error:
-                parts["structure"] = f"{NOT_RUN}{error}"
+                parts["structure"] = by_program or f"{NOT_RUN}{error}"
                 continue
             except Exception as error:  # as above
-                parts["structure"] = _one_line(error, "comparing the structure")
+                parts["structure"] = one_line(error, "comparing the structure")
                 continue
             allowed = allowance(*diffs, few, STRUCTURE_TOLERANCE, "fp32")
             faults = [
@@ -263,7 +255,7 @@ def _structure(reading: Reading, reference: Reference) -> dict[str, str]:
                 for worst in [_worst(diff, most)]
                 if not diff[worst] <= most[worst]
             ]
-            parts["structure"] = _part(faults)
+            parts["structure"] = part(faults)
     return parts
 
 
@@ -289,7 +281,7 @@ def check_outputs(
             excuses.append(str(error))
             continue
         except Exception as error:  # a runtime may load a file and then fail to run it
-            reason = _one_line(error, "running")
+            reason = one_line(error, "running")
             results.append(ParityResult("fail", reason, tolerance=tolerance))
             continue
         result = _compare_all(answers, reference, tolerance, arithmetic, needs_evidence)
@@ -346,14 +338,6 @@ def _allowed(
 def _with_figures(result: ParityResult) -> str:
     """One of several ways to run a file, with its own figures."""
     return f"{result.how} (max |Δp| {result.max_abs_diff:.1e}, {result.label_flips} label flips)"
-
-
-def _one_line(error: Exception, doing: str) -> str:
-    """An error in one line; with its type if foreign code raised it."""
-    if isinstance(error, Unreadable):
-        return str(error)
-    lines = str(error).strip().splitlines() or ["no message"]
-    return f"{type(error).__name__} while {doing}: {lines[0]}"
 
 
 def largest_diff(probs: NDArray[np.float32], reference: NDArray[np.float32]) -> Diffs:

@@ -1,5 +1,8 @@
 """Find the layer at which an artifact begins to disagree with PyTorch.
 
+Where a file can be read as a program it is compared with the network's, operation by operation and
+number by number: that names the layer and what differs, without running anything.
+
 In: an artifact and one image. Out: input and output of every weighted layer on both sides, in call
 order, and the first place at which they differ. A different *input* means a fault between the layer
 before and this one (activation, pooling, concatenation, normalisation); a different *output* means
@@ -12,7 +15,7 @@ intermediate values: for them, PyTorch runs with the weights in the file.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,9 +24,13 @@ import torch
 
 from export.deploy.batch_norm_folding import folded_network
 from export.deploy.layer_order import network_holding, trace_layers
+from export.errors import CannotRunHere, Unreadable
 from export.formats.base import verbs_of
 from export.formats.facts import Arithmetic
 from export.formats.register import FORMATS
+from export.parity.network_parts import program_differences, said
+from export.parity.reading import Reading
+from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,8 +39,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from export.deploy.layers import LayerTrace
+    from export.formats.base import Verbs
     from export.parity.reference import Reference
 
+UNWATCHED: Final = (
+    "the weights agree in every layer: a difference is in the operations of the file, "
+    "which cannot be watched; `explain onnx` watches those made from the same graph"
+)
+MOST_SENTENCES: Final = 8  # on what differs between the programs
 # Largest difference allowed, as a share of the layer's largest value: rounding adds up over layers.
 # In int8 a code may be rounded the other way, a step of 1/255 or more of a layer's range.
 ALLOWED: Final[Mapping[Arithmetic, float]] = {"fp32": 1e-4, "fp16": 3e-2, "int8": 5e-2}
@@ -62,11 +75,26 @@ class ComparedPlace:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The places in call order, how they were obtained, and the conclusion."""
+    """What was found.
+
+    Attributes:
+        how: the places were obtained.
+        places: in call order.
+        verdict: the conclusion.
+        differences: of the file's program from the network's, in sentences; None: not compared.
+    """
 
     how: str
     places: tuple[ComparedPlace, ...]
     verdict: str
+    differences: tuple[str, ...] | None = None
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything was found; two programs that are compared say more than layers."""
+        if self.differences is not None:
+            return bool(self.differences)
+        return any(place.differs for place in self.places)
 
 
 def explain(
@@ -83,6 +111,11 @@ def explain(
     normalised = (pixels - graph.mean) / graph.std
     expected = trace_layers(folded_network(graph.network), normalised)
     verbs = verbs_of(format_name)
+    told = _differences(verbs, precision, format_name, path, reference)
+    if not expected:  # a network of plain operations: no module is called
+        if told is None:
+            raise Unreadable("no layer of the network can be watched, nor its operations compared")
+        return Explanation("the operations of both compared", (), _by_program(told), told)
     found = verbs.trace_layers(path, image)
     how = "watched inside the file"
     hidden = found is None
@@ -94,12 +127,30 @@ def explain(
     arithmetic = FORMATS[format_name].precisions[precision].arithmetic
     places = _compare(expected, found, ALLOWED[arithmetic])
     verdict = _verdict(places, expected, found)
-    if hidden and not any(place.differs for place in places):
-        verdict = (
-            "the weights agree in every layer: a difference is in the operations of the file, "
-            "which cannot be watched; `explain onnx` watches those made from the same graph"
-        )
-    return Explanation(how, tuple(places), verdict)
+    same = not any(place.differs for place in places)
+    if told is None:
+        verdict = UNWATCHED if hidden and same else verdict
+    elif bool(told) == same or (hidden and same):  # layers were paired crosswise, or hide it
+        verdict = _by_program(told)
+    return Explanation(how, tuple(places), verdict, told)
+
+
+def _by_program(told: Sequence[str]) -> str:
+    if told:
+        return f"first difference: {told[0]}"
+    return "the weights agree in every layer, and so do the operations"
+
+
+def _differences(
+    verbs: Verbs, precision: str, format_name: str, path: Path, reference: Reference
+) -> tuple[str, ...] | None:
+    """In sentences; None if there are no two programs here."""
+    half = FORMATS[format_name].precisions[precision].arithmetic == "fp16"
+    try:
+        found = program_differences(Reading(verbs, path), reference, half, needs_evidence=False)
+    except (CannotRunHere, BadInput):
+        return None
+    return None if found is None else tuple(said(each) for each in found)
 
 
 def print_explanation(console: Console, explanation: Explanation) -> None:
@@ -126,7 +177,9 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
     if first + 5 < len(places):
         console.print(f"... and {len(places) - first - 5} more places")
     console.print(explanation.how)
-    console.print(explanation.verdict)
+    console.print(explanation.verdict, markup=False)
+    for sentence in (explanation.differences or ())[:MOST_SENTENCES]:
+        console.print(f"  {sentence}", markup=False)
 
 
 def _compare(

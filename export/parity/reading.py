@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from export.deploy.outputs import answers_in_parts
+from export.formats.base import Lifter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from export.deploy.outputs import Answers
     from export.formats.base import Description, Runner, Verbs
     from export.images.parity_images import Pixels
+    from pipeline.program.program import Program
 
 
 @dataclass
@@ -40,6 +42,17 @@ class Reading:
     def layers(self) -> list[Layer]:
         """The weighted layers as the file holds them. Raises what the format's reader raises."""
         return self.verbs.stored_layers(self.path)
+
+    @property
+    def has_program(self) -> bool:
+        """Whether its format has a lifter."""
+        return isinstance(self.verbs, Lifter)
+
+    @cached_property
+    def program(self) -> Program:
+        """What the file computes. Raises what the format's lifter raises."""
+        assert isinstance(self.verbs, Lifter)
+        return self.verbs.lifted(self.path)
 
     def session(self, runner: Runner) -> object:
         """The file loaded by one of the format's runners. Raises CannotRunHere, Unreadable."""

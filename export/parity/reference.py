@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from export.deploy.expected_program import Captures, expected_program
 from export.deploy.graph import DeployGraph, reference_answers
 from export.deploy.layer_order import activation_layer, network_layers, normalisation_layer
 from export.deploy.layers import Layer
 from export.deploy.outputs import Answers, answers_in_parts
 from export.deploy.variants import variant_checkpoint, variant_graph
 from export.images.parity_images import ParityImages, gather_images
+from pipeline.errors import BadInput
+from pipeline.resize.notation import height_width
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +27,10 @@ if TYPE_CHECKING:
 
     from pipeline.checkpoint import Checkpoint
     from pipeline.model_spec import ModelSpec
+    from pipeline.program.program import Program
+
+# What another process of this program needs of `References`: networks are built there.
+GIVEN: Final = ("checkpoint", "images", "answers", "captures")
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,7 @@ class Reference:
         graph: the deploy graph in evaluation mode.
         images: N images.
         answers: PyTorch's outputs for them.
+        captures: of this graph and others like it.
     """
 
     spec: ModelSpec
@@ -41,6 +50,7 @@ class Reference:
     graph: DeployGraph
     images: ParityImages
     answers: Answers
+    captures: Captures = field(default_factory=Captures, repr=False, compare=False)
 
     @property
     def probs(self) -> NDArray[np.float32]:
@@ -56,6 +66,15 @@ class Reference:
             *network_layers(pixels, self.spec.side),
             *activation_layer(pixels.network),
         ]
+
+    @cached_property
+    def program(self) -> Program | None:
+        """What a file must compute; None where activations are rounded.
+
+        Raises:
+            BadInput: the network cannot be captured.
+        """
+        return expected_program(self.graph.pixels, height_width(self.spec.side), self.captures)
 
 
 def last_images(reference: Reference, count: int) -> Reference:
@@ -84,11 +103,13 @@ class References:
         checkpoint: opened once, as are the compressed ones inside it.
         images: N images.
         answers: variant -> PyTorch's outputs, for those that were run.
+        captures: of their graphs.
     """
 
     checkpoint: Checkpoint
     images: ParityImages
     answers: dict[str, Answers] = field(default_factory=dict)
+    captures: Captures = field(default_factory=Captures)
     made: dict[str, Reference] = field(default_factory=dict)
     graphs: dict[str, DeployGraph] = field(default_factory=dict)
     lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
@@ -110,21 +131,32 @@ class References:
                         lambda part: reference_answers(graph, part), self.images.pixels
                     )
                 self.made[variant] = Reference(
-                    held.spec, held.sha256, graph, self.images, self.answers[variant]
+                    held.spec,
+                    held.sha256,
+                    graph,
+                    self.images,
+                    self.answers[variant],
+                    self.captures,
                 )
             return self.made[variant]
 
     def complete(self, variants: Iterable[str]) -> None:
-        """Make variants, and their layers, before there are threads.
+        """Make variants, their layers and programs, before there are threads.
 
         While torch.fx traces a network, no other thread can run one: it patches all modules.
         """
         for variant in variants:
             _ = self.of(variant).layers
+            self.capture(variant)
+
+    def capture(self, variant: str) -> None:
+        """Make a variant's program, if there is one: its check says why there is none."""
+        with suppress(BadInput):
+            _ = self.of(variant).program
 
     def __getstate__(self) -> dict[str, Any]:
-        """What another process needs: networks are built there."""
-        return {name: getattr(self, name) for name in ("checkpoint", "images", "answers")}
+        """What another process needs."""
+        return {name: getattr(self, name) for name in GIVEN}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]

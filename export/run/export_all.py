@@ -234,6 +234,7 @@ def _convert_and_prove(
         torch.set_num_threads(1)  # the converters run at the same time
         for variant in sorted({"fp32"} | variants):
             references.of(variant)
+            references.capture(variant)
         return references
 
     outcomes: list[Outcome] = []

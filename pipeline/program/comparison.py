@@ -9,12 +9,14 @@ inputs are compared, and what differs further up is looked at in its turn.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import permutations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pipeline.program.expressions import Expression, Numbers, expressions, stored
+from pipeline.program.expressions.expression import INPUT, Expression, Numbers, stored
+from pipeline.program.expressions.writing import expressions
 from pipeline.program.operations import COMMUTATIVE
 from pipeline.program.program import place_of
 
@@ -24,21 +26,40 @@ if TYPE_CHECKING:
 MOST_ORDERS: Final = 6  # inputs of which every order is tried
 
 
+@dataclass(frozen=True)
+class Difference:
+    """One difference.
+
+    Attributes:
+        sentence: with its place.
+        of_numbers: whether the operations are the same, and a tensor's numbers are not, or it is
+            missing.
+    """
+
+    sentence: str
+    of_numbers: bool = False
+
+
 def compare(expected: Program, found: Program, *, half: bool = False) -> list[str]:
     """Sentences on what differs for one image, in the order of `expected`; empty if nothing does.
 
     Args:
         half: both programs' tensors are rounded to fp16 before they are compared.
     """
+    return [each.sentence for each in differences(expected, found, half=half)]
+
+
+def differences(expected: Program, found: Program, *, half: bool = False) -> list[Difference]:
+    """The same with their kinds."""
     numbers = Numbers()
     ours = expressions(expected, numbers, half=half)
     theirs = expressions(found, numbers, half=half)
     if len(ours) != len(theirs):
-        return [f"{len(theirs)} outputs, not {len(ours)}"]
+        return [Difference(f"{len(theirs)} outputs, not {len(ours)}")]
     place = {node: i for i, node in enumerate(expected.network.graph.nodes)}
     waiting = list(zip(ours, theirs, strict=True))
     seen: set[tuple[int, int]] = set()
-    said: dict[str, int] = {}
+    said: dict[Difference, int] = {}
     while waiting:
         one, other = waiting.pop()
         if one.whole == other.whole or (one.whole, other.whole) in seen:
@@ -47,21 +68,23 @@ def compare(expected: Program, found: Program, *, half: bool = False) -> list[st
         sentences, further = _difference(one, other, half)
         said.update(dict.fromkeys(sentences, place[one.node]))
         waiting += further
-    return sorted(said, key=lambda sentence: said[sentence])
+    if not said and any(a.whole != b.whole for a, b in zip(ours, theirs, strict=True)):
+        return [Difference("the programs are not the same")]  # whatever could not be put in words
+    return sorted(said, key=lambda each: said[each])
 
 
 Pairs = list[tuple[Expression, Expression]]
 
 
-def _difference(one: Expression, other: Expression, half: bool) -> tuple[list[str], Pairs]:
+def _difference(one: Expression, other: Expression, half: bool) -> tuple[list[Difference], Pairs]:
     """What is wrong between two expressions that are not the same, and where to look further."""
     if one.kind != other.kind:
         return _another_operation(one, other)
     if one.tensor is not None and other.tensor is not None:
-        return [_numbers_differ(one, other, half)], []
+        return [Difference(_numbers_differ(one, other, half), of_numbers=True)], []
     place, kind = place_of(one.node), one.kind
     sentences = [
-        f"{place}: {kind} with {key} {_said(other.attributes.get(key))}, not {_said(value)}"
+        _attribute_differs(f"{place}: {kind}", key, value, other.attributes.get(key))
         for key, value in one.attributes.items()
         if other.attributes.get(key) != value
     ]
@@ -71,11 +94,19 @@ def _difference(one: Expression, other: Expression, half: bool) -> tuple[list[st
         ]
     order = _order(one, other)
     if order != list(range(len(order))) and kind not in COMMUTATIVE:
-        sentences.append(f"{place}: {kind} takes its inputs in another order")
+        sentences.append(Difference(f"{place}: {kind} takes its inputs in another order"))
     return sentences, [(a, other.inputs[i]) for a, i in zip(one.inputs, order, strict=True)]
 
 
-def _another_operation(one: Expression, other: Expression) -> tuple[list[str], Pairs]:
+def _attribute_differs(where: str, key: str, wanted: object, found: object) -> Difference:
+    if (wanted, found) == (INPUT, None):
+        return Difference(f"{where} lacks its {key}", of_numbers=True)
+    if (wanted, found) == (None, INPUT):
+        return Difference(f"{where} with a {key} that does not belong there", of_numbers=True)
+    return Difference(f"{where} with {key} {_said(found)}, not {_said(wanted)}")
+
+
+def _another_operation(one: Expression, other: Expression) -> tuple[list[Difference], Pairs]:
     """An operation is missing, or there is one more, or another stands in its place."""
     place = place_of(one.node)
     missing = max(one.inputs, key=other.likeness, default=None)
@@ -83,12 +114,13 @@ def _another_operation(one: Expression, other: Expression) -> tuple[list[str], P
     without = missing.likeness(other) if missing else 0
     beyond = more.likeness(one) if more else 0
     if missing and without > beyond:
-        return [f"{place}: no {one.kind}"], [(missing, other)]
+        return [Difference(f"{place}: no {one.kind}")], [(missing, other)]
     if more and beyond:
-        return [f"{place}: then a {other.kind} that does not belong there"], [(one, more)]
+        said = f"{place}: then a {other.kind} that does not belong there"
+        return [Difference(said)], [(one, more)]
     further = list(zip(one.inputs, other.inputs, strict=False))
     return (
-        [f"{place}: {_named(other)} in place of {_named(one)}"],
+        [Difference(f"{place}: {_named(other)} in place of {_named(one)}")],
         [(a, b) for a, b in further if a.likeness(b)],
     )
 

@@ -30,7 +30,7 @@ CONVOLUTIONAL: Final = (
     "permute", "reshape", "constant_pad_nd", "upsample_nearest2d.vec", "upsample_bilinear2d.vec",
 )
 ATTENTION: Final = (  # and other late-comers
-    "matmul", "softmax.int", "linalg_vector_norm", "sum.dim_IntList", "abs", "exp", "sqrt",
+    "matmul", "softmax.int", "linalg_vector_norm", "sum.dim_IntList", "abs", "erf", "exp", "sqrt",
     "rsqrt", "pow.Tensor_Scalar", "maximum", "minimum", "select.int", "expand", "index.Tensor",
     "pixel_shuffle", "sym_size.int",
 )

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from export.deploy.graph import DeployGraph
     from export.deploy.outputs import Answers
     from pipeline.model_spec import ModelSpec
+    from pipeline.program.program import Program
     from pipeline.resize.rule import Size
 
 RUN_BY: Final = "run by onnxruntime"
@@ -52,6 +53,14 @@ TENSORS: Final = ("weight", "bias", "mean", "variance")  # inputs of a layer, af
 INSIDE: Final = (NAMES[0], NAMES[-1])  # weight and bias of a layer that also normalises
 SIMPLIFIER_CHECKS: Final = 3  # onnxsim's own default is none, and its "ok" then says nothing
 SIMPLIFIER_TOLERANCE: Final = 1e-6
+# What it would multiply into weights, which are then no longer the checkpoint's nor on its grids.
+INTO_WEIGHTS: Final = [
+    "fuse_bn_into_conv",
+    "fuse_matmul_into_conv",
+    "fuse_mul_into_conv",
+    "fuse_preceding_mul_into_conv",
+    "fuse_reduce_sum_into_conv",
+]
 # Several precisions, and the ORT files, come from one graph.
 SIMPLIFIED: WeakKeyDictionary[DeployGraph, tuple[Size, bytes]] = WeakKeyDictionary()
 
@@ -221,6 +230,14 @@ def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | Non
     ]
 
 
+def lifted(path: Path) -> Program:
+    """The file as a program with its own weights. Raises CannotRunHere or Unreadable."""
+    from export.formats.onnx.lifting.lift import lifted_graph
+    from export.formats.onnx.lifting.reading import read_graph
+
+    return lifted_graph(read_graph(path))
+
+
 def why_not_convert() -> str:
     """Empty: every machine with the packages can convert."""
     return ""
@@ -243,7 +260,9 @@ def _simplified(graph: DeployGraph, spec: ModelSpec) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "plain.onnx"
         _export(graph, spec, plain)
-        model, equal = onnxsim.simplify(onnx.load(plain), check_n=SIMPLIFIER_CHECKS)
+        model, equal = onnxsim.simplify(
+            onnx.load(plain), check_n=SIMPLIFIER_CHECKS, skipped_optimizers=INTO_WEIGHTS
+        )
         if not equal:
             raise ConversionFailed("onnxsim's own check found that the outputs changed")
         simplified = Path(folder) / "simplified.onnx"

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from export.deploy.graph import DeployGraph
     from export.deploy.outputs import Answers
     from pipeline.model_spec import ModelSpec
+    from pipeline.program.program import Program
 
 METADATA_KEY: Final = "metadata"
 LAYER_KINDS: Final = {
@@ -184,6 +185,14 @@ def _epsilon(node: Any) -> dict[str, NDArray[np.float32]]:
 def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | None:
     """None: the graph of an ORT file is fused and cannot get more outputs."""
     return None
+
+
+def lifted(path: Path) -> Program:
+    """The file as a program with its own weights. Raises CannotRunHere or Unreadable."""
+    from export.formats.onnx.lifting.lift import lifted_graph
+    from export.formats.ort.lifting import FUSED, graph_of
+
+    return lifted_graph(graph_of(_flatbuffer(path)), FUSED)
 
 
 def why_not_convert() -> str:

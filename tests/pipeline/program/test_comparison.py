@@ -240,7 +240,7 @@ class Strided(Depthwise):
 @pytest.mark.parametrize(
     ("kind", "wanted"),
     [
-        (NoBias, ["second: conv2d with bias None, not input"]),
+        (NoBias, ["second: conv2d lacks its bias"]),
         (NoRelu, ["relu: no relu"]),
         (NoLastRelu, ["relu: no relu"]),
         (OneRelu, ["first: then a relu that does not belong there"]),

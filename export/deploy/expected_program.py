@@ -1,0 +1,88 @@
+"""The program that a file of a deploy graph must be: what the graph computes, batch norms folded.
+
+A capture takes seconds, and the variants of a checkpoint are mostly one network with other numbers.
+So what was captured is kept without its numbers, for every graph of the same modules; another
+process of this program can be given it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pipeline.compress.activation_quantization import rounded_places
+from pipeline.program.batch_norm_folding import folded
+from pipeline.program.capture import capture
+from pipeline.program.program import Program, runnable, tensor_nodes
+from pipeline.program.reading import program_of
+from pipeline.program.writing import document
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor, nn
+
+    from export.deploy.graph import PixelGraph
+    from pipeline.json_files import JsonObject
+
+    Key = tuple[str, tuple[int, int], tuple[tuple[str, tuple[int, ...]], ...]]
+
+
+@dataclass
+class Captures:
+    """What was captured, by the modules of the graph, the names and shapes of their state, and
+    height and width: a program's document, and the tensors that are no part of the state.
+    """
+
+    known: dict[Key, tuple[JsonObject, Mapping[str, Tensor]]] = field(default_factory=dict)
+
+    def of(self, graph: nn.Module, side: tuple[int, int]) -> Program:
+        """The program of a graph with the graph's own numbers.
+
+        Raises:
+            BadInput: it cannot be captured.
+        """
+        state = graph.state_dict()
+        key = (str(graph), side, tuple((name, tuple(t.shape)) for name, t in state.items()))
+        if key not in self.known:
+            program = capture(graph, side)
+            constants = {n: t for n, t in program.tensors().items() if n not in state}
+            self.known[key] = document(program), constants
+            return program
+        what, constants = self.known[key]
+        tensors = {name: constants.get(name, state.get(name)) for name in what["tensors"]}
+        whole = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+        return program_of(what, whole, "a captured program")
+
+
+def expected_program(
+    graph: PixelGraph, side: tuple[int, int], captures: Captures
+) -> Program | None:
+    """The program of a graph after its input cast; None if its activations are rounded.
+
+    Raises:
+        BadInput: it cannot be captured.
+    """
+    if rounded_places(graph.network):
+        return None
+    return folded(captures.of(graph, side))
+
+
+def with_outputs(program: Program, count: int) -> Program:
+    """The program without its outputs after the first `count`."""
+    if count >= len(program.outputs()):
+        return program
+    graph = type(program.network.graph)()
+    copies: dict[object, object] = {}
+    graph.graph_copy(program.network.graph, copies)  # type: ignore[arg-type]
+    made = [copies[node] for node in program.outputs()[:count]]
+    graph.output(made[0] if count == 1 else tuple(made))  # type: ignore[arg-type]
+    graph.eliminate_dead_code()
+    names = [str(node.target) for node in tensor_nodes(graph)]
+    kept = program.network.state_dict(keep_vars=True)
+    return Program(
+        runnable(graph, {name: kept[name] for name in names}),
+        program.side,
+        {name: program.sources[name] for name in names},
+        program.unused,
+    )

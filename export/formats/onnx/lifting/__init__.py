@@ -1,0 +1,1 @@
+"""An ONNX graph as a program, with the file's own weights."""

@@ -1,0 +1,252 @@
+"""Spellings of what computes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+from pipeline.program.expressions.expression import Expression
+from pipeline.program.expressions.shape_spellings import reshape
+from pipeline.program.expressions.spelling import Write
+from pipeline.program.operations import COMMUTATIVE
+
+NEUTRAL: Final = {"add.Tensor": 0, "sub.Tensor": 0, "mul.Tensor": 1, "div.Tensor": 1}
+# x times this of x -> the one operation that both are.
+GATES: Final = {"sigmoid": "silu", "hardsigmoid": "hardswish"}
+LAYERS: Final = {"conv2d": -3, "linear": -1}  # operation -> the axis of its channels
+DIGITS: Final = 6  # of a factor that was multiplied from others
+
+
+def neutral(_: Write, made: Expression) -> Expression | None:
+    """A sum with 0, a product with 1."""
+    none = NEUTRAL[made.kind]
+    if made.attributes["other"] == none:
+        return made.inputs[0]
+    pairs = [made.inputs] if len(made.inputs) == 2 else []
+    if made.kind in COMMUTATIVE:
+        pairs += [pair[::-1] for pair in pairs]
+    for x, constant in pairs:
+        nothing = constant.tensor is not None and bool((constant.tensor == none).all())
+        if nothing and x.shape == made.shape:
+            return x
+    return None
+
+
+def gated(write: Write, made: Expression) -> Expression | None:
+    """Of x sigmoid(x) a silu, of x hardsigmoid(x) a hardswish, of x tanh(softplus(x)) a mish."""
+    if len(made.inputs) != 2:
+        return None
+    for gate, x in (made.inputs, made.inputs[::-1]):
+        kind = GATES.get(gate.kind)
+        inside = gate.inputs[0] if gate.inputs else gate
+        if gate.kind == "tanh" and inside.kind == "softplus":
+            plain = (inside.attributes["beta"], inside.attributes["threshold"]) == (1.0, 20.0)
+            kind, inside = ("mish" if plain else None), inside.inputs[0]
+        if kind and inside.whole == x.whole:
+            return write.operation(made.node, kind, made.shape, {"self": "input"}, (x,))
+    return None
+
+
+def gelu(write: Write, made: Expression) -> Expression | None:
+    """A product x (1 + erf(x / sqrt 2)) / 2: Hendrycks and Gimpel, arXiv:1606.08415."""
+    number, factors = _factors(made)
+    if abs(number - 0.5) > 1e-6 or len(factors) != 2:
+        return None
+    for gate, x in (factors, factors[::-1]):
+        if gate.kind != "add.Tensor" or gate.attributes["other"] != 1:
+            continue
+        (erf,) = gate.inputs
+        if erf.kind != "erf":
+            continue
+        scale, inside = _factors(erf.inputs[0])
+        if len(inside) == 1 and inside[0].whole == x.whole and abs(scale**2 - 0.5) < 1e-6:
+            attributes: dict[str, object] = {"self": "input", "approximate": "none"}
+            return write.operation(made.node, "gelu", made.shape, attributes, (x,))
+    return None
+
+
+def _factors(x: Expression) -> tuple[float, list[Expression]]:
+    """A product as one number and the rest."""
+    number = x.attributes.get("other")
+    if x.kind == "div.Tensor" and isinstance(number, int | float) and number:
+        before, rest = _factors(x.inputs[0])
+        return before / number, rest
+    if x.kind != "mul.Tensor":
+        return 1.0, [x]
+    total = float(number) if isinstance(number, int | float) else 1.0
+    every: list[Expression] = []
+    for each in x.inputs:
+        before, rest = _factors(each)
+        total, every = total * before, every + rest
+    return total, every
+
+
+def factors_last(write: Write, made: Expression) -> Expression | None:
+    """A number by which a side of a matrix product is multiplied is one of the product."""
+    sides = [_number_of(x) for x in made.inputs]
+    if all(number == 1 for number, _ in sides):
+        return None
+    inputs = tuple(x for _, x in sides)
+    product = write.operation(made.node, made.kind, made.shape, made.attributes, inputs)
+    number = float(f"{math.prod(number for number, _ in sides):.{DIGITS}g}")
+    attributes: dict[str, object] = {"self": "input", "other": number}
+    return write.operation(made.node, "mul.Tensor", made.shape, attributes, (product,))
+
+
+def _number_of(x: Expression) -> tuple[float, Expression]:
+    number = x.attributes.get("other")
+    if x.kind in ("mul.Tensor", "div.Tensor") and isinstance(number, int | float) and number:
+        return (float(number) if x.kind == "mul.Tensor" else 1 / number), x.inputs[0]
+    return 1.0, x
+
+
+def layer(write: Write, made: Expression) -> Expression | None:
+    """A matrix product with a constant matrix is a linear layer."""
+    x, weight = made.inputs
+    if weight.tensor is None or len(weight.shape) != 2:
+        return None
+    turned = write.tensor(weight.node, weight.tensor.t(), weight.names)
+    attributes: dict[str, object] = {"input": "input", "weight": "input", "bias": None}
+    return write.operation(made.node, "linear", made.shape, attributes, (x, turned))
+
+
+def of_last_axis(write: Write, made: Expression) -> Expression | None:
+    """A linear layer is one of the last axis, however the others are put together."""
+    x, *tensors = made.inputs
+    if x.kind != "reshape" or x.inputs[0].shape[-1:] != x.shape[-1:]:
+        return None
+    (before,) = x.inputs
+    shape = (*before.shape[:-1], made.shape[-1])
+    inputs = (before, *tensors)
+    found = write.operation(made.node, made.kind, shape, made.attributes, inputs)
+    return reshape(write, found, made.shape, made)
+
+
+def with_bias(write: Write, made: Expression) -> Expression | None:
+    """A constant for each channel that is added to a layer without a bias is its bias."""
+    if len(made.inputs) != 2:
+        return None
+    for x, constant in (made.inputs, made.inputs[::-1]):
+        if x.kind not in LAYERS or x.attributes["bias"] is not None:
+            continue
+        if constant.tensor is None or not _only_along(constant, LAYERS[x.kind], x.shape):
+            continue
+        bias = write.tensor(constant.node, constant.tensor.reshape(-1), constant.names)
+        attributes = {**x.attributes, "bias": "input"}
+        return write.operation(x.node, x.kind, x.shape, attributes, (*x.inputs, bias))
+    return None
+
+
+def scaled(write: Write, made: Expression) -> Expression | None:
+    """A constant for each channel by which a layer is multiplied is one of its weight and bias.
+
+    Both products are rounded to fp32, as a runtime's optimiser does it.
+    """
+    if len(made.inputs) != 2:
+        return None
+    for x, constant in (made.inputs, made.inputs[::-1]):
+        if x.kind not in LAYERS or constant.tensor is None:
+            continue
+        computed = any(each.tensor is None for each in x.inputs[1:])
+        if computed or not _only_along(constant, LAYERS[x.kind], x.shape):
+            continue
+        factor = constant.tensor.reshape(-1)
+        products = tuple(
+            write.tensor(
+                each.node,
+                each.tensor * factor.reshape(-1, *[1] * (each.tensor.dim() - 1)),
+                tuple(dict.fromkeys(each.names + constant.names)),
+            )
+            for each in x.inputs[1:]
+            if each.tensor is not None
+        )
+        inputs = (x.inputs[0], *products)
+        return write.operation(x.node, x.kind, x.shape, x.attributes, inputs)
+    return None
+
+
+def _only_along(constant: Expression, axis: int, shape: tuple[int, ...]) -> bool:
+    lengths = constant.shape
+    if len(lengths) > len(shape) or len(lengths) < -axis:
+        return False
+    channels = lengths[axis]
+    return channels == shape[axis] and math.prod(lengths) == channels
+
+
+def padded(write: Write, made: Expression) -> Expression | None:
+    """What is put around before a convolution or pool, and no number but its own, is its padding.
+
+    Padding is then written as (top, left, bottom, right), or as (height, width) if both ends agree.
+    """
+    x, *rest = made.inputs
+    if x.kind != "constant_pad_nd" or x.attributes["value"] != _own(made):
+        return None
+    pad: Any = x.attributes["pad"]
+    if len(pad) > 4 or min(pad) < 0:
+        return None
+    left, right, top, bottom = (*pad, 0, 0)[:4]
+    around = tuple(a + b for a, b in zip((top, left, bottom, right), around_of(made), strict=True))
+    padding = around[:2] if around[:2] == around[2:] else around
+    attributes = {**made.attributes, "padding": padding}
+    return write.operation(made.node, made.kind, made.shape, attributes, (*x.inputs, *rest))
+
+
+def _own(made: Expression) -> float | None:
+    """The number with which an operation pads by itself; None if its padding counts as nothing."""
+    if made.kind == "avg_pool2d" and not made.attributes["count_include_pad"]:
+        return None
+    if made.attributes.get("ceil_mode"):
+        return None
+    return -math.inf if made.kind == "max_pool2d" else 0.0
+
+
+def around_of(made: Expression) -> tuple[int, ...]:
+    """The padding of a convolution or pool, at all four ends."""
+    padding: Any = made.attributes["padding"]
+    return tuple(padding) if len(padding) == 4 else (*padding, *padding)
+
+
+def whole_windows(write: Write, made: Expression) -> Expression | None:
+    """Where no window is a part of one, how parts would be counted says nothing."""
+    attributes = dict(made.attributes)
+    if attributes["ceil_mode"] and _places(made) == made.shape[-2:]:
+        attributes["ceil_mode"] = False
+    nothing = not any(around_of(made)) and not attributes["ceil_mode"]
+    if nothing and "count_include_pad" in attributes:
+        attributes["count_include_pad"] = True
+    if attributes == made.attributes:
+        return None
+    return write.operation(made.node, made.kind, made.shape, attributes, made.inputs)
+
+
+def _places(made: Expression) -> tuple[int, ...]:
+    """How many whole windows there are, down and across."""
+    window: Any = made.attributes["kernel_size"]
+    step: Any = made.attributes["stride"]
+    apart: Any = made.attributes.get("dilation", (1, 1))
+    around = around_of(made)
+    return tuple(
+        (made.inputs[0].shape[i - 2] + around[i] + around[i + 2] - apart[i] * (window[i] - 1) - 1)
+        // step[i]
+        + 1
+        for i in (0, 1)
+    )
+
+
+def kept(write: Write, made: Expression) -> Expression | None:
+    """A mean, sum or maximum keeps its axes, and a reshape drops them."""
+    if made.attributes["keepdim"]:
+        return None
+    (x,) = made.inputs
+    axes: Any = made.attributes["dim"]
+    shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
+    attributes = {**made.attributes, "keepdim": True}
+    found = write.operation(made.node, made.kind, shape, attributes, made.inputs)
+    return reshape(write, found, made.shape, made)
+
+
+def not_negative(write: Write, made: Expression) -> Expression | None:
+    """What is at least 0."""
+    if made.attributes["max"] is not None or made.attributes["min"] != 0:
+        return None
+    return write.operation(made.node, "relu", made.shape, {"self": "input"}, made.inputs)

@@ -1,0 +1,220 @@
+"""Two ways to write one thing compute the same and are the same; a near miss is not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import fx
+
+from pipeline.program.builder import VALUE, Builder
+from pipeline.program.comparison import compare
+from pipeline.program.program import Program, runnable
+from tests.pipeline.program.small_networks import SIDE, pixels
+
+Written = Callable[[Builder], fx.Node]
+HEIGHT, WIDTH = SIDE
+DRAWS = torch.Generator().manual_seed(0)
+
+
+def draw(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=DRAWS)
+
+
+KERNEL, BIAS, FACTOR = draw(4, 3, 3, 3), draw(4), draw(4)
+MATRIX = draw(WIDTH, 5)
+
+
+def program(written: Written) -> Program:
+    build = Builder(SIDE, images=(1, 1))
+    build.graph.output(build.node(written(build)))
+    for node in build.graph.nodes:
+        node.meta.pop(VALUE, None)
+    return Program(runnable(build.graph, build.tensors), SIDE, dict.fromkeys(build.tensors, ()), ())
+
+
+def conv(b: Builder, x: Any = None, bias: Any = None, pad: int = 0, kernel: Any = KERNEL) -> Any:
+    x = b.pixels if x is None else x
+    return b.add("conv2d", x, kernel, bias, [1, 1], [pad, pad], [1, 1], 1)
+
+
+def pool(b: Builder, kind: str, x: Any, *args: Any) -> Any:
+    return b.add(kind, x, [2, 2], [2, 2], *args)
+
+
+def erf(b: Builder, scale: float = math.sqrt(2)) -> Any:
+    return b.add("add.Tensor", b.add("erf", b.add("div.Tensor", b.pixels, scale)), 1.0)
+
+
+def times(b: Builder, x: Any, y: Any) -> Any:
+    return b.add("mul.Tensor", x, y)
+
+
+def rows(b: Builder) -> Any:
+    return b.add("reshape", b.pixels, [3 * HEIGHT, WIDTH])
+
+
+SAME: dict[str, tuple[Written, Written]] = {
+    "silu": (
+        lambda b: b.add("silu", b.pixels),
+        lambda b: times(b, b.add("sigmoid", b.pixels), b.pixels),
+    ),
+    "hardswish": (
+        lambda b: b.add("hardswish", b.pixels),
+        lambda b: times(b, b.pixels, b.add("hardsigmoid", b.pixels)),
+    ),
+    "mish": (
+        lambda b: b.add("mish", b.pixels),
+        lambda b: times(b, b.pixels, b.add("tanh", b.add("softplus", b.pixels))),
+    ),
+    "gelu": (
+        lambda b: b.add("gelu", b.pixels),
+        lambda b: times(b, times(b, b.pixels, erf(b)), 0.5),
+    ),
+    "gelu in another order": (
+        lambda b: b.add("gelu", b.pixels),
+        lambda b: times(b, erf(b), times(b, b.pixels, 0.5)),
+    ),
+    "relu": (lambda b: b.add("relu", b.pixels), lambda b: b.add("clamp", b.pixels, 0.0, None)),
+    "minus zeros": (
+        lambda b: b.add("relu", b.pixels),
+        lambda b: b.add("relu", b.add("sub.Tensor", b.pixels, torch.zeros(1, 3, 1, 1))),
+    ),
+    "padding": (
+        lambda b: conv(b, pad=2),
+        lambda b: conv(b, b.add("constant_pad_nd", b.pixels, [1, 1, 1, 1], 0.0), pad=1),
+    ),
+    "padding of a pool": (
+        lambda b: pool(b, "max_pool2d", b.pixels, [1, 1], [1, 1], False),
+        lambda b: pool(
+            b,
+            "max_pool2d",
+            b.add("constant_pad_nd", b.pixels, [1, 1, 1, 1], -math.inf),
+            [0, 0],
+            [1, 1],
+            False,
+        ),
+    ),
+    "bias": (
+        lambda b: conv(b, bias=BIAS),
+        lambda b: b.add("add.Tensor", conv(b), BIAS.reshape(1, 4, 1, 1)),
+    ),
+    "bias of a matrix": (
+        lambda b: b.add("linear", b.pixels, MATRIX.t(), torch.ones(5)),
+        lambda b: b.add("add.Tensor", b.add("matmul", b.pixels, MATRIX), torch.ones(5)),
+    ),
+    "scale": (
+        lambda b: conv(b, bias=BIAS * FACTOR, kernel=KERNEL * FACTOR.reshape(-1, 1, 1, 1)),
+        lambda b: times(b, conv(b, bias=BIAS), FACTOR.reshape(4, 1, 1)),
+    ),
+    "rows of a matrix": (
+        lambda b: b.add("linear", b.pixels, MATRIX.t(), None),
+        lambda b: b.add("reshape", b.add("linear", rows(b), MATRIX.t(), None), [1, 3, HEIGHT, 5]),
+    ),
+    "rows of numbers": (
+        lambda b: b.add("relu", b.pixels),
+        lambda b: b.add("reshape", b.add("relu", rows(b)), [1, 3, HEIGHT, WIDTH]),
+    ),
+    "factor of a product": (
+        lambda b: times(b, b.add("matmul", b.pixels, b.add("permute", b.pixels, [0, 1, 3, 2])), 6),
+        lambda b: b.add(
+            "matmul",
+            times(b, b.pixels, 2.0),
+            times(b, b.add("permute", b.pixels, [0, 1, 3, 2]), 3.0),
+        ),
+    ),
+    "kept axes": (
+        lambda b: b.add("mean.dim", b.pixels, [2, 3], False),
+        lambda b: b.add("reshape", b.add("mean.dim", b.pixels, [2, 3], True), [1, 3]),
+    ),
+    "one place": (
+        lambda b: b.add("select.int", b.pixels, 1, 2),
+        lambda b: b.add("reshape", b.add("slice.Tensor", b.pixels, 1, 2, 3, 1), [1, HEIGHT, WIDTH]),
+    ),
+    "axes of length 1": (
+        lambda b: b.add("permute", b.add("amax", b.pixels, [2, 3], True), [0, 2, 3, 1]),
+        lambda b: b.add("reshape", b.add("amax", b.pixels, [2, 3], True), [1, 1, 1, 3]),
+    ),
+    "joined twice": (
+        lambda b: b.add("cat", [b.pixels, b.pixels, b.pixels], 1),
+        lambda b: b.add("cat", [b.pixels, b.add("cat", [b.pixels, b.pixels], 1)], 1),
+    ),
+    "windows that are whole": (
+        lambda b: pool(b, "avg_pool2d", b.pixels, [0, 0], True, False),
+        lambda b: pool(b, "avg_pool2d", b.pixels, [0, 0], False, True),
+    ),
+}
+ANOTHER: dict[str, tuple[Written, Written]] = {
+    "the gate of something else": (
+        lambda b: b.add("silu", b.pixels),
+        lambda b: times(b, b.add("sigmoid", b.add("relu", b.pixels)), b.pixels),
+    ),
+    "gelu with another root": (
+        lambda b: b.add("gelu", b.pixels),
+        lambda b: times(b, times(b, b.pixels, erf(b, 1.5)), 0.5),
+    ),
+    "gelu with another half": (
+        lambda b: b.add("gelu", b.pixels),
+        lambda b: times(b, times(b, b.pixels, erf(b)), 0.6),
+    ),
+    "padding with ones": (
+        lambda b: conv(b, pad=1),
+        lambda b: conv(b, b.add("constant_pad_nd", b.pixels, [1, 1, 1, 1], 1.0)),
+    ),
+    "padding of a maximum with zeros": (
+        lambda b: pool(b, "max_pool2d", b.pixels, [1, 1], [1, 1], False),
+        lambda b: pool(
+            b,
+            "max_pool2d",
+            b.add("constant_pad_nd", b.pixels, [1, 1, 1, 1], 0.0),
+            [0, 0],
+            [1, 1],
+            False,
+        ),
+    ),
+    "padding that does not count": (
+        lambda b: pool(b, "avg_pool2d", b.pixels, [1, 1], False, True),
+        lambda b: pool(b, "avg_pool2d", b.pixels, [1, 1], False, False),
+    ),
+    "a window that is a part": (
+        lambda b: b.add("max_pool2d", b.pixels, [5, 5], [5, 5], [0, 0], [1, 1], True),
+        lambda b: b.add("max_pool2d", b.pixels, [5, 5], [5, 5], [0, 0], [1, 1], False),
+    ),
+    "a bias along another axis": (
+        lambda b: conv(b, bias=BIAS),
+        lambda b: b.add("add.Tensor", conv(b), BIAS.reshape(1, 4, 1, 1) + torch.zeros(14, 1)),
+    ),
+    "parts joined along another axis": (
+        lambda b: b.add("cat", [b.pixels, b.pixels, b.pixels, b.pixels], 1),
+        lambda b: b.add("cat", [b.add("cat", [b.pixels, b.pixels], 1)] * 2, 2),
+    ),
+    "another factor": (
+        lambda b: times(b, b.add("matmul", b.pixels, b.add("permute", b.pixels, [0, 1, 3, 2])), 6),
+        lambda b: b.add(
+            "matmul", times(b, b.pixels, 2.0), b.add("permute", b.pixels, [0, 1, 3, 2])
+        ),
+    ),
+    "axes that are not of length 1": (
+        lambda b: b.add("permute", b.pixels, [0, 1, 3, 2]),
+        lambda b: b.add("reshape", b.pixels, [1, 3, WIDTH, HEIGHT]),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_what_is_the_same_is_told_to_be_so(name: str) -> None:
+    one, other = map(program, SAME[name])
+    x = pixels(1)
+    torch.testing.assert_close(one.network(x), other.network(x), rtol=1e-5, atol=1e-5)
+    assert compare(one, other) == []
+    assert compare(other, one) == []
+
+
+@pytest.mark.parametrize("name", ANOTHER)
+def test_a_near_miss_is_told(name: str) -> None:
+    one, other = map(program, ANOTHER[name])
+    assert compare(one, other) != []
+    assert compare(other, one) != []
