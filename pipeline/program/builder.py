@@ -50,7 +50,13 @@ class Builder:
         place: name of the module whose operations are being written.
     """
 
-    def __init__(self, side: tuple[int, int], taken: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        side: tuple[int, int],
+        taken: Collection[str] = (),
+        images: tuple[int, int] = IMAGES,
+    ) -> None:
+        """`images`: the same number twice for a graph of that many, in which no length grows."""
         self.graph = fx.Graph()
         self.tensors: dict[str, Tensor] = {}
         self.place = ""
@@ -59,7 +65,7 @@ class Builder:
         self._constants: dict[int, str] = {}
         self._length: fx.Node | None = None
         self.pixels = self.graph.placeholder(INPUT)
-        self.pixels.meta[VALUE] = [torch.empty(n, 3, *side, device="meta") for n in IMAGES]
+        self.pixels.meta[VALUE] = [torch.empty(n, 3, *side, device="meta") for n in images]
 
     def add(self, operation: str, *args: Any, **kwargs: Any) -> fx.Node:
         """One operation on nodes, constants and numbers.
