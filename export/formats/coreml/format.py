@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from export.deploy.layers import Layer, LayerTrace
     from export.deploy.outputs import Answers
     from pipeline.model_spec import ModelSpec
+    from pipeline.program.program import Program
 
 RUN_BY: Final = "run by Core ML"
 ALSO: Final[tuple[Runner, ...]] = (coreml_evaluator,)
@@ -187,6 +188,23 @@ def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | Non
     from export.formats.coreml.evaluator.reference_network import trace_program
 
     return trace_program(load_program(path), image)
+
+
+def lifted(path: Path) -> Program:
+    """The file as a program of one image. Raises CannotRunHere or Unreadable."""
+    from export.formats.coreml.lifting.lift import lifted
+
+    return lifted(path)
+
+
+def as_written(program: Program, *, half: bool) -> Program:
+    """The program that a file should be, as the writer writes it: `lifted` is compared with that.
+
+    `half`: of a file whose arithmetic is in fp16.
+    """
+    from export.formats.coreml.lifting.written import as_written
+
+    return as_written(program, half=half)
 
 
 def why_not_convert() -> str:

@@ -37,7 +37,9 @@ def _clip(build: Builder, arguments: Arguments) -> fx.Node:
 
 
 def _elu(build: Builder, arguments: Arguments) -> fx.Node:
-    return build.add("elu", arguments["x"], arguments["alpha"])
+    if arguments["alpha"] != 1:
+        raise unknown_use("elu", f"alpha {arguments['alpha']:.6g}")
+    return build.add("elu", arguments["x"])
 
 
 def _gelu(build: Builder, arguments: Arguments) -> fx.Node:

@@ -47,7 +47,7 @@ def lifted(path: Path) -> Program:
     values: dict[str, Any] = {held.image: build.pixels}
     answers = [held.probabilities, *([held.evidence] if held.evidence else [])]
     for step in with_composites(held.steps, answers):
-        _lift(step, build, values, path.name)
+        lift_step(step, build, values, path.name)
     if lacking := [name for name in answers if name not in values]:
         raise Unreadable(f"{path.name} does not compute {lacking[0]}")
     nodes = [values[name] for name in answers]
@@ -61,7 +61,7 @@ def lifted(path: Path) -> Program:
     return Program(runnable(build.graph, tensors), (height, width), sources, ())
 
 
-def _lift(step: Step, build: Builder, values: dict[str, Any], file: str) -> None:
+def lift_step(step: Step, build: Builder, values: dict[str, Any], file: str) -> None:
     """Write one step; its results become values."""
     if step.operation not in ENTRIES:
         raise CannotRunHere(f"operation {step.operation} of Core ML is not known here")
