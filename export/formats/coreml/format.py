@@ -52,8 +52,13 @@ ALSO: Final[tuple[Runner, ...]] = (coreml_evaluator,)
 GRIDS: Final = ("int8", "w4", "w3")  # weights as codes and scales
 TARGETS: Final = {"fp32": "iOS16", "fp16": "iOS16", "int8": "iOS16", "w4": "iOS18", "w3": "iOS18"}
 # They would change weights. What can be folded is folded before, by one rule for every format, and
-# weights are compared with that; a layer's scale stays an operation of its own.
-FOLDING_PASSES: Final = {"common::fuse_conv_batchnorm", "common::fuse_conv_scale"}
+# weights are compared with that; a layer's scale stays an operation of its own. The last would make
+# a batch norm of a scale and a shift, whose epsilon of 1e-5 makes the scale smaller.
+FOLDING_PASSES: Final = {
+    "common::fuse_conv_batchnorm",
+    "common::fuse_conv_scale",
+    "common::fuse_elementwise_to_batchnorm",
+}
 # Constants of at most this size stay in a compact program: scales and biases of 512 channels.
 IMMEDIATE_BYTES: Final = 1024
 

@@ -13,6 +13,7 @@ from torch import fx
 from export.errors import CannotRunHere
 from export.formats.coreml.evaluator.operations.arguments import integers
 from pipeline.program.builder import Builder, axis_of, shape_of
+from pipeline.program.shape_rules import reshaped_by
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,3 +37,9 @@ def axes_from_front(arguments: Arguments, x: fx.Node) -> list[int]:
 def sizes_of(x: fx.Node) -> list[int]:
     """The shape of a value, for one image."""
     return [size for size in shape_of(x) if isinstance(size, int)]
+
+
+def reshaped_to(build: Builder, x: fx.Node, shape: list[int]) -> fx.Node:
+    """A value in another shape, of which one length may be -1."""
+    made: fx.Node = reshaped_by(lambda values: values.reshape(shape))(build, x)
+    return made

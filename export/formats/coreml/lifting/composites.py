@@ -50,9 +50,9 @@ def _hard_swish(step: Step, made: Made) -> ValueReference | None:
         if kept.operation != "thresholded_relu" or gate.operation != "sigmoid_hard":
             continue
         numbers = _number(kept, "alpha"), _number(gate, "beta")
-        if numbers == (-3, 0.5) and is_sixth(_number(gate, "alpha")):
-            if gate.arguments["x"] == ValueReference(kept.output):
-                return _of(kept)
+        alike = numbers == (-3, 0.5) and is_sixth(_number(gate, "alpha"))
+        if alike and gate.arguments["x"] == ValueReference(kept.output):
+            return _of(kept)
     return None
 
 

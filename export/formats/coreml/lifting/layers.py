@@ -14,6 +14,7 @@ from export.formats.coreml.lifting.arguments import (
     Arguments,
     Entry,
     axes_from_front,
+    reshaped_to,
     sizes_of,
     unknown_use,
 )
@@ -52,9 +53,14 @@ def _matmul(build: Builder, arguments: Arguments) -> fx.Node:
 
 
 def _batch_norm(build: Builder, arguments: Arguments) -> fx.Node:
+    """MIL has none of (N, C): the writer gives it an axis of length 1, which goes again here."""
+    sizes = sizes_of(arguments["x"])
+    flat = sizes[:2] if sizes[2:] == [1] else sizes
+    x = reshaped_to(build, arguments["x"], flat)
     given = [arguments.get(name) for name in ("gamma", "beta")]
     statistics = arguments["mean"], arguments["variance"]
-    return batch_norm(build, arguments["x"], *given, *statistics, 0.0, arguments["epsilon"])[0]
+    made = batch_norm(build, x, *given, *statistics, 0.0, arguments["epsilon"])[0]
+    return reshaped_to(build, made, sizes)
 
 
 def _layer_norm(build: Builder, arguments: Arguments) -> fx.Node:

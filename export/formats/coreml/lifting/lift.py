@@ -3,7 +3,8 @@
 In: a folder. Out: a `Program`, float32 (1, 3, H, W) 0..255 RGB -> probabilities, or probabilities
 and evidence. The image input stands for these pixels: an ML Program has no scale or bias of its
 own beside its operations. Casts between fp16 and fp32 are no operations here; how numbers are
-rounded is the evaluator's business.
+rounded is the evaluator's business. A batch norm after a layer is folded into it, as it is in the
+program of a network.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from export.formats.coreml.lifting.arithmetic import ARITHMETIC
 from export.formats.coreml.lifting.composites import with_composites
 from export.formats.coreml.lifting.entries import ENTRIES
 from pipeline.errors import BadInput
+from pipeline.program.batch_norm_folding import folded
 from pipeline.program.builder import VALUE, Builder
 from pipeline.program.program import Program, runnable, tensor_nodes
 
@@ -58,7 +60,8 @@ def lifted(path: Path) -> Program:
     names = [str(node.target) for node in tensor_nodes(build.graph)]
     tensors = {name: build.tensors[name] for name in names}
     sources = {name: (name,) for name in names}
-    return Program(runnable(build.graph, tensors), (height, width), sources, ())
+    program = Program(runnable(build.graph, tensors), (height, width), sources, ())
+    return folded(program)  # what the writer was given unfolded
 
 
 def lift_step(step: Step, build: Builder, values: dict[str, Any], file: str) -> None:

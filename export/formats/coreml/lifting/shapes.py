@@ -11,11 +11,11 @@ from export.formats.coreml.lifting.arguments import (
     Arguments,
     Entry,
     axes_from_front,
+    reshaped_to,
     sizes_of,
     unknown_use,
 )
 from pipeline.program import shape_rules
-from pipeline.program.shape_rules import reshaped_by
 
 if TYPE_CHECKING:
     from torch import fx
@@ -34,18 +34,13 @@ def _concat(build: Builder, arguments: Arguments) -> fx.Node:
         return joined
     sizes = sizes_of(joined)
     axis %= len(sizes)
-    grouped = _to(build, joined, [*sizes[:axis], len(parts), -1, *sizes[axis + 1 :]])
+    grouped = reshaped_to(build, joined, [*sizes[:axis], len(parts), -1, *sizes[axis + 1 :]])
     turned = shape_rules.transposed(build, grouped, axis, axis + 1)
-    return _to(build, turned, sizes)
+    return reshaped_to(build, turned, sizes)
 
 
 def _stack(build: Builder, arguments: Arguments) -> fx.Node:
     return shape_rules.stacked(build, arguments["values"], int(arguments["axis"]))
-
-
-def _to(build: Builder, x: fx.Node, shape: list[int]) -> fx.Node:
-    made: fx.Node = reshaped_by(lambda values: values.reshape(shape))(build, x)
-    return made
 
 
 def _expand_dims(build: Builder, arguments: Arguments) -> fx.Node:
@@ -55,7 +50,7 @@ def _expand_dims(build: Builder, arguments: Arguments) -> fx.Node:
     rank = len(shape) + len(axes)
     for axis in sorted(axis % rank for axis in axes):
         shape.insert(axis, 1)
-    return _to(build, x, shape)
+    return reshaped_to(build, x, shape)
 
 
 def _squeeze(build: Builder, arguments: Arguments) -> fx.Node:
@@ -63,13 +58,13 @@ def _squeeze(build: Builder, arguments: Arguments) -> fx.Node:
     x = arguments["x"]
     gone = axes_from_front(arguments, x)
     shape = [n for axis, n in enumerate(sizes_of(x)) if n != 1 or axis not in gone]
-    return _to(build, x, shape)
+    return reshaped_to(build, x, shape)
 
 
 def _reshape(build: Builder, arguments: Arguments) -> fx.Node:
     """A size of 0 is that of the input, one of -1 follows from the others."""
     x, shape = arguments["x"], integers(arguments["shape"])
-    return _to(build, x, [size or sizes_of(x)[axis] for axis, size in enumerate(shape)])
+    return reshaped_to(build, x, [size or sizes_of(x)[axis] for axis, size in enumerate(shape)])
 
 
 def _transpose(build: Builder, arguments: Arguments) -> fx.Node:

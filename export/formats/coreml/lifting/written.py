@@ -25,7 +25,14 @@ from torch import Tensor, fx
 
 from export.formats.coreml.evaluator.values import before_rounding
 from export.formats.coreml.lifting.shapes import without_zeros
-from pipeline.program.operations import COMMUTATIVE, OPERATIONS, arguments_of, bound, call, operation_of
+from pipeline.program.operations import (
+    COMMUTATIVE,
+    OPERATIONS,
+    arguments_of,
+    bound,
+    call,
+    operation_of,
+)
 from pipeline.program.program import Program, runnable, tensor_nodes
 
 if TYPE_CHECKING:
@@ -92,10 +99,10 @@ def _with_number(written: _Copy, node: fx.Node) -> None:
             continue
         held = written.tensors[str(part.target)].detach()
         other = parts[1 - i]
-        if held.dim() <= 1 and held.numel() == 1 and isinstance(other, fx.Node):
-            if i == 1 or operation_of(node) in COMMUTATIVE:
-                written.write(node, str(operation_of(node)), other, float(held))
-                return
+        last = i == 1 or operation_of(node) in COMMUTATIVE
+        if held.dim() <= 1 and held.numel() == 1 and last and isinstance(other, fx.Node):
+            written.write(node, str(operation_of(node)), other, float(held))
+            return
 
 
 def _by_reciprocal(written: _Copy, node: fx.Node) -> None:

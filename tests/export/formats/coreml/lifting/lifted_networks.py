@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch import nn
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from export.deploy.graph import DeployGraph
 from export.deploy.half_weights import halved_graph
@@ -29,6 +31,30 @@ IDENTITY = "ab" * 32
 FIVE = {"labels": tuple("abcde"), "positive": "a"}  # classes of `small_networks`
 
 
+class Affine(small_networks.Headed):
+    """A learnt scale and shift: no layer of its own."""
+
+    def make(self) -> None:
+        self.scale, self.shift = (nn.Parameter(torch.ones(1, 8, 1, 1)) for _ in range(2))
+
+    def between(self, x: Tensor) -> Tensor:
+        return F.relu(x) * self.scale + self.shift
+
+
+class FlatNorm(small_networks.Headed):
+    """A batch norm of (N, C), and a slope for all channels."""
+
+    def make(self) -> None:
+        self.norm, self.slope = nn.BatchNorm1d(8), nn.PReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.norm(self.slope(self.stem(x)).mean((2, 3))))
+        return logits
+
+
+OWN = {"affine": Affine, "flat batch norm": FlatNorm}
+
+
 @dataclass(frozen=True, eq=False)
 class Lifted:
     """A package, and the program that it must be."""
@@ -47,6 +73,8 @@ def made_graph(kind: str) -> tuple[DeployGraph, ModelSpec]:
     """One of the networks of the tests of Core ML, or of those of programs."""
     if kind in made_networks.BLOCKS:
         return made_networks.drawn(kind)
+    if kind in OWN:
+        return graph_of(small_networks.drawn(OWN[kind]()))
     return graph_of(small_networks.small(kind.removeprefix("small ")))
 
 

@@ -40,7 +40,11 @@ WRITTEN = {
         ["constant_pad_nd", "add.Tensor"],
     ),
     "a learnt number": (torch.mul, torch.tensor([0.3]), ["mul.Tensor"]),
-    "a division of two": (lambda x, p: x / (x * x + p), CHANNELS, ["mul.Tensor", "add.Tensor", "div.Tensor"]),
+    "a division of two": (
+        lambda x, p: x / (x * x + p),
+        CHANNELS,
+        ["mul.Tensor", "add.Tensor", "div.Tensor"],
+    ),
 }
 
 
@@ -75,7 +79,7 @@ def test_a_tensor_that_became_a_number_keeps_its_source() -> None:
 def test_the_program_that_was_given_does_not_change() -> None:
     before = program_of("an opposite")
     as_written(before, half=True)
-    assert [operation_of(node) for node in before.operations()][0] == "neg"
+    assert operation_of(before.operations()[0]) == "neg"
 
 
 @pytest.mark.parametrize(("half", "wanted"), [(False, 0.3), (True, 0.3), (True, 0.35355339)])
