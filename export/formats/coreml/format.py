@@ -45,14 +45,20 @@ if TYPE_CHECKING:
     from export.deploy.layers import Layer, LayerTrace
     from export.deploy.outputs import Answers
     from pipeline.model_spec import ModelSpec
+    from pipeline.program.program import Program
 
 RUN_BY: Final = "run by Core ML"
 ALSO: Final[tuple[Runner, ...]] = (coreml_evaluator,)
 GRIDS: Final = ("int8", "w4", "w3")  # weights as codes and scales
 TARGETS: Final = {"fp32": "iOS16", "fp16": "iOS16", "int8": "iOS16", "w4": "iOS18", "w3": "iOS18"}
 # They would change weights. What can be folded is folded before, by one rule for every format, and
-# weights are compared with that; a layer's scale stays an operation of its own.
-FOLDING_PASSES: Final = {"common::fuse_conv_batchnorm", "common::fuse_conv_scale"}
+# weights are compared with that; a layer's scale stays an operation of its own. The last would make
+# a batch norm of a scale and a shift, whose epsilon of 1e-5 makes the scale smaller.
+FOLDING_PASSES: Final = {
+    "common::fuse_conv_batchnorm",
+    "common::fuse_conv_scale",
+    "common::fuse_elementwise_to_batchnorm",
+}
 # Constants of at most this size stay in a compact program: scales and biases of 512 channels.
 IMMEDIATE_BYTES: Final = 1024
 
@@ -187,6 +193,23 @@ def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | Non
     from export.formats.coreml.evaluator.reference_network import trace_program
 
     return trace_program(load_program(path), image)
+
+
+def lifted(path: Path) -> Program:
+    """The file as a program of one image. Raises CannotRunHere or Unreadable."""
+    from export.formats.coreml.lifting.lift import lifted
+
+    return lifted(path)
+
+
+def as_written(program: Program, *, half: bool) -> Program:
+    """The program that a file should be, as the writer writes it: `lifted` is compared with that.
+
+    `half`: of a file whose arithmetic is in fp16.
+    """
+    from export.formats.coreml.lifting.written import as_written
+
+    return as_written(program, half=half)
 
 
 def why_not_convert() -> str:

@@ -235,7 +235,7 @@ def _step(operation: Operation, arguments: Mapping[str, Any], halves: Set[str]) 
     if len(kinds) != 1:
         raise Unreadable(f"operation {operation.type} with outputs of {kinds}")
     half = kinds == ["FLOAT16"]
-    selected = operation.type in SELECTING and _taken(arguments) <= halves
+    selected = operation.type in SELECTING and taken(arguments) <= halves
     prepared = {name: _prepare(value) for name, value in arguments.items()}
     # A batch norm's epsilon is compared as it is stored, with its weights.
     numbers = {} if operation.type == "batch_norm" else _before_rounding(arguments)
@@ -281,9 +281,9 @@ def _with_spent(steps: Sequence[Step], results: Set[str]) -> tuple[Step, ...]:
     later = set(results)
     reversed_steps = []
     for step in reversed(steps):
-        taken = _taken(step.arguments)
-        reversed_steps.append(replace(step, spent=frozenset(taken - later)))
-        later |= taken
+        used = taken(step.arguments)
+        reversed_steps.append(replace(step, spent=frozenset(used - later)))
+        later |= used
     return tuple(reversed(reversed_steps))
 
 
@@ -303,7 +303,7 @@ def _before_rounding(arguments: Mapping[str, Any]) -> dict[str, Tensor]:
     }
 
 
-def _taken(arguments: Mapping[str, Any]) -> set[str]:
+def taken(arguments: Mapping[str, Any]) -> set[str]:
     """Names of the computed values among arguments."""
     lists = (value if isinstance(value, list) else [value] for value in arguments.values())
     return {item.name for items in lists for item in items if isinstance(item, ValueReference)}

@@ -1,0 +1,157 @@
+"""What the writer does to any network on purpose, done to the program that a file should have.
+
+In: the expected program. Out: a copy that computes the same function in the words of coremltools
+9.0, so that the file's program can be compared with it number by number:
+
+- a division by a constant is a product with its reciprocal, rounded once to fp32
+  (`divide_to_multiply`);
+- a tensor of one number in arithmetic is that number, if it has at most one axis;
+- the opposite of x is x times -1;
+- slopes of a `prelu` that are all the same are one number (`prelu_to_lrelu`);
+- padding is told for each axis that has any, and no other;
+- numbers of an fp16 program are fp16, and are read as `before_rounding` reads them.
+
+What is not listed and changes numbers is a difference, and is told as one.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from export.formats.coreml.evaluator.values import before_rounding
+from export.formats.coreml.lifting.shapes import without_zeros
+from pipeline.program.operations import (
+    COMMUTATIVE,
+    OPERATIONS,
+    arguments_of,
+    bound,
+    call,
+    operation_of,
+)
+from pipeline.program.program import Program, runnable, tensor_nodes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pipeline.program.operations import Value
+
+
+def as_written(program: Program, *, half: bool) -> Program:
+    """A copy of a program as coremltools writes it; `half`: with arithmetic in fp16.
+
+    Its `sources` still name the tensors that are numbers now.
+    """
+    written = _Copy(program)
+    for node in list(written.graph.nodes):
+        rewrite = REWRITES.get(str(operation_of(node)))
+        if rewrite is not None:
+            rewrite(written, node)
+    if half:
+        for node in written.graph.nodes:
+            if operation_of(node) is not None:
+                _round_numbers(node)
+    return written.program()
+
+
+class _Copy:
+    """A program's graph and tensors, to be changed."""
+
+    def __init__(self, program: Program) -> None:
+        self.before = program
+        self.graph = fx.Graph()
+        self.graph.output(self.graph.graph_copy(program.network.graph, {}))
+        self.tensors = copy.copy(program.network.state_dict(keep_vars=True))
+        self.sources = dict(program.sources)
+
+    def hold(self, before: fx.Node, ending: str, tensor: Tensor) -> fx.Node:
+        """A tensor made of another."""
+        of = str(before.target)
+        name = f"{of}_{ending}"
+        self.tensors[name], self.sources[name] = tensor, self.sources[of]
+        return self.graph.create_node("get_attr", name, name=name.replace(".", "_"))
+
+    def write(self, node: fx.Node, operation: str, *args: Value) -> None:
+        """Another operation in a node's place, of the same module and name."""
+        by_place, by_name = call(operation, bound(operation, args, {}))
+        node.target = OPERATIONS[operation]
+        node.args, node.kwargs = by_place, by_name
+
+    def program(self) -> Program:
+        self.graph.eliminate_dead_code()
+        names = [str(node.target) for node in tensor_nodes(self.graph)]
+        return Program(
+            runnable(self.graph, {name: self.tensors[name] for name in names}),
+            self.before.side,
+            self.sources,
+            self.before.unused,
+        )
+
+
+def _with_number(written: _Copy, node: fx.Node) -> None:
+    parts = [arguments_of(node)[name] for name in ("self", "other")]
+    for i, part in enumerate(parts):
+        if not isinstance(part, fx.Node) or part.op != "get_attr":
+            continue
+        held = written.tensors[str(part.target)].detach()
+        other = parts[1 - i]
+        last = i == 1 or operation_of(node) in COMMUTATIVE
+        if held.dim() <= 1 and held.numel() == 1 and last and isinstance(other, fx.Node):
+            written.write(node, str(operation_of(node)), other, float(held))
+            return
+
+
+def _by_reciprocal(written: _Copy, node: fx.Node) -> None:
+    _with_number(written, node)
+    x, divisor = (arguments_of(node)[name] for name in ("self", "other"))
+    if isinstance(divisor, int | float):
+        written.write(node, "mul.Tensor", x, float(np.float32(1) / np.float32(divisor)))
+    elif isinstance(divisor, fx.Node) and divisor.op == "get_attr":
+        held = written.tensors[str(divisor.target)].detach()
+        with written.graph.inserting_before(node):
+            factor = written.hold(divisor, "reciprocal", torch.reciprocal(held))
+        written.write(node, "mul.Tensor", x, factor)
+
+
+def _opposite(written: _Copy, node: fx.Node) -> None:
+    written.write(node, "mul.Tensor", arguments_of(node)["self"], -1)
+
+
+def _one_slope(written: _Copy, node: fx.Node) -> None:
+    x, weight = (arguments_of(node)[name] for name in ("self", "weight"))
+    assert isinstance(weight, fx.Node)
+    if weight.op == "get_attr":
+        slopes = written.tensors[str(weight.target)].detach().reshape(-1)
+        if bool((slopes == slopes[0]).all()):
+            written.write(node, "leaky_relu", x, float(slopes[0]))
+
+
+def _padded(written: _Copy, node: fx.Node) -> None:
+    x, pad, value = (arguments_of(node)[name] for name in ("self", "pad", "value"))
+    if isinstance(pad, list):
+        written.write(node, "constant_pad_nd", x, without_zeros(pad), value)
+
+
+def _round_numbers(node: fx.Node) -> None:
+    def rounded(value: Any) -> Any:
+        number = isinstance(value, float) and abs(value) <= HALF_MOST
+        return before_rounding(np.float16(value)) if number else value
+
+    node.args = tuple(rounded(value) for value in node.args)
+    node.kwargs = {name: rounded(value) for name, value in node.kwargs.items()}
+
+
+HALF_MOST: Final = float(np.finfo(np.float16).max)
+REWRITES: Final[Mapping[str, Callable[[_Copy, fx.Node], None]]] = {
+    "add.Tensor": _with_number,
+    "sub.Tensor": _with_number,
+    "mul.Tensor": _with_number,
+    "constant_pad_nd": _padded,
+    "div.Tensor": _by_reciprocal,
+    "neg": _opposite,
+    "prelu": _one_slope,
+}
