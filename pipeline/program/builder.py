@@ -48,9 +48,17 @@ class Builder:
         graph: so far.
         tensors: that its ``get_attr`` nodes name.
         place: name of the module whose operations are being written.
+
+    With twice the same number of `images` the program is one for that number alone, and no length
+    grows: so a file is written that was made for one image.
     """
 
-    def __init__(self, side: tuple[int, int], taken: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        side: tuple[int, int],
+        taken: Collection[str] = (),
+        images: tuple[int, int] = IMAGES,
+    ) -> None:
         self.graph = fx.Graph()
         self.tensors: dict[str, Tensor] = {}
         self.place = ""
@@ -59,7 +67,7 @@ class Builder:
         self._constants: dict[int, str] = {}
         self._length: fx.Node | None = None
         self.pixels = self.graph.placeholder(INPUT)
-        self.pixels.meta[VALUE] = [torch.empty(n, 3, *side, device="meta") for n in IMAGES]
+        self.pixels.meta[VALUE] = [torch.empty(n, 3, *side, device="meta") for n in images]
 
     def add(self, operation: str, *args: Any, **kwargs: Any) -> fx.Node:
         """One operation on nodes, constants and numbers.
