@@ -48,9 +48,6 @@ class Builder:
         graph: so far.
         tensors: that its ``get_attr`` nodes name.
         place: name of the module whose operations are being written.
-
-    With twice the same number of `images` the program is one for that number alone, and no length
-    grows: so a file is written that was made for one image.
     """
 
     def __init__(
@@ -59,6 +56,7 @@ class Builder:
         taken: Collection[str] = (),
         images: tuple[int, int] = IMAGES,
     ) -> None:
+        """`images`: the same number twice for a graph of that many, in which no length grows."""
         self.graph = fx.Graph()
         self.tensors: dict[str, Tensor] = {}
         self.place = ""

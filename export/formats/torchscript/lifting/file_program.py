@@ -18,7 +18,7 @@ import torch
 from export.errors import CannotRunHere, Unreadable
 from export.formats.torchscript.lifting.file_input import FileInput
 from export.formats.torchscript.lifting.loaded_module import loaded
-from export.formats.torchscript.lifting.norms_as_scales import norms_as_scales
+from export.formats.torchscript.lifting.as_written import as_written
 from export.formats.torchscript.lifting.operators import Operators
 from export.formats.torchscript.lifting.places import Place
 from export.formats.torchscript.lifting.prepacked import stored_prepacked
@@ -53,7 +53,7 @@ def lifted(path: Path) -> Program:
     saved = read_pickle(reader, "data.pkl", path.name)
     try:
         functions = {name: _function(dict(body)) for name, body, *_ in document[1:]}
-        return norms_as_scales(folded(_program(functions, saved, side)))
+        return as_written(folded(_program(functions, saved, side)))
     except (TypeError, ValueError, KeyError, IndexError, AttributeError, RuntimeError) as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise Unreadable(f"{path.name}: its code contradicts itself: {said[0][:300]}") from error

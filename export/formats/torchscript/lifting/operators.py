@@ -19,7 +19,7 @@ from export.formats.torchscript.lifting.file_input import FileInput
 from export.formats.torchscript.lifting.places import Place
 from export.formats.torchscript.lifting.prepacked import Prepacked, prepacked
 from pipeline.errors import BadInput
-from pipeline.program.builder import VALUE, Builder, computed
+from pipeline.program.builder import VALUE, Builder
 from pipeline.program.normal_form import RULES
 from pipeline.program.operations import name_of
 from pipeline.program.shape_rules import written_over
@@ -99,7 +99,8 @@ class Operators:
         if is_known(given) and is_known(list(named.values())):
             if not ours and f"{space}::{packet}" not in COMPUTED:
                 raise _unknown(f"{space}::{name}")
-            return computed(target, tuple(given), named)
+            with torch.no_grad():
+                return target(*given, **named)
         if space == "aten" and name in ENTRIES:
             return ENTRIES[name](self.build, *given, **named)
         if target in RULES:
