@@ -26,6 +26,7 @@ from pipeline.program.program import MODULE, Program, place_of, runnable, shapes
 if TYPE_CHECKING:
     from torch import Tensor
 
+MEAN: Final = "running_mean"
 LAYERS: Final = ("conv2d", "linear")
 BIAS: Final = 2  # its place among a layer's arguments
 CEIL_MODE: Final = 5  # likewise, of a max pool
@@ -46,7 +47,9 @@ def as_written(program: Program) -> Program:
         if operation_of(node) == "batch_norm" and len(lengths[node]) == MAP:
             scale, shift = map(torch.from_numpy, scale_and_shift(program, node))
             norm = copies[node]
-            kernel = {"weight": scale.reshape(-1, 1, 1, 1), "bias": shift}
+            mean = arguments_of(norm)[MEAN]
+            of = str(mean.target).removesuffix(MEAN) if isinstance(mean, fx.Node) else ""
+            kernel = {f"{of}scale": scale.reshape(-1, 1, 1, 1), f"{of}shift": shift}
             layer = _convolution(graph, norm, kernel, tensors)
             made_of = _sources(sources, *norm.all_input_nodes[1:])
             sources |= dict.fromkeys((str(n.target) for n in layer.all_input_nodes[1:]), made_of)
@@ -88,12 +91,12 @@ def _convolution(
     """The depthwise convolution that computes what a batch norm does."""
     made: list[fx.Node] = []
     with graph.inserting_before(norm):
-        for key, values in kernel.items():
-            name = f"{norm.name}_as_scale.{key}"
+        for name, values in kernel.items():
             tensors[name] = nn.Parameter(values, requires_grad=False)
             made.append(graph.create_node("get_attr", name, name=name.replace(".", "_")))
         given = (arguments_of(norm)["input"], *made)
-        by_place, by_name = call("conv2d", bound("conv2d", given, {"groups": len(kernel["bias"])}))
+        (_, shift) = kernel.values()
+        by_place, by_name = call("conv2d", bound("conv2d", given, {"groups": len(shift)}))
         layer = graph.call_function(OPERATIONS["conv2d"], by_place, by_name)
     layer.meta[MODULE] = place_of(norm)
     return layer

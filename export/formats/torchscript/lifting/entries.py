@@ -53,7 +53,11 @@ def _relu6(build: Builder, x: fx.Node) -> fx.Node:
     return build.add("hardtanh", x, 0.0, 6.0)
 
 
-def _larger(build: Builder, x: fx.Node, y: Any) -> fx.Node:
+def _larger(build: Builder, x: Any, y: Any) -> fx.Node:
+    """Of two tensors; one without axes is a number."""
+    x, y = (y, x) if isinstance(x, Tensor) else (x, y)
+    if isinstance(y, Tensor) and y.dim() == 0:
+        return arithmetic.at_least(build, x, y.item())
     return build.add("maximum", x, y)
 
 
@@ -113,6 +117,7 @@ ENTRIES: Final[Mapping[str, Entry]] = {
     "_add_relu.Tensor": _sum_then_relu,
     "relu6": _relu6,
     "clamp_min.Tensor": _larger,
+    "maximum": _larger,
     "square": _squared,
     "norm.ScalarOpt_dim": arithmetic.norm,
     "max_pool2d_with_indices": _largest_places,
@@ -164,6 +169,7 @@ COMPUTED: Final = frozenset({
     "aten::unsqueeze", "aten::squeeze", "aten::to", "aten::zeros", "aten::ones", "aten::full",
     "aten::arange", "aten::cumsum", "aten::sin", "aten::cos", "aten::bitwise_not", "aten::mT",
     "aten::expand_as", "aten::type_as", "aten::size", "aten::dim",
+    "aten::repeat",
 })
 # fmt: on
 

@@ -60,7 +60,7 @@ class FileInput:
         made = FileInput(self.side, self.axes, self.cast, self.terms)
         height, width = self.side
         match name, arguments:
-            case "aten::to", [int(FLOAT32), *_] if not self.cast:
+            case "aten::to", [type_, *_] if type_ == FLOAT32 and not self.cast:
                 made.cast = True
             case "aten::permute", [[0, 3, 1, 2]] if self.axes == "NHWC":
                 made.axes = "NCHW"

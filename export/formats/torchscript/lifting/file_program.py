@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from export.errors import CannotRunHere, Unreadable
+from export.formats.torchscript.lifting.as_written import as_written
 from export.formats.torchscript.lifting.file_input import FileInput
 from export.formats.torchscript.lifting.loaded_module import loaded
-from export.formats.torchscript.lifting.as_written import as_written
 from export.formats.torchscript.lifting.operators import Operators
 from export.formats.torchscript.lifting.places import Place
 from export.formats.torchscript.lifting.prepacked import stored_prepacked

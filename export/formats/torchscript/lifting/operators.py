@@ -24,8 +24,17 @@ from pipeline.program.normal_form import RULES
 from pipeline.program.operations import name_of
 from pipeline.program.shape_rules import written_over
 
-# torch's numbers of types; only these pass as an operator's `dtype`.
-TYPES: Final = {0: torch.uint8, 3: torch.int32, 4: torch.int64, 5: torch.float16, 6: torch.float32}
+# torch's numbers of types (c10/core/ScalarType.h).
+TYPES: Final = {
+    0: torch.uint8,
+    1: torch.int8,
+    3: torch.int32,
+    4: torch.int64,
+    5: torch.float16,
+    6: torch.float32,
+    7: torch.float64,
+    11: torch.bool,
+}
 TYPES_BY_DTYPE: Final = {dtype: number for number, dtype in TYPES.items()}
 RUNNERS: Final = ("prepacked::conv2d_clamp_run", "prepacked::linear_clamp_run")
 PREPACKERS: Final = {

@@ -11,7 +11,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-MOST_STEPS: Final = 2_000_000  # a file of ours with 200 packed layers takes 30 thousand
+MOST_STEPS: Final = 2_000_000  # a packed layer takes some hundred
+# What the compiler writes as an instruction instead of a call: operator, overload, arguments.
+COMPUTING: Final = {
+    "NUM_TO_TENSOR": ("prim::NumToTensor", "Scalar", 1),
+    "TUPLE_INDEX": ("prim::TupleIndex", "", 2),
+    "UNCHECKED_CAST": ("prim::unchecked_cast", "", 1),
+    "DIM": ("aten::dim", "", 1),
+    "DTYPE": ("prim::dtype", "", 1),
+    "DEVICE": ("prim::device", "", 1),
+    "__IS__": ("aten::__is__", "", 2),
+    "__ISNOT__": ("aten::__isnot__", "", 2),
+    "__NOT__": ("aten::__not__", "", 1),
+}
 Operator = Callable[[str, str, list[Any]], Sequence[Any]]
 
 
@@ -75,23 +87,23 @@ def follow(function: Mapping[str, Any], arguments: Sequence[Any], operator: Oper
         elif instruction == "TUPLE_CONSTRUCT":
             stack.append(tuple(taken(first)))
         elif instruction == "LIST_UNPACK":
-            stack += unpacked(taken(1)[0], first)
+            stack += _unpacked(taken(1)[0], first)
         elif instruction == "JF":
-            place += 0 if known(taken(1)[0]) else first - 1
+            place += 0 if _known(taken(1)[0]) else first - 1
         elif instruction == "JMP":
             place += first - 1
         elif instruction == "LOOP":  # done, most, condition, what is carried from turn to turn
             done, most, condition, *carried = taken(second + 1)
-            if done < most and known(condition):
+            if done < most and _known(condition):
                 stack += [done + 1, most, done, *carried]
             else:
                 stack += carried
                 place += first - 1
         elif instruction == "GET_ATTR":
-            stack.append(held(taken(1)[0])[first])
+            stack.append(_held(taken(1)[0])[first])
         elif instruction == "SET_ATTR":
             owner, value = taken(2)
-            held(owner)[first] = value
+            _held(owner)[first] = value
         elif instruction in COMPUTING:
             name, overload, count = COMPUTING[instruction]
             stack += operator(name, overload, taken(count))
@@ -99,21 +111,7 @@ def follow(function: Mapping[str, Any], arguments: Sequence[Any], operator: Oper
             raise ValueError(f"instruction {instruction} is not expected")
 
 
-# What the compiler writes as an instruction instead of a call: operator, overload, arguments.
-COMPUTING: Final = {
-    "NUM_TO_TENSOR": ("prim::NumToTensor", "Scalar", 1),
-    "TUPLE_INDEX": ("prim::TupleIndex", "", 2),
-    "UNCHECKED_CAST": ("prim::unchecked_cast", "", 1),
-    "DIM": ("aten::dim", "", 1),
-    "DTYPE": ("prim::dtype", "", 1),
-    "DEVICE": ("prim::device", "", 1),
-    "__IS__": ("aten::__is__", "", 2),
-    "__ISNOT__": ("aten::__isnot__", "", 2),
-    "__NOT__": ("aten::__not__", "", 1),
-}
-
-
-def unpacked(value: Any, count: int) -> list[Any]:
+def _unpacked(value: Any, count: int) -> list[Any]:
     """The items of a list; what is not known as a list stands for each of its items."""
     if not isinstance(value, list | tuple):
         return [value] * count
@@ -122,13 +120,13 @@ def unpacked(value: Any, count: int) -> list[Any]:
     return list(value)
 
 
-def known(condition: Any) -> bool:
+def _known(condition: Any) -> bool:
     if not isinstance(condition, bool):
         raise ValueError("a branch depends on what is not known before it runs")
     return condition
 
 
-def held(owner: Any) -> dict[int, Any]:
+def _held(owner: Any) -> dict[int, Any]:
     if not isinstance(owner, LiteObject):
         raise ValueError("an attribute of what is no object")
     return owner.attributes
