@@ -40,7 +40,8 @@ def as_written(program: Program) -> Program:
     graph.output(graph.graph_copy(program.network.graph, copies))
     tensors = dict(program.network.state_dict(keep_vars=True))
     sources = dict(program.sources)
-    lengths = shapes(program)
+    looked_at = {operation_of(node) for node in program.operations()} & {"max_pool2d", "batch_norm"}
+    lengths = shapes(program) if looked_at else {}
     for node in program.operations():
         if operation_of(node) == "max_pool2d" and _fits(node, lengths):
             copies[node].update_arg(CEIL_MODE, False)

@@ -27,6 +27,7 @@ from export.formats.torchscript.lite_file.bytecode_machine import follow
 from export.formats.torchscript.lite_file.safe_unpickler import Record, read_pickle
 from pipeline.program.batch_norm_folding import folded
 from pipeline.program.builder import VALUE, Builder
+from pipeline.program.operations import operation_of
 from pipeline.program.program import Program, runnable, tensor_nodes
 
 if TYPE_CHECKING:
@@ -53,7 +54,10 @@ def lifted(path: Path) -> Program:
     saved = read_pickle(reader, "data.pkl", path.name)
     try:
         functions = {name: _function(dict(body)) for name, body, *_ in document[1:]}
-        return as_written(folded(_program(functions, saved, side)))
+        program = _program(functions, saved, side)
+        if any(operation_of(node) == "batch_norm" for node in program.operations()):
+            program = folded(program)
+        return as_written(program)
     except (TypeError, ValueError, KeyError, IndexError, AttributeError, RuntimeError) as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise Unreadable(f"{path.name}: its code contradicts itself: {said[0][:300]}") from error

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from export.errors import CannotRunHere
 from export.formats.torchscript.lifting.entries import COMPUTED, ENTRIES, PYTHON, is_known
@@ -59,9 +59,9 @@ class Operators:
         full = f"{name}.{overload}" if overload else name
         if name in RUNNERS:
             x, layer = arguments
-            if not isinstance(x, Place) or not isinstance(layer, Prepacked):
-                raise ValueError(f"{name} of what is no image, or no layer")
-            return [Place(layer.run(self.build, x.read()))]
+            if not isinstance(x, Place | Tensor) or not isinstance(layer, Prepacked):
+                raise ValueError(f"{name} of what is no tensor, or no layer")
+            return [Place(layer.run(self.build, self.build.node(_read(x))))]
         if name in PREPACKERS:
             self.prepacked += 1
             return [prepacked(f"layer_{self.prepacked}", PREPACKERS[name], arguments)]

@@ -70,4 +70,4 @@ def stored_prepacked(name: str, record: Record, tensor: Any) -> Prepacked | None
         tensor: makes a tensor of an array.
     """
     operation = CONTEXTS.get(record.name.rpartition(".")[2])
-    return operation and prepacked(name, operation, map(tensor, record.state))
+    return prepacked(name, operation, map(tensor, record.state)) if operation else None
