@@ -18,6 +18,7 @@ import torch
 from export.errors import CannotRunHere, Unreadable
 from export.formats.torchscript.lifting.as_written import as_written
 from export.formats.torchscript.lifting.file_input import FileInput
+from export.formats.torchscript.lifting.integer_kernels import stored_kernel
 from export.formats.torchscript.lifting.loaded_module import loaded
 from export.formats.torchscript.lifting.operators import Operators
 from export.formats.torchscript.lifting.places import Place
@@ -75,7 +76,7 @@ def _side(reader: PyTorchFileReader) -> tuple[int, int]:
 def _program(functions: Mapping[str, Any], saved: Record, side: tuple[int, int]) -> Program:
     build = Builder(side, images=ONE_IMAGE)
     operators = Operators(build)
-    module = loaded(saved, functions, _tensors, operators)
+    module = loaded("module", saved, functions, _held, operators)
     returned = follow(functions[saved.name + FORWARD], [module, FileInput(side)], operators)
     answers = returned if isinstance(returned, tuple) else (returned,)
     if not all(isinstance(answer, Place) for answer in answers):
@@ -98,13 +99,19 @@ def _finished(build: Builder, side: tuple[int, int]) -> Program:
 
 def _function(body: dict[str, Any]) -> dict[str, Any]:
     """A function whose constants are tensors and prepacked layers instead of arrays and records."""
-    constants = [
-        (stored_prepacked(f"constant_{i}", constant, _tensors) or constant)
-        if isinstance(constant, Record)
-        else _tensors(constant)
-        for i, constant in enumerate(body["constants"])
-    ]
+    # A program names its own constants `constant_...`.
+    constants = [_held(f"packed_{i}", constant) for i, constant in enumerate(body["constants"])]
     return {**body, "constants": constants}
+
+
+def _held(name: str, value: Any) -> Any:
+    """Arrays as tensors and packed layers as such; another record as it is."""
+    if not isinstance(value, Record):
+        return _tensors(value)
+    for stored in (stored_prepacked, stored_kernel):
+        if layer := stored(name, value, _tensors):
+            return layer
+    return value
 
 
 def _tensors(value: Any) -> Any:

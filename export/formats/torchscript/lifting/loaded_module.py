@@ -24,28 +24,37 @@ SET_STATE: Final = ".__setstate__"
 
 
 def loaded(
-    saved: Any, functions: Mapping[str, Any], tensor: Callable[[Any], Any], operator: Operator
+    name: str,
+    saved: Any,
+    functions: Mapping[str, Any],
+    held: Callable[[str, Any], Any],
+    operator: Operator,
 ) -> Any:
     """The saved module, or what else stands in its place.
 
     Args:
+        name: of what is saved, for messages and tensors.
         saved: of ``data.pkl``.
         functions: of the bytecode, by name.
-        tensor: makes tensors of arrays in any structure.
+        held: of a name and a saved value, with tensors for arrays and layers for packed ones.
         operator: computes the results of operators.
 
     Raises:
         ValueError, KeyError, IndexError: they do not fit each other.
     """
-    if not isinstance(saved, Record):
-        return tensor(saved)
+    plain = held(name, saved)
+    if not isinstance(plain, Record):
+        return plain
     made = LiteObject()
     if saved.name + SET_STATE in functions:
-        state = tensor(saved.state)
+        state = held(name, saved.state)
         follow(functions[saved.name + SET_STATE], [made, state], operator)
         _give_normalisation_back(saved.state, made)
     elif isinstance(saved.state, dict):
-        values = [loaded(value, functions, tensor, operator) for value in saved.state.values()]
+        values = [
+            loaded(f"{name}_{key}", value, functions, held, operator)
+            for key, value in saved.state.items()
+        ]
         made.attributes = dict(enumerate(values))
     return made
 

@@ -16,6 +16,7 @@ from torch import Tensor, fx
 from export.errors import CannotRunHere
 from export.formats.torchscript.lifting.entries import COMPUTED, ENTRIES, PYTHON, is_known
 from export.formats.torchscript.lifting.file_input import FileInput
+from export.formats.torchscript.lifting.integer_kernels import Coded, Grid, kept, kernel
 from export.formats.torchscript.lifting.places import Place
 from export.formats.torchscript.lifting.prepacked import Prepacked, prepacked
 from pipeline.errors import BadInput
@@ -69,6 +70,8 @@ class Operators:
             pixels, *others = arguments
             if isinstance(pixels, FileInput):
                 return [_placed(pixels.after(self.build, name, others))]
+        if (made := kernel(self.build, full, arguments)) is not None:
+            return [made]
         if full == "prim::TupleUnpack":
             return list(arguments[0])
         if full == "prim::dtype":
@@ -86,6 +89,7 @@ class Operators:
         target = _target(name, overload, full)
         schema = target._schema
         given, named = _by_schema(schema, arguments)
+        grid = kept(full, arguments)
         written = schema.arguments and _is_written(schema.arguments[0])
         if any(map(_is_written, schema.arguments[1:])):
             raise _unknown(full)
@@ -99,7 +103,8 @@ class Operators:
             return [given[0]]
         if len(schema.returns) > 1:
             return [_placed(each) for each in made]
-        return [_placed(made, _whole(schema, given, made), self._with_part(target, given, named))]
+        placed = _placed(made, _whole(schema, given, made), self._with_part(target, given, named))
+        return [_with_grid(placed, grid) if grid else placed]
 
     def _result(self, target: Any, space: str, given: Any, named: Any) -> Any:
         packet, overload = target._schema.name.rpartition("::")[2], target._overloadname
@@ -187,6 +192,13 @@ def _placed(made: Any, whole: Place | None = None, with_part: Any = None) -> Any
     if isinstance(made, list | tuple):
         return [_placed(each, whole) for each in made]
     return made
+
+
+def _with_grid(made: Any, grid: Grid) -> Any:
+    """Codes instead of numbers."""
+    if isinstance(made, list):
+        return [_with_grid(each, grid) for each in made]
+    return Coded(made.node, grid=grid) if isinstance(made, Place) else made
 
 
 def _whole(schema: Any, given: list[Any], made: Any) -> Place | None:

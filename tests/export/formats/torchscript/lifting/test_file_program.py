@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from export.deploy.metadata import model_metadata
 from export.deploy.variants import variant_graph
 from export.formats.torchscript.format import as_written, convert, lifted
 from pipeline.checkpoint import open_checkpoint
+from pipeline.compress.activation_quantization import rounded_places
 from pipeline.program.batch_norm_folding import folded
 from pipeline.program.capture import capture
 from pipeline.program.comparison import compare
@@ -118,6 +120,34 @@ def test_the_published_files_are_the_released_network(precision: str) -> None:
     wanted = as_written(folded(capture(graph.pixels, checkpoint.spec.resize.size)))
     found = lifted(ROOT / "android_assets" / f"squeezenet_cxr_{precision}.ptl")
     assert compare(wanted, found) == []
+
+
+class Rounded(nn.Module):
+    """A place of an int8 variant that torch.export can follow."""
+
+    def __init__(self, place: Any) -> None:
+        super().__init__()
+        self.register_buffer("scale", place.scale.reshape(1))
+        self.register_buffer("zero_point", place.zero_point.int().reshape(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, 0, 255)
+
+
+def test_the_published_int8_file_rounds_where_the_variant_does() -> None:
+    checkpoint = open_checkpoint(ROOT / "pipeline" / "released" / "squeezenet_cxr")
+    graph = variant_graph(checkpoint, "int8")
+    network = graph.pixels.network
+    places = {id(place): Rounded(place) for _, place in rounded_places(network)}
+    for name, module in list(network.named_modules(remove_duplicate=False)):
+        if id(module) in places:
+            network.set_submodule(name, places[id(module)])
+    found = lifted(ROOT / "android_assets" / "squeezenet_cxr_int8.ptl")
+    side = checkpoint.spec.resize.size
+    assert compare(as_written(folded(capture(graph.pixels, side))), found) == []
+    list(places.values())[3].scale.mul_(1.01)
+    (said,) = compare(as_written(folded(capture(graph.pixels, side))), found)
+    assert ".scale: 1 of 1 values are not those expected" in said
 
 
 def test_a_lifted_program_computes_what_its_network_does(tmp_path: Path) -> None:
