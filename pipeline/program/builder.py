@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, fx
 
 from pipeline.errors import BadInput
-from pipeline.program.operations import COMMUTATIVE, LENGTH, OPERATIONS, bound, call
+from pipeline.program.operations import COMMUTATIVE, LENGTH, OPERATIONS, ROUND, bound, call
 from pipeline.program.program import INPUT, MODULE
 
 IMAGES: Final = (2, 3)  # torch.export takes 1 for a number that never changes
@@ -87,7 +87,9 @@ class Builder:
                 return n.meta[VALUE][i]
 
             metas: Any = fx.map_arg((node.args, node.kwargs), meta)
-            node.meta[VALUE].append(target(*metas[0], **metas[1]))
+            # torch cannot tell the shape of this one without numbers.
+            found = metas[0][0] if operation == ROUND else target(*metas[0], **metas[1])
+            node.meta[VALUE].append(found)
         return node
 
     def hold(self, name: str, tensor: Tensor) -> fx.Node:

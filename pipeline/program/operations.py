@@ -32,10 +32,11 @@ CONVOLUTIONAL: Final = (
 ATTENTION: Final = (  # and other late-comers
     "matmul", "softmax.int", "linalg_vector_norm", "sum.dim_IntList", "abs", "erf", "exp", "sqrt",
     "rsqrt", "pow.Tensor_Scalar", "maximum", "minimum", "select.int", "expand", "index.Tensor",
-    "pixel_shuffle", "sym_size.int",
+    "pixel_shuffle", "sym_size.int", "fake_quantize_per_tensor_affine.tensor_qparams",  # of int8
 )
 # fmt: on
 COMMUTATIVE: Final = frozenset({"add.Tensor", "mul.Tensor", "maximum", "minimum"})
+ROUND: Final = "fake_quantize_per_tensor_affine.tensor_qparams"  # to 8 bits, and back
 LENGTH: Final = "sym_size.int"  # the only one whose result is a number: how many images
 # Argument -> its one value.
 FIXED: Final[Mapping[str, Value]] = {

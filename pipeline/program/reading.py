@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SCHEMA_FILE: Final = Path(__file__).parent / "program.schema.json"
 WAY_OUT: Final = "write or copy it again"
-TYPES: Final = (torch.float32, torch.int64, torch.bool)
+TYPES: Final = (torch.float32, torch.int32, torch.int64, torch.bool)
 RANKS: Final = (2, 4)  # of logits (N, K), of evidence (N, K, h, w)
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from export.deploy.layers import Layer, LayerTrace
     from export.deploy.outputs import Answers
     from pipeline.model_spec import ModelSpec
+    from pipeline.program.program import Program
 
 RUN_BY: Final = "run by the lite interpreter"
 ALSO: Final[tuple[Runner, ...]] = ()
@@ -148,6 +149,20 @@ def stored_layers(path: Path) -> list[Layer]:
 def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | None:
     """None: the lite interpreter hides its intermediate values."""
     return None
+
+
+def lifted(path: Path) -> Program:
+    """The file as a program with its own weights. Raises CannotRunHere or Unreadable."""
+    from export.formats.torchscript.lifting.file_program import lifted
+
+    return lifted(path)
+
+
+def as_written(program: Program) -> Program:
+    """What is expected of a file, with what this format writes in a form of its own, on purpose."""
+    from export.formats.torchscript.lifting.as_written import as_written
+
+    return as_written(program)
 
 
 def why_not_convert() -> str:

@@ -1,17 +1,25 @@
 """The prepacked layers that a function of lite bytecode calls, in order, found without running it.
 
-In: a function without branches, as tracing makes it. Out: the records among its constants. The code
-keeps values on a stack and in registers; here they are the numbers of the operations that would
-compute them. The order is `export.deploy.call_order`: torch's mobile passes move shortcuts ahead.
+In: a function without branches, as tracing makes it. Out: the records among its constants. The
+order is `export.deploy.call_order`: torch's mobile passes move shortcuts ahead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from export.deploy.call_order import call_order
+from export.formats.torchscript.lite_file.bytecode_machine import follow
 from export.formats.torchscript.lite_file.safe_unpickler import Record
+
+
+@dataclass(frozen=True)
+class Call:
+    """The result of an operator that is not run, or an argument of the function."""
+
+    number: int
 
 
 def called_records(function: Mapping[str, Any]) -> list[tuple[Record, str]]:
@@ -24,51 +32,29 @@ def called_records(function: Mapping[str, Any]) -> list[tuple[Record, str]]:
         ValueError, IndexError, KeyError: unexpected in a traced module, or
             inconsistent instructions.
     """
-    before: list[list[int]] = []  # for each value those that it was computed from
-    records: dict[int, tuple[Record, str]] = {}
-    stack: list[int] = []
-    registers: dict[int, int] = {}
+    before: list[list[int]] = []  # for each call those that it needs
+    records: list[list[Record]] = []
+    names = {id(constant): f"constant {i}" for i, constant in enumerate(function["constants"])}
 
-    def made_of(values: list[int]) -> int:
-        before.append(values)
-        return len(before) - 1
+    def made_of(*values: Any) -> Call:
+        leaves = _leaves(values)
+        before.append([leaf.number for leaf in leaves if isinstance(leaf, Call)])
+        records.append([leaf for leaf in leaves if isinstance(leaf, Record)])
+        return Call(len(before) - 1)
 
-    def taken(count: int) -> list[int]:
-        if count > len(stack):
-            raise ValueError(f"{count} values wanted of a stack of {len(stack)}")
-        values = stack[len(stack) - count :]
-        del stack[len(stack) - count :]
-        return values
+    def operator(name: str, overload: str, arguments: list[Any]) -> list[Call]:
+        return [made_of(arguments)] * _outputs(name, overload)
 
-    stack += [made_of([]), made_of([])]  # the module itself and the image
-    for instruction, first, second in function["instructions"]:
-        if instruction == "LOADC":
-            constant = function["constants"][first]
-            stack.append(made_of([]))
-            if isinstance(constant, Record):
-                records[stack[-1]] = (constant, f"constant {first}")
-        elif instruction == "OP":
-            name, overload, count = function["operators"][first]
-            made = made_of(taken(count))
-            stack += [made] * _outputs(name, overload)
-        elif instruction == "LIST_CONSTRUCT":  # type, count
-            stack.append(made_of(taken(second)))
-        elif instruction == "TUPLE_CONSTRUCT":
-            stack.append(made_of(taken(first)))
-        elif instruction in ("LOAD", "MOVE"):
-            stack.append(registers[first])
-        elif instruction == "STORE":
-            (registers[first],) = taken(1)
-        elif instruction == "STOREN":
-            registers |= dict(zip(range(first, first + second), taken(second), strict=True))
-        elif instruction == "DROP":
-            taken(1)
-        elif instruction == "RET":
-            break
-        elif instruction != "DROPR":
-            raise ValueError(f"instruction {instruction} is not expected in a traced module")
-    order = call_order([*stack, *range(len(before))], before, [[] for _ in before])
-    return [records[number] for number in order if number in records]
+    returned = follow(function, [made_of(), made_of()], operator)  # of the module and the image
+    ends = [leaf.number for leaf in _leaves(returned) if isinstance(leaf, Call)]
+    order = call_order([*ends, *range(len(before))], before, [[] for _ in before])
+    return [(record, names[id(record)]) for number in order for record in records[number]]
+
+
+def _leaves(value: Any) -> list[Any]:
+    if isinstance(value, list | tuple):
+        return [leaf for item in value for leaf in _leaves(item)]
+    return [value]
 
 
 def _outputs(name: str, overload: str) -> int:

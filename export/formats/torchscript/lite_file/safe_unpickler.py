@@ -93,6 +93,8 @@ class _Unpickler(pickle.Unpickler):
             return STORAGES[name]
         if (module, name) == ("torch", PER_CHANNEL):
             return PER_CHANNEL
+        if (module, name) == ("torch", "device"):
+            return str
         if module.startswith("__torch__."):
             return type(name, (Record,), {"name": f"{module}.{name}"})
         raise pickle.UnpicklingError(f"{module}.{name} is not expected in a lite file")
@@ -120,7 +122,7 @@ def _array(
         raise ValueError(f"a tensor of size {size} does not fit its storage")
     strides = [s * storage.itemsize for s in stride]
     view = np.lib.stride_tricks.as_strided(storage[offset:], size, strides, writeable=False)
-    return np.ascontiguousarray(view)
+    return view.copy()  # in C order; of a number too, to which `ascontiguousarray` gives an axis
 
 
 def _dequantised(

@@ -10,10 +10,16 @@ import numpy as np
 import pytest
 import torch
 
+from export.deploy.graph import DeployGraph
 from export.deploy.layer_order import network_layers
+from export.deploy.metadata import model_metadata
 from export.errors import Unreadable
+from export.formats.torchscript.format import convert, stored_layers
 from export.formats.torchscript.stored_layers import packed_layers, prepacked_layers
+from export.parity.weights import weight_violations
+from tests.conftest import make_spec
 from tests.export.conftest import Artifacts, Model
+from tests.pipeline.program.small_networks import SIDE, small
 
 
 class Reader:
@@ -41,6 +47,15 @@ def test_layers_are_read_equal_to_the_networks_whatever_their_memory_format(
     found = {layer.tensors["weight"].tobytes() for layer in prepacked_layers(reader, "x")}
     layers = network_layers(model.graph.pixels, model.spec.side)
     assert found == {np.ascontiguousarray(layer.tensors["weight"]).tobytes() for layer in layers}
+
+
+def test_layers_behind_sizes_that_are_computed_are_read(tmp_path: Path) -> None:
+    spec = make_spec(side=SIDE)
+    graph = DeployGraph(small("shuffle"), spec).eval()
+    path = tmp_path / "shuffle.ptl"
+    convert(graph, spec, model_metadata(spec, "ab" * 32), "fp32", path)
+    wanted = network_layers(graph.pixels, spec.side)
+    assert weight_violations(stored_layers(path), wanted) == []
 
 
 def test_a_bytecode_that_would_run_something_is_refused_and_runs_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""A TorchScript-lite file as a program, with the file's own weights."""
