@@ -187,18 +187,24 @@ def _with_artifacts(row: TopologyRow, artifacts: Sequence[ArtifactRow]) -> Topol
 def _artifacts(report: Path, used: Mapping[str, Used]) -> list[ArtifactRow]:
     """From the report of the export; what was not compressed has the reason from there."""
     if not report.exists():
-        return _none_made(used["export"].code, last_words(used["export"].output, 1))
+        return _none_made(used["export"].code, _words(used["export"]))
     rows = [_artifact(artifact) for artifact in read_report(report).artifacts]
     compress = used.get("compress")
     if compress is None or compress.code == 0:
         return rows
-    verdict, words = verdict_of_command(compress.code), last_words(compress.output, 1).removeprefix("error: ")
+    verdict, words = verdict_of_command(compress.code), _words(compress)
     return [
         replace(row, verdict=verdict, reason=f"not compressed: {words}")
         if row.verdict == "refused" and NOT_COMPRESSED in row.reason
         else row
         for row in rows
     ]
+
+
+def _words(used: Used) -> str:
+    """What a command said last, or its exit code."""
+    said = last_words(used.output, 1).removeprefix("error: ")
+    return said or f"exit code {used.code}"
 
 
 def _none_made(code: int, words: str) -> list[ArtifactRow]:
