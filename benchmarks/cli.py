@@ -372,7 +372,8 @@ def _run_training(options: argparse.Namespace) -> int:
 
 def _run_topologies(options: argparse.Namespace) -> int:
     from benchmarks.topologies.row import read_topologies
-    from benchmarks.topologies.run import TopologiesRequest, measure_topologies
+    from benchmarks.topologies.run import measure_topologies
+    from benchmarks.topologies.subjects import TopologiesRequest
     from benchmarks.topologies.summary import line, share
     from pipeline.json_files import plain, write_json
     from pipeline.terminal.console import open_console

@@ -265,6 +265,19 @@ def test_the_results_in_the_docs_can_be_read_and_have_the_networks_of_the_list()
     assert {row.name for row in found.rows} <= {*NAMES}
 
 
+# --- in earnest -------------------------------------------------------------------------------
+
+
+@pytest.mark.ci("compresses and exports whole networks")
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "timm/efficientnet_lite0"])
+def test_a_row_is_made(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    topologies(tmp_path, "--only", name, "--side", 64, "--images", 2, "--jobs", 1)
+    row = rows_of(tmp_path)[name]
+    assert {a.verdict for a in row.artifacts if a.precision in ("fp32", "fp16")} == {"pass"}
+    assert {*row.verdicts} <= {"pass", "refused"}, row.artifacts
+
+
 # --- trained ----------------------------------------------------------------------------------
 
 
