@@ -119,7 +119,7 @@ swift: $(READY)  ## fetch a Swift compiler for the tests of ios_assets (about 55
 oldest: $(READY)  ## fetch the oldest onnxruntime that the manifest promises (about 200 MB)
 	$(BIN)/python -m export.runtimes install oldest
 
-GENERATED := README.md MODEL_CARD.md docs/manifest.md docs/commands.md docs/datasets.md docs/faults.md docs/preprocessing.md docs/report.md
+GENERATED := README.md MODEL_CARD.md docs/manifest.md docs/commands.md docs/datasets.md docs/faults.md docs/preprocessing.md docs/report.md docs/topologies.md
 docs: $(READY)  ## regenerate the generated parts of README and docs
 	$(BIN)/cog -r -P -I . $(GENERATED)
 
@@ -151,7 +151,7 @@ study: $(READY)  ## everything that README and model card say about training, on
 		--threads 1 --out $(STUDY)/whole
 	$(BIN)/python -m pipeline ablate --data $(DATA) --threads 1 --out $(STUDY)/ablation
 	$(BIN)/python -m benchmarks training --data $(DATA)
-	$(BIN)/python -m benchmarks topologies --jobs 1
+	$(BIN)/python -m benchmarks topologies
 	$(BIN)/python -m benchmarks topologies --jobs 1 --images 150 --data $(DATA) \
 		--checkpoints $(STUDY)/five/trials/*-strict-seed2 --out build/benchmarks/trained
 	cp $(STUDY)/five/comparison.json docs/results/comparison.json

@@ -33,8 +33,10 @@ seed. The validation images decide when to stop, so the times say nothing about 
 """
 
 TOPOLOGIES_DESCRIPTION = """\
-Run the whole export for one topology after the other, with random weights or those of
---checkpoints: wall time, peak memory of all processes, verdict and size of every artifact. Linux
+Compress and export one topology after the other: wall time, peak memory of all processes, verdict
+and size of every artifact. Weights are drawn, and rounded to int8 and w4 without training, or those
+of --checkpoints. A file passes or not whatever its precision costs the network. A row that is there
+is kept unless code, tools or settings have changed, so a stopped run goes on where it was. Linux
 only, because the memory is read from /proc.
 """
 DATASETS_DESCRIPTION = """\
@@ -116,7 +118,7 @@ def make_parser() -> argparse.ArgumentParser:
     training.set_defaults(command=_run_training)
     topologies = commands.add_parser(
         "topologies",
-        help="what exporting each topology takes: time, memory, sizes",
+        help="some fifty topologies in every format: what passes, time, memory, sizes",
         description=TOPOLOGIES_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -125,14 +127,16 @@ def make_parser() -> argparse.ArgumentParser:
         type=_names,
         default=(),
         metavar="NAMES",
-        help="only these topologies: resnet34,vgg19_bn (default: all)",
+        help="only these topologies: resnet34,timm/resnet18d (default: all of "
+        "benchmarks/topologies/names.py)",
     )
     topologies.add_argument(
         "--side",
         type=int,
-        default=224,
+        default=128,
         metavar="N",
-        help="of the images of networks with random weights (default: 224 px)",
+        help="of the images of networks with drawn weights, more where one needs it "
+        "(default: 128 px)",
     )
     topologies.add_argument(
         "--checkpoints",
@@ -157,6 +161,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     topologies.add_argument(
         "--jobs", type=int, default=2, metavar="N", help="converters at a time (default: 2)"
+    )
+    topologies.add_argument(
+        "--again", action="store_true", help="make rows once more that are there already"
+    )
+    topologies.add_argument(
+        "--keep", action="store_true", help="keep checkpoints and files, not reports and logs alone"
     )
     topologies.add_argument(
         "--out",
@@ -361,10 +371,14 @@ def _run_training(options: argparse.Namespace) -> int:
 
 
 def _run_topologies(options: argparse.Namespace) -> int:
-    from benchmarks.topologies import TopologiesRequest, measure_topologies, summary
+    from benchmarks.topologies.row import read_topologies
+    from benchmarks.topologies.run import measure_topologies
+    from benchmarks.topologies.subjects import TopologiesRequest
+    from benchmarks.topologies.summary import line, share
     from pipeline.json_files import plain, write_json
     from pipeline.terminal.console import open_console
 
+    results = options.out / "topologies.json"
     request = TopologiesRequest(
         architectures=options.only,
         side=options.side,
@@ -373,17 +387,19 @@ def _run_topologies(options: argparse.Namespace) -> int:
         build=options.out / "topologies",
         checkpoints=tuple(options.checkpoints),
         data=options.data,
+        again=options.again,
+        keep=options.keep,
     )
+    earlier = read_topologies(results).rows if results.exists() else ()
     console = open_console()
-    failed = False
     with console.status("starting") as status:
-        for found in measure_topologies(request, status.update):
-            row = found.rows[-1]
-            failed |= row.exit_code != 0
-            write_json(options.out / "topologies.json", plain(found))
-            console.print(summary(row), markup=False, soft_wrap=True)
-    console.print(options.out / "topologies.json")
-    return int(failed)
+        for found, row in measure_topologies(request, earlier, status.update):
+            write_json(results, plain(found))
+            console.print(line(row), markup=False, soft_wrap=True)
+    every = read_topologies(results)
+    console.print(share(every), markup=False, soft_wrap=True)
+    console.print(results)
+    return int(any(every.counts[word] for word in ("fail", "crash")))
 
 
 def _run_datasets(options: argparse.Namespace) -> int:

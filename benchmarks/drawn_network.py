@@ -1,29 +1,47 @@
-"""A checkpoint of any topology without training: random weights, calibrated until outputs vary.
+"""A checkpoint of any network without training: its weights are drawn, to behave like learnt ones.
 
 In: a spec and a seed. Out: a checkpoint folder. What converting and proving cost depends on the
-topology and the side alone, not on what was learnt; faults show only where outputs vary.
+network and the side alone, not on what was learnt; faults show only where outputs vary, and a
+network that no training would leave so can enlarge rounding without bound. So:
+
+- convolutions and linear layers have weights of He's variance, normalisations scales and shifts
+  that differ from channel to channel, and so has every parameter of another kind that a library
+  starts as one number throughout (layer scales, slopes);
+- batch norms hold the statistics of what they see, one batch of images through the whole network;
+- a residual branch adds little to what it is added to, as trained ones do: its last layer is small
+  (`BRANCH_SCALE`). Branches are found in the network's program (`pipeline.program`): of a sum, the
+  side with more convolutions and linear layers one after the other, `BRANCH_LAYERS` at least;
+- the last layer reads what it is given along the directions in which images differ, and its logits
+  spread by `LOGIT_SPREAD`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from export.deploy.graph import PixelGraph
 from export.images.stress_images import stress_images
 from pipeline.checkpoint import write_checkpoint
+from pipeline.errors import BadInput
 from pipeline.models.networks import build_network
+from pipeline.program.capture import capture
+from pipeline.program.operations import operation_of
 from pipeline.resize.notation import height_width
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from torch import fx
+
     from pipeline.model_spec import ModelSpec
+    from pipeline.program.program import Program
     from pipeline.resize.rule import Size
 
 SMOOTH_IMAGES: Final = 11  # 24 with the hard set
@@ -32,7 +50,12 @@ SMOOTH_IMAGES: Final = 11  # 24 with the hard set
 # value at 0.1, as after 13 epochs of training on X-rays, 1.6e-2 at 0.2, 4.8e-2 at 0.3; at 1 it is
 # chaotic.
 BRANCH_SCALE: Final = 0.1
+# Parallel convolutions that are summed and could be merged into one (RepVGG, MobileOne) are none.
+BRANCH_LAYERS: Final = 2
 LOGIT_SPREAD: Final = 2.0  # probabilities from 0.1 to 0.9: neither saturated nor all alike
+SCALES: Final = (0.5, 1.5)  # of normalisations, and of other parameters that start as one number
+WEIGHTED: Final = (nn.Conv2d, nn.Linear)
+NORMS: Final = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 def write_drawn_checkpoint(folder: Path, spec: ModelSpec, seed: int = 0) -> Path:
@@ -50,35 +73,82 @@ def drawn_network(spec: ModelSpec, seed: int = 0) -> nn.Module:
 
 
 def calibrate(network: nn.Module, spec: ModelSpec, seed: int = 0) -> nn.Module:
-    """Draw a network's weights by He's rule (arXiv:1502.01852); return it in evaluation mode.
+    """Draw a network's weights (see the module); return it in evaluation mode.
 
-    Batch norms get different scales and shifts, and the statistics of one batch that passed through
-    them, so that activations neither vanish nor explode at any depth. The last layer is scaled and
-    shifted until the logits of each class spread by `LOGIT_SPREAD` around 0.
+    The rule for weights is He's (arXiv:1502.01852): activations neither vanish nor explode.
     """
     bare = PixelGraph(network, spec)
     pixels = (_calibration_images(spec.side, seed) - bare.mean) / bare.std
+    network.eval()
     with torch.no_grad():
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.normal_(module.bias, std=0.1)
-            elif isinstance(module, nn.BatchNorm2d):
-                nn.init.uniform_(module.weight, 0.5, 1.5)
-                nn.init.normal_(module.bias, std=0.1)
-        for module in network.modules():
-            if isinstance(module, BasicBlock | Bottleneck):
-                _last_norm(module).weight.mul_(BRANCH_SCALE)
+        _draw(network)
+        _quieten_branches(network, spec)
         _take_statistics(network, pixels)
         _spread_logits(network, pixels)
-    return network.eval()
+    return network
 
 
-def _last_norm(block: BasicBlock | Bottleneck) -> nn.BatchNorm2d:
-    norm = block.bn3 if isinstance(block, Bottleneck) else block.bn2
-    assert isinstance(norm, nn.BatchNorm2d)
-    return norm
+def _draw(network: nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, WEIGHTED):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.normal_(module.bias, std=0.1)
+        elif isinstance(module, NORMS):
+            if module.weight is not None:
+                nn.init.uniform_(module.weight, *SCALES)
+            if module.bias is not None:
+                nn.init.normal_(module.bias, std=0.1)
+        else:
+            for parameter in module.parameters(recurse=False):
+                if parameter.numel() > 1 and (parameter == parameter.flatten()[0]).all():
+                    parameter.mul_(torch.empty_like(parameter).uniform_(*SCALES))
+
+
+def _quieten_branches(network: nn.Module, spec: ModelSpec) -> None:
+    """Scale what ends each residual branch; a layer scale is drawn, whatever it starts from.
+
+    A network that no program can hold keeps its branches as they were drawn.
+    """
+    try:
+        program = capture(network, spec.resize.size)
+    except BadInput:
+        return
+    tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    for end in dict.fromkeys(_branch_ends(program)):
+        for held in end.all_input_nodes:
+            if held.op != "get_attr" or not isinstance(tensors[str(held.target)], nn.Parameter):
+                continue
+            if operation_of(end) == "mul.Tensor":
+                tensors[str(held.target)].uniform_(*SCALES)
+            tensors[str(held.target)].mul_(BRANCH_SCALE)
+
+
+def _branch_ends(program: Program) -> Iterator[fx.Node]:
+    """The last call with parameters of each residual branch."""
+    above: dict[fx.Node, set[fx.Node]] = {}  # a node and what it depends on
+    order = {node: i for i, node in enumerate(program.network.graph.nodes)}
+    for node in order:
+        above[node] = {node}.union(*(above[source] for source in node.all_input_nodes))
+        if operation_of(node) != "add.Tensor" or len(node.all_input_nodes) != 2:
+            continue
+        one, other = (above[source] for source in node.all_input_nodes)
+        sides = [sorted(side, key=order.__getitem__) for side in (one - other, other - one)]
+        (short, _), (long, branch) = sorted(
+            ((_layers(side), side) for side in sides), key=lambda found: found[0]
+        )
+        if long > short and long >= BRANCH_LAYERS:
+            ends = [n for n in branch if any(s.op == "get_attr" for s in n.all_input_nodes)]
+            yield ends[-1]
+
+
+def _layers(nodes: Sequence[fx.Node]) -> int:
+    """How many convolutions and linear layers follow one another; `nodes` are in order."""
+    depth: dict[fx.Node, int] = {}
+    for node in nodes:
+        before = max((depth.get(source, 0) for source in node.all_input_nodes), default=0)
+        depth[node] = before + (operation_of(node) in ("conv2d", "linear"))
+    return max(depth.values(), default=0)
 
 
 def _calibration_images(side: Size, seed: int) -> Tensor:
@@ -91,17 +161,16 @@ def _calibration_images(side: Size, seed: int) -> Tensor:
 
 
 def _take_statistics(network: nn.Module, pixels: Tensor) -> None:
-    """Each batch norm's running statistics become those of this batch."""
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    """Each batch norm's running statistics become those of this batch; all else is as it serves."""
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
     if not norms:
         return
     kept = [norm.momentum for norm in norms]
     for norm in norms:
-        norm.momentum = 1.0
-    network.train()
+        norm.momentum, norm.training = 1.0, True
     network(pixels)
     for norm, momentum in zip(norms, kept, strict=True):
-        norm.momentum = momentum
+        norm.momentum, norm.training = momentum, False
 
 
 def _spread_logits(network: nn.Module, pixels: Tensor) -> None:
@@ -114,7 +183,6 @@ def _spread_logits(network: nn.Module, pixels: Tensor) -> None:
     assert last.bias is not None
     rows: list[Tensor] = []
     watch = last.register_forward_pre_hook(lambda _, inputs: rows.append(_pooled(inputs[0])))
-    network.eval()
     for image in pixels:
         network(image[None])
     watch.remove()

@@ -303,37 +303,19 @@ def _intervals(row: dict[str, Any], *names: str) -> str:
 
 
 def topologies_table() -> None:
-    """What exporting each topology takes, and the resulting files."""
-    from benchmarks.drawn_network import BRANCH_SCALE
+    """Each network through compressing and exporting: which files are right, and what it took."""
+    from benchmarks.topologies.row import read_topologies
+    from benchmarks.topologies.summary import markdown
 
-    document = _read("topologies.json")
-    names = list(
-        dict.fromkeys(
-            f"{a['format']} {a['precision']}"
-            for row in document["rows"]
-            for a in row["artifacts"]
-            if a["verdict"] == "pass"
-        )
-    )
-    print("| topology | numbers stored | s | peak MiB | passed | " + " | ".join(names) + " |")
-    print("| --- | ---: | ---: | ---: | ---: |" + " ---: |" * len(names))
-    for row in document["rows"]:
-        sizes = {f"{a['format']} {a['precision']}": a for a in row["artifacts"]}
-        cells = " | ".join(
-            f"{sizes[name]['size_bytes'] / 1e6:.1f}" if sizes[name]["verdict"] == "pass" else ""
-            for name in names
-        )
-        print(
-            f"| {row['architecture']} | {row['parameters']:,} | {row['seconds']:.0f} "
-            f"| {row['peak_mib']:,} | {_passed(row)} | {cells} |"
-        )
-    settings, where = document["settings"], document["machine"]
-    print(
-        f"\nSizes in MB. {_sides(document)} px, {settings['images']} validation images and the "
-        f"hard set, {settings['jobs']} converter at a time, random weights, residual "
-        f"branches at {BRANCH_SCALE:g}; {where['processor']}, {where['cores']} cores."
-    )
-    _print_failed(document)
+    print(markdown(read_topologies(RESULTS / "topologies.json")))
+
+
+def topologies_share() -> None:
+    """How many of these files are right, in one sentence."""
+    from benchmarks.topologies.row import read_topologies
+    from benchmarks.topologies.summary import share
+
+    print(f"{share(read_topologies(RESULTS / 'topologies.json'))}.")
 
 
 def trained_topologies_table() -> None:

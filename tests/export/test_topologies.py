@@ -1,7 +1,8 @@
-"""Every topology in every format: it converts, it is proven, and a fault in it is found.
+"""Topologies in every format: each converts, is proven, and a fault in it is found.
 
-The parts of the five (residual and dense blocks with batch norms) are tested in small networks; the
-five themselves are for CI. Faults are planted in what a file is compared with, so it is read once.
+Residual and dense blocks with batch norms are tested in small networks; a library's own network of
+each kind is for CI, all others for `python -m benchmarks topologies`. Faults are planted in what a
+file is compared with, so it is read once.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from export.images.stress_images import stress_images
 from export.parity.check import check_artifact
 from export.parity.reference import Reference
 from export.parity.weights import weight_violations
-from pipeline.models.networks import NETWORKS, Network
+from pipeline.models.networks import Network
 from tests.conftest import make_spec
 from tests.export.conftest import PLAIN
 
@@ -47,6 +48,8 @@ pytestmark = pytest.mark.slow("converts small networks of other blocks")
 
 IDENTITY = "ab" * 32
 SIDE = 64
+BYTECODE = "the reader of lite files does not know NUM_TO_TENSOR"
+CROSSWISE = "linear layers are matched crosswise"
 each_artifact = pytest.mark.parametrize(("name", "precision"), PLAIN)
 
 
@@ -69,7 +72,7 @@ each_small = pytest.mark.parametrize("small", SMALL)
 
 @cache
 def reference(architecture: str) -> Reference:
-    """Of a topology or of a small network, with outputs that vary."""
+    """Of an architecture or of a small network, with outputs that vary."""
     spec = make_spec(name="drawn", side=SIDE)
     if architecture in SMALL:
         torch.manual_seed(0)
@@ -224,11 +227,20 @@ def test_no_file_has_a_batch_norm_that_could_be_folded(
         assert read_pickle(torch._C.PyTorchFileReader(str(path)), "bytecode.pkl", "x")
 
 
-# --- the five ---------------------------------------------------------------------------------
+# --- of libraries -----------------------------------------------------------------------------
+
+# Residual; depthwise, squeeze-and-excitation, hard-swish; concatenation and channel shuffle; layer
+# norms and layer scales.
+KINDS = (
+    "resnet18",
+    "mobilenet_v3_small",
+    pytest.param("shufflenet_v2_x0_5", marks=pytest.mark.xfail(reason=BYTECODE, strict=True)),
+    pytest.param("timm/convnext_atto", marks=pytest.mark.xfail(reason=CROSSWISE, strict=True)),
+)
 
 
-@pytest.mark.ci("converts each of the five topologies to every format")
-@pytest.mark.parametrize("architecture", NETWORKS)
+@pytest.mark.ci("converts a network of each kind to every format")
+@pytest.mark.parametrize("architecture", KINDS)
 def test_a_topology_is_proven_in_every_format_and_faults_in_it_are_found(
     architecture: str, tmp_path: Path
 ) -> None:

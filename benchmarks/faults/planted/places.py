@@ -47,6 +47,20 @@ def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
     return found
 
 
+def depthwise_kernel(network: nn.Module) -> Tensor:
+    """The weight of the first convolution in groups. Raises DoesNotApply."""
+    grouped = [layer for layer in all_of(network, nn.Conv2d) if layer.groups > 1]
+    return _first(grouped, "no convolution in groups").weight
+
+
+def free_parameter(network: nn.Module) -> Tensor:
+    """The first that belongs to no layer and no normalisation. Raises DoesNotApply."""
+    kinds = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.LayerNorm)
+    others = [m for m in network.modules() if not isinstance(m, kinds)]
+    found = [parameter for module in others for parameter in module.parameters(recurse=False)]
+    return _first(found, "no parameter outside of layers and normalisations")
+
+
 def biases(network: nn.Module) -> list[Tensor]:
     """Of all layers and batch norms that have one other than zero, except the last layer's."""
     kinds = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)

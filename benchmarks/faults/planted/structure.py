@@ -5,6 +5,7 @@ Compared as in `weights`: the checkpoint's network has the fault, the clean file
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
@@ -18,6 +19,9 @@ from benchmarks.faults.planted.weights import mismatched
 
 Change = Callable[[fx.GraphModule], None]
 RELUS: Final = (F.relu, torch.relu, "relu", "relu_")
+OTHER_ACTIVATIONS: Final = (nn.ReLU6, nn.SiLU, nn.GELU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid)
+PRODUCTS: Final = (operator.mul, torch.mul, "mul")
+SUMS: Final = (operator.add, operator.iadd, torch.add, "add", "add_")
 CONCATENATIONS: Final = (torch.cat, torch.concat)
 
 
@@ -81,9 +85,51 @@ def drop_relu(network: fx.GraphModule) -> None:
     relus = [n for n in network.graph.nodes if n in modules or n.target in RELUS]
     if not relus:
         raise DoesNotApply("every ReLU is part of the layer before it")
-    relu = relus[0]
-    relu.replace_all_uses_with(relu.args[0])
-    network.graph.erase_node(relu)
+    _drop(network, relus[0])
+
+
+def drop_other_activation(network: fx.GraphModule) -> None:
+    for kind in OTHER_ACTIVATIONS:
+        for node, _ in called(network, kind):
+            _drop(network, node)
+            return
+    raise DoesNotApply("the network has no activation other than ReLU")
+
+
+def drop_gate(network: fx.GraphModule) -> None:
+    """Squeeze and excitation without the latter: what is multiplied goes on as it is."""
+    _bypass(network, PRODUCTS, "multiplies nothing by what was computed from it")
+
+
+def drop_branch(network: fx.GraphModule) -> None:
+    _bypass(network, SUMS, "adds nothing to what it was computed from")
+
+
+def _bypass(network: fx.GraphModule, operations: tuple[object, ...], lacking: str) -> None:
+    """Leave out the first such operation on two values of which one was computed from the other."""
+    for node in network.graph.nodes:
+        inputs = node.all_input_nodes
+        if node.target in operations and len(inputs) == 2:
+            for source, made in (inputs, reversed(inputs)):
+                if _depends(made, source):
+                    node.replace_all_uses_with(source)
+                    network.graph.erase_node(node)
+                    return
+    raise DoesNotApply(f"the network {lacking}")
+
+
+def _drop(network: fx.GraphModule, node: fx.Node) -> None:
+    node.replace_all_uses_with(node.args[0])
+    network.graph.erase_node(node)
+
+
+def _depends(node: fx.Node, source: fx.Node) -> bool:
+    waiting, seen = [node], {node}
+    while waiting:
+        new = [n for n in waiting.pop().all_input_nodes if n not in seen]
+        waiting += new
+        seen.update(new)
+    return source in seen
 
 
 def swap_branches(network: fx.GraphModule) -> None:
@@ -110,6 +156,9 @@ CHANGES: Final[Mapping[str, Change]] = {
     "padding 1,1,1,1 made 0,2,0,2 in one 3x3 convolution": pad_one_side,
     "dilation 2 in one 3x3 convolution": dilate,
     "one ReLU removed": drop_relu,
+    "one activation other than ReLU removed": drop_other_activation,
+    "one gate removed": drop_gate,
+    "one residual branch removed": drop_branch,
     "branches of one concat swapped": swap_branches,
     "one pool averages": average_for_maximum,
 }

@@ -29,7 +29,8 @@ def mismatched(edit: Edit) -> Plant:
     """The clean file, and a checkpoint that it was not made from."""
 
     def plant(bench: Bench, artifact: Artifact, folder: Path) -> Pair:
-        return Pair(bench.clean(artifact), bench.wrong(edit, artifact))
+        wrong = bench.wrong(edit, artifact)  # before anything is converted: it may not apply
+        return Pair(bench.clean(artifact), wrong)
 
     return plant
 
@@ -132,6 +133,15 @@ def enlarge_variance(network: nn.Module) -> None:
     variance[0] *= 1.1
 
 
+def swap_depthwise_channels(network: nn.Module) -> None:
+    weight = places.depthwise_kernel(network)
+    weight[:2] = weight[:2].flip(0).clone()
+
+
+def scale_free_parameter(network: nn.Module) -> None:
+    places.free_parameter(network).mul_(1.01)
+
+
 def scale_dense_weight(network: nn.Module) -> None:
     places.dense_layer(network).weight[-1, 1] *= 1.01
 
@@ -211,6 +221,7 @@ CHANGES: Final[Mapping[str, Callable[[nn.Module], None]]] = {
     "mean of a batch norm moved": move_mean,
     "epsilon of a batch norm of another framework": change_epsilon,
     "variance of a batch norm a tenth larger": enlarge_variance,
+    "two channels of a depthwise convolution swapped": swap_depthwise_channels,
     "one weight of a dense layer a hundredth larger": scale_dense_weight,
     "dense layer reads maxima and averages for each other": exchange_pools,
 }
@@ -225,6 +236,11 @@ FAULTS: Final = (
     *(
         Fault(name, mismatched(in_weights(change)), ("weights",), says=SAYS.get(name, WRONG))
         for name, change in CHANGES.items()
+    ),
+    Fault(
+        "a parameter outside of all layers a hundredth larger",
+        mismatched(in_weights(scale_free_parameter)),
+        where=precisions("rounding may change outputs as much", FULL),
     ),
     Fault(
         "weights rounded to fp16",
