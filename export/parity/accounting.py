@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from export.deploy.batch_norm_folding import folded_network
 from export.deploy.layer_order import ATTRIBUTES, called_modules, kind_of
-from pipeline.compress.activation_quantization import PLACE
+from pipeline.compress.activation_quantization import rounded_places
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
@@ -29,12 +29,14 @@ def not_in_layers(reference: Reference) -> list[str]:
         for name, module in called_modules(network, reference.spec.side)
         for attribute in ATTRIBUTES[kind_of(module)].values()
     }
+    places = [place for _, place in rounded_places(network)]
+    of_places = {name for name, module in network.named_children() if module in places}
     left = [
         name
         for name, tensor in network.state_dict().items()
         if tensor.is_floating_point()
         and name not in held
-        and not name.startswith(PLACE)
+        and name.partition(".")[0] not in of_places
         and not name.endswith(COUNTER)
     ]
     unused = _unused(reference) if left else set()
