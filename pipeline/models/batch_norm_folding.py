@@ -194,8 +194,8 @@ def _alone(norm: Any) -> nn.Module:
 
 def _fold(layer: nn.Module, norm: Any) -> None:
     assert isinstance(layer, LAYERS)
-    scale, shift = _exact(norm)
     weight = layer.weight.detach().double()
+    scale, shift = (values.to(weight.device) for values in _exact(norm))
     weight = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
     if layer.bias is not None:
         shift = shift + layer.bias.detach().double() * scale
@@ -211,7 +211,8 @@ def norm_scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
 
 def _exact(norm: Any) -> tuple[Tensor, Tensor]:
     """Scale and shift in float64; ones and zeros without affine parameters."""
-    mean, variance = norm.running_mean.double(), norm.running_var.double()
+    home = norm.running_mean if norm.weight is None else norm.weight  # weights may be on meta alone
+    mean, variance = (t.to(home.device).double() for t in (norm.running_mean, norm.running_var))
     epsilon = float(np.float32(norm.eps))  # as files store it
     scale = 1 / torch.sqrt(variance + epsilon)
     if norm.weight is not None:
