@@ -39,13 +39,14 @@ LAYERS: Final = (nn.Conv2d, nn.Linear)
 def folded_network(network: nn.Module) -> nn.Module:
     """A copy of the network with each batch norm folded that can be.
 
-    A network without batch norms is returned as it is. Weights on the meta device stay there: then
-    the result is the form of a folded network, into which its state can be loaded.
+    A network without batch norms, or with those of a compressed one alone, is returned as it is.
+    Weights on the meta device stay there: then the result is the form of a folded network, into
+    which its state can be loaded.
 
     Raises:
         BadInput: the network runs at no usual size of image.
     """
-    if not has_norms(network):
+    if all(norm.eps == 0 for _, norm in _norms(network)):  # `halved_norm`'s
         return network
     made = copy.deepcopy(network).eval()
     layer_of = foldable(made)
