@@ -127,7 +127,10 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         plain = type(m).forward in [kind.forward for kind in LEAVES]
-        return plain or super().is_leaf_module(m, module_qualified_name)
+        # timm's own convolutions decide by the size of their input.
+        return (
+            plain or isinstance(m, nn.Conv2d) or super().is_leaf_module(m, module_qualified_name)
+        )
 
 
 def traced_network(network: nn.Module) -> fx.GraphModule:
@@ -173,8 +176,9 @@ def _kind(node: fx.Node, traced: fx.GraphModule, calls: Mapping[Any, int]) -> st
 def _is_plain(layer: nn.Module) -> bool:
     """Whether integer kernels compute it: zeros around, as many on every side."""
     if isinstance(layer, nn.Conv2d):
-        return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-    return isinstance(layer, nn.Linear)
+        own = type(layer).forward is not nn.Conv2d.forward
+        return layer.padding_mode == "zeros" and not isinstance(layer.padding, str) and not own
+    return type(layer).forward is nn.Linear.forward
 
 
 def _is_relu6(node: fx.Node, module: nn.Module | None) -> bool:

@@ -39,13 +39,14 @@ LAYERS: Final = (nn.Conv2d, nn.Linear)
 def folded_network(network: nn.Module) -> nn.Module:
     """A copy of the network with each batch norm folded that can be.
 
-    A network without batch norms is returned as it is. Weights on the meta device stay there: then
-    the result is the form of a folded network, into which its state can be loaded.
+    A network without batch norms, or with those of a compressed one alone, is returned as it is.
+    Weights on the meta device stay there: then the result is the form of a folded network, into
+    which its state can be loaded.
 
     Raises:
         BadInput: the network runs at no usual size of image.
     """
-    if not has_norms(network):
+    if all(norm.eps == 0 for _, norm in _norms(network)):  # `halved_norm`'s
         return network
     made = copy.deepcopy(network).eval()
     layer_of = foldable(made)
@@ -194,8 +195,8 @@ def _alone(norm: Any) -> nn.Module:
 
 def _fold(layer: nn.Module, norm: Any) -> None:
     assert isinstance(layer, LAYERS)
-    scale, shift = _exact(norm)
     weight = layer.weight.detach().double()
+    scale, shift = (values.to(weight.device) for values in _exact(norm))
     weight = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
     if layer.bias is not None:
         shift = shift + layer.bias.detach().double() * scale
@@ -211,7 +212,8 @@ def norm_scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
 
 def _exact(norm: Any) -> tuple[Tensor, Tensor]:
     """Scale and shift in float64; ones and zeros without affine parameters."""
-    mean, variance = norm.running_mean.double(), norm.running_var.double()
+    home = norm.running_mean if norm.weight is None else norm.weight  # weights may be on meta alone
+    mean, variance = (t.to(home.device).double() for t in (norm.running_mean, norm.running_var))
     epsilon = float(np.float32(norm.eps))  # as files store it
     scale = 1 / torch.sqrt(variance + epsilon)
     if norm.weight is not None:

@@ -30,7 +30,12 @@ from export.formats.onnx.fold_normalisation import (
     read_normalisation,
     take_in_normalisation,
 )
-from export.formats.onnx.graph_editor import KINDS, constant_values, epsilon_of
+from export.formats.onnx.graph_editor import (
+    KINDS,
+    constant_values,
+    epsilon_of,
+    with_rows_of_outputs,
+)
 from export.formats.onnx.packed_weights import store_grids, store_halves
 from export.formats.onnx.qdq import store_integers
 from export.formats.onnx.session import load_session, run_session, session_ports
@@ -84,6 +89,7 @@ def build_model(graph: DeployGraph, spec: ModelSpec, precision: str) -> ModelPro
     import onnx
 
     model = onnx.load_from_string(_simplified(graph, spec))
+    with_rows_of_outputs(model)
     if precision == "fp16":
         store_halves(model)
     elif precision == "int8":

@@ -6,6 +6,7 @@ The long names from torch's exporter are half of what is not weights in a small 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -120,6 +121,26 @@ class Editor:
         graph.initializer.extend(kept)
         graph.node.extend(nodes)
         _shorten(graph)
+
+
+def with_rows_of_outputs(model: ModelProto) -> None:
+    """Store the weight of every Gemm as (O, I), as torch does; some are exported as (I, O)."""
+    from onnx import helper, numpy_helper
+
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    readers = Counter(name for node in model.graph.node for name in node.input)
+    for node in model.graph.node:
+        turned = any(a.name == "transB" and a.i for a in node.attribute)
+        if node.op_type != "Gemm" or turned or node.input[1] not in stored:
+            continue
+        weight = stored[node.input[1]]
+        if readers[weight.name] > 1:
+            continue
+        rows = np.ascontiguousarray(numpy_helper.to_array(weight).T)
+        weight.CopyFrom(numpy_helper.from_array(rows, weight.name))
+        kept = [attribute for attribute in node.attribute if attribute.name != "transB"]
+        del node.attribute[:]
+        node.attribute.extend([*kept, helper.make_attribute("transB", 1)])
 
 
 def epsilon_of(node: NodeProto) -> dict[str, NDArray[np.float32]]:

@@ -65,6 +65,9 @@ def _hold_layout(editor: Editor) -> None:
     # A mean of zero is not subtracted: then the division comes first.
     first = next(node for node in graph.node if node.op_type in ("Sub", "Div"))
     last = next(node for node in graph.node if node.op_type == "QuantizeLinear")
+    source = editor.producer(last.input[0])
+    if source is None or source.op_type not in ("Sub", "Div"):
+        return  # the first layer is in floating point
     shape = [d.dim_value for d in graph.input[0].type.tensor_type.shape.dim]  # (1, H, W, 3)
     planes = editor.constant(np.array([1, 3, shape[1] * shape[2], 1]))
     editor.insert(first, "Reshape", planes)

@@ -190,6 +190,7 @@ def _module(graph: DeployGraph, spec: ModelSpec, precision: str) -> Any:
     from export.deploy.batch_norm_folding import folded_graph, norms_as_convolutions, with_network
     from export.deploy.graph import example_input
     from export.formats.torchscript.packed_network import packed_network
+    from export.formats.torchscript.plain_padding import with_plain_padding
     from export.formats.torchscript.qnnpack import integer_network
     from export.formats.torchscript.row_normalisation import in_rows
     from export.formats.torchscript.separable_pooling import with_split_pools
@@ -203,7 +204,7 @@ def _module(graph: DeployGraph, spec: ModelSpec, precision: str) -> Any:
         rows = in_rows(graph, spec.side)
         traced = torch.jit.trace(rows, example_input(spec))  # type: ignore[no-untyped-call]
         return optimize_for_mobile(traced)
-    return packed_network(graph, half=precision == "fp16")
+    return packed_network(with_plain_padding(graph, spec), half=precision == "fp16")
 
 
 def _ports(graph: DeployGraph, spec: ModelSpec) -> dict[str, Any]:

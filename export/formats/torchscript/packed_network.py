@@ -57,7 +57,7 @@ def packed_network(graph: DeployGraph, half: bool) -> Any:
             name = str(node.target)
             layer = graph.get_submodule(name)
             try:
-                grid = None if half else _grid(graph.grids, name)
+                grid = None if half else _grid(graph.grids, name, layer)
                 normalises = _take_normalisation(node, layer)
                 levels = 0 if grid is None else grid.levels
                 row = _row(layer, levels, _clamp_after(node), normalises)
@@ -77,11 +77,15 @@ class _Tracer(fx.Tracer):
         return isinstance(m, nn.Conv2d | nn.Linear)
 
 
-def _grid(grids: Mapping[str, Grid], name: str) -> Grid:
+def _grid(grids: Mapping[str, Grid], name: str, layer: nn.Module) -> Grid | None:
+    """The grid of a layer's weight; None of one that half floats hold, as a norm's scale."""
     weight = f"{name.removeprefix(NETWORK)}.weight"
-    if weight not in grids:
+    if weight in grids:
+        return grids[weight]
+    values = layer.get_parameter("weight")
+    if not torch.equal(values.half().float(), values):
         raise ConversionFailed("its weight lies on no grid")
-    return grids[weight]
+    return None
 
 
 def _row(layer: nn.Module, levels: int, clamp: int, normalises: bool) -> PackedLayer:

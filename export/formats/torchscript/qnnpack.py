@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
+from export.deploy.batch_norm_folding import norms_as_convolutions
 from export.deploy.graph import example_input
 from export.errors import ConversionFailed
 from export.formats.torchscript.integer_kernels import in_integers
@@ -42,7 +43,7 @@ def integer_network(graph: DeployGraph, spec: ModelSpec) -> Any:
     if fx_quantization.rounded_places(network):
         integer = fx_quantization.in_integers(network)
     else:
-        integer = in_integers(network, graph.grids)
+        integer = norms_as_convolutions(in_integers(network, graph.grids))
     integer_graph = RowGraph(integer, graph, spec.side).eval()
     return torch.jit.trace(integer_graph, example_input(spec))  # type: ignore[no-untyped-call]
 
