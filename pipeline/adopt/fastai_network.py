@@ -107,9 +107,7 @@ def _classifier(architecture: str, state: State) -> dict[str, Tensor]:
         library, name = library_and_name(architecture)
         raise BadInput(
             f"this is {library}'s {name}, whole, and its own classifier ({', '.join(layers)}) is "
-            "not one linear layer behind the pool, which is what a checkpoint can hold. "
-            f"Train it here with `python -m pipeline train --architecture {architecture}`, whose "
-            "head is one layer, or give it a fastai head (vision_learner) where it was trained"
+            "not one linear layer behind the pool"
         )
     weight = state[behind[0]]
     places = has_places(architecture)
