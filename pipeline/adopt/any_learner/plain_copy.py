@@ -44,7 +44,7 @@ class OfSequences(nn.Module):
 def plain_copy(model: nn.Module) -> nn.Module:
     """See above; a convolution whose padding is told by a word or by a mode stays."""
     with torch.no_grad():
-        made = copy.deepcopy(model).eval()
+        made = copy.deepcopy(model, _computed(model)).eval()
         for name, module in list(made.named_modules()):
             _leave_weights(module)
             plain = isinstance(module, nn.Conv1d) and not isinstance(module.padding, str)
@@ -53,11 +53,26 @@ def plain_copy(model: nn.Module) -> nn.Module:
     return made
 
 
+def _computed(model: nn.Module) -> dict[int, Tensor]:
+    """Weights that were computed, which cannot be copied as they are: id -> a copy."""
+    values = (value for module in model.modules() for value in vars(module).values())
+    return {
+        id(value): value.detach().clone()
+        for value in values
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
+
+
 def _leave_weights(module: nn.Module) -> None:
     for key, hook in list(module._forward_pre_hooks.items()):
         if isinstance(hook, SpectralNorm | WeightNorm):
             hook.remove(module)
             del module._forward_pre_hooks[key]
     if parametrize.is_parametrized(module):
-        for name in list(module.parametrizations):  # type: ignore[arg-type]
-            parametrize.remove_parametrizations(module, name)
+        # Not `remove_parametrizations`: it changes the class, which the original shares.
+        names = list(module.parametrizations)  # type: ignore[arg-type]
+        weights = {name: getattr(module, name).detach() for name in names}
+        del module.parametrizations
+        module.__class__ = type(module).__bases__[0]
+        for name, weight in weights.items():
+            module.register_parameter(name, nn.Parameter(weight))
