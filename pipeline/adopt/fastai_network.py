@@ -22,7 +22,6 @@ from pipeline.errors import BadInput
 from pipeline.models.bodies import has_places, make_body
 from pipeline.models.libraries import whole_network
 from pipeline.models.networks import build_network, filled_network
-from pipeline.terminal.command_line import command_line
 
 if TYPE_CHECKING:
     from pipeline.model_spec import Head
@@ -106,12 +105,9 @@ def _classifier(architecture: str, state: State) -> dict[str, Tensor]:
     layers = list(dict.fromkeys(name.rpartition(".")[0] for name in behind))
     if len(layers) != 1 or state[behind[0]].ndim != 2:
         library, name = library_and_name(architecture)
-        train = command_line("pipeline", "train", architecture=architecture)
         raise BadInput(
             f"this is {library}'s {name}, whole, and its own classifier ({', '.join(layers)}) is "
-            "not one linear layer behind the pool, which is what a checkpoint can hold. "
-            f"Train it here with `{train}`, whose "
-            "head is one layer, or give it a fastai head (vision_learner) where it was trained"
+            "not one linear layer behind the pool"
         )
     weight = state[behind[0]]
     places = has_places(architecture)

@@ -20,12 +20,15 @@ an exported learner of `learn.export` (.pkl): labels, size, resize and normalisa
 running it. It is a pickle, and opening a pickle runs the code in it: give --trust-pickle only for a
 file from somebody you trust.
 
-The head may be fastai's own (create_head), this project's, or one linear layer behind a library's
-pool; the body any of torchvision's, fastai's xresnets' or timm's that `architectures` lists.
-Nothing is written unless the adopted network and the learner's model give the same probabilities
-(to 1e-5) for the same tensors, and an exported learner also from image file to probabilities, by
-its own transforms: one whose resize apps cannot repeat exactly is refused. With --data there are
-figures on its validation images.
+A network of torchvision, fastai's xresnets or timm under fastai's own head (create_head), this
+project's, or one linear layer behind its pool is rebuilt by its name. Any other network is kept in
+the checkpoint as a program, its operations one by one: of an exported learner whatever module it
+has, of weights a whole classifier of those libraries. Images have one label each; what tells of
+several, or of numbers, is refused. A model of one channel gets the grey of its images. Nothing is
+written unless the adopted network and the learner's model give the same probabilities (to 1e-5)
+for the same tensors, and an exported learner also from image file to probabilities, by its own
+transforms: one whose resize apps cannot repeat exactly is refused. With --data there are figures
+on its validation images.
 """
 
 

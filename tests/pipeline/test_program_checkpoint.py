@@ -77,7 +77,7 @@ def test_it_predicts_with_labels_that_are_not_ascii(
 ) -> None:
     write(tmp_path / "c", own())
     Image.fromarray(np.full((50, 40, 3), 90, np.uint8)).save(tmp_path / "a.png")
-    assert main(["predict", str(tmp_path / "a.png"), "--checkpoint", str(tmp_path / "c")]) == 0
+    assert main(["predict", str(tmp_path / "c"), str(tmp_path / "a.png")]) == 0
     assert any(label in capsys.readouterr().out for label in LABELS)
 
 
@@ -108,7 +108,7 @@ def test_a_damaged_program_is_refused_with_exit_2(
     write(tmp_path / "c", own())
     DAMAGES[damage](tmp_path / "c" / PROGRAM_FILE)
     Image.fromarray(np.zeros((50, 40, 3), np.uint8)).save(tmp_path / "a.png")
-    assert main(["predict", str(tmp_path / "a.png"), "--checkpoint", str(tmp_path / "c")]) == 2
+    assert main(["predict", str(tmp_path / "c"), str(tmp_path / "a.png")]) == 2
     told = capsys.readouterr().err
     assert PROGRAM_FILE in told
     assert told.count("\n") == 1

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from pipeline.adopt.any_learner.classes_before_pool import classes_before_pool
 from pipeline.adopt.any_learner.layer_names import named_by_layer
 from pipeline.adopt.any_learner.norm_before_dense import norms_into_dense
+from pipeline.adopt.any_learner.plain_copy import plain_copy
 from pipeline.adopt.any_learner.scale_into_layer import scales_into_layers
 from pipeline.errors import BadInput
 from pipeline.program.batch_norm_folding import folded
@@ -49,7 +50,7 @@ def learner_program(model: nn.Module, size: tuple[int, int], classes: int) -> Pr
             answer one number for each of `classes`.
     """
     with _quietly():
-        found = capture(model, size)
+        found = capture(plain_copy(model), size)
     logits, *more = found.outputs()
     shape = shapes(found, images=2)[logits]
     if more or len(shape) != 2 or shape[0] != 2:

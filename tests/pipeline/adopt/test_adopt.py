@@ -22,7 +22,13 @@ pytest.importorskip("sklearn")
 import fastai.callback.progress  # noqa: F401 - gives every Learner its `no_bar`
 from fastai.callback.core import Callback
 from fastai.data.block import CategoryBlock, DataBlock, MultiCategoryBlock
-from fastai.data.transforms import GrandparentSplitter, IndexSplitter, get_image_files
+from fastai.data.transforms import (
+    GrandparentSplitter,
+    IndexSplitter,
+    Normalize,
+    get_image_files,
+    parent_label,
+)
 from fastai.learner import Learner
 from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, LabelSmoothingCrossEntropy
 from fastai.vision.augment import (
@@ -32,13 +38,14 @@ from fastai.vision.augment import (
     ResizeMethod,
     aug_transforms,
 )
-from fastai.vision.core import PILImage
+from fastai.vision.core import PILImage, PILImageBW
 from fastai.vision.data import ImageBlock, ImageDataLoaders
 from fastai.vision.learner import create_head, create_vision_model, vision_learner
 from fasttransform import Transform
 
 from pipeline.adopt import adopt as adopting
 from pipeline.adopt import equivalence, fastai_network
+from pipeline.adopt.any_learner import learner_program
 from pipeline.checkpoint import SPEC_FILE, WEIGHTS_FILE, open_checkpoint
 from pipeline.cli.main import main
 from pipeline.images import read_image
@@ -665,9 +672,8 @@ def test_another_body_is_refused_with_what_was_found_and_a_way_out(tmp_path, cap
     model[0][0] = nn.Conv2d(3, 64, 5, 2, 2, bias=False)
     torch.save(model.state_dict(), tmp_path / "w.pth")
     told = refused(capsys, tmp_path / "w.pth", tmp_path / "a", *OF_WEIGHTS)
-    assert "no known body: " in told
-    assert "the first is 0.0.weight (64, 3, 5, 5)" in told
-    assert "--architecture" in told
+    assert "this looks like torchvision's resnet18, but for 0.0.weight, (64, 3, 5, 5) here" in told
+    assert "adopt the file of `learn.export` with --trust-pickle" in told
 
 
 def test_a_topology_outside_the_paper_is_adopted(tmp_path):
@@ -675,21 +681,6 @@ def test_a_topology_outside_the_paper_is_adopted(tmp_path):
     torch.save(model.state_dict(), tmp_path / "w.pth")
     assert adopt(tmp_path / "w.pth", tmp_path / "a", *OF_WEIGHTS) == 0
     assert open_checkpoint(tmp_path / "a").spec.architecture == "resnet18"
-
-
-def test_a_body_for_grey_images_is_refused_by_its_channels(tmp_path, capsys):
-    model = create_vision_model(torchvision.models.resnet34, 2, pretrained=False, n_in=1)
-    torch.save(model.state_dict(), tmp_path / "w.pth")
-    told = refused(capsys, tmp_path / "w.pth", tmp_path / "a", *OF_WEIGHTS)
-    assert "for images of 1 channels instead of 3" in told
-
-
-def test_a_whole_model_whose_logits_cannot_be_negative_is_refused_by_its_name(tmp_path, capsys):
-    model = torchvision.models.squeezenet1_1(weights=None, num_classes=2)
-    torch.save(model.state_dict(), tmp_path / "w.pth")
-    told = refused(capsys, tmp_path / "w.pth", tmp_path / "a", *OF_WEIGHTS)
-    assert "this is torchvision's squeezenet1_1, whole" in told
-    assert "--architecture squeezenet1_1" in told
 
 
 def custom(*layers: nn.Module) -> nn.Module:
@@ -715,24 +706,121 @@ def test_a_head_of_ones_own_in_weights_is_refused(layers, tmp_path, capsys):
     assert "supported are the head of fastai's vision_learner" in told
 
 
-def test_a_head_of_ones_own_in_a_learner_is_refused_by_its_layer(tmp_path, photos, capsys):
-    head = create_head(512, 2)
-    head[5] = nn.SiLU()  # no weights: only the module itself shows it
-    learner = learn(photos, tmp_path, custom_head=head)
-    learner.export("learner.pkl")
-    told = refused(capsys, tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle")
-    assert "the head has SiLU" in told
+class Block(nn.Module):
+    """A network of one's own: a batch norm, a branch with a scale, a sum."""
+
+    def __init__(self, channels: int = 3) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(channels, 8, 3, 2), nn.BatchNorm2d(8)
+        self.branch = nn.Conv2d(8, 8, 3, padding=1)
+        self.scale = nn.Parameter(torch.full((8, 1, 1), 0.7))
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, pixels):
+        x = functional.gelu(self.norm(self.stem(pixels)))
+        return self.head((x + self.scale * self.branch(x)).mean((2, 3)))
 
 
-def test_a_body_that_only_looks_like_one_of_the_five_disagrees(tmp_path, photos, capsys):
+def own_head(learner: Learner) -> None:
+    learner.model[1][5] = nn.SiLU()  # no weights: only the module itself shows it
+
+
+def own_activation(learner: Learner) -> None:
+    learner.model[0][0][1] = nn.ELU()  # names and shapes are SqueezeNet's
+
+
+def own_network(learner: Learner) -> None:
+    learner.model = Block()
+
+
+@pytest.mark.parametrize(
+    ("change", "architecture", "why"),
+    [
+        (own_head, "program/squeezenet1_1", "the head has SiLU"),
+        (own_activation, "program/squeezenet1_1", "it only looks like squeezenet1_1: max |Δp|"),
+        (own_network, "program/Block", "looks like no network of torchvision, fastai or timm"),
+    ],
+)
+def test_what_no_library_builds_is_kept_as_a_program(
+    change, architecture, why, tmp_path, photos, capsys
+):
     learner = learn(photos, tmp_path)
-    learner.model[0][0][1] = nn.ELU()  # no weights: names and shapes are SqueezeNet's
+    change(learner)
+    learner.export("learner.pkl")
+    out = tmp_path / "a"
+    assert adopt(tmp_path / "learner.pkl", out, "--trust-pickle", "--data", photos) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("kept as a program: ") and why in line for line in told)
+    assert open_checkpoint(out).spec.architecture == architecture
+    found = probs_of(out, valid_images(photos))
+    assert np.abs(found - get_preds(learner, valid_images(photos))).max() < 1e-5
+
+
+def test_a_fault_in_a_program_is_not_written(tmp_path, photos, monkeypatch, capsys):
+    fold = learner_program.STEPS[0]
+
+    def faulty(program):
+        made = fold(program)
+        with torch.no_grad():
+            made.network.get_parameter("branch.weight")[0] *= 1.01
+        return made
+
+    monkeypatch.setattr(learner_program, "STEPS", (faulty, *learner_program.STEPS[1:]))
+    learner = learn(photos, tmp_path)
+    learner.model = Block()
     learner.export("learner.pkl")
     assert adopt(tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle") == 1
     assert not (tmp_path / "a").exists()
-    told = capsys.readouterr().out
-    assert "does not give the learner's outputs" in told
-    assert "max |Δp|" in told
+    assert "was not written" in capsys.readouterr().out
+
+
+def test_a_module_that_decides_by_its_pixels_is_refused_in_words(tmp_path, photos, capsys):
+    learner = learn(photos, tmp_path)
+    learner.model = Deciding()
+    learner.export("learner.pkl")
+    told = refused(capsys, tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle")
+    assert "Nor can it be kept as a program: torch.export cannot follow Deciding" in told
+
+
+class Deciding(Block):
+    def forward(self, pixels):
+        return super().forward(pixels if pixels.sum() > 0 else -pixels)
+
+
+def grey_learner(photos: Path, place: Path) -> Learner:
+    """Its images are opened in grey; its network is untrained."""
+    block = DataBlock(
+        blocks=(ImageBlock(PILImageBW), CategoryBlock),
+        get_items=get_image_files,
+        get_y=parent_label,
+        splitter=GrandparentSplitter(),
+        item_tfms=Resize(SIDE),
+        batch_tfms=Normalize.from_stats([0.4], [0.3]),
+    )
+    torch.manual_seed(0)
+    dls = block.dataloaders(photos, num_workers=0, bs=2)
+    return Learner(dls, Block(channels=1), CrossEntropyLossFlat(), path=place)
+
+
+def test_a_learner_of_grey_images_gives_its_own_answers_to_grey_pictures(tmp_path, photos, capsys):
+    learner = grey_learner(photos, tmp_path)
+    learner.export("learner.pkl")
+    out = tmp_path / "a"
+    assert adopt(tmp_path / "learner.pkl", out, "--trust-pickle") == 0
+    spec = open_checkpoint(out).spec
+    assert (spec.mean, spec.std) == ((0.4,) * 3, (0.3,) * 3)
+    assert spec.training["grey"] in capsys.readouterr().out
+    grey = tmp_path / "grey.png"
+    Image.open(valid_images(photos)[0]).convert("L").save(grey)
+    assert np.abs(probs_of(out, [grey]) - get_preds(learner, [grey])).max() < 1e-5
+
+
+def test_pictures_in_colour_are_not_measured_with_a_learner_of_grey_ones(tmp_path, photos, capsys):
+    grey_learner(photos, tmp_path).export("learner.pkl")
+    told = refused(
+        capsys, tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle", "--data", photos
+    )
+    assert "It is in colour, and the learner turns it to grey before it resizes it" in told
 
 
 def test_a_fault_in_folding_is_not_written(squeezenet, tmp_path, monkeypatch, capsys):
@@ -911,7 +999,7 @@ def test_a_multi_label_learner_is_refused(tmp_path, photos, capsys):
     learner.loss_func = BCEWithLogitsLossFlat()
     learner.export("learner.pkl")
     told = refused(capsys, tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle")
-    assert "does not end in a softmax" in told
+    assert "does not end in a softmax; served is one label an image" in told
 
 
 def findings(path):  # fastai casts to what an annotation says

@@ -96,18 +96,43 @@ def test_what_is_said_is_compared_and_the_difference_told():
     with pytest.raises(BadInput, match="its body is that of resnet18, not of resnet34"):
         recognise(state_of(model), said="resnet34")
     changed = state_of(model) | {"conv1.weight": torch.empty(64, 3, 5, 5, device="meta")}
-    with pytest.raises(BadInput, match=r"not resnet18 either: conv1.weight has the shape \(64, 3"):
+    told = (
+        r"torchvision's resnet18, but for conv1.weight, \(64, 3, 5, 5\) here and "
+        r"\(64, 3, 7, 7\) there$"
+    )
+    with pytest.raises(BadInput, match=f"it would be {told}"):
         recognise(changed, said="resnet18")
+    with pytest.raises(BadInput, match=f"this looks like {told}"):
+        recognise(changed)
 
 
-def test_a_network_of_ones_own_is_refused_with_two_ways_that_exist():
+def test_what_is_missing_and_what_is_more_is_told():
+    with torch.device("meta"):
+        state = dict(state_of(torchvision.models.resnet18(num_classes=4)))
+    del state["layer1.0.bn1.weight"], state["layer1.0.bn1.bias"]
+    state["gamma"] = torch.empty(1, device="meta")
+    with pytest.raises(BadInput) as caught:
+        recognise(state)
+    assert str(caught.value) == (
+        "this looks like torchvision's resnet18, but for 2 tensors, first layer1.0.bn1.weight, not "
+        "here; gamma, not there"
+    )
+
+
+@pytest.mark.parametrize("name", ["vgg11", "vgg16_bn"])
+def test_a_fastai_learner_of_a_vgg_is_recognised_with_batch_norms_or_without(name):
+    with torch.device("meta"):
+        model = create_vision_model(getattr(torchvision.models, name), 3, pretrained=False)
+    assert recognise(state_of(model)) == Recognised(name, "fastai")
+
+
+def test_a_network_of_ones_own_looks_like_none():
     own = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     with pytest.raises(BadInput) as caught:
         recognise(state_of(own))
     message = str(caught.value)
     assert "looks like no network of torchvision, fastai or timm" in message
     assert "--architecture" in message
-    assert "python -m pipeline train" in message
 
 
 @pytest.mark.parametrize("name", ["resnet18", "shufflenet_v2_x0_5"])
@@ -132,13 +157,41 @@ def test_a_learner_of_timm_is_adopted_from_its_weights(tmp_path):
         assert torch.allclose(load_network(opened)(pixels), model(pixels), atol=1e-4)
 
 
-def test_a_classifier_of_several_layers_is_refused_by_its_name_with_a_way_that_works(
-    tmp_path, capsys
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "squeezenet1_1"])
+def test_a_classifier_of_several_layers_is_kept_as_a_program_with_its_own_outputs(
+    name, tmp_path, capsys
 ):
-    model = torchvision.models.mobilenet_v3_small(num_classes=2)
-    assert adopt(model, tmp_path) == 2
+    model = with_statistics(torchvision.models.get_model(name, num_classes=2))
+    assert adopt(model, tmp_path) == 0
+    assert f"this is torchvision's {name}, whole" in capsys.readouterr().out
+    opened = open_checkpoint(tmp_path / "a")
+    assert opened.spec.architecture == f"program/{name}"
+    assert opened.spec.name == f"{name}_weights"
+    pixels = torch.rand(2, 3, SIDE, SIDE)
+    with torch.no_grad():
+        assert torch.allclose(load_network(opened)(pixels), model(pixels), atol=1e-5)
+
+
+def test_weights_that_are_no_networks_are_refused_with_a_way_that_works(tmp_path, capsys):
+    assert adopt(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8, 2)), tmp_path) == 2
     told = capsys.readouterr().err
-    assert "this is torchvision's mobilenet_v3_small, whole" in told
-    assert "classifier.0, classifier.3" in told
-    assert "python -m pipeline train --architecture mobilenet_v3_small" in told
+    assert "no known body" in told
+    assert "adopt the file of `learn.export` with --trust-pickle" in told
     assert not (tmp_path / "a").exists()
+
+
+def test_weights_of_one_channel_are_those_of_a_network_of_three(tmp_path, capsys):
+    torch.manual_seed(0)
+    model = create_vision_model(torchvision.models.resnet18, 2, pretrained=False, n_in=1)
+    with_statistics(model)
+    place = tmp_path / "given"
+    assert adopt(model, place, "--mean", "0.2,0.3,0.4") == 2
+    assert "its number is to be given three times" in capsys.readouterr().err
+    assert adopt(model, place) == 0
+    assert "turned to grey as Pillow does" in capsys.readouterr().out
+    opened = open_checkpoint(place / "a")
+    assert opened.spec.architecture == "resnet18"
+    grey = torch.rand(2, 1, SIDE, SIDE)
+    with torch.no_grad():
+        found = load_network(opened)(grey.expand(-1, 3, -1, -1))
+        assert torch.allclose(found, model(grey), atol=1e-4)
