@@ -49,10 +49,10 @@ class Captures:
             constants = {n: t for n, t in program.tensors().items() if n not in state}
             self.known[key] = document(program), constants
             return program
-        what, constants = self.known[key]
-        tensors = {name: constants.get(name, state.get(name)) for name in what["tensors"]}
-        whole = {name: tensor for name, tensor in tensors.items() if tensor is not None}
-        return program_of(what, whole, "a captured program")
+        what, others = self.known[key]
+        held = {**state, **others}
+        tensors = {name: held[name] for name in what["tensors"]}
+        return program_of(what, tensors, "a captured program")
 
 
 def expected_program(

@@ -219,6 +219,18 @@ def whole_windows(write: Write, made: Expression) -> Expression | None:
     return write.operation(made.node, made.kind, made.shape, attributes, made.inputs)
 
 
+def whole_plane(write: Write, made: Expression) -> Expression | None:
+    """A pool with one window over everything is a mean or a maximum."""
+    (x,) = made.inputs
+    if made.attributes["kernel_size"] != x.shape[-2:] or len(x.shape) != 4:
+        return None
+    if any(around_of(made)) or made.shape[-2:] != (1, 1):
+        return None
+    kind = {"max_pool2d": "amax", "avg_pool2d": "mean.dim"}[made.kind]
+    attributes: dict[str, object] = {"self": "input", "dim": (2, 3), "keepdim": True}
+    return write.operation(made.node, kind, made.shape, attributes, made.inputs)
+
+
 def _places(made: Expression) -> tuple[int, ...]:
     """How many whole windows there are, down and across."""
     window: Any = made.attributes["kernel_size"]

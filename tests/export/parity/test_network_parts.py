@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from export.deploy.expected_program import Captures
 from export.deploy.graph import DeployGraph
 from export.deploy.metadata import model_metadata
 from export.deploy.outputs import Answers
@@ -29,6 +30,7 @@ from export.images.parity_images import ParityImages
 from export.parity.network_parts import network_parts
 from export.parity.reading import Reading
 from export.parity.reference import Reference
+from pipeline.program.capture import capture
 from pipeline.resize.notation import resize_by
 from tests.conftest import make_spec
 from tests.pipeline.program.small_networks import Depthwise, Headed, LayerScale, drawn
@@ -214,23 +216,14 @@ def test_without_a_lifter_what_no_layer_holds_is_not_checked() -> None:
 
 def test_a_network_of_plain_operations_is_compared_as_a_program(tmp_path: Path) -> None:
     """It has no layers that could be called."""
-    held = reference(Mobile)
-    program = held.program
-    assert program is not None
-    from pipeline.program.capture import capture
-
-    plain = capture(drawn(Mobile()), (16, 16)).network
-    graph = DeployGraph(plain, SPEC).eval()
-    other = replace(held, graph=graph)
-    path = tmp_path / "file.onnx"
-    verbs = verbs_of("onnx")
-    verbs.convert(graph, SPEC, model_metadata(SPEC, "0" * 64), "fp32", path)
-    assert network_parts(Reading(verbs, path), other, half=False) == {
-        "weights": "pass",
-        "structure": "pass",
-    }
+    plain = capture(drawn(Scaled()), (16, 16)).network
+    held = replace(reference(Scaled), graph=DeployGraph(plain, SPEC).eval(), captures=Captures())
+    path, verbs = tmp_path / "file.onnx", verbs_of("onnx")
+    verbs.convert(held.graph, SPEC, model_metadata(SPEC, "0" * 64), "fp32", path)
+    found = network_parts(Reading(verbs, path), held, half=False)
+    assert found == {"weights": "pass", "structure": "pass"}
     wrong = copy.deepcopy(plain)
-    nudge("depthwise.weight")(wrong)
+    nudge("scale")(wrong)
     other = replace(held, graph=DeployGraph(wrong, SPEC).eval())
     found = network_parts(Reading(verbs, path), other, half=False)
-    assert found["weights"].startswith("depthwise.weight: 1 of 144 values")
+    assert found["weights"].startswith("scale: 1 of 8 values are not the checkpoint's")

@@ -142,6 +142,14 @@ SAME: dict[str, tuple[Written, Written]] = {
         lambda b: b.add("cat", [b.pixels, b.pixels, b.pixels], 1),
         lambda b: b.add("cat", [b.pixels, b.add("cat", [b.pixels, b.pixels], 1)], 1),
     ),
+    "one window": (
+        lambda b: b.add("amax", b.pixels, [2, 3], True),
+        lambda b: b.add("max_pool2d", b.pixels, SIDE, SIDE, [0, 0], [1, 1], True),
+    ),
+    "one window of means": (
+        lambda b: b.add("mean.dim", b.pixels, [2, 3], True),
+        lambda b: b.add("avg_pool2d", b.pixels, SIDE, SIDE, [0, 0], False, False),
+    ),
     "windows that are whole": (
         lambda b: pool(b, "avg_pool2d", b.pixels, [0, 0], True, False),
         lambda b: pool(b, "avg_pool2d", b.pixels, [0, 0], False, True),

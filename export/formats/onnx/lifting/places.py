@@ -31,7 +31,7 @@ def squeeze(call: Call) -> Result:
 def unsqueeze(call: Call) -> Result:
     """With more axes of length 1."""
     before = iter(call.shape())
-    given = call.numbers(1) if call.has(1) else call.attribute("axes")
+    given: list[int] = call.numbers(1) or call.attribute("axes", [])
     rank = len(call.shape()) + len(given)
     axes = {axis % rank for axis in given}
     return reshaped(call, call.x, [1 if i in axes else next(before) for i in range(rank)])
@@ -94,15 +94,15 @@ def expand(call: Call) -> Result:
     """Stretched to a shape, where it has length 1."""
     wanted = call.numbers(1) or []
     before = call.shape()
-    shape = list(torch.broadcast_shapes(tuple(before), tuple(wanted)))
-    return expanded(call.build, call.x, shape)
+    like = torch.empty(before, device="meta")
+    shape = torch.broadcast_tensors(like, torch.empty(wanted, device="meta"))[0].shape
+    return expanded(call.build, call.x, list(shape))
 
 
 def pad(call: Call) -> Result:
     """A number put around."""
     call.only("mode", "constant")
-    ends = call.numbers(1) if call.has(1) else call.attribute("pads")
-    call.attribute("pads")
+    ends: list[int] = call.numbers(1) or call.attribute("pads", [])
     value = call.number(2) if call.has(2) else call.attribute("value", 0.0)
     rank = len(call.shape())
     axes = call.numbers(3) if call.has(3) else list(range(rank))
