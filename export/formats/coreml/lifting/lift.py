@@ -4,7 +4,7 @@ In: a folder. Out: a `Program`, float32 (1, 3, H, W) 0..255 RGB -> probabilities
 and evidence. The image input stands for these pixels: an ML Program has no scale or bias of its
 own beside its operations. Casts between fp16 and fp32 are no operations here; how numbers are
 rounded is the evaluator's business. A batch norm after a layer is folded into it, as it is in the
-program of a network.
+program of a network, and permutes stand as late as they can (`permutes`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from export.formats.coreml.evaluator.values import before_rounding
 from export.formats.coreml.lifting.arithmetic import ARITHMETIC
 from export.formats.coreml.lifting.composites import with_composites
 from export.formats.coreml.lifting.entries import ENTRIES
+from export.formats.coreml.lifting.permutes import with_late_permutes
 from pipeline.errors import BadInput
 from pipeline.program.batch_norm_folding import folded
 from pipeline.program.builder import VALUE, Builder
@@ -61,7 +62,7 @@ def lifted(path: Path) -> Program:
     tensors = {name: build.tensors[name] for name in names}
     sources = {name: (name,) for name in names}
     program = Program(runnable(build.graph, tensors), (height, width), sources, ())
-    return folded(program)  # what the writer was given unfolded
+    return with_late_permutes(folded(program))  # what the writer was given unfolded, or moved
 
 
 def lift_step(step: Step, build: Builder, values: dict[str, Any], file: str) -> None:

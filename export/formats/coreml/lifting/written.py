@@ -9,6 +9,7 @@ In: the expected program. Out: a copy that computes the same function in the wor
 - the opposite of x is x times -1;
 - slopes of a `prelu` that are all the same are one number (`prelu_to_lrelu`);
 - padding is told for each axis that has any, and no other;
+- permutes stand as late as they can (`reduce_transposes`, see `permutes`);
 - numbers of an fp16 program are fp16, and are read as `before_rounding` reads them.
 
 What is not listed and changes numbers is a difference, and is told as one.
@@ -16,29 +17,25 @@ What is not listed and changes numbers is a difference, and is told as one.
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
-from torch import Tensor, fx
+from torch import fx
 
 from export.formats.coreml.evaluator.values import before_rounding
+from export.formats.coreml.lifting.draft import Draft
+from export.formats.coreml.lifting.permutes import with_late_permutes
 from export.formats.coreml.lifting.shapes import without_zeros
 from pipeline.program.operations import (
     COMMUTATIVE,
-    OPERATIONS,
     arguments_of,
-    bound,
-    call,
     operation_of,
 )
-from pipeline.program.program import Program, runnable, tensor_nodes
+from pipeline.program.program import Program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from pipeline.program.operations import Value
 
 
 def as_written(program: Program, *, half: bool) -> Program:
@@ -46,7 +43,7 @@ def as_written(program: Program, *, half: bool) -> Program:
 
     Its `sources` still name the tensors that are numbers now.
     """
-    written = _Copy(program)
+    written = Draft(program)
     for node in list(written.graph.nodes):
         rewrite = REWRITES.get(str(operation_of(node)))
         if rewrite is not None:
@@ -55,44 +52,10 @@ def as_written(program: Program, *, half: bool) -> Program:
         for node in written.graph.nodes:
             if operation_of(node) is not None:
                 _round_numbers(node)
-    return written.program()
+    return with_late_permutes(written.program())
 
 
-class _Copy:
-    """A program's graph and tensors, to be changed."""
-
-    def __init__(self, program: Program) -> None:
-        self.before = program
-        self.graph = fx.Graph()
-        self.graph.output(self.graph.graph_copy(program.network.graph, {}))
-        self.tensors = copy.copy(program.network.state_dict(keep_vars=True))
-        self.sources = dict(program.sources)
-
-    def hold(self, before: fx.Node, ending: str, tensor: Tensor) -> fx.Node:
-        """A tensor made of another."""
-        of = str(before.target)
-        name = f"{of}_{ending}"
-        self.tensors[name], self.sources[name] = tensor, self.sources[of]
-        return self.graph.create_node("get_attr", name, name=name.replace(".", "_"))
-
-    def write(self, node: fx.Node, operation: str, *args: Value) -> None:
-        """Another operation in a node's place, of the same module and name."""
-        by_place, by_name = call(operation, bound(operation, args, {}))
-        node.target = OPERATIONS[operation]
-        node.args, node.kwargs = by_place, by_name
-
-    def program(self) -> Program:
-        self.graph.eliminate_dead_code()
-        names = [str(node.target) for node in tensor_nodes(self.graph)]
-        return Program(
-            runnable(self.graph, {name: self.tensors[name] for name in names}),
-            self.before.side,
-            self.sources,
-            self.before.unused,
-        )
-
-
-def _with_number(written: _Copy, node: fx.Node) -> None:
+def _with_number(written: Draft, node: fx.Node) -> None:
     parts = [arguments_of(node)[name] for name in ("self", "other")]
     for i, part in enumerate(parts):
         if not isinstance(part, fx.Node) or part.op != "get_attr":
@@ -105,23 +68,22 @@ def _with_number(written: _Copy, node: fx.Node) -> None:
             return
 
 
-def _by_reciprocal(written: _Copy, node: fx.Node) -> None:
+def _by_reciprocal(written: Draft, node: fx.Node) -> None:
     _with_number(written, node)
     x, divisor = (arguments_of(node)[name] for name in ("self", "other"))
     if isinstance(divisor, int | float):
         written.write(node, "mul.Tensor", x, float(np.float32(1) / np.float32(divisor)))
     elif isinstance(divisor, fx.Node) and divisor.op == "get_attr":
         held = written.tensors[str(divisor.target)].detach()
-        with written.graph.inserting_before(node):
-            factor = written.hold(divisor, "reciprocal", torch.reciprocal(held))
+        factor = written.hold(divisor, "reciprocal", torch.reciprocal(held))
         written.write(node, "mul.Tensor", x, factor)
 
 
-def _opposite(written: _Copy, node: fx.Node) -> None:
+def _opposite(written: Draft, node: fx.Node) -> None:
     written.write(node, "mul.Tensor", arguments_of(node)["self"], -1)
 
 
-def _one_slope(written: _Copy, node: fx.Node) -> None:
+def _one_slope(written: Draft, node: fx.Node) -> None:
     x, weight = (arguments_of(node)[name] for name in ("self", "weight"))
     assert isinstance(weight, fx.Node)
     if weight.op == "get_attr":
@@ -130,7 +92,7 @@ def _one_slope(written: _Copy, node: fx.Node) -> None:
             written.write(node, "leaky_relu", x, float(slopes[0]))
 
 
-def _padded(written: _Copy, node: fx.Node) -> None:
+def _padded(written: Draft, node: fx.Node) -> None:
     x, pad, value = (arguments_of(node)[name] for name in ("self", "pad", "value"))
     if isinstance(pad, list):
         written.write(node, "constant_pad_nd", x, without_zeros(pad), value)
@@ -146,7 +108,7 @@ def _round_numbers(node: fx.Node) -> None:
 
 
 HALF_MOST: Final = float(np.finfo(np.float16).max)
-REWRITES: Final[Mapping[str, Callable[[_Copy, fx.Node], None]]] = {
+REWRITES: Final[Mapping[str, Callable[[Draft, fx.Node], None]]] = {
     "add.Tensor": _with_number,
     "sub.Tensor": _with_number,
     "mul.Tensor": _with_number,
