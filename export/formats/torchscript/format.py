@@ -158,8 +158,11 @@ def lifted(path: Path) -> Program:
     return lifted(path)
 
 
-def as_written(program: Program) -> Program:
-    """What is expected of a file, with what this format writes in a form of its own, on purpose."""
+def as_written(program: Program, *, half: bool = False) -> Program:
+    """What is expected of a file, with what this format writes in a form of its own, on purpose.
+
+    It is the same for every precision: no file computes in fp16.
+    """
     from export.formats.torchscript.lifting.as_written import as_written
 
     return as_written(program)
