@@ -22,7 +22,7 @@ from export.parity.allowance import Allowance, allowance, plain_allowance
 from export.parity.declared_interface import interface_violations
 from export.parity.entries import ParityEntry, RoundingEntry, SetEntry
 from export.parity.evidence import EvidenceAgreement, compare_evidence
-from export.parity.network_parts import NOT_CHECKED, NOT_RUN, network_parts, one_line, part
+from export.parity.network.network_parts import NOT_CHECKED, NOT_RUN, network_parts, one_line, part
 from export.parity.reading import Reading
 from export.parity.reference import last_images
 from pipeline.errors import install_command, missing_modules

@@ -28,7 +28,7 @@ from export.errors import CannotRunHere, Unreadable
 from export.formats.base import verbs_of
 from export.formats.facts import Arithmetic
 from export.formats.register import FORMATS
-from export.parity.network_parts import program_differences, said
+from export.parity.network.network_parts import program_differences, said
 from export.parity.reading import Reading
 from pipeline.errors import BadInput
 

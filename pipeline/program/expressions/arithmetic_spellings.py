@@ -110,30 +110,38 @@ def layer(write: Write, made: Expression) -> Expression | None:
     return write.operation(made.node, "linear", made.shape, attributes, (x, turned))
 
 
-def of_last_axis(write: Write, made: Expression) -> Expression | None:
-    """A linear layer is one of the last axis, however the others are put together."""
+def of_rows(write: Write, made: Expression) -> Expression | None:
+    """A linear layer is one of rows, however the axes before the last are put together."""
     x, *tensors = made.inputs
-    if x.kind != "reshape" or x.inputs[0].shape[-1:] != x.shape[-1:]:
+    if len(x.shape) == 2:
         return None
-    (before,) = x.inputs
-    shape = (*before.shape[:-1], made.shape[-1])
-    inputs = (before, *tensors)
+    rows = math.prod(x.shape[:-1])
+    inputs = (reshape(write, x, (rows, x.shape[-1]), made), *tensors)
+    shape = (rows, made.shape[-1])
     found = write.operation(made.node, made.kind, shape, made.attributes, inputs)
     return reshape(write, found, made.shape, made)
+
+
+def _layer_in(x: Expression) -> Expression:
+    """The layer whose reshaped rows an expression is, or the expression."""
+    inside = x.inputs[0] if x.kind == "reshape" else x
+    return inside if inside.kind == "linear" and inside.shape[-1:] == x.shape[-1:] else x
 
 
 def with_bias(write: Write, made: Expression) -> Expression | None:
     """A constant for each channel that is added to a layer without a bias is its bias."""
     if len(made.inputs) != 2:
         return None
-    for x, constant in (made.inputs, made.inputs[::-1]):
+    for result, constant in (made.inputs, made.inputs[::-1]):
+        x = _layer_in(result)
         if x.kind not in LAYERS or x.attributes["bias"] is not None:
             continue
-        if constant.tensor is None or not _only_along(constant, LAYERS[x.kind], x.shape):
+        if constant.tensor is None or not _only_along(constant, LAYERS[x.kind], result.shape):
             continue
         bias = write.tensor(constant.node, constant.tensor.reshape(-1), constant.names)
         attributes = {**x.attributes, "bias": "input"}
-        return write.operation(x.node, x.kind, x.shape, attributes, (*x.inputs, bias))
+        found = write.operation(x.node, x.kind, x.shape, attributes, (*x.inputs, bias))
+        return reshape(write, found, made.shape, made)
     return None
 
 
@@ -144,11 +152,12 @@ def scaled(write: Write, made: Expression) -> Expression | None:
     """
     if len(made.inputs) != 2:
         return None
-    for x, constant in (made.inputs, made.inputs[::-1]):
+    for result, constant in (made.inputs, made.inputs[::-1]):
+        x = _layer_in(result)
         if x.kind not in LAYERS or constant.tensor is None:
             continue
         computed = any(each.tensor is None for each in x.inputs[1:])
-        if computed or not _only_along(constant, LAYERS[x.kind], x.shape):
+        if computed or not _only_along(constant, LAYERS[x.kind], result.shape):
             continue
         factor = constant.tensor.reshape(-1)
         products = tuple(
@@ -161,7 +170,8 @@ def scaled(write: Write, made: Expression) -> Expression | None:
             if each.tensor is not None
         )
         inputs = (x.inputs[0], *products)
-        return write.operation(x.node, x.kind, x.shape, x.attributes, inputs)
+        found = write.operation(x.node, x.kind, x.shape, x.attributes, inputs)
+        return reshape(write, found, made.shape, made)
     return None
 
 

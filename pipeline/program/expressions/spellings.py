@@ -35,7 +35,7 @@ FORMS: Final[Mapping[str, tuple[Spelling, ...]]] = {
     ),
     "div.Tensor": (arithmetic.neutral, arithmetic.gelu),
     "matmul": (arithmetic.factors_last, arithmetic.layer),
-    "linear": (arithmetic.of_last_axis,),
+    "linear": (arithmetic.of_rows,),
     "conv2d": (arithmetic.padded,),
     "max_pool2d": (arithmetic.whole_plane, arithmetic.whole_windows, arithmetic.padded),
     "avg_pool2d": (arithmetic.whole_plane, arithmetic.whole_windows, arithmetic.padded),

@@ -221,6 +221,22 @@ def test_what_is_the_same_is_told_to_be_so(name: str) -> None:
     assert compare(other, one) == []
 
 
+def table(nudge: float) -> Written:
+    """A row that is computed from two tensors, and added."""
+
+    def written(b: Builder) -> fx.Node:
+        one, other = b.hold("a", torch.ones(4, WIDTH)), b.hold("b", torch.ones(WIDTH, 1) + nudge)
+        row = b.add("matmul", b.hold("c", torch.ones(1, 4)), b.add("matmul", one, other))
+        return b.add("add.Tensor", b.pixels, row)
+
+    return written
+
+
+def test_what_is_computed_from_tensors_may_be_summed_in_another_order_and_no_more() -> None:
+    assert compare(program(table(0)), program(table(3e-7))) == []
+    assert len(compare(program(table(0)), program(table(1e-5)))) == 1
+
+
 @pytest.mark.parametrize("name", ANOTHER)
 def test_a_near_miss_is_told(name: str) -> None:
     one, other = map(program, ANOTHER[name])

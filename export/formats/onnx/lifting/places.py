@@ -94,9 +94,8 @@ def expand(call: Call) -> Result:
     """Stretched to a shape, where it has length 1."""
     wanted = call.numbers(1) or []
     before = call.shape()
-    like = torch.empty(before, device="meta")
-    shape = torch.broadcast_tensors(like, torch.empty(wanted, device="meta"))[0].shape
-    return expanded(call.build, call.x, list(shape))
+    both = torch.empty(before, device="meta") + torch.empty(wanted, device="meta")
+    return expanded(call.build, call.x, list(both.shape))
 
 
 def pad(call: Call) -> Result:

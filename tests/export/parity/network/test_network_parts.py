@@ -27,7 +27,7 @@ from export.errors import CannotRunHere, Unreadable
 from export.formats.base import Lifter, verbs_of
 from export.formats.register import FORMATS
 from export.images.parity_images import ParityImages
-from export.parity.network_parts import network_parts
+from export.parity.network.network_parts import network_parts
 from export.parity.reading import Reading
 from export.parity.reference import Reference
 from pipeline.program.capture import capture

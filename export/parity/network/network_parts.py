@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from export.deploy.expected_program import with_outputs
 from export.errors import CannotRunHere, Unreadable
 from export.formats.base import Rewriter
-from export.parity.accounting import PREFIX, not_in_layers
+from export.parity.network.accounting import PREFIX, not_in_layers
 from export.parity.weights import weight_violations
 from pipeline.errors import BadInput
 from pipeline.program.comparison import Difference, differences
