@@ -1,7 +1,7 @@
 """Batch norms are folded once, before any converter sees the network.
 
-In: a deploy graph. Out: the same graph with the folded network (`pipeline.models.batch_norm_folding`
-says how), and what formats do with a batch norm that stays.
+In: a deploy graph. Out: that of the folded network (`pipeline.models.batch_norm_folding` says how),
+and what formats do with a batch norm that stays.
 """
 
 from __future__ import annotations

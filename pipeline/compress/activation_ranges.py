@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 QUANT_MAX: Final = 255
 BINS: Final = 2048
-SHARES: Final = np.geomspace(1, 0.05, 40)  # of the largest and of the smallest value, that are tried
+SHARES: Final = np.geomspace(
+    1, 0.05, 40
+)  # of the largest and of the smallest value, that are tried
 ROUNDS: Final = 2
 LEAST_RANGE: Final = 2.0**-14  # of values that are all zero
 

@@ -140,12 +140,17 @@ def _columns(layer: nn.Module, inputs: Tensor, generator: torch.Generator) -> Te
             rows = rows[torch.randperm(len(rows), generator=generator)[:most]]
         return rows.T
     assert isinstance(layer, nn.Conv2d)
-    padding = layer.padding if not isinstance(layer.padding, str) else 0
+    padding: int | tuple[int, ...] = 0 if isinstance(layer.padding, str) else layer.padding
+    if type(layer).forward is not nn.Conv2d.forward:  # timm's, with zeros by the size of the input
+        extents = zip(layer.kernel_size, layer.dilation, strict=True)
+        padding = tuple((kernel - 1) * dilation // 2 for kernel, dilation in extents)
     patches = F.unfold(inputs, layer.kernel_size, layer.dilation, padding, layer.stride)
     chosen = torch.randperm(patches.shape[2], generator=generator)[:POSITIONS]
     columns = patches[:, :, chosen].transpose(0, 1).reshape(patches.shape[1], -1)
     # A group's channels come one after the other.
-    return columns if layer.groups == 1 else columns.unflatten(0, (layer.groups, -1))
+    if layer.groups == 1:
+        return columns
+    return columns.reshape(layer.groups, -1, columns.shape[1])
 
 
 def round_weight(weight: NDArray[np.float32], moments: NDArray[np.float64], levels: int) -> Grid:

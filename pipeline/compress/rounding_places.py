@@ -26,6 +26,8 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
+from pipeline.errors import BadInput
+
 PIXELS: Final = "pixels"
 PREFIX: Final = "rounding_"  # of the modules at the places
 RELU6: Final = 6.0
@@ -74,7 +76,7 @@ def with_places(network: nn.Module, make: Callable[[str], nn.Module]) -> fx.Grap
     """A copy of the network, traced, with what `make` gives for its name at every place.
 
     Raises:
-        TraceError: its `forward` decides by what it is given.
+        BadInput: its `forward` decides by what it is given.
     """
     traced = traced_network(copy.deepcopy(network).eval())
     found = _Decision(traced)
@@ -85,7 +87,8 @@ def with_places(network: nn.Module, make: Callable[[str], nn.Module]) -> fx.Grap
             traced.add_module(made[name], make(name))
         with traced.graph.inserting_after(node):
             place = traced.graph.call_module(made[name], (node,))
-        node.replace_all_uses_with(place, delete_user_cb=lambda user, place=place: user is not place)
+        node.replace_all_uses_with(place)
+        place.args = (node,)
     traced.recompile()
     return traced
 
@@ -128,18 +131,24 @@ class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         plain = type(m).forward in [kind.forward for kind in LEAVES]
         # timm's own convolutions decide by the size of their input.
-        return (
-            plain or isinstance(m, nn.Conv2d) or super().is_leaf_module(m, module_qualified_name)
-        )
+        return plain or isinstance(m, nn.Conv2d) or super().is_leaf_module(m, module_qualified_name)
 
 
 def traced_network(network: nn.Module) -> fx.GraphModule:
     """The network as a graph of its own modules, without what does nothing in evaluation.
 
     Raises:
-        TraceError: as `with_places`.
+        BadInput: as `with_places`.
     """
-    traced = fx.GraphModule(network, _Tracer().trace(network))
+    try:
+        graph = _Tracer().trace(network)
+    except Exception as error:  # of fx, or whatever the network makes of a placeholder
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BadInput(
+            f"the network decides by the images that it is given, so that places to round its "
+            f"activations cannot be found ({said}); w4 and w3 round its weights alone"
+        ) from error
+    traced = fx.GraphModule(network, graph)
     calls = Counter(node.target for node in traced.graph.nodes)
     for node in list(traced.graph.nodes):
         node.meta["kind"] = _kind(node, traced, calls)
@@ -281,9 +290,8 @@ def _images(nodes: Iterable[fx.Node]) -> set[fx.Node]:
     """The nodes whose results are tensors that depend on the pixels."""
     images: set[fx.Node] = set()
     for node in nodes:
-        if node.op == "placeholder":
-            images.add(node)
-        elif node.target not in SIZES and any(before in images for before in node.all_input_nodes):
+        follows = any(before in images for before in node.all_input_nodes)
+        if node.op == "placeholder" or (follows and node.target not in SIZES):
             images.add(node)
     return images
 

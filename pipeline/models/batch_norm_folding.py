@@ -179,7 +179,7 @@ def _is_plain(norm: nn.Module) -> bool:
     return type(norm).forward is nn.BatchNorm2d.forward
 
 
-def _after(norm: nn.Module) -> nn.Module:
+def _after(norm: nn.BatchNorm2d | nn.BatchNorm1d) -> nn.Module:
     """What a batch norm does after its own arithmetic: nothing, or timm's activation."""
     return nn.Identity() if _is_plain(norm) else norm.get_submodule("act")
 
@@ -190,7 +190,8 @@ def _alone(norm: Any) -> nn.Module:
     plain.weight, plain.bias = norm.weight, norm.bias
     for name in ("running_mean", "running_var", "num_batches_tracked"):
         plain.register_buffer(name, getattr(norm, name))
-    return plain
+    made: nn.Module = plain
+    return made
 
 
 def _fold(layer: nn.Module, norm: Any) -> None:

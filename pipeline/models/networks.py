@@ -181,6 +181,7 @@ def filled_network(
     Raises:
         RuntimeError: the state's names or shapes are others.
     """
+
     def made() -> nn.Module:
         network = build_network(architecture, classes, head)
         return compressible_network(network) if folded else network

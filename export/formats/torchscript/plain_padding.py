@@ -66,7 +66,7 @@ def _inputs_of_others(graph: DeployGraph, spec: ModelSpec) -> dict[str, Tensor]:
     return inputs
 
 
-def _zeros_around(layer: nn.Conv2d, pixels: Tensor) -> tuple[int, ...]:
+def _zeros_around(layer: nn.Conv2d, pixels: Tensor) -> tuple[int, int, int, int]:
     """Left, right, top and bottom, such that an output stands for every stride of the input."""
     around: list[int] = []
     for size, kernel, stride, dilation in zip(
@@ -75,10 +75,11 @@ def _zeros_around(layer: nn.Conv2d, pixels: Tensor) -> tuple[int, ...]:
         steps = -(-size // stride) - 1
         spare = max(steps * stride + (kernel - 1) * dilation + 1 - size, 0)
         around = [spare // 2, spare - spare // 2, *around]
-    return tuple(around)
+    left, right, top, bottom = around
+    return left, right, top, bottom
 
 
-def _plain(layer: nn.Conv2d) -> nn.Conv2d:
+def _plain(layer: Any) -> nn.Conv2d:
     shape = layer.kernel_size, layer.stride, 0, layer.dilation, layer.groups
     made = nn.Conv2d(layer.in_channels, layer.out_channels, *shape, device="meta")
     made.weight, made.bias = layer.weight, layer.bias

@@ -40,6 +40,7 @@ def integer_network(graph: DeployGraph, spec: ModelSpec) -> Any:
         raise ConversionFailed(
             "int8 is made from an int8 variant (export.deploy.variants), not from this graph"
         )
+    integer: torch.nn.Module
     if fx_quantization.rounded_places(network):
         integer = fx_quantization.in_integers(network)
     else:

@@ -52,9 +52,7 @@ def reference(kind: str, precision: str) -> Reference:
 @pytest.mark.parametrize("kind", BODIES)
 @pytest.mark.parametrize("precision", ["int8", "w4"])
 @pytest.mark.parametrize("name", ["onnx", "torchscript"])
-def test_a_compressed_block_is_proven(
-    name: str, precision: str, kind: str, tmp_path: Path
-) -> None:
+def test_a_compressed_block_is_proven(name: str, precision: str, kind: str, tmp_path: Path) -> None:
     held = reference(kind, precision)
     path = tmp_path / f"{SPEC.name}_{precision}{FORMATS[name].suffix}"
     metadata = model_metadata(SPEC, IDENTITY)

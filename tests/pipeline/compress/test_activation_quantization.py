@@ -217,7 +217,7 @@ def test_a_place_without_a_scale_is_an_error(calibrated):
 
 def test_a_scale_for_a_place_that_is_not_there_is_an_error(calibrated):
     more = {**calibrated.activations, "body.99": (0.1, 0)}
-    with pytest.raises(KeyError, match="body.99"):
+    with pytest.raises(KeyError, match=r"body\.99"):
         int8_variant(calibrated.network, more, calibrated.grids)
 
 

@@ -80,9 +80,7 @@ def test_places_are_the_same_with_and_without_the_map_of_evidence(kind):
     activations = calibrate(network, SEEN)
     variant = int8_variant(with_evidence(network), activations, {})
     assert [name for name, _ in rounded_places(variant)] == list(activations)
-    assert torch.equal(
-        variant(UNSEEN[0])[0], int8_variant(network, activations, {})(UNSEEN[0])
-    )
+    assert torch.equal(variant(UNSEEN[0])[0], int8_variant(network, activations, {})(UNSEEN[0]))
 
 
 KERNELS = {
