@@ -56,8 +56,8 @@ def markdown(found: Topologies) -> str:
         "",
         f"{share(found)}. Cells: files that pass, of those that the formats have. MB: "
         f"{', '.join(precisions)}. {settings.weights.capitalize()} weights; {settings.images} "
-        f"validation images of {settings.data}, the golden and the hard set; {settings.jobs} "
-        f"converters at a time; {where.processor}, {where.cores} cores.",
+        f"validation images of {settings.data}, the golden and the hard set; converters at a time: "
+        f"{settings.jobs}; {where.processor}, {where.cores} cores.",
         "",
     ]
     for word in BAD:
