@@ -75,7 +75,8 @@ def recognise(
         said = canonical(said)
         if _fits(said, kind, found):
             return Recognised(said, kind)
-    for architecture in _candidates(found, kind, hint, timm=said is None):
+    timm = [] if said is not None else _of_timm(found, kind) if model is None else _says(model)
+    for architecture in _candidates(found, kind, hint, timm):
         if _fits(architecture, kind, found):
             if said is not None:
                 raise BadInput(f"its body is that of {architecture}, not of {said}")
@@ -181,8 +182,8 @@ def _built(architecture: str) -> nn.Module:
 # --- which are worth building
 
 
-def _candidates(found: Shapes, kind: str, hint: str, timm: bool) -> Iterator[str]:
-    """Architectures that the state may be of; those that `hint` names first."""
+def _candidates(found: Shapes, kind: str, hint: str, timm: list[str]) -> Iterator[str]:
+    """Architectures that the state may be of, timm's last; those that `hint` names first."""
     patterns = _patterns(found, kind)
     if not patterns:
         return
@@ -190,15 +191,13 @@ def _candidates(found: Shapes, kind: str, hint: str, timm: bool) -> Iterator[str
         yield from OWN
     if kind != "fastai_timm":
         yield from _like(patterns, hint)
-    if timm and kind in ("whole", "fastai_timm") and not missing_modules(("timm",)):
-        names = _by_name(_of_timm(found, kind), hint)
-        if len(names) > SLOW:
-            print(
-                f"weights: looking among {len(names)} networks of timm; --architecture NAME would "
-                "be quicker",
-                flush=True,
-            )
-        yield from names
+    if len(timm) > SLOW:
+        print(
+            f"weights: looking among {len(timm)} networks of timm; --architecture NAME would be "
+            "quicker",
+            flush=True,
+        )
+    yield from _by_name(timm, hint)
 
 
 def _by_name(names: list[str], hint: str) -> list[str]:
@@ -250,6 +249,8 @@ def _pattern(name: str) -> str:
 
 def _of_timm(found: Shapes, kind: str) -> list[str]:
     """Timm's networks whose first and last layers have names that are in the state."""
+    if kind not in ("whole", "fastai_timm") or missing_modules(("timm",)):
+        return []
     import timm
 
     before = "0.model." if kind == "fastai_timm" else ""
@@ -270,6 +271,14 @@ def _of_timm(found: Shapes, kind: str) -> list[str]:
     return names
 
 
+def _says(model: nn.Module) -> list[str]:
+    """What a module of timm says that it is; nothing of another."""
+    known = of_library("timm")
+    said = (getattr(module, "pretrained_cfg", None) for module in model.modules())
+    names = (f"timm/{cfg['architecture']}" for cfg in said if isinstance(cfg, dict) and cfg)
+    return [name for name in dict.fromkeys(names) if name in known]
+
+
 # --- what to say
 
 
@@ -281,8 +290,7 @@ def _not_known(found: Shapes, kind: str, said: str | None, hint: str) -> str:
         return f"this looks like {_words(nearest)}{_difference(found, kind, nearest)}"
     return (
         f"no known body: {len(found)} tensors, the first is {first} {shape}; it looks like no "
-        "network of torchvision, fastai or timm. If it is one, say which by --architecture, and "
-        "you are told what differs"
+        "network of torchvision, fastai or timm"
     )
 
 
@@ -294,7 +302,7 @@ def _words(architecture: str) -> str:
 def _nearest(found: Shapes, kind: str, hint: str) -> str | None:
     """The network with which the state has the most tensors in common, if they are most of it."""
     shares = {}
-    for architecture in _candidates(found, kind, hint, timm=False):
+    for architecture in _candidates(found, kind, hint, []):
         expected = _expected(architecture, kind)
         body = _body(found, kind)
         same = sum(body.get(name) == shape for name, shape in expected.items())

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 WHOLE_LEARNER: Final = (
     "A whole learner tells more than its weights: adopt the file of `learn.export` with "
-    "--trust-pickle, or the learner in memory (pipeline.api.adopt), whose own module is followed"
+    "--trust-pickle, or the learner in memory (pipeline.api.adopt), whose own module is followed. "
+    "Of a network of torchvision, fastai or timm, --architecture says which, and you are told what "
+    "differs"
 )
 
 

@@ -75,13 +75,10 @@ def _by_layer(graph: fx.Graph) -> dict[str, list[fx.Node]]:
     for node in graph.nodes:
         if operation_of(node) in LAYERS:
             held = _held(node)
-            owners = {name.rpartition(".")[0] for name in held.values()}
-            if (
-                "" not in owners
-                and len(owners) == 1
-                and all(name.rpartition(".")[2] == key for key, name in held.items())
-            ):
-                found.setdefault(*owners, []).append(node)
+            owner, *others = {name.rpartition(".")[0] for name in held.values()} or {""}
+            tells = all(name.rpartition(".")[2] == key for key, name in held.items())
+            if owner and tells and not others:
+                found.setdefault(owner, []).append(node)
     return found
 
 
@@ -110,7 +107,7 @@ def _layer(
     if operation == "batch_norm" and ranks[node.name] != len("NCHW"):
         return None
     with torch.device("meta"):
-        layer = LAYERS[operation](arguments, held)
+        layer: nn.Module | None = LAYERS[operation](arguments, held)
     if layer is None:
         return None
     for name, tensor in held.items():

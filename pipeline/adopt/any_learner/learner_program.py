@@ -50,7 +50,7 @@ def learner_program(model: nn.Module, size: tuple[int, int], classes: int) -> Pr
             answer one number for each of `classes`.
     """
     with _quietly():
-        found = capture(plain_copy(model), size)
+        found = _captured(model, size)
     logits, *more = found.outputs()
     shape = shapes(found, images=2)[logits]
     if more or len(shape) != 2 or shape[0] != 2:
@@ -61,6 +61,18 @@ def learner_program(model: nn.Module, size: tuple[int, int], classes: int) -> Pr
     for step in STEPS:
         found = step(found)
     return program_of(document(found), found.tensors(), "the model's program")
+
+
+def _captured(model: nn.Module, size: tuple[int, int]) -> Program:
+    try:
+        return capture(plain_copy(model), size)
+    except BadInput as error:
+        if "DataDependent" not in str(error):
+            raise
+        raise BadInput(
+            "its forward decides by what is in an image (an `if` on a tensor), and no list of "
+            "operations does; write that as arithmetic, such as torch.where"
+        ) from error
 
 
 @contextmanager

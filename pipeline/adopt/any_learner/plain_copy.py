@@ -25,10 +25,10 @@ class OfSequences(nn.Module):
         self.conv = nn.Conv2d(
             conv.in_channels,
             conv.out_channels,
-            (*conv.kernel_size, 1),
-            (*conv.stride, 1),
-            (*conv.padding, 0),
-            (*conv.dilation, 1),
+            (conv.kernel_size[0], 1),
+            (conv.stride[0], 1),
+            (int(conv.padding[0]), 0),
+            (conv.dilation[0], 1),
             conv.groups,
             bias=conv.bias is not None,
         )
