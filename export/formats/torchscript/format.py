@@ -51,7 +51,7 @@ def convert(
     """
     import torch
 
-    from export.formats.torchscript.qnnpack import qnnpack
+    from export.formats.torchscript.integers.qnnpack import qnnpack
 
     if not has_xnnpack():
         raise ConversionFailed(
@@ -82,7 +82,7 @@ def load(path: Path, threads: int = 1) -> Any:
     from torch.jit.mobile import _load_for_lite_interpreter
 
     from export.formats.torchscript.glibc_malloc import keep_freed_memory
-    from export.formats.torchscript.qnnpack import ENGINE
+    from export.formats.torchscript.integers.qnnpack import ENGINE
 
     keep_freed_memory()
     torch.set_num_threads(threads)
@@ -192,9 +192,9 @@ def _module(graph: DeployGraph, spec: ModelSpec, precision: str) -> Any:
 
     from export.deploy.batch_norm_folding import folded_graph, norms_as_convolutions, with_network
     from export.deploy.graph import example_input
+    from export.formats.torchscript.integers.qnnpack import integer_network
     from export.formats.torchscript.packed_network import packed_network
     from export.formats.torchscript.plain_padding import with_plain_padding
-    from export.formats.torchscript.qnnpack import integer_network
     from export.formats.torchscript.row_normalisation import in_rows
     from export.formats.torchscript.separable_pooling import with_split_pools
 

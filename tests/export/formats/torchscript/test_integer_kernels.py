@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from export.formats.torchscript.integer_kernels import IntegerLayer, in_integers
-from export.formats.torchscript.qnnpack import qnnpack
+from export.formats.torchscript.integers.kernels import IntegerLayer, in_integers
+from export.formats.torchscript.integers.qnnpack import qnnpack
 from pipeline.compress.activation_quantization import calibrate, int8_variant, rounded_places
 from pipeline.compress.gptq import round_network, weighted_layers
 from pipeline.models.batch_norm_folding import compressible_network

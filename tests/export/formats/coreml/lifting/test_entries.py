@@ -17,8 +17,8 @@ from export.formats.coreml.lifting.lift import lift_step
 from pipeline.program.builder import VALUE, Builder
 from pipeline.program.operations import operation_of
 from pipeline.program.program import runnable
+from tests.export.formats.coreml.evaluator.operations.by_hand import BY_HAND
 from tests.export.formats.coreml.evaluator.operations.cases import Case, as_stored
-from tests.export.formats.coreml.evaluator.operations.test_operations import BY_HAND
 
 BY_COMPOSITES = {"hardswish"}  # no operation of MIL: see test_composites
 ELU = Case("elu", {"x": [-math.log(2), 0.0, 3.0], "alpha": 1.0}, [-0.5, 0.0, 3.0])

@@ -7,27 +7,8 @@ import torch
 
 from export.errors import CannotRunHere
 from export.formats.coreml.evaluator.operations import OPERATIONS, SELECTING, operate
-from tests.export.formats.coreml.evaluator.operations import (
-    test_activations,
-    test_arithmetic,
-    test_normalisations,
-    test_pools,
-    test_products,
-    test_reductions,
-    test_shapes,
-)
+from tests.export.formats.coreml.evaluator.operations.by_hand import BY_HAND
 from tests.export.formats.coreml.evaluator.operations.cases import as_stored
-
-FAMILIES = (
-    test_activations,
-    test_arithmetic,
-    test_normalisations,
-    test_pools,
-    test_products,
-    test_reductions,
-    test_shapes,
-)
-BY_HAND = [case for family in FAMILIES for case in family.CASES.values()]
 
 
 def test_each_operation_has_a_case_by_hand() -> None:

@@ -16,7 +16,7 @@ import torch
 from export.deploy.batch_norm_folding import norms_as_convolutions
 from export.deploy.graph import example_input
 from export.errors import ConversionFailed
-from export.formats.torchscript.integer_kernels import in_integers
+from export.formats.torchscript.integers.kernels import in_integers
 from export.formats.torchscript.row_normalisation import RowGraph
 from pipeline.compress import fx_quantization
 
