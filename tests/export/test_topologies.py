@@ -48,8 +48,6 @@ pytestmark = pytest.mark.slow("converts small networks of other blocks")
 
 IDENTITY = "ab" * 32
 SIDE = 64
-BYTECODE = "the reader of lite files does not know NUM_TO_TENSOR"
-CROSSWISE = "linear layers are matched crosswise"
 each_artifact = pytest.mark.parametrize(("name", "precision"), PLAIN)
 
 
@@ -234,8 +232,8 @@ def test_no_file_has_a_batch_norm_that_could_be_folded(
 KINDS = (
     "resnet18",
     "mobilenet_v3_small",
-    pytest.param("shufflenet_v2_x0_5", marks=pytest.mark.xfail(reason=BYTECODE, strict=True)),
-    pytest.param("timm/convnext_atto", marks=pytest.mark.xfail(reason=CROSSWISE, strict=True)),
+    "shufflenet_v2_x0_5",
+    "timm/convnext_atto",
 )
 
 
