@@ -9,8 +9,8 @@ Integer arithmetic has convolutions and linear layers, with the ReLU after them,
 concatenations and hard-swish. What only moves numbers passes them on. All else (other activations,
 averages, layer norms, batch norms that stay, products with a constant) is computed in floating
 point, and its result is rounded where integer arithmetic takes it. So is a sum or concatenation
-that only floating point reads. The last layer stays in floating point as well: steps in the logits
-would be steps in every probability, and it costs almost nothing.
+that only floating point reads. The output of the last layer stays in floating point as well: steps
+in the logits would be steps in every probability, and it costs almost nothing.
 """
 
 from __future__ import annotations
@@ -183,11 +183,18 @@ def _kind(node: fx.Node, traced: fx.GraphModule, calls: Mapping[Any, int]) -> st
 
 
 def _is_plain(layer: nn.Module) -> bool:
-    """Whether integer kernels compute it: zeros around, as many on every side."""
-    if isinstance(layer, nn.Conv2d):
-        own = type(layer).forward is not nn.Conv2d.forward
-        return layer.padding_mode == "zeros" and not isinstance(layer.padding, str) and not own
-    return type(layer).forward is nn.Linear.forward
+    """Whether integer kernels compute it: its weight as it is, zeros around."""
+    if not isinstance(layer, nn.Conv2d):
+        return type(layer).forward is nn.Linear.forward
+    if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+        return False
+    if type(layer).forward is nn.Conv2d.forward:
+        return True
+    shadow = copy.deepcopy(layer).to("meta").requires_grad_(True)  # timm's: what does it multiply?
+    with torch.inference_mode(False), torch.enable_grad():
+        made: Any = shadow(torch.empty(1, layer.in_channels, 32, 32, device="meta")).grad_fn
+    weight = made.next_functions[1][0] if "Convolution" in type(made).__name__ else None
+    return getattr(weight, "variable", None) is shadow.weight
 
 
 def _is_relu6(node: fx.Node, module: nn.Module | None) -> bool:
@@ -224,7 +231,7 @@ class _Decision:
         self.last = layers[-1] if layers else None
         self.wanted: set[fx.Node] = set()
         for node in reversed(self.nodes):
-            if self._is_integer(node):
+            if self._is_integer(node) or node is self.last:
                 self.wanted.update(operands_of(node))
             elif kind_of(node) in ("moved", "parted") and node in self.wanted:
                 self.wanted.add(node.args[0])

@@ -199,7 +199,7 @@ def _module(graph: DeployGraph, spec: ModelSpec, precision: str) -> Any:
     from export.formats.torchscript.separable_pooling import with_split_pools
 
     if precision == "int8":
-        return optimize_for_mobile(integer_network(graph, spec))
+        return optimize_for_mobile(integer_network(with_plain_padding(graph, spec), spec))
     folded = folded_graph(graph)
     graph = with_network(folded, norms_as_convolutions(folded.pixels.network))
     graph = with_split_pools(graph, spec)

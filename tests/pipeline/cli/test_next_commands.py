@@ -81,12 +81,14 @@ def test_after_training_on_phantoms_no_images_are_named(
 def test_a_network_that_cannot_be_compressed_gets_no_command_that_would_fail(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = write_network(place / "deep", make_spec(architecture="resnet34"))
+    out = write_network(place / "deep", make_spec())
     monkeypatch.setattr("pipeline.training.train.train", lambda *_, **__: out)
+    refused = "body.0 is a ConvTranspose2d, which cannot be compressed yet"
+    monkeypatch.setattr("pipeline.compress.compressible.refusal", lambda _: refused)
     assert pipeline(["train", "--data", str(place)]) == 0
     said = capsys.readouterr().out
     assert [shlex.split(line)[2:4] for line in printed_commands(said)] == [["export", "all"]]
-    assert "batch norm" in said
+    assert "ConvTranspose2d" in said
 
 
 def test_after_compressing_the_export_has_the_same_images(

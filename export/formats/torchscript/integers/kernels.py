@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional
 
 from pipeline.compress.rounding_places import (
     RELU6,
@@ -86,9 +87,13 @@ def in_integers(variant: fx.GraphModule, grids: Mapping[str, Grid]) -> fx.GraphM
         if kernel is not None and kernel.kind == "layer":
             name = str(kernel.node.target)
             relu = bool(kernel.activation)
-            layer = IntegerLayer(root[name], grids[f"{name}.weight"], scale, zero_point, relu)
-            root[name] = layer
-            made[node] = graph.call_module(name, (made[kernel.operands[0]],))
+            codes, layer, grid = made[kernel.operands[0]], root[name], grids.get(f"{name}.weight")
+            if isinstance(layer, nn.Sequential):  # of `plain_padding`
+                codes = graph.call_function(functional.pad, (codes, layer[0].padding))
+                layer, grid = layer[1], grids[f"{name}.1.weight"]
+            assert grid is not None
+            root[name] = IntegerLayer(layer, grid, scale, zero_point, relu)
+            made[node] = graph.call_module(name, (codes,))
             made[node] = _cut(graph, made[node], kernel, scale, zero_point)
         elif kernel is not None:
             operands = [made[operand] for operand in kernel.operands]
