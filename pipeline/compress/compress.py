@@ -172,7 +172,6 @@ def _loaders(dataset: Dataset, spec: ModelSpec, recipe: Recipe) -> DataLoaders:
     from pipeline.data.loaders import build_loaders
 
     config = TrainConfig(
-        architecture=spec.architecture,
         side=spec.resize.side,
         resize=spec.resize.method,
         mean=spec.mean,

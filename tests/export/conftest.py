@@ -240,7 +240,13 @@ def write_variants(folder: Path, **levels: int) -> None:
         )
         (folder / precision).mkdir()
         compressed = replace(spec, compression=compression)
-        write_checkpoint(folder / precision, compressed, network.state_dict(), grids)
+        write_checkpoint(
+            folder / precision,
+            compressed,
+            network.state_dict(),
+            grids,
+            parent.program_document(),
+        )
 
 
 def nearest_grid(weight: np.ndarray, levels: int) -> Grid:
