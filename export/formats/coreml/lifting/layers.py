@@ -57,9 +57,9 @@ def _batch_norm(build: Builder, arguments: Arguments) -> fx.Node:
     sizes = sizes_of(arguments["x"])
     flat = sizes[:2] if sizes[2:] == [1] else sizes
     x = reshaped_to(build, arguments["x"], flat)
-    given = [arguments.get(name) for name in ("gamma", "beta")]
-    statistics = arguments["mean"], arguments["variance"]
-    made = batch_norm(build, x, *given, *statistics, 0.0, arguments["epsilon"])[0]
+    weight, bias = arguments.get("gamma"), arguments.get("beta")
+    mean, variance, epsilon = (arguments[name] for name in ("mean", "variance", "epsilon"))
+    made, *_ = batch_norm(build, x, weight, bias, mean, variance, 0.0, epsilon)
     return reshaped_to(build, made, sizes)
 
 

@@ -75,7 +75,7 @@ def _merged(node: fx.Node) -> None:
     if inner is None or order is None:
         return
     together = [inner[axis] for axis in order]
-    before: Any = node.args[0].args[0]  # type: ignore[union-attr]  # a permute's input
+    (before,) = node.all_input_nodes[0].all_input_nodes
     if together == sorted(together):
         node.replace_all_uses_with(before)
     else:
@@ -101,12 +101,12 @@ def _over_axes(written: Draft, node: fx.Node) -> None:
     order = _order(node.args[0])
     if order is None:
         return
-    x, axes, keep, *rest = node.args
-    inner_axes = sorted(order[axis] for axis in axes)  # type: ignore[union-attr]  # a list
+    given: Any = node.args
+    x, axes, keep, *rest = given
+    inner_axes = sorted(order[axis] for axis in axes)
     left = [axis for axis in order if keep or axis not in inner_axes]
     places = [sorted(left).index(axis) for axis in left]
-    inner: Any = x.args[0]  # type: ignore[union-attr]  # a permute's input
-    _permute_result(written, node, (inner, inner_axes, keep, *rest), places)
+    _permute_result(written, node, (x.args[0], inner_axes, keep, *rest), places)
 
 
 def _permute_result(written: Draft, node: fx.Node, args: Any, order: Sequence[int]) -> fx.Node:
@@ -131,8 +131,8 @@ def _is_constant(x: Any) -> bool:
 def _unpermuted(written: Draft, x: fx.Node, order: Sequence[int]) -> fx.Node:
     """What gives `x` when it is permuted."""
     if not _is_constant(x):
-        before: Any = x.args[0]
-        return before
+        assert isinstance(x.args[0], fx.Node)
+        return x.args[0]
     tensor = written.tensors[str(x.target)].detach()
     whole = tensor.reshape(*[1] * (len(order) - tensor.dim()), *tensor.shape)
     turned = whole.permute([order.index(axis) for axis in range(len(order))])
