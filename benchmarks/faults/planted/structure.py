@@ -119,7 +119,8 @@ def _bypass(network: fx.GraphModule, operations: tuple[object, ...], lacking: st
 
 
 def _drop(network: fx.GraphModule, node: fx.Node) -> None:
-    node.replace_all_uses_with(node.args[0])
+    (before, *_) = node.all_input_nodes
+    node.replace_all_uses_with(before)
     network.graph.erase_node(node)
 
 
