@@ -17,7 +17,7 @@ from export.formats.onnx.lifting.call import Call, Entry, Result
 from export.formats.onnx.lifting.entries import ENTRIES
 from export.formats.onnx.lifting.graph import Graph, Node
 from export.formats.onnx.lifting.layers import conv, gemm
-from export.formats.ort.node_order import in_call_order
+from export.formats.ort.node_order import in_order
 from pipeline.program.arithmetic_rules import clamped
 from pipeline.program.builder import Builder
 from pipeline.program.shape_rules import transposed
@@ -66,7 +66,7 @@ def graph_of(root: Any) -> Graph:
     opsets = (model.OpsetImport(i) for i in range(model.OpsetImportLength()))
     (opset,) = (o.Version() for o in opsets if o.Domain() in (None, b"", b"ai.onnx"))
     return Graph(
-        nodes=tuple(_node(node) for node in in_call_order(graph)),
+        nodes=tuple(_node(node) for node in in_order(graph)),
         constants=constants,
         input=name.decode(),
         input_type=dtype,
