@@ -89,8 +89,8 @@ def in_integers(variant: fx.GraphModule, grids: Mapping[str, Grid]) -> fx.GraphM
             relu = bool(kernel.activation)
             codes, layer, grid = made[kernel.operands[0]], root[name], grids.get(f"{name}.weight")
             if isinstance(layer, nn.Sequential):  # of `plain_padding`
-                padding: Any = layer[0].padding
-                codes = graph.call_function(functional.pad, (codes, padding))
+                around: Any = layer[0].padding
+                codes = graph.call_function(functional.pad, (codes, around))
                 layer, grid = layer[1], grids[f"{name}.1.weight"]
             assert grid is not None
             root[name] = IntegerLayer(layer, grid, scale, zero_point, relu)
