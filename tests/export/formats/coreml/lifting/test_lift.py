@@ -242,7 +242,7 @@ def _scale(network: nn.Module) -> None:
     ("change", "named"),
     [
         (_stride, "network.stem: conv2d with stride [2, 1], not [2, 2]"),
-        (_scale, "network.scale: 1 of 8 values are not those expected, first at [4, 0, 0]: "),
+        (_scale, "network.scale: 1 of 8 values are not those expected, first at [4]: "),
     ],
 )
 def test_another_network_is_told(
