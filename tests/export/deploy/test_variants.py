@@ -87,7 +87,7 @@ def test_a_variant_that_cannot_be_made_says_why_and_not_how(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "export.deploy.variants.refusal", lambda _: "body.0 is a ConvTranspose2d, which cannot"
+        "export.deploy.variants.refusal_of", lambda _: "body.0 is a ConvTranspose2d, which cannot"
     )
     write_checkpoint(tmp_path, make_spec(architecture="resnet34"), {"x": torch.zeros(1)})
     said = missing_variant(open_checkpoint(tmp_path), "w4")
