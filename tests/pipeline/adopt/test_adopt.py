@@ -721,31 +721,39 @@ class Block(nn.Module):
         return self.head((x + self.scale * self.branch(x)).mean((2, 3)))
 
 
-def own_head(learner: Learner) -> None:
+def learner_of(model: nn.Module, photos: Path, place: Path) -> Learner:
+    return Learner(loaders(photos), model, CrossEntropyLossFlat(), path=place)
+
+
+def with_own_head(photos: Path, place: Path) -> Learner:
+    learner = learn(photos, place)
     learner.model[1][5] = nn.SiLU()  # no weights: only the module itself shows it
+    return learner
 
 
-def own_activation(learner: Learner) -> None:
+def with_own_activation(photos: Path, place: Path) -> Learner:
+    learner = learn(photos, place)
     learner.model[0][0][1] = nn.ELU()  # names and shapes are SqueezeNet's
+    return learner
 
 
-def own_network(learner: Learner) -> None:
-    learner.model = Block()
+def with_own_network(photos: Path, place: Path) -> Learner:
+    torch.manual_seed(0)
+    return learner_of(Block(), photos, place)
 
 
 @pytest.mark.parametrize(
-    ("change", "architecture", "why"),
+    ("made", "architecture", "why"),
     [
-        (own_head, "program/squeezenet1_1", "the head has SiLU"),
-        (own_activation, "program/squeezenet1_1", "it only looks like squeezenet1_1: max |Δp|"),
-        (own_network, "program/Block", "looks like no network of torchvision, fastai or timm"),
+        (with_own_head, "program/squeezenet1_1", "the head has SiLU"),
+        (with_own_activation, "program/squeezenet1_1", "it only looks like squeezenet1_1: max"),
+        (with_own_network, "program/Block", "looks like no network of torchvision, fastai or timm"),
     ],
 )
 def test_what_no_library_builds_is_kept_as_a_program(
-    change, architecture, why, tmp_path, photos, capsys
+    made, architecture, why, tmp_path, photos, capsys
 ):
-    learner = learn(photos, tmp_path)
-    change(learner)
+    learner = made(photos, tmp_path)
     learner.export("learner.pkl")
     out = tmp_path / "a"
     assert adopt(tmp_path / "learner.pkl", out, "--trust-pickle", "--data", photos) == 0
@@ -766,18 +774,14 @@ def test_a_fault_in_a_program_is_not_written(tmp_path, photos, monkeypatch, caps
         return made
 
     monkeypatch.setattr(learner_program, "STEPS", (faulty, *learner_program.STEPS[1:]))
-    learner = learn(photos, tmp_path)
-    learner.model = Block()
-    learner.export("learner.pkl")
+    learner_of(Block(), photos, tmp_path).export("learner.pkl")
     assert adopt(tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle") == 1
     assert not (tmp_path / "a").exists()
     assert "was not written" in capsys.readouterr().out
 
 
 def test_a_module_that_decides_by_its_pixels_is_refused_in_words(tmp_path, photos, capsys):
-    learner = learn(photos, tmp_path)
-    learner.model = Deciding()
-    learner.export("learner.pkl")
+    learner_of(Deciding(), photos, tmp_path).export("learner.pkl")
     told = refused(capsys, tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle")
     assert "Nor can it be kept as a program: its forward decides by what is in an image" in told
 
@@ -799,7 +803,10 @@ def grey_learner(photos: Path, place: Path) -> Learner:
     )
     torch.manual_seed(0)
     dls = block.dataloaders(photos, num_workers=0, bs=2)
-    return Learner(dls, Block(channels=1), CrossEntropyLossFlat(), path=place)
+    model = Block(channels=1)
+    with torch.no_grad():
+        model.head.weight *= 30  # what it sees decides
+    return Learner(dls, model, CrossEntropyLossFlat(), path=place)
 
 
 def test_a_learner_of_grey_images_gives_its_own_answers_to_grey_pictures(tmp_path, photos, capsys):
