@@ -93,7 +93,8 @@ def has_norms(network: nn.Module) -> bool:
 
 def foldable(network: nn.Module) -> dict[str, str]:
     """Name of each batch norm that can be folded -> name of the layer before it."""
-    shadow = copy.deepcopy(network).to("meta").eval().requires_grad_(True)
+    with torch.inference_mode(False):
+        shadow = copy.deepcopy(network).to("meta").eval().requires_grad_(True)
     made: dict[Node, str] = {}
     taken: list[tuple[str, Node]] = []
     calls: Counter[str] = Counter()
