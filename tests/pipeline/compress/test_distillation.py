@@ -203,7 +203,7 @@ def test_a_network_whose_activations_are_rounded_learns_through_that_too(phantom
     network = copy.deepcopy(teacher)
     grids = round_network(network, images, levels, RECIPE.seed)
     coarse = {
-        name: (scale * 50, zero // 50) for name, (scale, zero) in calibrate(network, images).items()
+        name: (scale * 52, zero // 52) for name, (scale, zero) in calibrate(network, images).items()
     }
     start = Reduced(network, grids, coarse)
     set_seed(0)
