@@ -196,28 +196,34 @@ def test_the_teacher_is_not_changed(tuned):
 
 @pytest.mark.slow("fine-tunes a compressed network")
 def test_a_network_whose_activations_are_rounded_learns_through_that_too(phantoms):
-    """Coarse on purpose: five levels for what passes each place."""
+    """Coarse on purpose: five levels for what passes each place.
+
+    So few that how much is learnt varies with the scales; it is measured at three of them.
+    """
     teacher = small_network(seed=1)
     images = [b.as_subclass(Tensor) for b, _ in build_loaders(phantoms, CONFIG).valid]
     levels = dict.fromkeys(weighted_layers(teacher), 127)
     network = copy.deepcopy(teacher)
     grids = round_network(network, images, levels, RECIPE.seed)
-    coarse = {
-        name: (scale * 52, zero // 52) for name, (scale, zero) in calibrate(network, images).items()
-    }
-    start = Reduced(network, grids, coarse)
-    set_seed(0)
-    tuned = finetuned(start, teacher, build_loaders(phantoms, CONFIG), RECIPE)
-    assert tuned.activations == coarse
-    for name, grid in tuned.grids.items():
-        check_grid(grid, name)
-        weight = tuned.network.state_dict()[name]
-        assert torch.equal(weight, torch.from_numpy(grid.weights())), name
+    scales = calibrate(network, images)
     wanted = logits(teacher, images).diff(dim=1)
-    errors = [
-        (logits(r.variant(), images).diff(dim=1) - wanted).abs().mean() for r in (tuned, start)
-    ]
-    assert errors[0] < 0.6 * errors[1]
+    left = []
+    for factor in (45, 50, 55):
+        coarse = {name: (scale * factor, zero // factor) for name, (scale, zero) in scales.items()}
+        start = Reduced(network, grids, coarse)
+        set_seed(0)
+        tuned = finetuned(start, teacher, build_loaders(phantoms, CONFIG), RECIPE)
+        assert tuned.activations == coarse
+        for name, grid in tuned.grids.items():
+            check_grid(grid, name)
+            weight = tuned.network.state_dict()[name]
+            assert torch.equal(weight, torch.from_numpy(grid.weights())), name
+        after, before = (
+            float((logits(r.variant(), images).diff(dim=1) - wanted).abs().mean())
+            for r in (tuned, start)
+        )
+        left.append(after / before)
+    assert np.mean(left) < 0.6, left
 
 
 @pytest.mark.slow("fine-tunes a compressed network")
