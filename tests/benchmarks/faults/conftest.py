@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -88,11 +89,22 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return bench_of(network, tmp_path_factory.mktemp("small"))
 
 
+@pytest.fixture(scope="session")
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bench]:
+    """Name in `NETWORKS` -> its bench, opened when it is first asked for."""
+
+    @cache
+    def opened(name: str) -> Bench:
+        torch.manual_seed(0)
+        return bench_of(NETWORKS[name](), tmp_path_factory.mktemp("kind"))
+
+    return opened
+
+
 @pytest.fixture(scope="session", params=NETWORKS)
-def of_a_kind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def of_a_kind(request: pytest.FixtureRequest, kinds: Callable[[str], Bench]) -> Bench:
     """Each of `NETWORKS`."""
-    torch.manual_seed(0)
-    return bench_of(NETWORKS[request.param](), tmp_path_factory.mktemp("kind"))
+    return kinds(request.param)
 
 
 def pooled(whole: ResNet) -> PooledNetwork:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from benchmarks.faults.table import CONTROLS, FAULTS
 from export.formats.register import FORMATS
 from export.parity.check import check_artifact
 from export.parity.rounding_noise import rounding_noise
+from tests.benchmarks.faults.conftest import NETWORKS
 from tests.export.conftest import ARTIFACTS, Artifacts, Model
 
 RESULTS = Path(__file__).parents[3] / "docs" / "results" / "faults.json"
@@ -50,14 +52,17 @@ def assert_caught(cell: FaultCell, fault: Fault | FolderFault) -> None:
 @pytest.mark.slow("a file is converted for most faults")
 @pytest.mark.parametrize("fault", rows(FAULTS))
 def test_a_planted_fault_is_caught(
-    fault: Fault | FolderFault, squeezenet: Bench, small: Bench
+    fault: Fault | FolderFault, squeezenet: Bench, small: Bench, kinds: Callable[[str], Bench]
 ) -> None:
     for artifact in FEW:
         (cell,) = judge(fault, squeezenet, [artifact])
         if cell.planted:
             break
-    else:  # it has no batch norm and no dense layer
-        (cell,) = judge(fault, small, [FEW[0]])
+    else:  # it has no batch norm and no dense layer, no gate, no depthwise convolution ...
+        for bench in chain([small], map(kinds, NETWORKS)):
+            (cell,) = judge(fault, bench, [FEW[0]])
+            if cell.planted:
+                break
     assert cell.planted, cell.excuse
     assert_caught(cell, fault)
     if "reading" in cell.caught_by:
