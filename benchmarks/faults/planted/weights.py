@@ -226,7 +226,11 @@ CHANGES: Final[Mapping[str, Callable[[nn.Module], None]]] = {
     "dense layer reads maxima and averages for each other": exchange_pools,
 }
 ONE_VALUE: Final = r"1 of \d+ values are not the checkpoint's"
-WRONG: Final = "are not the checkpoint's|the checkpoint has no such"
+# A bias of zeros is none.
+WRONG: Final = (
+    "are not the checkpoint's|the checkpoint has no such|"
+    "lacks its bias|with a bias that does not belong there"
+)
 SAYS: Final = {
     "one weight larger by a half": ONE_VALUE,
     "one weight a thousandth larger": ONE_VALUE,
