@@ -106,7 +106,7 @@ def _variant(artifact: ArtifactEntry) -> str | None:
 
 Job = tuple[ArtifactEntry, Callable[[], VerdictRow]]
 # Name, bytes and whether it needs evidence -> the result: a file may lie in several folders.
-Known = dict[tuple[str | bool, ...], ParityResult]
+Known = dict[tuple[str, str, bool, tuple[tuple[str, str], ...]], ParityResult]
 
 
 def _side_by_side(
@@ -160,7 +160,7 @@ def _check(
     # The manifest says whether a file has evidence; earlier releases had none.
     needs_evidence = any(port.name == EVIDENCE for port in artifact.outputs)
     if target is None:
-        same = (*key, needs_evidence, *(f"{f.path} {f.sha256}" for f in artifact.files))
+        same = (*key, needs_evidence, tuple((f.path, f.sha256) for f in artifact.files))
         if same not in known:
             known[same] = check_artifact(*key, path, reference, needs_evidence)
         parity = known[same]
