@@ -79,7 +79,7 @@ def adopted_network(
             head, dense = fold_head(parts[1])
         tensors = {f"head.{name}": tensor for name, tensor in dense.items()}
         for name, theirs in names_in(architecture, found.kind).items():
-            if theirs in state:
+            if theirs in state and not name.endswith(COUNTER):
                 tensors[f"body.{name}"] = state[theirs]
     outputs = _last(tensors).shape[0]
     if outputs != classes:
