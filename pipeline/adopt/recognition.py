@@ -11,8 +11,8 @@ In: names and shapes, and an architecture if one is said. Out: `Recognised`. A s
 
 Nothing is looked up in a table: candidates are built without weights and compared by names and
 shapes. Few are built. torchvision's and fastai's networks are a few families, each a class; a
-family is built only if the names of its first network, numbers aside, are like those of the state.
-timm says of each network how its first and last layers are named.
+family is built only if the names of its first and its last network, numbers aside, are like those
+of the state. timm says of each network how its first and last layers are named.
 """
 
 from __future__ import annotations
@@ -215,7 +215,9 @@ def _like(patterns: set[str], hint: str) -> Iterator[str]:
         for name in of_library(library):
             families.setdefault(family(name), []).append(name)
     for members in families.values():
-        if len(patterns & _library_patterns(members[0])) >= LIKE * len(patterns):
+        # VGG's first has no batch norms, its last has.
+        theirs = _library_patterns(members[0]) | _library_patterns(members[-1])
+        if len(patterns & theirs) >= LIKE * len(patterns):
             yield from _by_name(members, hint)
 
 
