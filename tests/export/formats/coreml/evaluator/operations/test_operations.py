@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from pathlib import Path
+
 import pytest
 import torch
 
 from export.errors import CannotRunHere
 from export.formats.coreml.evaluator.operations import OPERATIONS, SELECTING, operate
-from tests.export.formats.coreml.evaluator.operations import (
-    test_activations,
-    test_arithmetic,
-    test_normalisations,
-    test_pools,
-    test_products,
-    test_reductions,
-    test_shapes,
-)
 from tests.export.formats.coreml.evaluator.operations.cases import as_stored
 
-FAMILIES = (
-    test_activations,
-    test_arithmetic,
-    test_normalisations,
-    test_pools,
-    test_products,
-    test_reductions,
-    test_shapes,
+FAMILIES = sorted(
+    {path.stem for path in Path(__file__).parent.glob("test_*.py")} - {Path(__file__).stem}
 )
-BY_HAND = [case for family in FAMILIES for case in family.CASES.values()]
+BY_HAND = [
+    case for family in FAMILIES for case in import_module(f"{__package__}.{family}").CASES.values()
+]
 
 
 def test_each_operation_has_a_case_by_hand() -> None:
