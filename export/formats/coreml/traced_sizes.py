@@ -13,32 +13,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+Translate = Callable[[Any, Any], None]  # coremltools' context and node
 CASTS: Final[dict[str, Callable[[Any], Any]]] = {"int": int, "bool": bool}
 
 
 def read_traced_sizes() -> None:
-    """Register the casts, once in a process."""
-    from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
+    """Put the casts in place of coremltools' own; once more changes nothing."""
+    from coremltools.converters.mil.frontend.torch import ops, register_torch_op
 
     for name, cast in CASTS.items():
-        before = _TORCH_OPS_REGISTRY.get_func(name)
-        if not isinstance(before, ConstantCast):
-            _TORCH_OPS_REGISTRY.set_func_by_name(ConstantCast(cast, before), name)
+        translate = _of_constants(cast, getattr(ops, f"_{name}"))
+        translate.__name__ = name  # what it is registered for
+        register_torch_op(translate, override=True)
 
 
-class ConstantCast:
+def _of_constants(cast: Callable[[Any], Any], otherwise: Translate) -> Translate:
     """A cast as coremltools registers it: translates one node of a traced graph."""
 
-    def __init__(self, cast: Callable[[Any], Any], otherwise: Callable[[Any, Any], None]) -> None:
-        self.cast, self.otherwise = cast, otherwise
-
-    def __call__(self, context: Any, node: Any) -> None:
-        """`context`: coremltools' `TranscriptionContext`; `node`: its `InternalTorchIRNode`."""
+    def translate(context: Any, node: Any) -> None:
         from coremltools.converters.mil import Builder
 
         (given,) = (context[name] for name in node.inputs)
         value = getattr(given, "val", None)
         if value is None or getattr(value, "size", 0) != 1:
-            self.otherwise(context, node)
+            otherwise(context, node)
             return
-        context.add(Builder.const(val=self.cast(value.item()), name=node.name), node.name)
+        context.add(Builder.const(val=cast(value.item()), name=node.name), node.name)
+
+    return translate

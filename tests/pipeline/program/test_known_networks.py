@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -11,24 +14,24 @@ from torch import Tensor, nn
 from pipeline.program.batch_norm_folding import folded
 from pipeline.program.capture import capture
 from pipeline.program.comparison import compare
+from pipeline.program.operations import arguments_of, operation_of
+from pipeline.program.program import Program
 from pipeline.program.reading import read_program
 from pipeline.program.writing import write_program
 
 CLASSES = 5
+# Of each kind a small one; `python -m benchmarks topologies` is for all sizes.
 TORCHVISION = """
-    alexnet squeezenet1_0 squeezenet1_1 vgg16 vgg19_bn resnet18 resnet34 resnet50 resnet152
-    resnext50_32x4d wide_resnet50_2 densenet121 densenet169 mobilenet_v2 mobilenet_v3_small
-    mobilenet_v3_large efficientnet_b0 efficientnet_v2_s mnasnet1_0 shufflenet_v2_x1_0
-    regnet_x_400mf regnet_y_400mf convnext_tiny googlenet vit_b_16 swin_t
+    squeezenet1_0 resnet18 densenet121 mobilenet_v2 mobilenet_v3_small efficientnet_b0 mnasnet1_0
+    shufflenet_v2_x1_0 regnet_x_400mf regnet_y_400mf googlenet swin_t
 """.split()  # noqa: SIM905
-XRESNETS = ["xresnet18", "xresnet34", "xresnet50"]
+XRESNETS = ["xresnet18"]
 TIMM = """
-    efficientnet_lite0 tf_efficientnet_lite0 mobilenetv4_conv_small mobileone_s0 repvgg_a0
-    ghostnet_100 resnet18d rexnet_100 hardcorenas_a mixnet_s semnasnet_100 fbnetc_100 tinynet_a
-    convnext_atto edgenext_xx_small fastvit_t8 repvit_m1 vit_tiny_patch16_224 levit_128s
-    mobilevit_xxs efficientvit_b0
+    tf_efficientnet_lite0 mobilenetv4_conv_small mobileone_s0 repvgg_a0 ghostnet_100 resnet18d
+    rexnet_100 mixnet_s convnext_atto edgenext_xx_small fastvit_t8 repvit_m1 vit_tiny_patch16_224
+    levit_128s mobilevit_xxs efficientvit_b0
 """.split()  # noqa: SIM905
-FIXED_SIDE = {"vit_b_16", "vit_tiny_patch16_224", "levit_128s"}
+FIXED_SIDE = {"vit_tiny_patch16_224", "levit_128s"}
 LIBRARIES = {"tv": TORCHVISION, "xr": XRESNETS, "timm": TIMM}
 NAMES = [f"{library}:{name}" for library, names in LIBRARIES.items() for name in names]
 
@@ -67,11 +70,28 @@ def noise(images: int, side: int, seed: int) -> Tensor:
     return torch.randn(images, 3, side, side, generator=torch.Generator().manual_seed(seed))
 
 
+def fault_of_folding(program: Program, side: int) -> float:
+    """In float64: what deep networks make of the last bit of float32 is no fault of folding."""
+    plain = replace(program, network=copy.deepcopy(program.network).double())
+    for node in plain.operations():
+        if operation_of(node) == "batch_norm":
+            epsilon = arguments_of(node)["eps"]
+            node.args = tuple(float(np.float32(a)) if a == epsilon else a for a in node.args)
+    plain.network.recompile()
+    torch.set_default_dtype(torch.float64)
+    try:
+        x = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(2))
+        with torch.inference_mode():
+            return relative(folded(plain).network(x), plain.network(x))
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def relative(found: Tensor, wanted: Tensor) -> float:
     return float((found - wanted).abs().max() / wanted.abs().max())
 
 
-@pytest.mark.ci("captures 50 networks, seconds each")
+@pytest.mark.ci("captures 29 networks, seconds each")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_known_network_is_a_program(name: str, tmp_path: Path) -> None:
     network, side = built(name), side_of(name)
@@ -86,8 +106,8 @@ def test_a_known_network_is_a_program(name: str, tmp_path: Path) -> None:
             wanted = network(x)
             assert wanted.shape == (images, CLASSES)
             assert relative(program.network(x), wanted) < 1e-5
-            assert relative(made.network(x), wanted) < 1e-4  # another order of rounding
             assert torch.equal(again.network(x), made.network(x))
+    assert fault_of_folding(program, side) < 1e-9
     told = {entry for entries in program.sources.values() for entry in entries}
     assert told | {*program.unused} == network.state_dict().keys()
     assert all(entry.endswith("num_batches_tracked") for entry in program.unused)
