@@ -7,10 +7,11 @@ process of this program can be given it.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipeline.compress.activation_quantization import rounded_places
+from pipeline.compress.activation_quantization import with_own_roundings
 from pipeline.program.batch_norm_folding import folded
 from pipeline.program.capture import capture
 from pipeline.program.program import Program, runnable, tensor_nodes
@@ -55,16 +56,15 @@ class Captures:
         return program_of(what, tensors, "a captured program")
 
 
-def expected_program(
-    graph: PixelGraph, side: tuple[int, int], captures: Captures
-) -> Program | None:
-    """The program of a graph after its input cast; None if its activations are rounded.
+def expected_program(graph: PixelGraph, side: tuple[int, int], captures: Captures) -> Program:
+    """The program of a graph after its input cast.
 
     Raises:
         BadInput: it cannot be captured.
     """
-    if rounded_places(graph.network):
-        return None
+    network = with_own_roundings(graph.network)
+    if network is not graph.network:
+        graph = copy.deepcopy(graph, {id(graph.network): network})
     return folded(captures.of(graph, side))
 
 

@@ -68,8 +68,8 @@ class Reference:
         ]
 
     @cached_property
-    def program(self) -> Program | None:
-        """What a file must compute; None where activations are rounded.
+    def program(self) -> Program:
+        """What a file must compute.
 
         Raises:
             BadInput: the network cannot be captured.

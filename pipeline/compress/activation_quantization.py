@@ -10,6 +10,7 @@ Older checkpoints have the places of torch's FX quantisation (`pipeline.compress
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -120,6 +121,24 @@ def rounded_places(network: nn.Module) -> list[tuple[str, Any]]:
     return ours or fx_quantization.rounded_places(network)
 
 
+def with_own_roundings(network: nn.Module) -> nn.Module:
+    """The same variant with a `Rounding` at every place, which can be captured as a program.
+
+    torch's own modules choose by a tensor whether they round, and no program has such a choice. A
+    network that has none of these is returned as it is.
+    """
+    theirs = {id(place): (name, place) for name, place in fx_quantization.rounded_places(network)}
+    if not theirs:
+        return network
+    roundings = {}
+    for key, (name, place) in theirs.items():
+        roundings[key] = rounding = Rounding(name)
+        rounding.scale.copy_(place.scale)
+        rounding.zero_point.copy_(place.zero_point)
+        rounding.exact = not bool(place.fake_quant_enabled)
+    return copy.deepcopy(network, dict(roundings)).eval()
+
+
 def _round_biases(variant: GraphModule, grids: Mapping[str, Grid]) -> None:
     """Round biases to multiples of input scale x weight scale, as integer kernels store them.
 
@@ -137,4 +156,4 @@ def _round_biases(variant: GraphModule, grids: Mapping[str, Grid]) -> None:
         before: Any = variant.get_submodule(str(kernel.operands[0].target))
         step = (before.scale.double() * torch.from_numpy(grid.scale).double()).float()
         with torch.no_grad():
-            bias.copy_((bias.double() / step).round().float() * step)  # like a dequantisation
+            bias.copy_((bias.double() / step).round().float() * step + 0.0)  # as from integers

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, fx
 
 from pipeline.errors import BadInput
 from pipeline.program.builder import VALUE, Builder, axis_of, length_of, shape_of
-from pipeline.program.operations import OPERATIONS
+from pipeline.program.operations import OPERATIONS, ROUND
 from pipeline.program.shape_rules import Rule, cast, transposed
+
+QUANT_MAX: Final = 255
 
 
 def over_axes(operation: str) -> Rule:
@@ -42,6 +44,12 @@ def norm(
 def softmax(build: Builder, x: fx.Node, axis: int, dtype: Any = None) -> fx.Node:
     """Over an axis from the front."""
     return build.add("softmax.int", cast(build, x, dtype), axis_of(x, axis))
+
+
+def rounded(build: Builder, x: fx.Node, scale: float, zero_point: int) -> fx.Node:
+    """Rounded to (code - zero_point) scale, for codes of 8 bits."""
+    steps, points = torch.tensor([scale]), torch.tensor([zero_point], dtype=torch.int32)
+    return build.add(ROUND, x, steps, points, 0, QUANT_MAX)
 
 
 def clamped(build: Builder, x: fx.Node, low: Any = None, high: Any = None) -> fx.Node:

@@ -9,6 +9,7 @@ inputs are compared, and what differs further up is looked at in its turn.
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from itertools import permutations
 from typing import TYPE_CHECKING, Final
@@ -87,7 +88,7 @@ def _difference(one: Expression, other: Expression, half: bool) -> tuple[list[Di
     sentences = [
         _attribute_differs(f"{place}: {kind}", key, value, other.attributes.get(key))
         for key, value in one.attributes.items()
-        if other.attributes.get(key) != value
+        if other.attributes.get(key) != value and not _follows(key, one, other)
     ]
     if len(one.inputs) != len(other.inputs):  # an attribute says which is there and which is not
         return sentences, [
@@ -97,6 +98,12 @@ def _difference(one: Expression, other: Expression, half: bool) -> tuple[list[Di
     if order != list(range(len(order))) and kind not in COMMUTATIVE:
         sentences.append(Difference(f"{place}: {kind} takes its inputs in another order"))
     return sentences, [(a, other.inputs[i]) for a, i in zip(one.inputs, order, strict=True)]
+
+
+def _follows(key: str, one: Expression, other: Expression) -> bool:
+    """Whether a shape is another because what is reshaped has another, which is said there."""
+    shapes = ([each.shape for each in side.inputs] for side in (one, other))
+    return key == "shape" and operator.ne(*shapes)
 
 
 def _attribute_differs(where: str, key: str, wanted: object, found: object) -> Difference:

@@ -89,7 +89,7 @@ def build_model(graph: DeployGraph, spec: ModelSpec, precision: str) -> ModelPro
     import onnx
 
     model = onnx.load_from_string(_simplified(graph, spec))
-    with_rows_of_outputs(model)
+    with_rows_of_outputs(model, products=precision == "fp16" or bool(graph.grids))
     if precision == "fp16":
         store_halves(model)
     elif precision == "int8":

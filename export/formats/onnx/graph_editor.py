@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
 LAYER_KINDS: Final = {"Conv": "conv", "Gemm": "linear"}  # whose weights can be stored small
+PRODUCT: Final = "MatMul"  # of a linear layer on more than two axes, or without a bias
 # A batch norm stays in fp32: its variance may be outside the range of fp16.
 KINDS: Final = {**LAYER_KINDS, "BatchNormalization": "batch_norm"}
 EPSILON: Final = 1e-5  # unless the node has another; ONNX, Operators.md
@@ -42,8 +43,30 @@ class Editor:
         self.stored = {tensor.name: tensor for tensor in self.model.graph.initializer}
 
     def layers(self) -> list[NodeProto]:
-        """The nodes of convolutions and matrix products, in graph order."""
-        return [node for node in self.model.graph.node if node.op_type in LAYER_KINDS]
+        """The nodes of convolutions and of products with a stored matrix, in graph order."""
+        return [
+            node
+            for node in self.model.graph.node
+            if node.op_type in LAYER_KINDS
+            or (node.op_type == PRODUCT and self.weight_of(node) in self.stored)
+        ]
+
+    def weight_of(self, layer: NodeProto) -> str:
+        """The name of a layer's weight, a row for each output; a product takes it transposed."""
+        turned = self.producer(layer.input[1]) if layer.op_type == PRODUCT else None
+        return turned.input[0] if turned is not None else layer.input[1]
+
+    def bias_of(self, layer: NodeProto) -> tuple[NodeProto, int] | None:
+        """Where a layer's bias is an input: its own, or of the sum after a product."""
+        if layer.op_type != PRODUCT:
+            return (layer, 2) if len(layer.input) > 2 else None
+        readers = [node for node in self.model.graph.node if layer.output[0] in node.input]
+        if len(readers) != 1 or readers[0].op_type != "Add":
+            return None
+        for place, name in enumerate(readers[0].input):
+            if name in self.stored and len(self.stored[name].dims) == 1:
+                return readers[0], place
+        return None
 
     def producer(self, name: str) -> NodeProto | None:
         """The node that outputs the value `name`; None for inputs and initializers."""
@@ -123,24 +146,37 @@ class Editor:
         _shorten(graph)
 
 
-def with_rows_of_outputs(model: ModelProto) -> None:
-    """Store the weight of every Gemm as (O, I), as torch does; some are exported as (I, O)."""
+def with_rows_of_outputs(model: ModelProto, products: bool) -> None:
+    """Store the weight of every Gemm as (O, I), as torch does; some are exported as (I, O).
+
+    Args:
+        products: likewise that of every product, before a Transpose, which folds at load.
+    """
     from onnx import helper, numpy_helper
 
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     readers = Counter(name for node in model.graph.node for name in node.input)
+    before: list[NodeProto] = []
     for node in model.graph.node:
         turned = any(a.name == "transB" and a.i for a in node.attribute)
-        if node.op_type != "Gemm" or turned or node.input[1] not in stored:
+        wanted = ("Gemm", PRODUCT) if products else ("Gemm",)
+        if node.op_type not in wanted or turned or node.input[1] not in stored:
             continue
         weight = stored[node.input[1]]
-        if readers[weight.name] > 1:
+        if readers[weight.name] > 1 or len(weight.dims) != 2:
             continue
         rows = np.ascontiguousarray(numpy_helper.to_array(weight).T)
         weight.CopyFrom(numpy_helper.from_array(rows, weight.name))
+        if node.op_type == PRODUCT:
+            node.input[1] = f"{weight.name}.turned"
+            before.append(helper.make_node("Transpose", [weight.name], [node.input[1]]))
+            continue
         kept = [attribute for attribute in node.attribute if attribute.name != "transB"]
         del node.attribute[:]
         node.attribute.extend([*kept, helper.make_attribute("transB", 1)])
+    nodes = [*before, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
 
 
 def epsilon_of(node: NodeProto) -> dict[str, NDArray[np.float32]]:

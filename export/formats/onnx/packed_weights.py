@@ -21,7 +21,7 @@ from export.formats.onnx.graph_editor import Editor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from onnx import ModelProto
+    from onnx import ModelProto, NodeProto
 
     from pipeline.quantization_grid import Grid
 
@@ -78,11 +78,12 @@ def store_grids(model: ModelProto, grids: Mapping[str, Grid]) -> None:
     waiting = list(grids.values())
     found: dict[str, Grid] = {}
     for layer in editor.layers():
-        found[layer.input[1]] = take_grid(waiting, editor.value(layer.input[1]), layer.name)
+        name = editor.weight_of(layer)
+        found[name] = take_grid(waiting, editor.value(name), layer.name)
     for levels in sorted({grid.levels for grid in found.values()}):
         unpack(editor, {n: g for n, g in found.items() if g.levels == levels}, levels)
     for layer in editor.layers():
-        for name in layer.input[2:]:
+        for name in _biases(editor, layer):
             value = editor.value(name)
             if not np.array_equal(value, value.astype(np.float16).astype(np.float32)):
                 raise ConversionFailed(f"the bias of {layer.name} is not exact in fp16")
@@ -94,9 +95,15 @@ def store_halves(model: ModelProto) -> None:
     """Replace weights and biases by their rounding to fp16, in place."""
     editor = Editor(model)
     for layer in editor.layers():
-        for name in layer.input[1:]:
+        for name in (editor.weight_of(layer), *_biases(editor, layer)):
             _halve(editor, name)
     editor.finish()
+
+
+def _biases(editor: Editor, layer: NodeProto) -> list[str]:
+    """The name of a layer's bias, if it has one."""
+    bias = editor.bias_of(layer)
+    return [bias[0].input[bias[1]]] if bias is not None else []
 
 
 def take_grid(waiting: list[Grid], weight: NDArray[np.float32], layer: str) -> Grid:

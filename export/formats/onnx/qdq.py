@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from export.errors import ConversionFailed
-from export.formats.onnx.graph_editor import Editor
+from export.formats.onnx.graph_editor import PRODUCT, Editor
 from export.formats.onnx.packed_weights import take_grid, unpack
 
 FUSED: Final = ("Relu", "Clip")  # into the rounding of the layer before them
+MOVING: Final = ("Reshape", "Transpose")  # onnxruntime moves roundings across these
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from onnx import ModelProto
+    from onnx import ModelProto, NodeProto
 
     from pipeline.quantization_grid import Grid
 
@@ -34,24 +35,47 @@ def store_integers(model: ModelProto, grids: Mapping[str, Grid]) -> None:
         ConversionFailed: a weight is on no grid, or a bias is not a multiple of its step.
     """
     editor = Editor(model)
-    quantised = {n.input[0] for n in model.graph.node if n.op_type in ("QuantizeLinear", *FUSED)}
     waiting = list(grids.values())
     for layer in editor.layers():
-        grid = take_grid(waiting, editor.value(layer.input[1]), layer.name)
-        source = editor.producer(layer.input[0])
-        rounded = source is not None and source.op_type == "DequantizeLinear"
-        if source is None or not rounded or layer.output[0] not in quantised:
-            unpack(editor, {layer.input[1]: grid}, grid.levels)
+        weight = editor.weight_of(layer)
+        grid = take_grid(waiting, editor.value(weight), layer.name)
+        source = _rounding_before(editor, layer.input[0])
+        bias = editor.bias_of(layer)
+        result = bias[0] if bias is not None else layer
+        if source is None or not _is_rounded(editor, result.output[0]):
+            unpack(editor, {weight: grid}, grid.levels)
             continue
-        editor.place(layer, 1, _dequantised(editor, grid.codes, grid.scale))
-        if len(layer.input) > 2:
+        if layer.op_type == PRODUCT:
+            turned = np.ascontiguousarray(grid.codes.T)
+            editor.place(layer, 1, _dequantised(editor, turned, grid.scale, axis=1))
+        else:
+            editor.place(layer, 1, _dequantised(editor, grid.codes, grid.scale))
+        if bias is not None:
+            holder, place = bias
             input_scale = editor.value(source.input[1]).astype(np.float64)
             step = (input_scale * grid.scale).astype(np.float32)
-            codes = _multiples(editor.value(layer.input[2]), step, layer.name)
-            bias = _dequantised(editor, codes, step)
-            editor.place(layer, 2, bias)
+            codes = _multiples(editor.value(holder.input[place]), step, layer.name)
+            editor.place(holder, place, _dequantised(editor, codes, step))
     _hold_layout(editor)
     editor.finish()
+
+
+def _rounding_before(editor: Editor, value: str) -> NodeProto | None:
+    """The node that a value comes from as the numbers of a grid, moved at most."""
+    node = editor.producer(value)
+    while node is not None and node.op_type in MOVING:
+        node = editor.producer(node.input[0])
+    return node if node is not None and node.op_type == "DequantizeLinear" else None
+
+
+def _is_rounded(editor: Editor, value: str) -> bool:
+    """Whether all that reads a value rounds it, moved at most."""
+    readers = [node for node in editor.model.graph.node if value in node.input]
+    return bool(readers) and all(
+        node.op_type in ("QuantizeLinear", *FUSED)
+        or (node.op_type in MOVING and _is_rounded(editor, node.output[0]))
+        for node in readers
+    )
 
 
 def _hold_layout(editor: Editor) -> None:
@@ -74,10 +98,12 @@ def _hold_layout(editor: Editor) -> None:
     editor.insert(last, "Reshape", editor.constant(np.array([1, 3, shape[1], shape[2]])))
 
 
-def _dequantised(editor: Editor, codes: NDArray[Any], scale: NDArray[np.float32]) -> str:
+def _dequantised(
+    editor: Editor, codes: NDArray[Any], scale: NDArray[np.float32], axis: int = 0
+) -> str:
     zero_points = np.zeros(len(scale), codes.dtype)
     names = [editor.constant(value) for value in (codes, scale, zero_points)]
-    return editor.node("DequantizeLinear", *names, axis=0)
+    return editor.node("DequantizeLinear", *names, axis=axis)
 
 
 def _multiples(

@@ -190,9 +190,10 @@ def trace_layers(path: Path, image: NDArray[np.uint8]) -> list[LayerTrace] | Non
 def lifted(path: Path) -> Program:
     """The file as a program with its own weights. Raises CannotRunHere or Unreadable."""
     from export.formats.onnx.lifting.lift import lifted_graph
-    from export.formats.ort.lifting import FUSED, graph_of
+    from export.formats.ort.lifting.entries import ENTRIES
+    from export.formats.ort.lifting.graph import graph_of
 
-    return lifted_graph(graph_of(_flatbuffer(path)), FUSED)
+    return lifted_graph(graph_of(_flatbuffer(path)), ENTRIES)
 
 
 def why_not_convert() -> str:

@@ -46,6 +46,5 @@ def not_in_layers(reference: Reference) -> list[str]:
 def _unused(reference: Reference) -> set[str]:
     """Entries that no operation uses; none are known if the network cannot be captured."""
     with suppress(BadInput):
-        if program := reference.program:
-            return {name.removeprefix(PREFIX) for name in program.unused}
+        return {name.removeprefix(PREFIX) for name in reference.program.unused}
     return set()

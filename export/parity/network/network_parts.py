@@ -58,14 +58,14 @@ def network_parts(
 def program_differences(
     reading: Reading, reference: Reference, half: bool, needs_evidence: bool = True
 ) -> list[Difference] | None:
-    """How the file's program differs from the network's; None if there are no two programs.
+    """How the file's program differs from the network's; None if its format has no lifter.
 
     Raises:
         CannotRunHere: the file has an operation that is not known here.
         BadInput: the network cannot be captured.
         Unreadable: the file contradicts itself.
     """
-    if not reading.has_program or reference.program is None:
+    if not reading.has_program:
         return None
     found, expected = reading.program, reference.program
     if not needs_evidence:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.program.expressions.expression import Expression
 from pipeline.program.expressions.spelling import Write
+from pipeline.program.operations import COMMUTATIVE
 
 
 def keeping(_: Write, made: Expression) -> Expression | None:
@@ -32,14 +33,130 @@ def reshape(write: Write, x: Expression, shape: tuple[int, ...], made: Expressio
     return write.operation(made.node, "reshape", shape, {"shape": shape}, (x,))
 
 
+def _shaped(write: Write, x: Expression, shape: tuple[int, ...], made: Expression) -> Expression:
+    """The same of an expression that may be a constant."""
+    if x.tensor is None:
+        return reshape(write, x, shape, made)
+    return write.tensor(x.node, x.tensor.reshape(shape), x.names)
+
+
 def of_reshaped(write: Write, made: Expression) -> Expression | None:
-    """What is computed number by number of reshaped values is reshaped itself."""
-    before = [x.inputs[0] if x.kind == "reshape" else x for x in made.inputs]
-    same = len({x.shape for x in before}) == 1 and len({x.shape for x in made.inputs}) == 1
-    if not same or any(x.kind != "reshape" for x in made.inputs):
+    """What is computed number by number of reshaped values is reshaped itself.
+
+    So it is where constants are the same along the axes that the reshape makes others of.
+    """
+    moved = [x for x in made.inputs if x.kind == "reshape"]
+    shapes = {(x.inputs[0].shape, x.shape) for x in moved}
+    if len(shapes) != 1:
         return None
-    found = write.operation(made.node, made.kind, before[0].shape, made.attributes, tuple(before))
+    ((before, after),) = shapes
+    inputs = []
+    for x in made.inputs:
+        inside = x.inputs[0] if x.kind == "reshape" else _along_first(write, x, before, after)
+        if inside is None:
+            return None
+        inputs.append(inside)
+    found = write.operation(made.node, made.kind, before, made.attributes, tuple(inputs))
     return reshape(write, found, made.shape, made)
+
+
+def _along_first(
+    write: Write, x: Expression, before: tuple[int, ...], after: tuple[int, ...]
+) -> Expression | None:
+    """A constant for values of one shape as one for the same values of another."""
+    same = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), None)
+    if x.tensor is None or same is None or len(x.shape) != len(after):
+        return None
+    if any(length != 1 for length in x.shape[same:]):
+        return None
+    lengths = (*x.shape[:same], *(1,) * (len(before) - same))
+    return _shaped(write, x, lengths, x)
+
+
+def sliced(write: Write, made: Expression) -> Expression | None:
+    """A slice of values with axes in another order is taken before."""
+    (x,) = made.inputs
+    if x.kind != "permute":
+        return None
+    dims: Any = x.attributes["dims"]
+    axis: Any = made.attributes["dim"]
+    (inside,) = x.inputs
+    along = dims[axis]
+    shape = tuple(made.shape[axis] if i == along else n for i, n in enumerate(inside.shape))
+    attributes = {**made.attributes, "dim": along}
+    found = write.operation(made.node, made.kind, shape, attributes, (inside,))
+    return permute(write, found, dims, made)
+
+
+def of_permuted(write: Write, made: Expression) -> Expression | None:
+    """What is computed number by number has the order of axes of one of its inputs.
+
+    Of those that have one, that is the first; where their order says nothing, it is chosen by what
+    they are. Then it does not matter at which end of such operations axes change places.
+    """
+    turned = _turned(write, made)
+    if turned is None:
+        return None
+    dims, inputs = turned
+    before = tuple(made.shape[dims.index(axis)] for axis in range(len(dims)))
+    found = write.operation(made.node, made.kind, before, made.attributes, inputs)
+    return permute(write, found, dims, made)
+
+
+def _turned(
+    write: Write, made: Expression
+) -> tuple[tuple[int, ...], tuple[Expression, ...]] | None:
+    """The order in which a result has its axes, and the inputs before; None if it is as it is."""
+    rank = len(made.shape)
+    if all(x.kind != "permute" for x in made.inputs):
+        return None
+    in_order = [_in_order(x) for x in made.inputs if sum(length != 1 for length in x.shape) > 1]
+    if any(len(dims) != rank for _, dims in in_order):
+        return None
+    commutes = made.kind in COMMUTATIVE
+    _, dims = min(in_order, key=lambda each: each[0].alike) if commutes else in_order[0]
+    if dims == tuple(range(rank)):
+        return None
+    back = tuple(dims.index(axis) for axis in range(rank))
+    return dims, tuple(_turned_back(write, x, back, made) for x in made.inputs)
+
+
+def _in_order(x: Expression) -> tuple[Expression, tuple[int, ...]]:
+    """An expression before its axes change places, and in which order it has them."""
+    if x.kind != "permute":
+        return x, tuple(range(len(x.shape)))
+    dims: Any = x.attributes["dims"]
+    return x.inputs[0], dims
+
+
+def _turned_back(
+    write: Write, x: Expression, back: tuple[int, ...], made: Expression
+) -> Expression:
+    lengths = (*(1,) * (len(back) - len(x.shape)), *x.shape)
+    if sum(length != 1 for length in lengths) > 1:
+        return permute(write, x, back, made)
+    return _shaped(write, x, tuple(lengths[axis] for axis in back), made)
+
+
+def over_permuted(write: Write, made: Expression) -> Expression | None:
+    """A mean, sum or maximum of values with axes in another order is one over other axes."""
+    (x,) = made.inputs
+    if x.kind != "permute" or not made.attributes["keepdim"]:
+        return None
+    dims: Any = x.attributes["dims"]
+    over: Any = made.attributes["dim"]
+    (inside,) = x.inputs
+    axes = tuple(sorted(dims[axis] for axis in over))
+    shape = tuple(1 if axis in axes else length for axis, length in enumerate(inside.shape))
+    attributes = {**made.attributes, "dim": axes}
+    found = write.operation(made.node, made.kind, shape, attributes, (inside,))
+    return permute(write, found, dims, made)
+
+
+def permute(write: Write, x: Expression, dims: tuple[int, ...], made: Expression) -> Expression:
+    """An expression with its axes in another order, at the node of another."""
+    shape = tuple(x.shape[axis] for axis in dims)
+    return write.operation(made.node, "permute", shape, {"self": "input", "dims": dims}, (x,))
 
 
 def stretched(write: Write, made: Expression) -> Expression | None:
@@ -76,15 +193,24 @@ def selected(write: Write, made: Expression) -> Expression | None:
 
 
 def joined(write: Write, made: Expression) -> Expression | None:
-    """Parts of which one is joined itself, along the same axis, are joined at once."""
-    axis = made.attributes["dim"]
+    """Parts of which one is joined itself, along the same axis, are joined at once.
+
+    They have the order of axes of the first.
+    """
+    axis: Any = made.attributes["dim"]
+    if turned := _turned(write, made):
+        dims, before = turned
+        shape = tuple(made.shape[dims.index(axis)] for axis in range(len(dims)))
+        attributes = {**made.attributes, "dim": dims[axis]}
+        found = write.operation(made.node, "cat", shape, attributes, before)
+        return permute(write, found, dims, made)
     parts: list[Expression] = []
     for x in made.inputs:
         same = x.kind == "cat" and x.attributes["dim"] == axis
         parts += x.inputs if same else (x,)
     if len(parts) == len(made.inputs):
         return None
-    attributes: dict[str, object] = {"tensors": ("input",) * len(parts), "dim": axis}
+    attributes = {"tensors": ("input",) * len(parts), "dim": axis}
     return write.operation(made.node, "cat", made.shape, attributes, tuple(parts))
 
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from pipeline.program.expressions import arithmetic_spellings as arithmetic
+from pipeline.program.expressions import rounding_spellings as rounding
 from pipeline.program.expressions import shape_spellings as shape
 from pipeline.program.expressions.spelling import Spelling
+from pipeline.program.operations import ROUND
 
 # fmt: off
 NUMBER_BY_NUMBER: Final = (
@@ -20,7 +22,7 @@ NUMBER_BY_NUMBER: Final = (
 FORMS: Final[Mapping[str, tuple[Spelling, ...]]] = {
     "reshape": (shape.keeping, shape.reshaped),
     "expand": (shape.keeping, shape.stretched),
-    "slice.Tensor": (shape.keeping,),
+    "slice.Tensor": (shape.keeping, shape.sliced),
     "permute": (shape.permuted,),
     "select.int": (shape.selected,),
     "cat": (shape.joined,),
@@ -39,13 +41,17 @@ FORMS: Final[Mapping[str, tuple[Spelling, ...]]] = {
     "conv2d": (arithmetic.padded,),
     "max_pool2d": (arithmetic.whole_plane, arithmetic.whole_windows, arithmetic.padded),
     "avg_pool2d": (arithmetic.whole_plane, arithmetic.whole_windows, arithmetic.padded),
-    "mean.dim": (arithmetic.kept,),
-    "sum.dim_IntList": (arithmetic.kept,),
-    "amax": (arithmetic.kept,),
-    "linalg_vector_norm": (arithmetic.kept,),
+    "mean.dim": (arithmetic.kept, shape.over_permuted),
+    "sum.dim_IntList": (arithmetic.kept, shape.over_permuted),
+    "amax": (arithmetic.kept, shape.over_permuted),
+    "linalg_vector_norm": (arithmetic.kept, shape.over_permuted),
     "clamp": (arithmetic.not_negative,),
+    ROUND: (rounding.rounded,),
 }
 SPELLINGS: Final[Mapping[str, tuple[Spelling, ...]]] = {
     **FORMS,
-    **{name: (*FORMS.get(name, ()), shape.of_reshaped) for name in NUMBER_BY_NUMBER},
+    **{
+        name: (*FORMS.get(name, ()), shape.of_reshaped, shape.of_permuted)
+        for name in NUMBER_BY_NUMBER
+    },
 }

@@ -16,7 +16,32 @@ if TYPE_CHECKING:
     from export.formats.onnx.lifting.graph import Node
     from pipeline.program.builder import Builder
 
-Value: TypeAlias = fx.Node | Tensor
+
+@dataclass(frozen=True)
+class Grid:
+    """What codes of 8 bits stand for: (code - zero_point) scale.
+
+    Attributes:
+        scale: rounded to float32.
+        zero_point: 0 to 255.
+    """
+
+    scale: float
+    zero_point: int
+
+    def __str__(self) -> str:
+        return f"scale {self.scale:.6g} and zero point {self.zero_point}"
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A value that is uint8 in the file, as the numbers that it stands for."""
+
+    numbers: fx.Node
+    grid: Grid
+
+
+Value: TypeAlias = fx.Node | Tensor | Coded
 Result: TypeAlias = Value | Sequence[Value]
 
 
@@ -48,11 +73,14 @@ class Call:
         """An input as a node of the program.
 
         Raises:
+            CannotRunHere: it is codes, and the entry does not say what it does with these.
             Unreadable: it is left out.
         """
         given = self.inputs[place] if self.has(place) else None
         if given is None:
             raise Unreadable(f"{self.node.place} lacks an input")
+        if isinstance(given, Coded):
+            raise self.unknown("of codes")
         return self.build.node(given)
 
     def tensor(self, place: int) -> Tensor | None:
@@ -62,7 +90,7 @@ class Call:
             CannotRunHere: it depends on the image.
         """
         given = self.inputs[place] if self.has(place) else None
-        if isinstance(given, fx.Node):
+        if isinstance(given, fx.Node | Coded):
             raise self.unknown(f"with an input {place} that is computed")
         return given
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, fx
 
 from export.errors import CannotRunHere, Unreadable
-from export.formats.onnx.lifting.call import Call, Value
+from export.formats.onnx.lifting.call import Call, Coded, Value
 from export.formats.onnx.lifting.constants import computed
 from export.formats.onnx.lifting.entries import ENTRIES
 from export.formats.onnx.lifting.normalisation import taken_out
@@ -53,7 +53,7 @@ def lifted_graph(graph: Graph, entries: Mapping[str, Entry] = ENTRIES) -> Progra
     for node in graph.nodes:
         results = _results(build, node, values, graph.opset, entries)
         values.update(zip(node.outputs, results, strict=False))
-        if any(isinstance(result, fx.Node) for result in results):
+        if any(isinstance(result, fx.Node | Coded) for result in results):
             writers.update(dict.fromkeys(node.outputs, node))
     _refuse_unused(graph, writers)
     ends = [values.get(name) for name in graph.outputs]
@@ -110,8 +110,9 @@ def _results(
     if missing := [name for name in node.inputs if name and name not in values]:
         raise Unreadable(f"{node.place} takes {missing[0]}, which nothing before it makes")
     inputs = [values[name] if name else None for name in node.inputs]
-    if not any(isinstance(each, fx.Node) for each in inputs):
-        return computed(node, [each for each in inputs if not isinstance(each, fx.Node)], opset)
+    constants = [each for each in inputs if each is None or isinstance(each, Tensor)]
+    if len(constants) == len(inputs):
+        return computed(node, constants, opset)
     call = Call(build, node, inputs)
     if node.operation not in entries:
         raise call.unknown()
@@ -126,7 +127,7 @@ def _results(
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise Unreadable(f"{node.place}: {said[0][:200]}") from error
     call.refuse_unread()
-    return [made] if isinstance(made, fx.Node | Tensor) else list(made)
+    return [made] if isinstance(made, fx.Node | Tensor | Coded) else list(made)
 
 
 def _refuse_unused(graph: Graph, writers: Mapping[str, Node]) -> None:

@@ -9,7 +9,6 @@ is expected of a file and what was found in it are both written so before they a
 - A bias of zeros is none: packed arrays hold a bias for every layer (`bit_packing`).
 - A max pool whose windows all lie inside, padding included, does not round up: one in two steps is
   known by its sizes alone (`separable_pooling`).
-- What is on a grid of 8 bits already, because it was only moved since, is not rounded to it again.
 """
 
 from __future__ import annotations
@@ -21,13 +20,12 @@ import torch
 from torch import fx, nn
 
 from pipeline.program.batch_norm_folding import scale_and_shift
-from pipeline.program.operations import OPERATIONS, ROUND, arguments_of, bound, call, operation_of
+from pipeline.program.operations import OPERATIONS, arguments_of, bound, call, operation_of
 from pipeline.program.program import MODULE, Program, place_of, runnable, shapes, tensor_nodes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-MOVING: Final = ("max_pool2d", "cat", "reshape", "permute", "slice.Tensor", "relu")
 MEAN: Final = "running_mean"
 LAYERS: Final = ("conv2d", "linear")
 BIAS: Final = 2  # its place among a layer's arguments
@@ -61,10 +59,6 @@ def as_written(program: Program) -> Program:
     for node in graph.nodes:
         if operation_of(node) in LAYERS:
             _without_zeros(node, tensors, sources)
-        if operation_of(node) == ROUND and _grid(node, tensors) == _grid_of(
-            node.all_input_nodes[0], tensors
-        ):
-            node.replace_all_uses_with(node.all_input_nodes[0])
     graph.eliminate_dead_code()
     used = [str(node.target) for node in tensor_nodes(graph)]
     return Program(
@@ -77,21 +71,6 @@ def as_written(program: Program) -> Program:
 
 def _sources(sources: Mapping[str, tuple[str, ...]], *nodes: fx.Node) -> tuple[str, ...]:
     return tuple(source for node in nodes for source in sources.get(str(node.target), ()))
-
-
-def _grid_of(x: fx.Node, tensors: Mapping[str, Tensor]) -> tuple[float, int] | None:
-    """The grid on which an operation's results are; None: on none that is known."""
-    if operation_of(x) == ROUND:
-        return _grid(x, tensors)
-    if operation_of(x) not in MOVING:
-        return None
-    grids = {_grid_of(part, tensors) for part in x.all_input_nodes}
-    return grids.pop() if len(grids) == 1 else None
-
-
-def _grid(rounding: fx.Node, tensors: Mapping[str, Tensor]) -> tuple[float, int]:
-    _, scale, zero_point = rounding.all_input_nodes
-    return float(tensors[str(scale.target)]), int(tensors[str(zero_point.target)])
 
 
 def _fits(pool: fx.Node, lengths: Mapping[fx.Node, tuple[int, ...]]) -> bool:

@@ -17,13 +17,12 @@ from torch import Tensor, fx
 from export.errors import CannotRunHere
 from export.formats.torchscript.lifting.places import Place
 from export.formats.torchscript.lifting.prepacked import Prepacked
-from pipeline.program.operations import ROUND
+from pipeline.program.arithmetic_rules import rounded
 
 if TYPE_CHECKING:
     from export.formats.torchscript.lite_file.safe_unpickler import Record
     from pipeline.program.builder import Builder
 
-QUANT_MAX: Final = 255
 UINT8: Final = 13  # torch's number of quint8
 QUANTIZE: Final = ("aten::quantize_per_tensor", "aten::quantize_per_tensor.tensor_qparams")
 DEQUANTIZE: Final = ("aten::dequantize.self", "aten::dequantize.tensor")
@@ -58,10 +57,8 @@ class Coded(Place):
 
 def coded(build: Builder, x: fx.Node, scale: Any, zero_point: Any) -> Coded:
     """A result rounded to a grid."""
-    scales = torch.as_tensor(scale, dtype=torch.float32).reshape(1)
-    points = torch.as_tensor(zero_point).to(torch.int32).reshape(1)
-    node = build.add(ROUND, x, scales, points, 0, QUANT_MAX)
-    return Coded(node, grid=Grid(float(scales), int(points)))
+    step = float(torch.as_tensor(scale, dtype=torch.float32))
+    return Coded(rounded(build, x, step, int(zero_point)), grid=Grid(step, int(zero_point)))
 
 
 def kernel(build: Builder, full: str, arguments: list[Any]) -> Place | None:

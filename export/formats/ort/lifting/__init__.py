@@ -1,0 +1,1 @@
+"""A file of this format as a program with its own weights."""
