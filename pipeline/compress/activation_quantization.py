@@ -156,4 +156,4 @@ def _round_biases(variant: GraphModule, grids: Mapping[str, Grid]) -> None:
         before: Any = variant.get_submodule(str(kernel.operands[0].target))
         step = (before.scale.double() * torch.from_numpy(grid.scale).double()).float()
         with torch.no_grad():
-            bias.copy_((bias.double() / step).round().float() * step + 0.0)  # as from integers
+            bias.copy_((bias.double() / step).round().float() * step)  # like a dequantisation

@@ -103,7 +103,7 @@ def _round_biases(variant: GraphModule, grids: Mapping[str, Grid]) -> None:
             continue
         step = (modules[source].scale.double() * torch.from_numpy(grid.scale).double()).float()
         with torch.no_grad():
-            bias.copy_((bias.double() / step).round().float() * step + 0.0)  # as from integers
+            bias.copy_((bias.double() / step).round().float() * step)  # like a dequantisation
 
 
 def _prepare(network: nn.Module, activation: Maker, grids: Mapping[str, Grid]) -> GraphModule:

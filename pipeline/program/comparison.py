@@ -174,7 +174,7 @@ def _numbers_differ(one: Expression, other: Expression, half: bool) -> str:
     name = ", ".join(one.names) or place_of(one.node)
     if wanted.shape != found.shape:
         return f"{name}: shape {found.shape}, not {wanted.shape}"
-    wrong = ~((wanted == found) & (np.signbit(wanted) == np.signbit(found)))
+    wrong = wanted != found
     if not wrong.any():
         return f"{name}: numbers of type {found.dtype}, not {wanted.dtype}"
     place = tuple(int(i) for i in np.argwhere(wrong)[0])

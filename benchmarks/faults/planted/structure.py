@@ -16,6 +16,7 @@ from torch import fx, nn
 from benchmarks.faults.bench import replaced_network
 from benchmarks.faults.fault import DoesNotApply, Fault
 from benchmarks.faults.planted.weights import mismatched
+from pipeline.compress.activation_quantization import rounded_places
 
 Change = Callable[[fx.GraphModule], None]
 RELUS: Final = (F.relu, torch.relu, "relu", "relu_")
@@ -85,15 +86,30 @@ def drop_relu(network: fx.GraphModule) -> None:
     relus = [n for n in network.graph.nodes if n in modules or n.target in RELUS]
     if not relus:
         raise DoesNotApply("every ReLU is part of the layer before it")
-    _drop(network, relus[0])
+    _drop(network, _doing_something(network, relus))
 
 
 def drop_other_activation(network: fx.GraphModule) -> None:
-    for kind in OTHER_ACTIVATIONS:
-        for node, _ in called(network, kind):
-            _drop(network, node)
-            return
-    raise DoesNotApply("the network has no activation other than ReLU")
+    found = [node for kind in OTHER_ACTIVATIONS for node, _ in called(network, kind)]
+    if not found:
+        raise DoesNotApply("the network has no activation other than ReLU")
+    _drop(network, _doing_something(network, found))
+
+
+def _doing_something(network: fx.GraphModule, activations: list[fx.Node]) -> fx.Node:
+    """The first that is not a clamp before a grid which begins, or ends, there in any case."""
+    places = {id(place) for _, place in rounded_places(network)}
+
+    def read_by_grids(node: fx.Node) -> bool:
+        readers = [dict(network.named_modules()).get(str(user.target)) for user in node.users]
+        return all(id(reader) in places and int(reader.zero_point) == 0 for reader in readers)
+
+    clamps = (nn.ReLU, nn.ReLU6)
+    modules = {node for kind in clamps for node, _ in called(network, kind)}
+    for node in activations:
+        if not ((node in modules or node.target in RELUS) and read_by_grids(node)):
+            return node
+    raise DoesNotApply("every activation is one that the grid after it does in any case")
 
 
 def drop_gate(network: fx.GraphModule) -> None:
@@ -163,8 +179,8 @@ CHANGES: Final[Mapping[str, Change]] = {
     "branches of one concat swapped": swap_branches,
     "one pool averages": average_for_maximum,
 }
-# A branch is small; in fp16 its loss may show in the evidence and in the file's own weights alone.
-SMALL: Final = (drop_branch,)
+# What these change is small; in fp16 it may show in the evidence and in the structure alone.
+SMALL: Final = (drop_branch, dilate)
 FAULTS: Final = tuple(
     Fault(
         name,

@@ -83,7 +83,7 @@ def _factors(x: Expression) -> tuple[float, list[Expression]]:
 
 def factors_last(write: Write, made: Expression) -> Expression | None:
     """A number by which a side of a matrix product is multiplied is one of the product."""
-    sides = [_number_of(x) for x in made.inputs]
+    sides = [_number_of(write, x) for x in made.inputs]
     if all(number == 1 for number, _ in sides):
         return None
     inputs = tuple(x for _, x in sides)
@@ -93,7 +93,12 @@ def factors_last(write: Write, made: Expression) -> Expression | None:
     return write.operation(made.node, "mul.Tensor", made.shape, attributes, (product,))
 
 
-def _number_of(x: Expression) -> tuple[float, Expression]:
+def _number_of(write: Write, x: Expression) -> tuple[float, Expression]:
+    if x.kind in ("permute", "reshape"):
+        number, inside = _number_of(write, x.inputs[0])
+        if number == 1:
+            return 1.0, x
+        return number, write.operation(x.node, x.kind, x.shape, x.attributes, (inside,))
     number = x.attributes.get("other")
     if x.kind in ("mul.Tensor", "div.Tensor") and isinstance(number, int | float) and number:
         return (float(number) if x.kind == "mul.Tensor" else 1 / number), x.inputs[0]

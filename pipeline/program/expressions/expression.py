@@ -73,10 +73,13 @@ def count(made: Expression, numbers: Numbers, half: bool) -> None:
 
 
 def stored(tensor: Tensor, half: bool) -> Tensor:
-    """The numbers as they are compared: float32, rounded to fp16 first if that is told."""
+    """The numbers as they are compared: float32, rounded to fp16 first if that is told.
+
+    0 has no sign: integers do not keep one, and no operation tells the two apart.
+    """
     if not tensor.is_floating_point():
         return tensor
-    return tensor.half().float() if half else tensor.float()
+    return (tensor.half().float() if half else tensor.float()) + 0.0
 
 
 def _digest(tensor: Tensor) -> bytes:

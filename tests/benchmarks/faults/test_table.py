@@ -174,7 +174,7 @@ def test_a_missing_softmax_and_missing_evidence_are_named(name: str, squeezenet:
     (softmax,) = judge(by_name["softmax missing"], squeezenet, [(name, "fp32")])
     assert "probabilities sum to 1 only within" in softmax.reason
     (evidence,) = judge(by_name["evidence missing"], squeezenet, [(name, "fp32")])
-    assert set(evidence.caught_by) == {"contract", "evidence"}
+    assert set(evidence.caught_by) == {"contract", "structure", "evidence"}
 
 
 def test_pools_without_ceil_mode_are_a_fault_only_where_a_window_is_partial(

@@ -1191,4 +1191,5 @@ def test_a_learner_that_needs_a_module_from_elsewhere_names_it(tmp_path, photos,
     del sys.modules["their_module"]
     told = refused(capsys, tmp_path / "learner.pkl", tmp_path / "a", "--trust-pickle")
     assert "their_module" in told
-    assert "Adopt its weights instead" in told
+    assert "adopt the learner in memory where it was made" in told
+    assert "then adopt weights.pth" in told

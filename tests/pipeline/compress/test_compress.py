@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -493,9 +492,9 @@ def interrupt_second(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first precision is written whole, the second stops between its two files."""
     calls = []
 
-    def write(folder: Path, spec: Any, weights: Mapping[str, Any], grids: Any) -> Checkpoint:
+    def write(folder: Path, *what: Any) -> Checkpoint:
         calls.append(folder)
-        written = write_checkpoint(folder, spec, weights, grids)
+        written = write_checkpoint(folder, *what)
         if len(calls) == 2:
             (folder / SPEC_FILE).unlink()
             raise KeyboardInterrupt

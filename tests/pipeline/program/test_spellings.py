@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import fx
 
+from pipeline.program import arithmetic_rules
 from pipeline.program.builder import VALUE, Builder
 from pipeline.program.comparison import compare
 from pipeline.program.program import Program, runnable
@@ -55,6 +56,21 @@ def times(b: Builder, x: Any, y: Any) -> Any:
 
 def rows(b: Builder) -> Any:
     return b.add("reshape", b.pixels, [3 * HEIGHT, WIDTH])
+
+
+def rounded(b: Builder, x: Any, zero_point: int = 0, scale: float = 0.02) -> Any:
+    return arithmetic_rules.rounded(b, x, scale, zero_point)
+
+
+def turned(b: Builder, x: Any, *axes: int) -> Any:
+    return b.add("permute", x, list(axes or (0, 2, 3, 1)))
+
+
+def turned_back(b: Builder, x: Any) -> Any:
+    return turned(b, x, 0, 3, 1, 2)
+
+
+PLANE, PLACES = draw(1, 3, 1, 1), draw(WIDTH)
 
 
 SAME: dict[str, tuple[Written, Written]] = {
@@ -150,6 +166,68 @@ SAME: dict[str, tuple[Written, Written]] = {
         lambda b: b.add("mean.dim", b.pixels, [2, 3], True),
         lambda b: b.add("avg_pool2d", b.pixels, SIDE, SIDE, [0, 0], False, False),
     ),
+    "a sum with its axes in another order": (
+        lambda b: b.add("add.Tensor", conv(b, pad=1), b.add("relu", conv(b, pad=1))),
+        lambda b: turned_back(
+            b,
+            b.add(
+                "add.Tensor",
+                turned(b, conv(b, pad=1)),
+                b.add("relu", turned(b, conv(b, pad=1))),
+            ),
+        ),
+    ),
+    "a sum with one side in another order": (
+        lambda b: b.add(
+            "add.Tensor", b.pixels, turned_back(b, b.add("softmax.int", turned(b, b.pixels), 3))
+        ),
+        lambda b: turned_back(
+            b,
+            b.add("add.Tensor", turned(b, b.pixels), b.add("softmax.int", turned(b, b.pixels), 3)),
+        ),
+    ),
+    "a factor with its axes in another order": (
+        lambda b: times(b, b.pixels, PLANE),
+        lambda b: turned_back(b, times(b, turned(b, b.pixels), PLANE.reshape(3))),
+    ),
+    "parts with their axes in another order": (
+        lambda b: b.add("cat", [b.pixels, b.add("relu", b.pixels)], 1),
+        lambda b: turned_back(
+            b, b.add("cat", [turned(b, b.pixels), b.add("relu", turned(b, b.pixels))], 3)
+        ),
+    ),
+    "a mean over axes in another order": (
+        lambda b: b.add("mean.dim", b.pixels, [2, 3], True),
+        lambda b: turned_back(b, b.add("mean.dim", turned(b, b.pixels), [1, 2], True)),
+    ),
+    "a slice of axes in another order": (
+        lambda b: turned(b, b.add("slice.Tensor", b.pixels, 1, 1, 3, 1)),
+        lambda b: b.add("slice.Tensor", turned(b, b.pixels), 3, 1, 3, 1),
+    ),
+    "a factor of rows": (
+        lambda b: times(b, b.pixels, PLANE),
+        lambda b: b.add(
+            "reshape",
+            times(b, b.add("reshape", b.pixels, [1, 3, HEIGHT * WIDTH, 1]), PLANE),
+            [1, 3, HEIGHT, WIDTH],
+        ),
+    ),
+    "a ReLU before a grid from 0 on": (
+        lambda b: rounded(b, b.pixels),
+        lambda b: rounded(b, b.add("relu", b.pixels)),
+    ),
+    "a clamp beyond the ends of a grid": (
+        lambda b: rounded(b, b.pixels),
+        lambda b: rounded(b, b.add("hardtanh", b.pixels, 0.0, 5.2)),
+    ),
+    "a rounding twice": (
+        lambda b: rounded(b, b.pixels, 9),
+        lambda b: rounded(b, rounded(b, b.pixels, 9), 9),
+    ),
+    "a rounding of what was moved": (
+        lambda b: turned(b, rounded(b, b.pixels, 9)),
+        lambda b: rounded(b, turned(b, rounded(b, b.pixels, 9)), 9),
+    ),
     "windows that are whole": (
         lambda b: pool(b, "avg_pool2d", b.pixels, [0, 0], True, False),
         lambda b: pool(b, "avg_pool2d", b.pixels, [0, 0], False, True),
@@ -204,6 +282,22 @@ ANOTHER: dict[str, tuple[Written, Written]] = {
         lambda b: b.add(
             "matmul", times(b, b.pixels, 2.0), b.add("permute", b.pixels, [0, 1, 3, 2])
         ),
+    ),
+    "a ReLU before a grid with numbers below 0": (
+        lambda b: rounded(b, b.pixels, 9),
+        lambda b: rounded(b, b.add("relu", b.pixels), 9),
+    ),
+    "a clamp within a grid": (
+        lambda b: rounded(b, b.pixels),
+        lambda b: rounded(b, b.add("hardtanh", b.pixels, 0.0, 5.0)),
+    ),
+    "a rounding to two grids": (
+        lambda b: rounded(b, b.pixels, 9),
+        lambda b: rounded(b, rounded(b, b.pixels, 9, 0.03), 9),
+    ),
+    "a factor along another axis": (
+        lambda b: times(b, b.pixels, PLACES[:HEIGHT].reshape(HEIGHT, 1)),
+        lambda b: turned_back(b, times(b, turned(b, b.pixels), PLACES.reshape(WIDTH, 1))),
     ),
     "axes that are not of length 1": (
         lambda b: b.add("permute", b.pixels, [0, 1, 3, 2]),

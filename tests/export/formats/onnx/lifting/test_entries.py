@@ -64,6 +64,17 @@ def planes(*numbers: float) -> Any:
 NUMBER = np.float32
 ONE = np.ones((1, 3, 2, 2), np.float32)  # a convolution's weight that adds up all
 SUMS = (0, 3, 6, 9)  # of the three planes
+# Half a step goes to the even code, and below code 0 there is none.
+ROUNDED = (-2, -2, -2, 0, 0, 0, 2, 4, 4, 4, 6, 8)
+GRID = {"scale": np.float32(2), "point": np.uint8(1)}
+CODES = Case(
+    [
+        node("QuantizeLinear", "x", "scale", "point", to="codes"),
+        node("DequantizeLinear", "codes", "scale", "point"),
+    ],
+    ROUNDED,
+    GRID,
+)
 CASES: Mapping[str, Sequence[Case]] = {
     "Abs": [alone("Abs", (4, 3, 2, 1, *range(8)))],
     "Add": [
@@ -125,6 +136,7 @@ CASES: Mapping[str, Sequence[Case]] = {
             {"last": f(10, 20, 30, 40).reshape(1, 1, 2, 2)},
         )
     ],
+    "DequantizeLinear": [CODES],
     "Div": [
         alone("Div", [n / 2 for n in X], NUMBER(2)),
         alone("Div", [12 / n for n in range(1, 13)], NUMBER(12), x=range(1, 13), first=True),
@@ -239,6 +251,7 @@ CASES: Mapping[str, Sequence[Case]] = {
             x=[n * n for n in range(1, 13)],
         ),
     ],
+    "QuantizeLinear": [CODES],
     "ReduceL2": [
         alone("ReduceL2", (5, 13, 1), x=(3, 4, 0, 0, 5, 0, 12, 0, 0, 0, 0, 1), axes=[2, 3])
     ],
