@@ -164,11 +164,11 @@ def scaled(write: Write, made: Expression) -> Expression | None:
         computed = any(each.tensor is None for each in x.inputs[1:])
         if computed or not _only_along(constant, LAYERS[x.kind], result.shape):
             continue
-        factor = constant.tensor.reshape(-1)
+        factor = write.stored(constant.tensor.reshape(-1))
         products = tuple(
             write.tensor(
                 each.node,
-                each.tensor * factor.reshape(-1, *[1] * (each.tensor.dim() - 1)),
+                write.stored(each.tensor) * factor.reshape(-1, *[1] * (each.tensor.dim() - 1)),
                 tuple(dict.fromkeys(each.names + constant.names)),
             )
             for each in x.inputs[1:]

@@ -20,6 +20,9 @@ class Write(Protocol):
     def tensor(self, node: fx.Node, numbers: Tensor, names: tuple[str, ...]) -> Expression:
         """What does not depend on the input."""
 
+    def stored(self, numbers: Tensor) -> Tensor:
+        """Numbers as a file has them, before anything is computed of them."""
+
     def operation(
         self,
         node: fx.Node,

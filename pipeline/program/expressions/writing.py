@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from pipeline.program.expressions.expression import INPUT, Expression, Numbers, count
+from pipeline.program.expressions.expression import INPUT, Expression, Numbers, count, stored
 from pipeline.program.expressions.spellings import SPELLINGS
 from pipeline.program.operations import LENGTH, arguments_of, operation_of
 from pipeline.program.program import shapes
@@ -58,6 +58,10 @@ class Writer:
         """What does not depend on the input."""
         shape = tuple(numbers.shape)
         return self.one(Expression(node, "tensor", shape, tensor=numbers, names=names))
+
+    def stored(self, numbers: Tensor) -> Tensor:
+        """Numbers as a file has them, before anything is computed of them."""
+        return stored(numbers, self._half)
 
     def operation(
         self,

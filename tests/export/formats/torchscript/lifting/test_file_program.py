@@ -210,7 +210,12 @@ FAULTS: dict[str, tuple[type[nn.Module], type[nn.Module], Callable[[nn.Module], 
         nudge("depthwise.weight"),
         "network.depthwise.weight: 1 of 144 values",
     ),
-    "a layer scale": (LayerScale, LayerScale, nudge("scale"), "network.scale: 1 of 8 values"),
+    "a layer scale": (
+        LayerScale,
+        LayerScale,
+        nudge("scale"),
+        "network.shrink.bias, network.scale: 1 of 8 values",
+    ),
     "a batch norm that stays": (Dense, Dense, nudge("norm.bias"), "network.norm.shift: 1 of 8"),
     "the inputs of a concatenation": (
         Branches,
