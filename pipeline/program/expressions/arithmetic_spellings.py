@@ -272,6 +272,12 @@ def kept(write: Write, made: Expression) -> Expression | None:
     return reshape(write, found, made.shape, made)
 
 
+def of_one(_: Write, made: Expression) -> Expression | None:
+    """A mean, sum or maximum of one number is the number."""
+    (x,) = made.inputs
+    return x if made.attributes["keepdim"] and made.shape == x.shape else None
+
+
 def not_negative(write: Write, made: Expression) -> Expression | None:
     """What is at least 0."""
     if made.attributes["max"] is not None or made.attributes["min"] != 0:

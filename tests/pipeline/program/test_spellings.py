@@ -146,6 +146,10 @@ SAME: dict[str, tuple[Written, Written]] = {
         lambda b: b.add("mean.dim", b.pixels, [2, 3], False),
         lambda b: b.add("reshape", b.add("mean.dim", b.pixels, [2, 3], True), [1, 3]),
     ),
+    "a mean of one number": (
+        lambda b: b.add("reshape", b.add("amax", b.pixels, [2, 3], True), [1, 3]),
+        lambda b: b.add("mean.dim", b.add("amax", b.pixels, [2, 3], True), [2, 3], False),
+    ),
     "one place": (
         lambda b: b.add("select.int", b.pixels, 1, 2),
         lambda b: b.add("reshape", b.add("slice.Tensor", b.pixels, 1, 2, 3, 1), [1, HEIGHT, WIDTH]),
