@@ -98,11 +98,11 @@ def drop_other_activation(network: fx.GraphModule) -> None:
 
 def _doing_something(network: fx.GraphModule, activations: list[fx.Node]) -> fx.Node:
     """The first that is not a clamp before a grid which begins, or ends, there in any case."""
-    places = {id(place) for _, place in rounded_places(network)}
+    from_zero = {id(place) for _, place in rounded_places(network) if int(place.zero_point) == 0}
+    of = dict(network.named_modules(remove_duplicate=False))
 
     def read_by_grids(node: fx.Node) -> bool:
-        readers = [dict(network.named_modules()).get(str(user.target)) for user in node.users]
-        return all(id(reader) in places and int(reader.zero_point) == 0 for reader in readers)
+        return all(id(of.get(str(user.target))) in from_zero for user in node.users)
 
     clamps = (nn.ReLU, nn.ReLU6)
     modules = {node for kind in clamps for node, _ in called(network, kind)}

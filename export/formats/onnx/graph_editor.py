@@ -54,7 +54,7 @@ class Editor:
     def weight_of(self, layer: NodeProto) -> str:
         """The name of a layer's weight, a row for each output; a product takes it transposed."""
         turned = self.producer(layer.input[1]) if layer.op_type == PRODUCT else None
-        return turned.input[0] if turned is not None else layer.input[1]
+        return str(turned.input[0] if turned is not None else layer.input[1])
 
     def bias_of(self, layer: NodeProto) -> tuple[NodeProto, int] | None:
         """Where a layer's bias is an input: its own, or of the sum after a product."""

@@ -95,10 +95,10 @@ def factors_last(write: Write, made: Expression) -> Expression | None:
 
 def _number_of(write: Write, x: Expression) -> tuple[float, Expression]:
     if x.kind in ("permute", "reshape"):
-        number, inside = _number_of(write, x.inputs[0])
-        if number == 1:
+        factor, inside = _number_of(write, x.inputs[0])
+        if factor == 1:
             return 1.0, x
-        return number, write.operation(x.node, x.kind, x.shape, x.attributes, (inside,))
+        return factor, write.operation(x.node, x.kind, x.shape, x.attributes, (inside,))
     number = x.attributes.get("other")
     if x.kind in ("mul.Tensor", "div.Tensor") and isinstance(number, int | float) and number:
         return (float(number) if x.kind == "mul.Tensor" else 1 / number), x.inputs[0]

@@ -46,7 +46,8 @@ def rounded(write: Write, made: Expression) -> Expression | None:
         inside = write.operation(made.node, ROUND, before.shape, made.attributes, inputs)
         if x.kind == "reshape":
             return reshape(write, inside, made.shape, made)
-        return permute(write, inside, x.attributes["dims"], made)
+        dims: Any = x.attributes["dims"]
+        return permute(write, inside, dims, made)
     grid = _grid_of(made)
     if grid is None:
         return None

@@ -56,8 +56,9 @@ def lifted_graph(graph: Graph, entries: Mapping[str, Entry] = ENTRIES) -> Progra
         if any(isinstance(result, fx.Node | Coded) for result in results):
             writers.update(dict.fromkeys(node.outputs, node))
     _refuse_unused(graph, writers)
-    ends = [values.get(name) for name in graph.outputs]
-    if not all(isinstance(end, fx.Node) for end in ends):
+    found = [values.get(name) for name in graph.outputs]
+    ends = [result for result in found if isinstance(result, fx.Node)]
+    if len(ends) < len(found):
         raise Unreadable("an output does not depend on the image")
     build.graph.output(ends[0] if len(ends) == 1 else tuple(ends))
     build.graph.eliminate_dead_code()

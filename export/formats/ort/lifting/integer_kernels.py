@@ -109,12 +109,13 @@ def _with_channels_first(call: Call, entry: Entry, inputs: Sequence[Value | None
 
 
 def _turned(call: Call, entry: Entry, inputs: Sequence[Value | None]) -> fx.Node:
-    planes = permuted(call.build, inputs[0], FIRST)
-    found = _node(call, entry(replace(call, inputs=[planes, *inputs[1:]])))
+    first, *more = inputs
+    planes = permuted(call.build, _node(call, first), FIRST)
+    found = _node(call, entry(replace(call, inputs=[planes, *more])))
     return _node(call, permuted(call.build, found, LAST))
 
 
-def _node(call: Call, result: Result) -> fx.Node:
+def _node(call: Call, result: Result | None) -> fx.Node:
     if not isinstance(result, fx.Node):
         raise Unreadable(f"{call.node.place} does not depend on the image")
     return result
