@@ -77,7 +77,7 @@ def program_differences(
 
 def said(difference: Difference) -> str:
     """Its sentence, with names as the network has them, in the words of `weight_violations`."""
-    sentence = difference.sentence.removeprefix(PREFIX)
+    sentence = difference.sentence.removeprefix(PREFIX).replace(f", {PREFIX}", ", ")
     sentence = sentence.replace("values are not those expected", "values are not the checkpoint's")
     return f"normalisation.{sentence}" if sentence.startswith(NORMALISATION) else sentence
 
