@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from pipeline.program.expressions.expression import Expression
@@ -16,14 +17,40 @@ def keeping(_: Write, made: Expression) -> Expression | None:
 
 
 def reshaped(write: Write, made: Expression) -> Expression | None:
-    """A reshape is known by its result's shape; two in a row are one."""
+    """A reshape is known by its result's shape; two in a row are one.
+
+    One that takes axes apart does so before they change places.
+    """
     (x,) = made.inputs
     if x.kind == "reshape":
         (before,) = x.inputs
         return reshape(write, before, made.shape, made)
+    parts = _parts(x.shape, made.shape) if x.kind == "permute" else None
+    if parts is not None:
+        (inside,) = x.inputs
+        order: Any = x.attributes["dims"]
+        back = [order.index(axis) for axis in range(len(order))]
+        shape = tuple(made.shape[i] for axis in back for i in parts[axis])
+        places = [i for axis in back for i in parts[axis]]  # of the result's axes, before
+        dims = tuple(places.index(i) for i in range(len(made.shape)))
+        return permute(write, reshape(write, inside, shape, made), dims, made)
     if made.attributes.keys() == {"shape"}:
         return None
     return reshape(write, x, made.shape, made)
+
+
+def _parts(before: tuple[int, ...], after: tuple[int, ...]) -> list[range] | None:
+    """Which axes after a reshape each axis before it becomes; None if it does more than that."""
+    parts, start = [], 0
+    for length in before:
+        stop = start + 1
+        while math.prod(after[start:stop]) < length and stop < len(after):
+            stop += 1
+        if math.prod(after[start:stop]) != length:
+            return None
+        parts.append(range(start, stop))
+        start = stop
+    return parts if start == len(after) > len(before) else None
 
 
 def reshape(write: Write, x: Expression, shape: tuple[int, ...], made: Expression) -> Expression:

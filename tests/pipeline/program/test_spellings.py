@@ -208,6 +208,12 @@ SAME: dict[str, tuple[Written, Written]] = {
         lambda b: turned(b, b.add("slice.Tensor", b.pixels, 1, 1, 3, 1)),
         lambda b: b.add("slice.Tensor", turned(b, b.pixels), 3, 1, 3, 1),
     ),
+    "axes taken apart and in another order": (
+        lambda b: turned(b, b.add("reshape", b.pixels, [1, 3, 4, 4, 6, 4]), 0, 3, 2, 5, 1, 4),
+        lambda b: turned(
+            b, b.add("reshape", turned(b, b.pixels), [1, 4, 4, 6, 4, 3]), 0, 2, 1, 4, 5, 3
+        ),
+    ),
     "a factor of rows": (
         lambda b: times(b, b.pixels, PLANE),
         lambda b: b.add(
