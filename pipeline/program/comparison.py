@@ -24,7 +24,8 @@ from pipeline.program.program import place_of
 if TYPE_CHECKING:
     from pipeline.program.program import Program
 
-COMPUTED: Final = 1e-6  # of the largest number; a sum of 100 in another order in fp32
+COMPUTED: Final = 1e-6  # of a number; a sum of 100 in another order in fp32
+CANCELLED: Final = 0.1  # of the largest: what a small number may be the difference of
 MOST_ORDERS: Final = 6  # inputs of which every order is tried
 
 
@@ -85,6 +86,8 @@ def _difference(one: Expression, other: Expression, half: bool) -> tuple[list[Di
             return [], []
         return [Difference(_numbers_differ(one, other, half), of_numbers=True)], []
     place, kind = place_of(one.node), one.kind
+    if kind == "input":
+        return [Difference(f"images of {list(other.shape)}, not {list(one.shape)}")], []
     sentences = [
         _attribute_differs(f"{place}: {kind}", key, value, other.attributes.get(key))
         for key, value in one.attributes.items()
@@ -163,8 +166,8 @@ def _computed_alike(one: Expression, other: Expression) -> bool:
     assert one.tensor is not None
     assert other.tensor is not None
     wanted, found = one.tensor.double(), other.tensor.double()
-    largest = float(wanted.abs().max())
-    return bool(((wanted - found).abs() <= COMPUTED * largest).all())
+    allowed = COMPUTED * (wanted.abs() + CANCELLED * wanted.abs().max())
+    return bool(((wanted - found).abs() <= allowed).all())
 
 
 def _numbers_differ(one: Expression, other: Expression, half: bool) -> str:

@@ -59,7 +59,7 @@ def gelu(write: Write, made: Expression) -> Expression | None:
         if erf.kind != "erf":
             continue
         scale, inside = _factors(erf.inputs[0])
-        if len(inside) == 1 and inside[0].whole == x.whole and abs(scale**2 - 0.5) < 1e-6:
+        if len(inside) == 1 and inside[0].whole == x.whole and abs(scale - math.sqrt(0.5)) < 1e-6:
             attributes: dict[str, object] = {"self": "input", "approximate": "none"}
             return write.operation(made.node, "gelu", made.shape, attributes, (x,))
     return None
@@ -134,18 +134,27 @@ def _layer_in(x: Expression) -> Expression:
 
 
 def with_bias(write: Write, made: Expression) -> Expression | None:
-    """A constant for each channel that is added to a layer without a bias is its bias."""
+    """A constant for each channel that is added to a layer is its bias, or is added to that.
+
+    The sum is rounded to fp32, as a runtime's optimiser does it.
+    """
     if len(made.inputs) != 2:
         return None
     for result, constant in (made.inputs, made.inputs[::-1]):
         x = _layer_in(result)
-        if x.kind not in LAYERS or x.attributes["bias"] is not None:
+        if x.kind not in LAYERS or any(each.tensor is None for each in x.inputs[1:]):
             continue
         if constant.tensor is None or not _only_along(constant, LAYERS[x.kind], result.shape):
             continue
         bias = write.tensor(constant.node, constant.tensor.reshape(-1), constant.names)
+        of_layer, weight, *before = x.inputs
+        for each in before:
+            assert each.tensor is not None
+            total = write.stored(each.tensor) + write.stored(constant.tensor.reshape(-1))
+            names = tuple(dict.fromkeys(each.names + constant.names))
+            bias = write.tensor(each.node, total, names)
         attributes = {**x.attributes, "bias": "input"}
-        found = write.operation(x.node, x.kind, x.shape, attributes, (*x.inputs, bias))
+        found = write.operation(x.node, x.kind, x.shape, attributes, (of_layer, weight, bias))
         return reshape(write, found, made.shape, made)
     return None
 

@@ -62,8 +62,11 @@ class Numbers(dict[Hashable, int]):
 def count(made: Expression, numbers: Numbers, half: bool) -> None:
     """Give an expression whose inputs have their numbers its own; `half`: see `stored`."""
     label: Hashable = (made.kind, tuple(sorted(made.attributes.items())))
+    if made.kind == "input":
+        label = ("input", made.shape)
     if made.tensor is not None:
-        label = ("tensor", tuple(made.tensor.shape), _digest(stored(made.tensor, half)))
+        held = stored(made.tensor, half)
+        label = ("tensor", tuple(held.shape), str(held.dtype), _digest(held))
     made.alike.append(numbers[label])
     for depth in range(DEPTH):
         of_inputs = [each.alike[depth] for each in made.inputs]
@@ -75,7 +78,7 @@ def count(made: Expression, numbers: Numbers, half: bool) -> None:
 def stored(tensor: Tensor, half: bool) -> Tensor:
     """The numbers as they are compared: float32, rounded to fp16 first if that is told.
 
-    0 has no sign: integers do not keep one, and no operation tells the two apart.
+    0 has no sign: integers do not keep one, and nothing but a division by it tells.
     """
     if not tensor.is_floating_point():
         return tensor

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from pipeline.program.expressions.arithmetic_spellings import around_of
 from pipeline.program.expressions.shape_spellings import permute, reshape
 from pipeline.program.operations import ROUND
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 # They move numbers of a grid, or choose among them; 0 is on every grid.
 MOVING: Final = ("max_pool2d", "amax", "cat", "reshape", "permute", "slice.Tensor", "relu")
+SURE: Final = 0.49  # of a code, and it is rounded to the same in float32
 # Operation -> the names of its least and its greatest result.
 CLAMPS: Final = {"hardtanh": ("min_val", "max_val"), "clamp": ("min", "max")}
 
@@ -31,10 +33,8 @@ class _Grid:
     greatest: int
 
     def code(self, number: float) -> float:
-        """Before it is cut off at the ends; infinite for what is."""
-        if math.isinf(number):
-            return number
-        return round(number / self.scale) + self.zero_point
+        """Before it is rounded, and cut off at the ends."""
+        return number / self.scale + self.zero_point
 
 
 def rounded(write: Write, made: Expression) -> Expression | None:
@@ -61,17 +61,27 @@ def rounded(write: Write, made: Expression) -> Expression | None:
 
 def _grid_of(rounding: Expression) -> _Grid | None:
     _, scale, zero_point = (each.tensor for each in rounding.inputs)
-    if scale is None or zero_point is None or scale.numel() != 1 or float(scale) <= 0:
+    if scale is None or zero_point is None or scale.numel() != 1:
         return None
     ends: list[Any] = [rounding.attributes[key] for key in ("quant_min", "quant_max")]
-    return _Grid(float(scale), int(zero_point), *ends)
+    grid = _Grid(float(scale), int(zero_point), *ends)
+    sound = 0 < grid.scale < math.inf and grid.least <= grid.zero_point <= grid.greatest
+    return grid if sound else None
 
 
 def _is_on(x: Expression, grid: _Grid) -> bool:
     """Whether an expression has numbers of the grid alone."""
     if x.kind == ROUND:
         return _grid_of(x) == grid
+    if x.kind == "max_pool2d" and not _sees_numbers(x):
+        return False
     return x.kind in MOVING and all(_is_on(part, grid) for part in x.inputs)
+
+
+def _sees_numbers(pool: Expression) -> bool:
+    """Whether no window of a pool can lie in its padding alone."""
+    window: Any = pool.attributes["kernel_size"]
+    return pool.attributes["dilation"] == (1, 1) and max(around_of(pool)) < min(window)
 
 
 def _ends(x: Expression) -> tuple[float, float]:
@@ -89,4 +99,5 @@ def _ends(x: Expression) -> tuple[float, float]:
 
 def _covers(grid: _Grid, least: float, greatest: float) -> bool:
     """Whether what is cut off there gets the grid's first or last code in any case."""
-    return grid.code(least) <= grid.least and grid.code(greatest) >= grid.greatest
+    first, last = grid.code(least), grid.code(greatest)
+    return first <= grid.least + SURE and last >= grid.greatest - SURE

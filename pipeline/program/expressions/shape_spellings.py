@@ -57,14 +57,9 @@ def reshape(write: Write, x: Expression, shape: tuple[int, ...], made: Expressio
     """An expression in another shape, at the node of another."""
     if x.shape == shape:
         return x
+    if x.tensor is not None:
+        return write.tensor(x.node, x.tensor.reshape(shape), x.names)
     return write.operation(made.node, "reshape", shape, {"shape": shape}, (x,))
-
-
-def _shaped(write: Write, x: Expression, shape: tuple[int, ...], made: Expression) -> Expression:
-    """The same of an expression that may be a constant."""
-    if x.tensor is None:
-        return reshape(write, x, shape, made)
-    return write.tensor(x.node, x.tensor.reshape(shape), x.names)
 
 
 def of_reshaped(write: Write, made: Expression) -> Expression | None:
@@ -97,7 +92,20 @@ def _along_first(
     if any(length != 1 for length in x.shape[same:]):
         return None
     lengths = (*x.shape[:same], *(1,) * (len(before) - same))
-    return _shaped(write, x, lengths, x)
+    return reshape(write, x, lengths, x)
+
+
+def along_permuted(write: Write, made: Expression) -> Expression | None:
+    """A softmax of values with axes in another order is one along another axis."""
+    (x,) = made.inputs
+    if x.kind != "permute":
+        return None
+    dims: Any = x.attributes["dims"]
+    along: Any = made.attributes["dim"]
+    (inside,) = x.inputs
+    attributes = {**made.attributes, "dim": dims[along]}
+    found = write.operation(made.node, made.kind, inside.shape, attributes, (inside,))
+    return permute(write, found, dims, made)
 
 
 def sliced(write: Write, made: Expression) -> Expression | None:
@@ -137,11 +145,13 @@ def _turned(
     rank = len(made.shape)
     if all(x.kind != "permute" for x in made.inputs):
         return None
-    in_order = [_in_order(x) for x in made.inputs if sum(length != 1 for length in x.shape) > 1]
+    computed = [x for x in made.inputs if x.tensor is None]
+    in_order = [_in_order(x) for x in computed if sum(length != 1 for length in x.shape) > 1]
     if any(len(dims) != rank for _, dims in in_order):
         return None
-    commutes = made.kind in COMMUTATIVE
-    _, dims = min(in_order, key=lambda each: each[0].alike) if commutes else in_order[0]
+    if made.kind in COMMUTATIVE:
+        in_order.sort(key=lambda each: (each[0].alike, each[1]))
+    _, dims = in_order[0]
     if dims == tuple(range(rank)):
         return None
     back = tuple(dims.index(axis) for axis in range(rank))
@@ -161,8 +171,8 @@ def _turned_back(
 ) -> Expression:
     lengths = (*(1,) * (len(back) - len(x.shape)), *x.shape)
     if sum(length != 1 for length in lengths) > 1:
-        return permute(write, x, back, made)
-    return _shaped(write, x, tuple(lengths[axis] for axis in back), made)
+        return permute(write, reshape(write, x, lengths, made), back, made)
+    return reshape(write, x, tuple(lengths[axis] for axis in back), made)
 
 
 def over_permuted(write: Write, made: Expression) -> Expression | None:
@@ -182,6 +192,8 @@ def over_permuted(write: Write, made: Expression) -> Expression | None:
 
 def permute(write: Write, x: Expression, dims: tuple[int, ...], made: Expression) -> Expression:
     """An expression with its axes in another order, at the node of another."""
+    if x.tensor is not None:
+        return write.tensor(x.node, x.tensor.permute(dims), x.names)
     shape = tuple(x.shape[axis] for axis in dims)
     return write.operation(made.node, "permute", shape, {"self": "input", "dims": dims}, (x,))
 

@@ -45,6 +45,7 @@ FORMS: Final[Mapping[str, tuple[Spelling, ...]]] = {
     "sum.dim_IntList": (arithmetic.kept, arithmetic.of_one, shape.over_permuted),
     "amax": (arithmetic.kept, arithmetic.of_one, shape.over_permuted),
     "linalg_vector_norm": (arithmetic.kept, shape.over_permuted),
+    "softmax.int": (shape.along_permuted,),
     "clamp": (arithmetic.not_negative,),
     ROUND: (rounding.rounded,),
 }

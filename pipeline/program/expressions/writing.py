@@ -9,7 +9,7 @@ expressions have equal numbers (hash-consing), whatever program they stand in.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ from pipeline.program.program import shapes
 if TYPE_CHECKING:
     from pipeline.program.operations import Value
     from pipeline.program.program import Program
+
+AXES: Final = {"dim", "dims"}  # arguments that are axes of the first input
 
 
 def expressions(program: Program, numbers: Numbers, *, half: bool) -> list[Expression]:
@@ -88,6 +90,10 @@ def _operation(
     if all(each.tensor is not None for each in inputs):
         return _constant(node, inputs, found, write)
     attributes: dict[str, object] = {key: _attribute(value) for key, value in arguments.items()}
+    for key in AXES & attributes.keys():
+        attributes[key] = _from_front(attributes[key], len(inputs[0].shape))
+    if isinstance(over := attributes.get("dim"), tuple):
+        attributes["dim"] = tuple(sorted(over))
     return write.operation(node, str(operation_of(node)), shape, attributes, inputs)
 
 
@@ -114,6 +120,13 @@ def _attribute(value: Value) -> Hashable:
     if isinstance(value, list):
         return tuple(_attribute(item) for item in value)
     return float(np.float32(value)) if isinstance(value, float) else value
+
+
+def _from_front(axes: object, rank: int) -> object:
+    """Axes that may be counted from the end."""
+    if isinstance(axes, tuple):
+        return tuple(_from_front(axis, rank) for axis in axes)
+    return axes % rank if isinstance(axes, int) else axes
 
 
 def _nodes(value: Value) -> list[fx.Node]:

@@ -70,7 +70,16 @@ def turned_back(b: Builder, x: Any) -> Any:
     return turned(b, x, 0, 3, 1, 2)
 
 
-PLANE, PLACES = draw(1, 3, 1, 1), draw(WIDTH)
+def square(b: Builder) -> Any:
+    return b.add("slice.Tensor", b.pixels, 3, 0, HEIGHT, 1)
+
+
+PLANE, PLACES, PICTURE = draw(1, 3, 1, 1), draw(WIDTH), draw(1, 3, HEIGHT, WIDTH)
+
+
+def padded_pool(b: Builder, x: Any) -> Any:
+    around = b.add("constant_pad_nd", x, [4, 4, 4, 4], -math.inf)
+    return pool(b, "max_pool2d", around, [0, 0], [1, 1], False)
 
 
 SAME: dict[str, tuple[Written, Written]] = {
@@ -170,6 +179,34 @@ SAME: dict[str, tuple[Written, Written]] = {
         lambda b: b.add("mean.dim", b.pixels, [2, 3], True),
         lambda b: b.add("avg_pool2d", b.pixels, SIDE, SIDE, [0, 0], False, False),
     ),
+    "a bias that is added to a bias": (
+        lambda b: conv(b, bias=BIAS + FACTOR),
+        lambda b: b.add("add.Tensor", conv(b, bias=BIAS), FACTOR.reshape(4, 1, 1)),
+    ),
+    "axes from the end": (
+        lambda b: b.add("amax", b.pixels, [2, 3], True),
+        lambda b: b.add("amax", b.pixels, [-1, -2], True),
+    ),
+    "a constant with its axes in another order": (
+        lambda b: b.add("sub.Tensor", b.pixels, PICTURE),
+        lambda b: turned_back(
+            b, b.add("sub.Tensor", turned(b, b.pixels), PICTURE.permute(0, 2, 3, 1))
+        ),
+    ),
+    "a constant before values in another order": (
+        lambda b: b.add("cat", [PICTURE, b.pixels], 1),
+        lambda b: turned_back(
+            b, b.add("cat", [PICTURE.permute(0, 2, 3, 1), turned(b, b.pixels)], 3)
+        ),
+    ),
+    "a softmax of axes in another order": (
+        lambda b: b.add("softmax.int", b.pixels, 1),
+        lambda b: turned_back(b, b.add("softmax.int", turned(b, b.pixels), 3)),
+    ),
+    "values and themselves turned": (
+        lambda b: b.add("add.Tensor", square(b), turned(b, square(b), 0, 1, 3, 2)),
+        lambda b: b.add("add.Tensor", turned(b, square(b), 0, 1, 3, 2), square(b)),
+    ),
     "a sum with its axes in another order": (
         lambda b: b.add("add.Tensor", conv(b, pad=1), b.add("relu", conv(b, pad=1))),
         lambda b: turned_back(
@@ -251,6 +288,30 @@ ANOTHER: dict[str, tuple[Written, Written]] = {
     "gelu with another root": (
         lambda b: b.add("gelu", b.pixels),
         lambda b: times(b, times(b, b.pixels, erf(b, 1.5)), 0.5),
+    ),
+    "gelu turned round": (
+        lambda b: b.add("gelu", b.pixels),
+        lambda b: times(b, times(b, b.pixels, erf(b, -math.sqrt(2))), 0.5),
+    ),
+    "a mean and a maximum over the last axis": (
+        lambda b: b.add("mean.dim", b.pixels, [-1], False),
+        lambda b: b.add("amax", b.pixels, [-1], False),
+    ),
+    "integers with the bytes of a number": (
+        lambda b: times(b, b.pixels, torch.full((1,), 2.0)),
+        lambda b: times(b, b.pixels, torch.full((1,), 0x40000000, dtype=torch.int32)),
+    ),
+    "a grid that 0 is not on": (
+        lambda b: b.add("relu", rounded(b, b.pixels, 300)),
+        lambda b: rounded(b, b.add("relu", rounded(b, b.pixels, 300)), 300),
+    ),
+    "a pool of padding alone": (
+        lambda b: padded_pool(b, rounded(b, b.pixels, 9)),
+        lambda b: rounded(b, padded_pool(b, rounded(b, b.pixels, 9)), 9),
+    ),
+    "a clamp at half a code": (
+        lambda b: rounded(b, b.pixels),
+        lambda b: rounded(b, b.add("hardtanh", b.pixels, 0.0, 5.09)),
     ),
     "gelu with another half": (
         lambda b: b.add("gelu", b.pixels),
@@ -334,6 +395,37 @@ def table(nudge: float) -> Written:
         return b.add("add.Tensor", b.pixels, row)
 
     return written
+
+
+def test_a_small_number_that_is_computed_is_not_measured_by_a_large_one() -> None:
+    def written(least: float) -> Written:
+        row = torch.full((WIDTH,), least)
+        row[0] = 1e6
+
+        def added(b: Builder) -> fx.Node:
+            total = b.add("add.Tensor", b.hold("a", row), b.hold("b", torch.zeros(WIDTH)))
+            return b.add("add.Tensor", b.pixels, total)
+
+        return added
+
+    assert len(compare(program(written(0.1)), program(written(0.9)))) == 1
+
+
+def test_images_of_another_size_are_another_program() -> None:
+    def of(side: tuple[int, int]) -> Program:
+        build = Builder(side, images=(1, 1))
+        build.graph.output(build.add("mean.dim", build.add("relu", build.pixels), [2, 3], True))
+        for node in build.graph.nodes:
+            node.meta.pop(VALUE, None)
+        return Program(runnable(build.graph, {}), side, {}, ())
+
+    assert compare(of((6, 5)), of((6, 5))) == []
+    assert compare(of((6, 5)), of((9, 4))) != []
+
+
+def test_a_grid_without_a_scale_is_left_as_it_is() -> None:
+    one = program(lambda b: rounded(b, b.add("relu", b.pixels), scale=math.nan))
+    assert compare(one, one) == []
 
 
 def test_what_is_computed_from_tensors_may_be_summed_in_another_order_and_no_more() -> None:

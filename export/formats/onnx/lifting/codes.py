@@ -73,8 +73,9 @@ def keeping(entry: Entry) -> Entry:
         grids = {each.grid for each in call.inputs if isinstance(each, Coded)}
         if not grids:
             return entry(call)
-        if len(grids) > 1 or any(isinstance(each, fx.Node) for each in call.inputs):
-            raise call.unknown("of codes of several grids")
+        others = (each for each in call.inputs if isinstance(each, fx.Node | Tensor))
+        if len(grids) > 1 or any(_may_be_codes(each) for each in others):
+            raise call.unknown("of codes and of something else")
         (grid,) = grids
         plain = [each.numbers if isinstance(each, Coded) else each for each in call.inputs]
         made = entry(replace(call, inputs=plain))
@@ -83,6 +84,11 @@ def keeping(entry: Entry) -> Entry:
         return found[0] if len(found) == 1 else found
 
     return kept
+
+
+def _may_be_codes(other: fx.Node | Tensor) -> bool:
+    """Whether it is no shape, place or axis."""
+    return isinstance(other, fx.Node) or other.dtype != torch.int64
 
 
 def _marked(result: Value, grid: Grid) -> Value:

@@ -69,10 +69,20 @@ def gemm(call: Call) -> Result:
         product = build.add("matmul", x, transposed(build, matrix) if turned else matrix)
         return build.add("add.Tensor", product, call.value(2)) if call.has(2) else product
     weight = matrix if turned else matrix.t().contiguous()
-    bias = call.tensor(2)
-    if bias is not None and bias.numel() != len(weight):
-        bias = bias.expand(1, len(weight))
-    return build.add("linear", x, weight, None if bias is None else bias.reshape(-1))
+    return build.add("linear", x, weight, of_columns(call, call.tensor(2), len(weight)))
+
+
+def of_columns(call: Call, bias: Tensor | None, columns: int) -> Tensor | None:
+    """A number for each column of a product, from one for all or for each.
+
+    Raises:
+        CannotRunHere: one for each row.
+    """
+    if bias is None:
+        return None
+    if bias.numel() > 1 and bias.shape[-1] != bias.numel():
+        raise call.unknown(f"with a bias {list(bias.shape)}")
+    return bias.reshape(-1).expand(columns)
 
 
 def matmul(call: Call) -> Result:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from export.formats.onnx.lifting.graph import Graph, Node
 
 PLANES: Final = [0, 3, 1, 2]
+LEAST_OPSET: Final = 13  # before it Softmax takes all axes from one on as one
 FLOAT: Final = 1  # onnx.TensorProto.DataType
 CHANNELS: Final = 3
 
@@ -41,6 +42,8 @@ def lifted_graph(graph: Graph, entries: Mapping[str, Entry] = ENTRIES) -> Progra
         CannotRunHere: an operation or attribute that has no entry.
         Unreadable: the graph contradicts itself, or begins or ends in another way.
     """
+    if graph.opset < LEAST_OPSET:
+        raise CannotRunHere(f"opset {graph.opset} of ONNX is not known here")
     height, width = _side(graph)
     pixels, nodes = _after_pixels(graph)
     graph = taken_out(replace(graph, nodes=nodes), pixels)

@@ -116,5 +116,6 @@ def pad(call: Call) -> Result:
 
 def depth_to_space(call: Call) -> Result:
     """Channels become places, as torch orders them."""
-    call.only("mode", "CRD")
+    if call.attribute("mode", "DCR") != "CRD":
+        raise call.unknown("in the order of DCR")
     return call.build.add("pixel_shuffle", call.x, call.attribute("blocksize"))

@@ -18,7 +18,9 @@ def max_pool(call: Call) -> Result:
         raise call.unknown("with places as outputs")
     window, step = call.attribute("kernel_shape"), call.attribute("strides", [1, 1])
     apart, partial = call.attribute("dilations", [1, 1]), bool(call.attribute("ceil_mode", 0))
-    x, padding = split_padding(call, around(call, window, step, apart), -math.inf)
+    pads = around(call, window, step, apart)
+    _refuse_partial(call, partial, pads)
+    x, padding = split_padding(call, pads, -math.inf)
     return call.build.add("max_pool2d", x, window, step, padding, apart, partial)
 
 
@@ -31,8 +33,19 @@ def average_pool(call: Call) -> Result:
     pads = around(call, window, step, [1, 1])
     if pads[:2] != pads[2:] and not with_padding:
         raise call.unknown(f"with pads {pads} that do not count")
+    _refuse_partial(call, partial, pads)
     x, padding = split_padding(call, pads, 0.0)
     return call.build.add("avg_pool2d", x, window, step, padding, partial, with_padding)
+
+
+def _refuse_partial(call: Call, partial: bool, pads: list[int]) -> None:
+    """A window that begins in padding is left out, and what is padded before looks like no padding.
+
+    Raises:
+        CannotRunHere: windows at the end may be parts, and opposite pads differ.
+    """
+    if partial and pads[:2] != pads[2:]:
+        raise call.unknown(f"with ceil_mode and pads {pads}")
 
 
 def whole_plane(operation: str) -> Entry:
@@ -68,7 +81,10 @@ def resized(call: Call) -> Result:
     sizes = call.numbers(3)
     before = call.shape()
     if not sizes and scales:
-        sizes = [math.floor(n * s) for n, s in zip(before, scales, strict=True)]
+        exact = [n * s for n, s in zip(before, scales, strict=True)]
+        sizes = [int(n) for n in exact]
+        if exact != sizes:
+            raise call.unknown(f"by {scales} from {before}")
     if not sizes or sizes[:2] != before[:2] or len(sizes) != 4:
         raise call.unknown(f"from {before} to {sizes}")
     call.attribute("cubic_coeff_a")  # of another mode
@@ -80,6 +96,8 @@ def resized(call: Call) -> Result:
     rounded = call.attribute("nearest_mode", "round_prefer_floor")
     if (mode, placed, rounded) == ("nearest", "asymmetric", "floor"):
         return call.build.add("upsample_nearest2d.vec", call.x, sizes[2:], None)
+    if placed == "pytorch_half_pixel" and 1 in sizes[2:]:
+        raise call.unknown(f"with {placed} to {sizes}")
     if mode == "linear" and placed in ("half_pixel", "pytorch_half_pixel", "align_corners"):
         corners = placed == "align_corners"
         return call.build.add("upsample_bilinear2d.vec", call.x, sizes[2:], corners, None)

@@ -10,7 +10,7 @@ from export.formats.onnx.lifting.codes import keeping
 from export.formats.onnx.lifting.entries import ENTRIES as ONNX_ENTRIES
 from export.formats.onnx.lifting.layers import conv, gemm
 from export.formats.onnx.lifting.pointwise import leaky_relu, plain
-from export.formats.onnx.lifting.pools import average_pool, max_pool, whole_plane
+from export.formats.onnx.lifting.pools import max_pool, whole_plane
 from export.formats.ort.lifting import fused
 from export.formats.ort.lifting import integer_kernels as integers
 
@@ -25,7 +25,7 @@ ENTRIES: Final[Mapping[str, Entry]] = {
     "com.microsoft.NhwcMaxPool": keeping(integers.last_to_first(max_pool)),
     "com.microsoft.QGemm": integers.gemm,
     "com.microsoft.QLinearAdd": integers.of_two("add.Tensor"),
-    "com.microsoft.QLinearAveragePool": integers.of_one(average_pool),
+    "com.microsoft.QLinearAveragePool": integers.average_pool,
     "com.microsoft.QLinearConcat": integers.concat,
     "com.microsoft.QLinearConv": integers.conv,
     "com.microsoft.QLinearGlobalAveragePool": integers.of_one(whole_plane("mean.dim")),

@@ -14,7 +14,7 @@ from typing import Final
 from torch import Tensor, fx
 
 from export.errors import Unreadable
-from export.formats.onnx.lifting import layers
+from export.formats.onnx.lifting import layers, pools
 from export.formats.onnx.lifting.call import Call, Entry, Result, Value
 from export.formats.onnx.lifting.codes import coded, grid_of, numbers_of
 from pipeline.program.shape_rules import joined, permuted
@@ -25,36 +25,36 @@ LAST: Final = [0, 2, 3, 1]
 
 def conv(call: Call) -> Result:
     """X and its grid, weights and theirs, the result's grid, biases as multiples of both steps."""
-    numbers = numbers_of(call, 0, grid_of(call, 1, 2))
-    weight, bias = _layer(call, 3, 8, grid_of(call, 1, 2).scale)
-    found = _with_channels_first(call, layers.conv, [numbers, weight, bias])
-    return coded(call, found, grid_of(call, 6, 7))
+    grid = grid_of(call, 1, 2)
+    weight, steps = _weight(call, axis=0)
+    bias = _bias(call.tensor(8), steps, grid)
+    inputs: list[Value | None] = [numbers_of(call, 0, grid), weight, bias]
+    return coded(call, _with_channels_first(call, layers.conv, inputs), grid_of(call, 6, 7))
 
 
 def gemm(call: Call) -> Result:
     """The same of matrices; numbers where the result has no grid."""
     call.only("alpha", 1.0)
     call.only("transA", 0)
-    numbers = numbers_of(call, 0, grid_of(call, 1, 2))
+    grid = grid_of(call, 1, 2)
     turned = bool(call.attribute("transB", 0))
-    weight, bias = _layer(call, 3, 6, grid_of(call, 1, 2).scale, axis=0 if turned else 1)
+    weight, steps = _weight(call, axis=0 if turned else 1)
     matrix = weight if turned else weight.t().contiguous()
-    found = call.build.add("linear", numbers, matrix, bias)
+    bias = _bias(layers.of_columns(call, call.tensor(6), len(matrix)), steps, grid)
+    found = call.build.add("linear", numbers_of(call, 0, grid), matrix, bias)
     return coded(call, found, grid_of(call, 7, 8)) if call.has(7) else found
 
 
-def _layer(
-    call: Call, place: int, bias: int, step: float, axis: int = 0
-) -> tuple[Tensor, Tensor | None]:
-    """Weights from codes, scales and zero points at `place`; a bias from codes."""
-    codes, scales, points = (call.required(place + i) for i in range(3))
+def _weight(call: Call, axis: int) -> tuple[Tensor, Tensor]:
+    """From codes, scales and zero points, along an axis if there are several; and the scales."""
+    codes, scales, points = (call.required(place) for place in (3, 4, 5))
     along = [-1 if i == axis else 1 for i in range(codes.dim())]
-    weight = (codes.int() - points.reshape(along).int()).float() * scales.reshape(along)
-    scales = scales.reshape(-1)
-    whole = call.tensor(bias)
-    if whole is None:
-        return weight, None
-    return weight, whole.reshape(-1).float() * (scales.double() * step).float()
+    numbers = codes.int() - points.reshape(along).int()
+    return numbers.float() * scales.reshape(along), scales.reshape(-1)
+
+
+def _bias(codes: Tensor | None, steps: Tensor, grid: Grid) -> Tensor | None:
+    return None if codes is None else codes.float() * (steps.double() * grid.scale).float()
 
 
 def of_one(entry: Entry) -> Entry:
@@ -65,6 +65,17 @@ def of_one(entry: Entry) -> Entry:
         return coded(call, _with_channels_first(call, entry, [numbers]), grid_of(call, 3, 4))
 
     return kernel
+
+
+def average_pool(call: Call) -> Result:
+    """Of each window; over the end it divides by the whole window, which no other does.
+
+    Raises:
+        CannotRunHere: windows may be parts, and padding counts.
+    """
+    if call.attribute("ceil_mode", 0) and call.attribute("count_include_pad", 0):
+        raise call.unknown("with ceil_mode and count_include_pad")
+    return of_one(pools.average_pool)(call)
 
 
 def of_two(operation: str) -> Entry:

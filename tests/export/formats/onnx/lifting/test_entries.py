@@ -365,7 +365,57 @@ def test_an_operation_computes_what_is_worked_out_by_hand(name: str, number: int
     torch.testing.assert_close(found, torch.tensor([float(n) for n in case.wanted]))
 
 
+PADS = {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [0, 0, 1, 1], "ceil_mode": 1}
 UNKNOWN = {
+    "operation DepthToSpace of ONNX in the order of DCR": Case(
+        [
+            node("Concat", "x", "x", "x", "x", to="all", axis=1),
+            node("DepthToSpace", "all", blocksize=2),
+        ],
+        X,
+    ),
+    r"operation Gemm of ONNX with a bias \[3, 1\]": Case(
+        [node("Reshape", "x", "rows", to="flat"), node("Gemm", "flat", "c", "b")],
+        X,
+        {"rows": i(3, 4), "c": np.ones((4, 3), np.float32), "b": np.ones((3, 1), np.float32)},
+    ),
+    r"operation MaxPool of ONNX with ceil_mode and pads": alone("MaxPool", X, **PADS),
+    r"operation AveragePool of ONNX with ceil_mode and pads": alone(
+        "AveragePool", X, **PADS, count_include_pad=1
+    ),
+    r"operation Resize of ONNX by \[1.0, 1.0, 1.2": Case(
+        [
+            node(
+                "Resize",
+                *("x", "", "by"),
+                coordinate_transformation_mode="asymmetric",
+                nearest_mode="floor",
+            )
+        ],
+        X,
+        {"by": f(1, 1, 1.25, 1.25)},
+    ),
+    "operation Resize of ONNX with pytorch_half_pixel to": Case(
+        [
+            node(
+                "Resize",
+                *("x", "", "", "to"),
+                coordinate_transformation_mode="pytorch_half_pixel",
+                mode="linear",
+            )
+        ],
+        X,
+        {"to": i(1, 3, 1, 1)},
+    ),
+    "operation Concat of ONNX of codes and of something else": Case(
+        [
+            node("QuantizeLinear", "x", "scale", "point", to="codes"),
+            node("Concat", "codes", "other", to="all", axis=1),
+            node("DequantizeLinear", "all", "scale", "point"),
+        ],
+        X,
+        {**GRID, "other": np.ones((1, 1, 2, 2), np.uint8)},
+    ),
     "operation Hardmax of ONNX is": alone("Hardmax", X),
     "operation Cast of ONNX with to 10 is": Case(
         [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT16)], X
@@ -385,6 +435,11 @@ UNKNOWN = {
         [node("MaxPool", "x", to=["y", "places"], kernel_shape=[2, 2])], X
     ),
 }
+
+
+def test_operations_of_before_opset_13_are_not_known() -> None:
+    with pytest.raises(CannotRunHere, match="opset 12 of ONNX is not known here"):
+        lifted_graph(graph_of(model_of([node("Softmax", "x")], {}, opset=12)))
 
 
 @pytest.mark.parametrize("words", UNKNOWN)

@@ -142,6 +142,22 @@ def test_a_kernel_computes_what_onnxruntime_makes_of_it(name: str) -> None:
     assert np.ptp(wanted) > 2 * made.step
 
 
+def test_what_a_kernel_does_as_no_other_does_is_not_known() -> None:
+    window = {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1, "count_include_pad": 1}
+    pool = Kernel([kernel("QLinearAveragePool", "q", *X, *Y, **window)])
+    rows = Kernel(
+        [
+            node("Reshape", "q", "flat", to="row"),
+            kernel("QGemm", "row", *X, "m", "ms", "mz", "bias", *Y),
+        ],
+        constants={"bias": GRIDS["b"].reshape(4, 1)},
+    )
+    with pytest.raises(CannotRunHere, match="with ceil_mode and count_include_pad"):
+        lifted_graph(graph_of(model_with(pool)), ENTRIES)
+    with pytest.raises(CannotRunHere, match=r"with a bias \[4, 1\]"):
+        lifted_graph(graph_of(model_with(rows)), ENTRIES)
+
+
 def test_codes_of_another_grid_are_told() -> None:
     model = model_with(KERNELS["com.microsoft.QLinearAdd"], grid=Y)
     with pytest.raises(Unreadable, match="takes codes of scale 3 and zero point 20 for those of"):
