@@ -15,7 +15,7 @@ from torch import Tensor, fx
 
 from export.errors import Unreadable
 from export.formats.onnx.lifting import layers, pools
-from export.formats.onnx.lifting.call import Call, Entry, Result, Value
+from export.formats.onnx.lifting.call import Call, Entry, Grid, Result, Value
 from export.formats.onnx.lifting.codes import coded, grid_of, numbers_of
 from pipeline.program.shape_rules import joined, permuted
 
