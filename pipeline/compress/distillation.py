@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from pipeline.compress.activation_quantization import rounded_places
+from pipeline.compress.gptq import round_others
 from pipeline.mixed_precision import chosen_arithmetic, half_precision
 from pipeline.quantization_grid import LEAST_SCALE, SCALE_BITS, Grid, short_scale
 
@@ -106,7 +107,9 @@ def finetune_on_grids(
         )
         for_a_log(learner).fit_one_cycle(recipe.epochs, recipe.lr)
     student.eval()
-    return dict(grids) | {name: _take_codes(student, name, grid) for name, grid in learning.items()}
+    taken = {name: _take_codes(student, name, grid) for name, grid in learning.items()}
+    round_others(student, grids)
+    return dict(grids) | taken
 
 
 def _evaluating() -> Callback:
@@ -191,7 +194,7 @@ def _inner_outputs(network: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def _take_codes(student: nn.Module, name: str, grid: Grid) -> Grid:
-    """Make the rounded weight a plain parameter and round the bias to fp16; return the new grid."""
+    """Make the rounded weight a plain parameter; return the new grid."""
     layer = _layer(student, name)
     rounding = layer.parametrizations.weight[0]
     with torch.no_grad():
@@ -204,8 +207,6 @@ def _take_codes(student: nn.Module, name: str, grid: Grid) -> Grid:
     parametrize.remove_parametrizations(layer, "weight")
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(better.weights()))
-        if layer.bias is not None:
-            layer.bias.copy_(layer.bias.half().float())
     return better
 
 

@@ -9,7 +9,7 @@ before as already rounded, so that later layers correct the losses of earlier on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -56,8 +56,8 @@ def round_network(
 ) -> dict[str, Grid]:
     """Round `network` in place; return the grids by weight name.
 
-    Biases are rounded to fp16, which every format can store. A layer that the network never calls
-    stays as it is.
+    Biases, and whatever else has no grid, are rounded to fp16, which every format can store. The
+    weight of a layer that the network never calls stays as it is.
 
     Args:
         network: in evaluation mode, its batch norms folded; its layers are called in their order of
@@ -67,6 +67,7 @@ def round_network(
         seed: of the sampled positions.
     """
     generator = torch.Generator().manual_seed(seed)
+    round_others(network, {f"{name}.weight" for name in levels})
     grids = {}
     for name, most in levels.items():
         layer = network.get_submodule(name)
@@ -78,9 +79,15 @@ def round_network(
         grids[f"{name}.weight"] = grid
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(grid.weights()))
-            if layer.bias is not None:
-                layer.bias.copy_(layer.bias.half().float())
     return grids
+
+
+def round_others(network: nn.Module, grids: Collection[str]) -> None:
+    """Round parameters that are on none of these grids to fp16, in place."""
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name not in grids:
+                parameter.copy_(parameter.half().float())
 
 
 def input_moments(

@@ -69,11 +69,8 @@ def finetuned(start: Reduced, parent: nn.Module, loaders: DataLoaders, recipe: R
     # Steps that suit the body are large for the last layer, whose 8 bits lose next to nothing.
     *_, last = start.grids
     grids = finetune_on_grids(student, start.grids, teacher, loaders, recipe, fixed=[last])
+    learnt = dict(student.named_parameters())
     with torch.no_grad():
-        for name in grids:
-            layer = name.removesuffix(".weight")
-            learnt = student.get_submodule(layer)
-            values = dict(getattr(learnt, "0", learnt).named_parameters())
-            for parameter, ours in network.get_submodule(layer).named_parameters():
-                ours.copy_(values[parameter])
+        for name, ours in network.named_parameters():
+            ours.copy_(learnt.get(name, ours))
     return Reduced(network, grids, start.activations, recipe.epochs or 0)

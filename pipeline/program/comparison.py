@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipeline.program.program import Program
 
 COMPUTED: Final = 1e-6  # of a number; a sum of 100 in another order in fp32
+COMPUTED_IN_HALF: Final = 4e-3  # four times the step of fp16
 CANCELLED: Final = 0.1  # of the largest: what a small number may be the difference of
 MOST_ORDERS: Final = 6  # inputs of which every order is tried
 
@@ -82,7 +83,7 @@ def _difference(one: Expression, other: Expression, half: bool) -> tuple[list[Di
     if one.kind != other.kind:
         return _another_operation(one, other)
     if one.tensor is not None and other.tensor is not None:
-        if _computed_alike(one, other):
+        if _computed_alike(one, other, half):
             return [], []
         return [Difference(_numbers_differ(one, other, half), of_numbers=True)], []
     place, kind = place_of(one.node), one.kind
@@ -158,7 +159,7 @@ def _greedy(one: Expression, other: Expression) -> list[int]:
     return order
 
 
-def _computed_alike(one: Expression, other: Expression) -> bool:
+def _computed_alike(one: Expression, other: Expression, half: bool) -> bool:
     """Whether numbers computed from several tensors differ by the order of sums alone."""
     computed = one.node.op == "call_function" and len(one.names) > 1
     if not computed or one.shape != other.shape:
@@ -166,7 +167,9 @@ def _computed_alike(one: Expression, other: Expression) -> bool:
     assert one.tensor is not None
     assert other.tensor is not None
     wanted, found = one.tensor.double(), other.tensor.double()
-    allowed = COMPUTED * (wanted.abs() + CANCELLED * wanted.abs().max())
+    allowed = (COMPUTED_IN_HALF if half else COMPUTED) * (
+        wanted.abs() + CANCELLED * wanted.abs().max()
+    )
     return bool(((wanted - found).abs() <= allowed).all())
 
 
