@@ -40,6 +40,8 @@ def test_of_every_layer_the_weight_is_on_a_grid(kind):
     for name, grid in reduced.grids.items():
         weight = reduced.network.get_parameter(name)
         assert torch.equal(weight, torch.from_numpy(grid.weights())), name
+    for name, parameter in reduced.network.named_parameters():
+        assert name in reduced.grids or torch.equal(parameter, parameter.half().float()), name
 
 
 @each_block

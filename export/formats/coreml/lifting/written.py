@@ -103,8 +103,14 @@ def _round_numbers(node: fx.Node) -> None:
         number = isinstance(value, float) and abs(value) <= HALF_MOST
         return before_rounding(np.float16(value)) if number else value
 
+    if any(map(_vanishes, (*node.args, *node.kwargs.values()))):
+        return  # `export.formats.coreml.fp32_places`
     node.args = tuple(rounded(value) for value in node.args)
     node.kwargs = {name: rounded(value) for name, value in node.kwargs.items()}
+
+
+def _vanishes(value: Any) -> bool:
+    return isinstance(value, float) and value != 0 and float(np.float16(value)) == 0
 
 
 HALF_MOST: Final = float(np.finfo(np.float16).max)

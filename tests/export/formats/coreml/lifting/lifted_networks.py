@@ -52,7 +52,14 @@ class FlatNorm(small_networks.Headed):
         return logits
 
 
-OWN = {"affine": Affine, "flat batch norm": FlatNorm}
+class UnitLength(small_networks.Headed):
+    """Divides by lengths, of at least a number that is 0 in fp16."""
+
+    def between(self, x: Tensor) -> Tensor:
+        return F.normalize(F.relu(x), dim=1)
+
+
+OWN = {"affine": Affine, "flat batch norm": FlatNorm, "unit length": UnitLength}
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,6 +48,7 @@ slow = pytest.mark.slow("converts small networks")
 KINDS = (
     "affine",
     "flat batch norm",
+    "unit length",
     "shuffle",
     "same padding",
     "squeeze-and-excitation",
