@@ -72,22 +72,23 @@ def of_reshaped(write: Write, made: Expression) -> Expression | None:
     if len(shapes) != 1:
         return None
     ((before, after),) = shapes
+    same = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), 0)
     inputs = []
     for x in made.inputs:
-        inside = x.inputs[0] if x.kind == "reshape" else _along_first(write, x, before, after)
+        inside = x.inputs[0] if x.kind == "reshape" else _along_first(write, x, same, before, after)
         if inside is None:
             return None
         inputs.append(inside)
-    found = write.operation(made.node, made.kind, before, made.attributes, tuple(inputs))
+    shape = (*made.shape[:same], *before[same:])  # a constant may stretch the first axes
+    found = write.operation(made.node, made.kind, shape, made.attributes, tuple(inputs))
     return reshape(write, found, made.shape, made)
 
 
 def _along_first(
-    write: Write, x: Expression, before: tuple[int, ...], after: tuple[int, ...]
+    write: Write, x: Expression, same: int, before: tuple[int, ...], after: tuple[int, ...]
 ) -> Expression | None:
     """A constant for values of one shape as one for the same values of another."""
-    same = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), None)
-    if x.tensor is None or same is None or len(x.shape) != len(after):
+    if x.tensor is None or len(x.shape) != len(after):
         return None
     if any(length != 1 for length in x.shape[same:]):
         return None
@@ -96,30 +97,15 @@ def _along_first(
 
 
 def along_permuted(write: Write, made: Expression) -> Expression | None:
-    """A softmax of values with axes in another order is one along another axis."""
-    (x,) = made.inputs
-    if x.kind != "permute":
-        return None
-    dims: Any = x.attributes["dims"]
-    along: Any = made.attributes["dim"]
-    (inside,) = x.inputs
-    attributes = {**made.attributes, "dim": dims[along]}
-    found = write.operation(made.node, made.kind, inside.shape, attributes, (inside,))
-    return permute(write, found, dims, made)
-
-
-def sliced(write: Write, made: Expression) -> Expression | None:
-    """A slice of values with axes in another order is taken before."""
+    """A slice or a softmax of values with axes in another order is one along another axis."""
     (x,) = made.inputs
     if x.kind != "permute":
         return None
     dims: Any = x.attributes["dims"]
     axis: Any = made.attributes["dim"]
-    (inside,) = x.inputs
-    along = dims[axis]
-    shape = tuple(made.shape[axis] if i == along else n for i, n in enumerate(inside.shape))
-    attributes = {**made.attributes, "dim": along}
-    found = write.operation(made.node, made.kind, shape, attributes, (inside,))
+    shape = tuple(made.shape[dims.index(i)] for i in range(len(dims)))
+    attributes = {**made.attributes, "dim": dims[axis]}
+    found = write.operation(made.node, made.kind, shape, attributes, x.inputs)
     return permute(write, found, dims, made)
 
 

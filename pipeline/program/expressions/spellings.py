@@ -22,7 +22,7 @@ NUMBER_BY_NUMBER: Final = (
 FORMS: Final[Mapping[str, tuple[Spelling, ...]]] = {
     "reshape": (shape.keeping, shape.reshaped),
     "expand": (shape.keeping, shape.stretched),
-    "slice.Tensor": (shape.keeping, shape.sliced),
+    "slice.Tensor": (shape.keeping, shape.along_permuted),
     "permute": (shape.permuted,),
     "select.int": (shape.selected,),
     "cat": (shape.joined,),

@@ -251,6 +251,18 @@ SAME: dict[str, tuple[Written, Written]] = {
             b, b.add("reshape", turned(b, b.pixels), [1, 4, 4, 6, 4, 3]), 0, 2, 1, 4, 5, 3
         ),
     ),
+    "a factor that stretches rows": (
+        lambda b: times(b, b.add("amax", b.pixels, [1], True), PLANE),
+        lambda b: b.add(
+            "reshape",
+            times(
+                b,
+                b.add("reshape", b.add("amax", b.pixels, [1], True), [1, 1, HEIGHT * WIDTH, 1]),
+                PLANE,
+            ),
+            [1, 3, HEIGHT, WIDTH],
+        ),
+    ),
     "a factor of rows": (
         lambda b: times(b, b.pixels, PLANE),
         lambda b: b.add(
