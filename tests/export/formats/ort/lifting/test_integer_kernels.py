@@ -41,7 +41,7 @@ GRIDS = {
     "w": DRAWS.integers(-127, 128, (4, 3, 3, 3)).astype(np.int8),
     "ws": DRAWS.uniform(0.001, 0.003, 4).astype(np.float32),
     "wz": np.zeros(4, np.int8),
-    "b": DRAWS.integers(-900, 900, 4).astype(np.int32),
+    "b": DRAWS.integers(-9000, 9000, 4).astype(np.int32),
     "m": DRAWS.integers(-127, 128, (90, 4)).astype(np.int8),
     "ms": DRAWS.uniform(0.0005, 0.001, 4).astype(np.float32),
     "mz": np.zeros(4, np.int8),
