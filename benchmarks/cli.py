@@ -42,8 +42,9 @@ only, because the memory is read from /proc.
 DATASETS_DESCRIPTION = """\
 Train, compress and export on data sets that differ: grey and colour, 2 to 120 labels, 100 to 5,000
 images, balanced and not; drawn, or part of scikit-learn. Each row says what passed of every
-precision. Commands have their defaults, but for the side of the images. --code runs another state
-of this project, such as one of `git worktree add`: so a change is compared with what was before.
+precision. Commands have their defaults, but for the side of the images and the network. --data
+takes images of your own. --code runs another state of this project, such as one of `git worktree
+add`: so a change is compared with what was before.
 """
 FAULTS_DESCRIPTION = """\
 Plant every known fault in real artifacts of a checkpoint, one at a time, check each as a release is
@@ -191,6 +192,15 @@ def make_parser() -> argparse.ArgumentParser:
     )
     datasets.add_argument(
         "--side", type=int, default=64, metavar="N", help="of the images (default: 64 px)"
+    )
+    datasets.add_argument(
+        "--data", type=Path, metavar="PLACE", help="a folder or table of your own instead"
+    )
+    datasets.add_argument(
+        "--architecture", default="", metavar="A", help="of the network (default: that of train)"
+    )
+    datasets.add_argument(
+        "--latency", action="store_true", help="measure it too; nothing else should run then"
     )
     datasets.add_argument(
         "--code",
@@ -403,7 +413,8 @@ def _run_topologies(options: argparse.Namespace) -> int:
 
 
 def _run_datasets(options: argparse.Namespace) -> int:
-    from benchmarks.datasets.run import DataSetsRequest, read_datasets, run_datasets
+    from benchmarks.datasets.row import read_datasets
+    from benchmarks.datasets.run import DataSetsRequest, run_datasets
     from benchmarks.datasets.summary import line
     from pipeline.errors import require
     from pipeline.json_files import plain, write_json
@@ -416,8 +427,12 @@ def _run_datasets(options: argparse.Namespace) -> int:
         side=options.side,
         code=options.code,
         build=options.out / "datasets",
+        architecture=options.architecture,
+        data=options.data,
+        latency=options.latency,
     )
-    earlier = read_datasets(results).rows if options.only and results.exists() else ()
+    part = options.only or options.data or options.architecture
+    earlier = read_datasets(results) if part and results.exists() else None
     console = open_console()
     stopped = False
     with console.status("starting") as status:

@@ -507,7 +507,7 @@ def controls_table() -> None:
 
 def datasets_table() -> None:
     """What the default commands make of data sets that differ, before a change and after."""
-    from benchmarks.datasets.run import read_datasets
+    from benchmarks.datasets.row import read_datasets
     from benchmarks.datasets.summary import markdown
 
     before, after = (read_datasets(RESULTS / f"{n}.json") for n in ("datasets_before", "datasets"))

@@ -1,4 +1,4 @@
-"""Pictures drawn from random numbers: coloured polygons, textures, scratched metal, grey shapes.
+"""Pictures drawn from random numbers: polygons, textures, metal, shapes, things in photographs.
 
 In: a generator and the number of the class. Out: one picture of that class.
 """
@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +32,8 @@ TEXTURES: Final = (
     "stripes",
 )
 FIGURES: Final = ("circle", "cross", "square", "triangle")
+THINGS: Final = ("anneau", "balle", "boîte", "croix", "étoile")  # ring, ball, box, cross, star
+PHOTOS: Final = ("china.jpg", "flower.jpg")  # of scikit-learn
 
 
 def hued_polygons(classes: int) -> Callable[[Generator, int], Image.Image]:
@@ -109,6 +111,58 @@ def grey_figure(rng: Generator, label: int) -> Image.Image:
         ends = _corners(at, radius, count, turn)
         pen.line([*ends, ends[0]], fill=tone, width=3)
     return picture
+
+
+def photographed(rng: Generator, label: int) -> Image.Image:
+    """A thing of the kind `THINGS[label]` in a photograph, cut out of another, lit from a side."""
+    ground, skin = (_piece_of_a_photo(rng, photo) for photo in rng.permutation(len(PHOTOS)))
+    thing = _silhouette(rng, THINGS[label])
+    y, x = np.mgrid[:HEIGHT, :WIDTH] / WIDTH
+    turn = rng.uniform(0, 2 * math.pi)
+    light = 1 + rng.uniform(0.6, 1.2) * ((x - 0.5) * math.cos(turn) + (y - 0.4) * math.sin(turn))
+    tint = rng.uniform(0.6, 1.4, 3)
+    lit = Image.fromarray(
+        (np.asarray(skin) * tint * light[..., None]).clip(0, 255).astype(np.uint8)
+    )
+    below = ImageChops.offset(thing, 3, 3).filter(ImageFilter.GaussianBlur(3))
+    shaded = Image.composite(ImageEnhance.Brightness(ground).enhance(0.4), ground, below)
+    soft = thing.filter(ImageFilter.GaussianBlur(0.7))
+    pixels = np.asarray(Image.composite(lit, shaded, soft), dtype=np.float64)
+    return Image.fromarray((pixels + rng.normal(0, 4, pixels.shape)).clip(0, 255).astype(np.uint8))
+
+
+def _piece_of_a_photo(rng: Generator, photo: int) -> Image.Image:
+    from sklearn.datasets import load_sample_image
+
+    whole = Image.fromarray(load_sample_image(PHOTOS[photo]))
+    scale = rng.uniform(1, 3)
+    width, height = int(WIDTH * scale), int(HEIGHT * scale)
+    left = int(rng.integers(whole.width - width))
+    top = int(rng.integers(whole.height - height))
+    piece = whole.crop((left, top, left + width, top + height))
+    return piece.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+
+
+def _silhouette(rng: Generator, kind: str) -> Image.Image:
+    """Where the thing is: 255, elsewhere 0."""
+    mask = Image.new("L", (WIDTH, HEIGHT))
+    pen = ImageDraw.Draw(mask)
+    radius = float(rng.integers(16, 28))
+    at = int(rng.integers(30, WIDTH - 30)), int(rng.integers(30, HEIGHT - 30))
+    turn = rng.uniform(0, math.pi)
+    if kind in ("anneau", "balle"):
+        pen.circle(at, radius, fill=255)
+        pen.circle(at, radius * 0.55, fill=0 if kind == "anneau" else 255)
+    elif kind == "croix":
+        for corner in _corners(at, radius, 4, turn)[:2]:
+            opposite = (2 * at[0] - corner[0], 2 * at[1] - corner[1])
+            pen.line([corner, opposite], fill=255, width=int(radius * 0.5))
+    else:
+        outer = _corners(at, radius, 4 if kind == "boîte" else 5, turn)
+        inner = _corners(at, radius * 0.4, 5, turn + math.pi / 5)
+        star = [corner for pair in zip(outer, inner, strict=False) for corner in pair]
+        pen.polygon(outer if kind == "boîte" else star, fill=255)
+    return mask
 
 
 def _corners(

@@ -15,10 +15,13 @@ from PIL import Image
 
 from benchmarks.datasets.drawings import (
     FIGURES,
+    PHOTOS,
     TEXTURES,
+    THINGS,
     brushed_metal,
     grey_figure,
     hued_polygons,
+    photographed,
     textured,
 )
 from pipeline.atomic_files import staged_folder
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
 
     from numpy.random import Generator
 
-PHOTOS: Final = ("china.jpg", "flower.jpg")  # of scikit-learn
 TILE: Final = 64  # pixels
 
 Draw = Callable[["Generator", int], Image.Image]
@@ -116,6 +118,11 @@ DATASETS: Final[Mapping[str, DataSet]] = {
         "colour, brushed metal, one in ten scratched",
         {"scratched": (75, 25), "sound": (675, 225)},
         _drawn(brushed_metal),
+    ),
+    "things5": DataSet(
+        "colour, five kinds of things in photographs",
+        dict.fromkeys(THINGS, (60, 20)),
+        _drawn(photographed),
     ),
     "digits": DataSet(
         "grey, handwritten digits of 8 x 8 pixels",

@@ -1,9 +1,8 @@
 """Each data set through the default commands: train, compress, export. What can be published?
 
-In: names of data sets, a side, and the folder of the code whose commands are run, so that an older
-state of it can be compared (`git worktree add`). Out: a row for each: figures of the model, what
-compressing it lost, the verdict on every file. Everything is read from the files that the commands
-leave, fields that every version has; nothing of the measured code is imported.
+In: names of data sets or a folder of images, a side, a network, and the folder of the code whose
+commands are run, so that an older state of it can be compared (`git worktree add`): nothing of it
+is imported. Out: a row for each.
 """
 
 from __future__ import annotations
@@ -16,18 +15,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from benchmarks.datasets.outcome import counted, with_results
 from benchmarks.datasets.register import DATASETS, write_images
-from export.latency.machine import Machine, machine
+from benchmarks.datasets.row import DataSetRow, DataSets
+from export.latency.machine import machine
 from export.publish.build_manifest import tool_versions
 from export.runtimes.subprocesses import last_words
 from pipeline.errors import BadInput
-from pipeline.json_files import read_json, structure
 
-SCHEMA: Final = 1
-PRECISIONS: Final = ("int8", "w4", "w3")
-WAY_OUT: Final = "run the benchmark again"
 VARIABLES: Final = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     "PYTHONUTF8": "1",
@@ -39,8 +36,11 @@ class DataSetsRequest:
     """What is run.
 
     Attributes:
-        names: of data sets; empty: all.
+        names: of data sets; empty: all, unless there is `data`.
         side: of the images, in pixels.
+        architecture: `train` gets its name; empty: its default.
+        data: a folder or table of images, instead of a data set.
+        latency: measure it too, which needs a quiet machine.
         code: folder whose ``python -m pipeline`` and ``python -m export`` are run.
         build: for images, checkpoints, files and logs; what an earlier run left is replaced.
     """
@@ -49,117 +49,74 @@ class DataSetsRequest:
     side: int
     code: Path
     build: Path
-
-
-@dataclass(frozen=True)
-class FileVerdict:
-    """One file: its verdict (`export.report.report.Verdict`), and why it is not published."""
-
-    format: str
-    precision: str
-    verdict: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class CompressedRow:
-    """One precision compared with fp32 on the validation images.
-
-    Attributes:
-        epochs: of fine-tuning.
-        broken: limits that it breaks.
-    """
-
-    precision: str
-    epochs: int
-    images: int
-    label_flips: int
-    mean_abs_diff: float
-    broken: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class DataSetRow:
-    """What became of one data set.
-
-    Attributes:
-        train, valid: numbers of images.
-        seconds: of each command that was run.
-        stopped: the command that could not be served, and its last words; empty: none.
-        figures: accuracy and calibration error of the model on the validation images.
-    """
-
-    name: str
-    about: str
-    labels: int
-    train: int
-    valid: int
-    seconds: Mapping[str, float]
-    stopped: str = ""
-    figures: Mapping[str, float] | None = None
-    compressed: tuple[CompressedRow, ...] = ()
-    files: tuple[FileVerdict, ...] = ()
-
-
-@dataclass(frozen=True)
-class DataSets:
-    """All rows, and where and of what they were measured."""
-
-    machine: Machine
-    tools: Mapping[str, str]
-    side: int
-    rows: tuple[DataSetRow, ...]
-    schema: int = SCHEMA
-
-
-def read_datasets(path: Path) -> DataSets:
-    """Read what an earlier run wrote. Raises BadInput: missing, damaged or of another version."""
-    document = read_json(path, what="results", way_out=WAY_OUT, versions=(SCHEMA,))
-    return structure(document, DataSets, str(path), WAY_OUT)
+    architecture: str = ""
+    data: Path | None = None
+    latency: bool = False
 
 
 def run_datasets(
     request: DataSetsRequest,
-    earlier: Sequence[DataSetRow] = (),
+    earlier: DataSets | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Iterator[tuple[DataSets, DataSetRow]]:
     """Run one data set after the other; yield all results so far, and the new row, after each.
 
     Args:
-        earlier: rows of an earlier run, kept unless they are measured again.
+        earlier: results of an earlier run; its rows are kept unless they are measured again.
 
     Raises:
-        BadInput: an unknown data set, a side below 32, a folder without the code.
+        BadInput: an unknown data set, a folder that is not there or was given beside data sets, a
+            side below 32 or unlike that of `earlier`, a folder without the code.
     """
     if unknown := [name for name in request.names if name not in DATASETS]:
         raise BadInput(f"no data set {unknown[0]!r}; there are: {', '.join(DATASETS)}")
+    if request.data and request.names:
+        raise BadInput("--data and --only exclude each other: one names a folder, one data sets")
+    if request.data and not request.data.exists():
+        raise BadInput(f"--data {request.data}: there is no such folder or table")
     if request.side < 32:
         raise BadInput("--side needs at least 32")
     if not (request.code / "pipeline" / "__main__.py").is_file():
         raise BadInput(f"--code {request.code}: there is no pipeline/ in it")
-    rows = {row.name: row for row in earlier}
-    for name in request.names or DATASETS:
-        row = rows[name] = _row(name, request, progress)
-        ordered = tuple(rows[known] for known in DATASETS if known in rows)
+    if earlier and earlier.side != request.side:
+        raise BadInput(
+            f"--side {request.side}: the results of an earlier run are of {earlier.side} px; "
+            "give another --out"
+        )
+    rows = {row.key: row for row in earlier.rows} if earlier else {}
+    for name in [request.data.stem] if request.data else request.names or DATASETS:
+        row = _row(name, request, progress)
+        rows[row.key] = row
+        ordered = tuple(sorted(rows.values(), key=_place))
         yield DataSets(machine(), tool_versions(), request.side, ordered), row
 
 
+def _place(row: DataSetRow) -> tuple[str, int]:
+    """Rows of one architecture stand together, a folder of one's own behind the data sets."""
+    order = list(DATASETS)
+    return row.architecture, order.index(row.name) if row.name in order else len(order)
+
+
 def _row(name: str, request: DataSetsRequest, progress: Callable[[str], None]) -> DataSetRow:
-    dataset = DATASETS[name]
-    place = (request.build / name).resolve()
+    place = (request.build / request.architecture.replace("/", "_") / name).resolve()
+    place.mkdir(parents=True, exist_ok=True)
     images, checkpoint, build = place / "images", place / "checkpoint", place / "build"
-    write_images(dataset, images)
-    train, valid = (sum(counts) for counts in zip(*dataset.images.values(), strict=True))
-    row = DataSetRow(name, dataset.about, len(dataset.images), train, valid, {})
+    if request.data:
+        images = request.data.resolve()
+        row = DataSetRow(name, "", 0, 0, 0, {}, architecture=request.architecture)
+    else:
+        row = replace(_drawn(name, images), architecture=request.architecture)
     options = ("--data", images)
+    network = ("--architecture", request.architecture) if request.architecture else ()
+    quick = () if request.latency else ("--no-latency",)
     commands: Mapping[str, tuple[str | Path, ...]] = {
         "train": (
-            *("pipeline", "train", *options, "--side", str(request.side)),
+            *("pipeline", "train", *options, *network, "--side", str(request.side)),
             *("--no-shortcuts", "--overwrite", "--out", checkpoint),
         ),
         "compress": ("pipeline", "compress", checkpoint, *options, "--overwrite"),
         "export": (
-            *("export", "all", "--checkpoint", checkpoint, *options, "--no-latency"),
+            *("export", "all", "--checkpoint", checkpoint, *options, *quick),
             *("--jobs", "1", "--out", place / "assets", "--build", build),
         ),
     }
@@ -170,12 +127,17 @@ def _row(name: str, request: DataSetsRequest, progress: Callable[[str], None]) -
         row = replace(row, seconds={**row.seconds, step: round(time.perf_counter() - start, 1)})
         if code and (step != "export" or not (build / "report.json").is_file()):
             return replace(row, stopped=f"{step}: exit code {code}: {last_words(output, 1)}")
-    return replace(
-        row,
-        figures=_figures(checkpoint),
-        compressed=tuple(_compressed(checkpoint / p, p) for p in PRECISIONS),
-        files=_files(build / "report.json"),
-    )
+    if request.data:
+        row = counted(row, checkpoint)
+    return with_results(row, checkpoint, build / "report.json")
+
+
+def _drawn(name: str, images: Path) -> DataSetRow:
+    """Draw a data set; its row has no results yet."""
+    dataset = DATASETS[name]
+    write_images(dataset, images)
+    train, valid = (sum(counts) for counts in zip(*dataset.images.values(), strict=True))
+    return DataSetRow(name, dataset.about, len(dataset.images), train, valid, {})
 
 
 def _run(command: Sequence[str | Path], code: Path, log: Path) -> tuple[int, str]:
@@ -194,42 +156,3 @@ def _run(command: Sequence[str | Path], code: Path, log: Path) -> tuple[int, str
             check=False,
         )
     return done.returncode, log.read_text(encoding="utf-8")
-
-
-def _spec(folder: Path) -> dict[str, Any]:
-    return read_json(folder / "checkpoint.json", what="checkpoint", way_out=WAY_OUT)
-
-
-def _figures(checkpoint: Path) -> dict[str, float]:
-    metrics = _spec(checkpoint)["metrics"]
-    return {
-        "accuracy": round(metrics["accuracy"]["value"], 4),
-        "calibration_error": round(metrics["calibration_error"], 4),
-    }
-
-
-def _compressed(folder: Path, precision: str) -> CompressedRow:
-    spec = _spec(folder)
-    comparison = spec["compression"]["comparison"]
-    return CompressedRow(
-        precision=precision,
-        epochs=spec["training"]["compression"]["epochs"],
-        images=comparison["images"],
-        label_flips=comparison["label_flips"],
-        mean_abs_diff=round(comparison["mean_abs_diff"], 5),
-        broken=tuple(comparison.get("broken_limits", ())),
-    )
-
-
-def _files(report: Path) -> tuple[FileVerdict, ...]:
-    document = read_json(report, what="report", way_out=WAY_OUT)
-    return tuple(
-        FileVerdict(found["format"], found["precision"], found["verdict"], _reason(found))
-        for found in document["artifacts"]
-    )
-
-
-def _reason(artifact: Mapping[str, Any]) -> str:
-    if artifact["verdict"] == "rejected":
-        return "; ".join((artifact["accuracy"] or {}).get("broken_limits", ()))
-    return str(artifact["parity"]["reason"])

@@ -1,11 +1,13 @@
-"""Tables of the data sets: on a terminal, and in the documents before and after a change."""
+"""Tables of the data sets: on a terminal, in the documents before and after a change, and with the
+time that each precision takes.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchmarks.datasets.run import DataSetRow, DataSets
+    from benchmarks.datasets.row import DataSetRow, DataSets, FileVerdict
 
 
 def line(row: DataSetRow) -> str:
@@ -46,15 +48,54 @@ def markdown(before: DataSets, after: DataSets) -> str:
             + " | ".join([*figures, *cells])
             + " |"
         )
-    lines += ["", *(f"- **{row.name}**: {row.stopped}" for row in after.rows if row.stopped)]
-    for row in after.rows:
+    return "\n".join([*lines, "", *_unpublished(after)])
+
+
+def timed(results: DataSets) -> str:
+    """A row for each precision of each model: labels that flip, what is published, MB and ms."""
+    formats = tuple(dict.fromkeys(f.format for row in results.rows for f in row.files))
+    lines = [
+        "| network, images | labels | accuracy | precision | flips | published | MB of onnx | "
+        + " | ".join(f"{name}, ms" for name in formats)
+        + " |",
+        "| --- | ---: | ---: | --- | ---: | --- | ---: |" + " ---: |" * len(formats),
+    ]
+    for row in results.rows:
+        flips = {c.precision: f"{c.label_flips} of {c.images}" for c in row.compressed}
+        for precision in precisions(row):
+            files = {f.format: f for f in row.files if f.precision == precision}
+            whole = {f.format: f for f in row.files if f.precision == "fp32"}
+            times = [_time(files.get(name), whole.get(name)) for name in formats]
+            onnx = files.get("onnx")
+            size = f"{onnx.size_bytes / 1e6:.2f}" if onnx and onnx.size_bytes else ""
+            lines.append(
+                f"| {row.architecture or 'squeezenet1_1'}, {row.name} | {row.labels} | "
+                f"{_figure(row, 'accuracy')} | {precision} | {flips.get(precision, '')} | "
+                f"{told(row, precision)} | {size} | {' | '.join(times)} |"
+            )
+    return "\n".join([*lines, "", *_unpublished(results)])
+
+
+def _time(file: FileVerdict | None, whole: FileVerdict | None) -> str:
+    """The median at one thread, and how much of fp32's that is."""
+    if file is None or "1" not in file.latency_ms:
+        return ""
+    own = file.latency_ms["1"]
+    known = whole is not None and whole is not file and "1" in whole.latency_ms
+    return f"{own:.2f} ({own / whole.latency_ms['1']:.2f} x)" if known and whole else f"{own:.2f}"
+
+
+def _unpublished(results: DataSets) -> list[str]:
+    """Why files are not published, those of one reason together."""
+    lines = [f"- **{row.name}**: {row.stopped}" for row in results.rows if row.stopped]
+    for row in results.rows:
         reasons: dict[str, list[str]] = {}
         for file in row.files:
             if file.verdict in ("fail", "rejected"):
                 why = f"{file.verdict}: {file.reason}"
                 reasons.setdefault(why, []).append(f"{file.format} {file.precision}")
         lines += [f"- **{row.name} {', '.join(f)}** {why}" for why, f in reasons.items()]
-    return "\n".join(lines)
+    return lines
 
 
 FIGURES = ("accuracy", "calibration_error")

@@ -10,7 +10,11 @@ folder = Path(options[options.index("--out") + 1] if command == "train" else opt
 if command == "train":
     labels = sorted(path.name for path in (data / "train").iterdir())
     metrics = {"accuracy": {"value": 0.91234}, "calibration_error": 0.0321 + len(labels) / 100}
-    made = {".": {"metrics": metrics, "side": options[options.index("--side") + 1]}}
+    if "--architecture" in options:
+        metrics["accuracy"]["value"] = 0.5
+    counts = [{k: len(list((data / s / k).iterdir())) for k in labels} for s in ("train", "valid")]
+    images = dict(zip(("train", "valid"), counts, strict=True))
+    made = {".": {"metrics": metrics, "labels": labels, "data": {"images": images}}}
 else:
     if "textures8" in str(data):
         raise SystemExit("error: no memory left")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cli import main
-from benchmarks.datasets.run import DataSets, read_datasets
-from benchmarks.datasets.summary import line, markdown
+from benchmarks.datasets.row import DataSets, read_datasets
+from benchmarks.datasets.summary import line, markdown, timed
 
 HERE = Path(__file__).parent
 
@@ -23,9 +23,9 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def run(code: Path, out: Path, *names: str) -> DataSets:
-    options = ["--only", ",".join(names), "--code", str(code), "--out", str(out)]
-    main(["datasets", *options, "--side", "48"])
+def run(code: Path, out: Path, *names: str, options: tuple[str, ...] = ()) -> DataSets:
+    only = ("--only", ",".join(names)) if names else ()
+    main(["datasets", *only, *options, "--code", str(code), "--out", str(out), "--side", "48"])
     return read_datasets(out / "datasets.json")
 
 
@@ -85,11 +85,57 @@ def test_rows_that_are_not_measured_again_are_kept(code: Path, tmp_path: Path) -
     ]
 
 
+def test_another_network_is_a_row_beside_the_first(code: Path, tmp_path: Path) -> None:
+    run(code, tmp_path, "colours5")
+    rows = run(code, tmp_path, "colours5", options=("--architecture", "timm/tiny")).rows
+    assert [(row.name, row.architecture) for row in rows] == [
+        ("colours5", ""),
+        ("colours5", "timm/tiny"),
+    ]
+    assert [row.figures["accuracy"] for row in rows if row.figures] == [0.9123, 0.5]
+
+
+def test_a_folder_of_ones_own_has_the_labels_and_images_that_training_found(
+    code: Path, tmp_path: Path
+) -> None:
+    for place in ("train/süß", "train/herb", "valid/süß", "valid/herb"):
+        (tmp_path / "Obst" / place).mkdir(parents=True)
+        (tmp_path / "Obst" / place / "1.png").touch()
+    (tmp_path / "Obst" / "train" / "herb" / "2.png").touch()
+    (row,) = run(code, tmp_path / "out", options=("--data", str(tmp_path / "Obst"))).rows
+    assert (row.name, row.about, row.labels) == ("Obst", "herb, süß", 2)
+    assert (row.train, row.valid) == (3, 2)
+    assert "3 of 3" not in line(row)
+
+
+def test_latency_is_asked_for_and_told_beside_that_of_fp32(code: Path, tmp_path: Path) -> None:
+    found = run(code, tmp_path, "photo_tiles", options=("--latency",))
+    times = {(f.format, f.precision): f.latency_ms for f in found.rows[0].files}
+    assert times["onnx", "w3"] == {"1": 2.0}
+    assert times["coreml", "fp32"] == {}
+    head, _, whole, w3, *_ = timed(found).splitlines()
+    assert head.endswith("| MB of onnx | onnx, ms | coreml, ms | ort, ms |")
+    assert whole.endswith("| fp32 |  | 2 of 2 | 1.23 | 8.00 |  |  |")
+    assert w3.endswith("| w3 | 7 of 50 | 0 of 2 | 1.23 | 2.00 (0.25 x) |  | 2.00 |")
+    assert "- **photo_tiles onnx w3** rejected: 7 of 50 labels flip" in timed(found)
+
+
+def test_rows_of_two_sides_are_not_mixed(
+    code: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(code, tmp_path, "colours5")
+    options = ["--only", "photo_tiles", "--code", str(code), "--out", str(tmp_path)]
+    assert main(["datasets", *options, "--side", "64"]) == 2
+    assert "--side 64: the results of an earlier run are of 48 px" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
         (["--only", "colour5"], "no data set 'colour5'; there are: photo_tiles, colours5"),
         (["--side", "16"], "--side needs at least 32"),
+        (["--data", "nowhere"], "--data nowhere: there is no such folder or table"),
+        (["--data", ".", "--only", "digits"], "--data and --only exclude each other"),
         (["--code", "nowhere"], "--code nowhere: there is no pipeline/ in it"),
     ],
 )
