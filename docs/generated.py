@@ -514,6 +514,19 @@ def datasets_table() -> None:
     print(markdown(before, after))
 
 
+def trained_table() -> None:
+    """Trained networks in every precision: flips, files that are published, MB and ms."""
+    from benchmarks.datasets.row import read_datasets
+    from benchmarks.datasets.summary import timed
+
+    found = read_datasets(RESULTS / "trained.json")
+    print(timed(found))
+    print(
+        f"\nAt {found.side} px; ms: the median of one inference at one thread, and how much of "
+        f"fp32's that is. {found.machine.processor}, {found.machine.cores} cores."
+    )
+
+
 def command_help() -> None:
     """`--help` of every command."""
     os.environ["COLUMNS"] = "100"

@@ -11,6 +11,8 @@ import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from torch import fx
+
 from pipeline.compress.activation_quantization import with_own_roundings
 from pipeline.program.batch_norm_folding import folded
 from pipeline.program.capture import capture
@@ -26,16 +28,19 @@ if TYPE_CHECKING:
     from export.deploy.graph import PixelGraph
     from pipeline.json_files import JsonObject
 
-    Key = tuple[str, tuple[int, int], tuple[tuple[str, tuple[int, ...]], ...]]
+Code = tuple[str, ...]
+Key = tuple[str, Code, tuple[int, int], tuple[tuple[str, tuple[int, ...]], ...]]
+Captured = tuple["JsonObject", "Mapping[str, Tensor]"]
 
 
 @dataclass
 class Captures:
-    """What was captured, by the modules of the graph, the names and shapes of their state, and
-    height and width: a program's document, and the tensors that are no part of the state.
+    """What was captured, by the modules of the graph, the code of those that are graphs themselves,
+    the names and shapes of their state, and height and width: a program's document, and the tensors
+    that are no part of the state.
     """
 
-    known: dict[Key, tuple[JsonObject, Mapping[str, Tensor]]] = field(default_factory=dict)
+    known: dict[Key, Captured] = field(default_factory=dict)
 
     def of(self, graph: nn.Module, side: tuple[int, int]) -> Program:
         """The program of a graph with the graph's own numbers.
@@ -44,7 +49,9 @@ class Captures:
             BadInput: it cannot be captured.
         """
         state = graph.state_dict()
-        key = (str(graph), side, tuple((name, tuple(t.shape)) for name, t in state.items()))
+        code = tuple(m.code for m in graph.modules() if isinstance(m, fx.GraphModule))
+        shapes = tuple((name, tuple(t.shape)) for name, t in state.items())
+        key = (str(graph), code, side, shapes)
         if key not in self.known:
             program = capture(graph, side)
             constants = {n: t for n, t in program.tensors().items() if n not in state}

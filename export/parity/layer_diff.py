@@ -103,7 +103,7 @@ def explain(
     """Trace `path` and PyTorch on one of the reference's images and compare layer by layer.
 
     Raises:
-        Unreadable: not even the file's weights can be read.
+        CannotRunHere, Unreadable: neither its layers nor its operations can be compared.
     """
     image = reference.images.pixels[reference.images.names.index(image_name)]
     pixels = torch.from_numpy(image[None]).permute(0, 3, 1, 2).to(torch.float32)
@@ -112,26 +112,30 @@ def explain(
     expected = trace_layers(folded_network(graph.network), normalised)
     verbs = verbs_of(format_name)
     told = _differences(verbs, precision, format_name, path, reference)
-    if not expected:  # a network of plain operations: no module is called
-        if told is None:
+    try:
+        if not expected:  # a network of plain operations: no module is called
             raise Unreadable("no layer of the network can be watched, nor its operations compared")
+        found = verbs.trace_layers(path, image)
+        how = "watched inside the file"
+        hidden = found is None
+        if found is None:
+            layers = verbs.stored_layers(path)
+            rebuilt = network_holding(graph.network, layers, reference.spec.side)
+            found = trace_layers(rebuilt, normalised)
+            how = "PyTorch with the weights that the file holds; its own steps cannot be watched"
+    except (Unreadable, CannotRunHere):  # such as a layer of constants, which the file has computed
+        if told is None:
+            raise
         return Explanation("the operations of both compared", (), _by_program(told), told)
-    found = verbs.trace_layers(path, image)
-    how = "watched inside the file"
-    hidden = found is None
-    if found is None:
-        layers = verbs.stored_layers(path)
-        rebuilt = network_holding(graph.network, layers, reference.spec.side)
-        found = trace_layers(rebuilt, normalised)
-        how = "PyTorch with the weights that the file holds; its own steps cannot be watched"
     arithmetic = FORMATS[format_name].precisions[precision].arithmetic
     places = _compare(expected, found, ALLOWED[arithmetic])
     verdict = _verdict(places, expected, found)
     same = not any(place.differs for place in places)
+    lacking = len(places) < 2 * len(expected)
     if told is None:
         verdict = UNWATCHED if hidden and same else verdict
-    elif bool(told) == same or (hidden and same):  # layers were paired crosswise, or hide it
-        verdict = _by_program(told)
+    elif bool(told) == same or (hidden and same) or lacking:
+        verdict = _by_program(told)  # layers were paired crosswise, hide it, or are computed before
     return Explanation(how, tuple(places), verdict, told)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from export.deploy.expected_program import Captures, expected_program
+from export.deploy.expected_program import Captured, Captures, Key, expected_program
 from export.deploy.graph import DeployGraph, reference_answers
 from export.deploy.layer_order import activation_layer, network_layers, normalisation_layer
 from export.deploy.layers import Layer
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # What another process of this program needs of `References`: networks are built there.
 GIVEN: Final = ("checkpoint", "images", "answers", "captures")
+_captured: dict[str, dict[Key, Captured]] = {}  # by this process, of checkpoints by their identity
 
 
 @dataclass(frozen=True)
@@ -151,8 +152,13 @@ class References:
 
     def capture(self, variant: str) -> None:
         """Make a variant's program, if there is one: its check says why there is none."""
+        reference, known = self.of(variant), self.captures.known
+        known.update(_captured.get(reference.checkpoint_sha256, {}))
+        before = set(known)
         with suppress(BadInput):
-            _ = self.of(variant).program
+            _ = reference.program
+        new = {key: known[key] for key in known if key not in before}
+        _captured.setdefault(reference.checkpoint_sha256, {}).update(new)
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process needs."""

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 Wanted = Mapping[str, Sequence[str]]  # format name -> precisions
 POLL_S: Final = 0.5
+# Forked from a process that has imported nothing, not from this one with its threads; where that
+# is not to be had, started anew.
+START: Final = "forkserver" if sys.platform == "linux" else "spawn"
 _held: list[References] = []  # in a process that checks
 
 
@@ -99,7 +102,7 @@ def _family(
     tell: Callable[[Conversion], None],
 ) -> None:
     """Convert, then check, all of a family in one process, which may die."""
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context(START)
     with ProcessPoolExecutor(1, mp_context=context, initializer=_keep_to_one_thread) as process:
         done = []
         for name, precision in artifacts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import multiprocessing
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -300,6 +301,13 @@ def convert(model: Model, name: str, precision: str, folder: Path) -> Path:
     metadata = model_metadata(held.spec, held.checkpoint_sha256)
     verbs_of(name).convert(held.graph, held.spec, metadata, precision, path)
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_processes() -> None:
+    """Processes that convert start with the converters imported, as importing takes the longest."""
+    converters = sorted({name for facts in FORMATS.values() for name in facts.requires})
+    multiprocessing.set_forkserver_preload([*converters, "export.parity.check"])
 
 
 @pytest.fixture(scope="session", autouse=True)

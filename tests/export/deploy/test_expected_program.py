@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 import torch
-from torch import nn
+from torch import fx, nn
 
 from export.deploy import expected_program as module
 from export.deploy.expected_program import Captures, expected_program, with_outputs
@@ -75,6 +75,21 @@ def test_another_module_a_shape_or_a_side_is_captured_anew(captured: list[str]) 
     for made, side in ((network, SIDE), (other, SIDE), (network, (16, 16)), (network, SIDE)):
         captures.of(graph(made), side)
     assert len(captured) == 3
+
+
+def test_graphs_that_call_the_same_modules_in_another_order_are_captured_each(
+    captured: list[str],
+) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1), nn.AvgPool2d(16), nn.Flatten())
+    one, other = fx.symbolic_trace(drawn(network)), fx.symbolic_trace(drawn(network))
+    first, second, *_ = (node for node in other.graph.nodes if node.op == "call_module")
+    first.target, second.target = second.target, first.target
+    other.recompile()
+    captures = Captures()
+    programs = [captures.of(graph(made), (16, 16)) for made in (one, other, one)]
+    assert len(captured) == 2
+    assert compare(programs[0], programs[1]) != []
+    assert compare(programs[0], programs[2]) == []
 
 
 def test_a_program_may_be_asked_for_its_first_output_alone() -> None:

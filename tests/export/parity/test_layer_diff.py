@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import copy
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
-from torch import nn
+from torch import Tensor, nn
 
 from export.cli.main import main
-from export.deploy.graph import DeployGraph
+from export.deploy.graph import DeployGraph, reference_answers
+from export.deploy.metadata import model_metadata
 from export.formats.base import verbs_of
 from export.formats.register import FORMATS
+from export.images.parity_images import ParityImages
 from export.parity.layer_diff import explain, print_explanation
+from export.parity.reference import Reference
+from tests.conftest import make_spec
 from tests.export.conftest import PLAIN, Artifacts, Model
+from tests.pipeline.program.small_networks import Residual, drawn
 
 IMAGE = "hard/noise_colour"
 OPEN = ("onnx", "coreml")  # formats whose steps can be watched
@@ -83,6 +90,42 @@ def test_a_missing_activation_is_found_between_two_layers(
     assert found.verdict.startswith(
         "first difference: between body.4.squeeze and body.4.expand1x1 (activation"
     )
+
+
+class Positions(Residual):
+    """A layer reads a constant: converters may compute it once, and the file has no such layer."""
+
+    def make(self) -> None:
+        super().make()
+        self.place = nn.Conv2d(2, 8, 1)
+        self.register_buffer("grid", torch.tensor([0.5, -1.5]).reshape(1, 2, 1, 1))
+
+    def between(self, x: Tensor) -> Tensor:
+        return super().between(x + self.place(self.grid))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_layer_that_reads_a_constant_does_not_hide_the_one_that_differs(
+    name: str, tmp_path: Path
+) -> None:
+    spec = make_spec(side=16, labels=tuple("abcde"), positive=None, threshold=None)
+    graph = DeployGraph(drawn(Positions()), spec).eval()
+    images = ParityImages(("noise",), ("hard",), noise(16), "noise")
+    held = Reference(spec, "0" * 64, graph, images, reference_answers(graph, images.pixels))
+    for fault, told in ((None, "agree|rounding"), ("second.weight", r"second")):
+        made = copy.deepcopy(graph)
+        if fault:
+            with torch.no_grad():
+                made.pixels.network.get_parameter(fault).view(-1)[3] += 0.25
+        path = tmp_path / f"{fault}{FORMATS[name].suffix}"
+        verbs_of(name).convert(made, spec, model_metadata(spec, "0" * 64), "fp32", path)
+        found = explain(name, "fp32", path, held, "noise")
+        assert found.differs == bool(fault)
+        assert re.search(told, found.verdict), found.verdict
+
+
+def noise(side: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("name", OPEN)

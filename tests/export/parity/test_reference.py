@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from export.deploy.outputs import Answers
 from export.deploy.variants import VARIANTS
@@ -17,6 +18,8 @@ from export.parity.reference import References, build_references
 from pipeline.checkpoint import open_checkpoint
 from pipeline.errors import BadInput
 from pipeline.image_files import array_file
+from pipeline.program.capture import capture
+from pipeline.program.program import Program
 from tests.conftest import make_spec, write_images
 from tests.export.conftest import Model, write_sensitive_network
 
@@ -53,6 +56,23 @@ def test_each_variant_is_another_reference_on_the_same_images(model: Model) -> N
     assert len(answers) == len(VARIANTS)
     # int8 and w8 are two readings of one folder, fp32 and fp16 of the checkpoint itself
     assert len({reference.checkpoint_sha256 for reference in made.values()}) == len(VARIANTS) - 2
+
+
+def test_a_process_captures_the_networks_of_a_checkpoint_once(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides: list[object] = []
+
+    def noted(network: torch.nn.Module, side: tuple[int, int]) -> Program:
+        sides.append(side)
+        return capture(network, side)
+
+    monkeypatch.setattr("export.parity.reference._captured", {})
+    monkeypatch.setattr("export.deploy.expected_program.capture", noted)
+    for _ in range(2):
+        references = References(model.checkpoint, model.images)
+        references.complete(("fp32", "w4", "int8"))
+        assert len(sides) == 2  # one network in fp32 and w4, with rounding places in int8
 
 
 def passed_on(references: References) -> References:

@@ -17,13 +17,13 @@ from export.deploy.graph import Outputs, listed, to_outputs
 from export.deploy.layer_order import network_holding
 from export.deploy.layers import Layer, LayerTrace
 from export.errors import Unreadable
-from export.formats.coreml.evaluator.evaluate import evaluate
+from export.formats.coreml.evaluator.evaluate import ValueReference, evaluate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from export.deploy.graph import PixelGraph
-    from export.formats.coreml.evaluator.evaluate import Program
+    from export.formats.coreml.evaluator.evaluate import Program, Step
 
 # Operation -> tensor of an `export.deploy.layers.Layer` -> argument of the operation.
 KINDS: Final = {
@@ -91,10 +91,13 @@ def trace_program(program: Program, image: NDArray[np.uint8]) -> list[LayerTrace
     """
     values: dict[str, NDArray[np.float32]] = {}
     evaluate(program, image, watch=lambda _, name, value: values.update({name: value.numpy()}))
+
+    def input_of(step: Step) -> NDArray[np.float32]:
+        x = step.arguments["x"]  # a layer may read a constant, such as a map of positions
+        return values[x.name] if isinstance(x, ValueReference) else np.asarray(x, dtype=np.float32)
+
     return [
-        LayerTrace(
-            step.operation, step.output, values[step.arguments["x"].name], values[step.output]
-        )
+        LayerTrace(step.operation, step.output, input_of(step), values[step.output])
         for step in program.steps
         if step.operation in KINDS
     ]
