@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from export.deploy.batch_norm_folding import with_network
+from export.deploy.expected_program import Captures
 from export.deploy.graph import DeployGraph, reference_answers
 from export.deploy.half_weights import halved_graph
 from export.deploy.metadata import model_metadata
@@ -151,10 +152,11 @@ def few_images(side: Size) -> ParityImages:
 
 
 def with_graph(reference: Reference, graph: DeployGraph) -> Reference:
-    """The reference with another graph and that graph's outputs."""
+    """The reference with another graph and that graph's outputs, and captures of its own."""
     graph = graph.eval()
     answers = reference_answers(graph, reference.images.pixels[:])
-    return replace(reference, graph=graph, answers=answers)
+    captures = Captures(dict(reference.captures.known))
+    return replace(reference, graph=graph, answers=answers, captures=captures)
 
 
 def replaced_network(change: Callable[[nn.Module], nn.Module]) -> Edit:

@@ -38,9 +38,14 @@ class Captures:
     """What was captured, by the modules of the graph, the code of those that are graphs themselves,
     the names and shapes of their state, and height and width: a program's document, and the tensors
     that are no part of the state.
+
+    Attributes:
+        known: of these graphs.
+        kept: of the same checkpoint, by this process before.
     """
 
     known: dict[Key, Captured] = field(default_factory=dict)
+    kept: dict[Key, Captured] = field(default_factory=dict)
 
     def of(self, graph: nn.Module, side: tuple[int, int]) -> Program:
         """The program of a graph with the graph's own numbers.
@@ -52,10 +57,12 @@ class Captures:
         code = tuple(m.code for m in graph.modules() if isinstance(m, fx.GraphModule))
         shapes = tuple((name, tuple(t.shape)) for name, t in state.items())
         key = (str(graph), code, side, shapes)
+        if key in self.kept:
+            self.known.setdefault(key, self.kept[key])
         if key not in self.known:
             program = capture(graph, side)
             constants = {n: t for n, t in program.tensors().items() if n not in state}
-            self.known[key] = document(program), constants
+            self.known[key] = self.kept[key] = document(program), constants
             return program
         what, others = self.known[key]
         held = {**state, **others}

@@ -137,7 +137,7 @@ class References:
                     graph,
                     self.images,
                     self.answers[variant],
-                    self.captures,
+                    replace(self.captures, kept=_captured.setdefault(held.sha256, {})),
                 )
             return self.made[variant]
 
@@ -152,13 +152,8 @@ class References:
 
     def capture(self, variant: str) -> None:
         """Make a variant's program, if there is one: its check says why there is none."""
-        reference, known = self.of(variant), self.captures.known
-        known.update(_captured.get(reference.checkpoint_sha256, {}))
-        before = set(known)
         with suppress(BadInput):
-            _ = reference.program
-        new = {key: known[key] for key in known if key not in before}
-        _captured.setdefault(reference.checkpoint_sha256, {}).update(new)
+            _ = self.of(variant).program
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process needs."""

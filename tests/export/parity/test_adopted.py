@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -35,9 +37,26 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def adopted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+def models() -> dict[str, Model]:
+    """Those that were made."""
+    return {}
+
+
+@pytest.fixture
+def adopted(
+    request: pytest.FixtureRequest,
+    models: dict[str, Model],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Model:
     """A checkpoint as `python -m pipeline adopt` writes it; its outputs vary over the images."""
-    spec = make_spec(name="adopted", head=Head("concat_pool", (32,)), **STATISTICS[request.param])
+    if request.param not in models:
+        folder = tmp_path_factory.mktemp("adopted") / "checkpoint"
+        models[request.param] = write_adopted(folder, STATISTICS[request.param])
+    return models[request.param]
+
+
+def write_adopted(folder: Path, statistics: dict[str, tuple[float, ...]]) -> Model:
+    spec = make_spec(name="adopted", head=Head("concat_pool", (32,)), **statistics)
     torch.manual_seed(0)
     network = build_network(spec.architecture, 2, spec.head).eval()
     pixels = np.stack(list(stress_images(spec.side).values())).transpose(0, 3, 1, 2)
@@ -51,7 +70,6 @@ def adopted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         scale = 1 / logits.std(dim=0)
         last.weight *= scale[:, None]
         last.bias.copy_((last.bias - logits.median(dim=0).values) * scale)
-    folder = tmp_path_factory.mktemp("adopted") / "checkpoint"
     folder.mkdir()
     write_checkpoint(folder, spec, network.state_dict())
     write_variants(folder)
