@@ -11,6 +11,7 @@ and those that each level leaves, for processors with and without onnxruntime's 
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,25 +22,31 @@ from export.publish.build_manifest import tool_versions
 
 RUNTIME: Final = "onnxruntime"  # whose files these are
 LEVELS: Final = ("ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL")
+CHATTY: Final = "ort_format_model.utils"  # tells places of temporary files
 BLOCKED_LAYOUT: Final = "NchwcTransformer"  # for x86: emulators
 
 
-def operator_configs(models: Sequence[Path]) -> dict[str, bytes]:
+def operator_configs(models: Sequence[Path], optimised: Path) -> dict[str, bytes]:
     """File name -> content, of both configurations; empty if there are no models.
 
-    In: files ``.onnx`` and ``.ort``, whose names are listed in the head of the written files.
+    Args:
+        models: files ``.onnx`` and ``.ort``, whose names are listed in the head of the written
+            files.
+        optimised: a folder for what each level makes of them. What is there is taken: it takes the
+            longest, and platforms share files.
     """
     if not models:
         return {}
     from onnxruntime.tools.ort_format_model import create_config_from_models
 
+    logging.getLogger(CHATTY).setLevel(logging.WARNING)
     head = (
         f"# Operators of {', '.join(sorted(model.name for model in models))},\n"
         f"# as they are and as onnxruntime {tool_versions()[RUNTIME]} optimises them.\n"
     )
     configs = {}
     with tempfile.TemporaryDirectory() as place:
-        written = list(_as_run(models, Path(place)))
+        written = list(_as_run(models, optimised))
         for name, with_types in ((OPERATORS_FILE, False), (TYPES_FILE, True)):
             create_config_from_models(written, Path(place) / name, with_types)
             lines = (Path(place) / name).read_text(encoding="utf-8").splitlines()
@@ -58,7 +65,8 @@ def _as_run(models: Sequence[Path], place: Path) -> Iterator[Path]:
         for level in LEVELS:
             for disabled in [[], [BLOCKED_LAYOUT]] if level == LEVELS[-1] else [[]]:
                 target = place / f"{model.stem}_{level}{'_plain' * bool(disabled)}.ort"
-                _write(model, level, disabled, target)
+                if not target.exists():
+                    _write(model, level, disabled, target)
                 yield target
 
 

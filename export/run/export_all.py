@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from export.formats.base import verbs_of
@@ -81,13 +82,14 @@ def export_all(request: ExportRequest, console: Console) -> int:
 
     latencies = _latencies(request, spec, done, console) if request.latency else {}
     fit, rejected = _by_platform(done, latencies)
-    extras = [
-        lambda platform, _: examples if platform == "web" else {},
-        _operator_configs(fit),
-        lambda _, manifest: golden_files(manifest, references),
-        package_code,
-    ]
-    folders = publish(request.root, spec, identity, fit, rejected, extras)
+    with TemporaryDirectory() as optimised:
+        extras = [
+            lambda platform, _: examples if platform == "web" else {},
+            _operator_configs(fit, Path(optimised)),
+            lambda _, manifest: golden_files(manifest, references),
+            package_code,
+        ]
+        folders = publish(request.root, spec, identity, fit, rejected, extras)
     files = published_files(folders)
     rows = [_row(outcome, latencies, files, references) for outcome in done]
     rows += [
@@ -372,14 +374,14 @@ def _left_out(name: str) -> VerdictRow:
     return VerdictRow(name, "all", "", ParityResult("not_run", "left out by --formats"))
 
 
-def _operator_configs(fit: Mapping[str, Sequence[Published]]) -> ExtraFiles:
+def _operator_configs(fit: Mapping[str, Sequence[Published]], optimised: Path) -> ExtraFiles:
     """Configurations for a build of onnxruntime with only the published files' operators."""
 
     def made(platform: str, manifest: Manifest) -> Mapping[str, bytes]:
         from export.publish.reduced_build import RUNTIME, operator_configs
 
         run_by_it = [a.path for a in fit[platform] if FORMATS[a.format].runtime == RUNTIME]
-        return operator_configs(run_by_it)
+        return operator_configs(run_by_it, optimised)
 
     return made
 

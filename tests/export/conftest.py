@@ -364,10 +364,11 @@ def remembered() -> Callable[..., ParityResult]:
 
 @cache
 def _configs_of(models: tuple[tuple[Path, str], ...]) -> dict[str, bytes]:
-    return operator_configs([path for path, _ in models])
+    with TemporaryDirectory() as optimised:
+        return operator_configs([path for path, _ in models], Path(optimised))
 
 
-def configs_once(models: Sequence[Path]) -> dict[str, bytes]:
+def configs_once(models: Sequence[Path], optimised: Path) -> dict[str, bytes]:
     """`operator_configs`, cached for files that it has seen."""
     return _configs_of(
         tuple((path, hashlib.sha256(path.read_bytes()).hexdigest()) for path in models)

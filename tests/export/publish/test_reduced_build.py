@@ -26,8 +26,13 @@ def models(request: pytest.FixtureRequest) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def configs(models: list[Path]) -> dict[str, str]:
-    return {name: content.decode() for name, content in operator_configs(models).items()}
+def optimised(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("optimised")
+
+
+@pytest.fixture(scope="module")
+def configs(models: list[Path], optimised: Path) -> dict[str, str]:
+    return {n: content.decode() for n, content in operator_configs(models, optimised).items()}
 
 
 def listed(config: str) -> dict[tuple[str, int], list[str]]:
@@ -123,10 +128,17 @@ def test_the_head_names_the_files_and_no_place_of_this_machine(
         assert "/" not in config
 
 
-def test_the_same_files_give_the_same_bytes() -> None:
+def test_the_same_files_give_the_same_bytes_and_are_optimised_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     models = published("ios_assets")[:2]
-    assert operator_configs(models) == operator_configs(list(reversed(models)))
+    once = operator_configs(models, tmp_path)
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert len(made) == 2 * (len(LEVELS) + 1)
+    assert operator_configs(list(reversed(models)), tmp_path) == once
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == made
+    assert capsys.readouterr() == ("", "")
 
 
-def test_a_folder_without_onnx_has_no_configuration() -> None:
-    assert operator_configs([]) == {}
+def test_a_folder_without_onnx_has_no_configuration(tmp_path: Path) -> None:
+    assert operator_configs([], tmp_path) == {}
