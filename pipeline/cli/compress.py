@@ -47,7 +47,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
             "epochs of fine-tuning; 0: rounding alone (default: as many as make so many steps: "
             "w4 600, w3 1200, int8 600 if needed)",
         ),
-        ("lr", float, "its peak learning rate (default: 0.0005)"),
+        ("lr", float, "its peak learning rate, less where the loss rises (default: 0.0005)"),
         ("batch-size", int, "images per step (default: 16)"),
         ("seed", int, "of everything random (default: 2)"),
         ("threads", int, "CPU threads of torch, 0 for all cores (default: 0)"),

@@ -115,7 +115,7 @@ def compress(
             activations=dict(found.reduced.activations),
             comparison=found.comparison,
         )
-        made_by = replace(recipe, epochs=found.reduced.epochs)
+        made_by = replace(recipe, epochs=found.reduced.epochs, lr=found.reduced.lr or recipe.lr)
         compressed = _describe(spec, compression, made_by, dataset, found.probs)
         with staged_folder(checkpoint / precision) as staging:
             state = found.reduced.network.state_dict()

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 LOGITS_WEIGHT: Final = 4.0  # with about eight blocks, the logits count more than any of them
 TINY: Final = 1e-6
+RISE: Final = 2.0
+PATIENCE: Final = 3  # epochs in a row: a single one is shaken by few images
+LESS: Final = 4.0
+TRIES: Final = 5
 
 
 class RoundToGrid(nn.Module):
@@ -65,8 +69,12 @@ def finetune_on_grids(
     loaders: DataLoaders,
     recipe: Recipe,
     fixed: Collection[str] = (),
-) -> dict[str, Grid]:
-    """Fine-tune `student` in place; return the grids with new codes and scales.
+) -> tuple[dict[str, Grid], float]:
+    """Fine-tune `student` in place; return grids with new codes and scales, and the learning rate.
+
+    Which steps are too large depends on the network. Where the validation loss stays above `RISE`
+    times that of rounding alone, it begins again with a rate `LESS` times smaller; after `TRIES` of
+    that nothing is learnt, at a rate of 0.
 
     Args:
         student: with the weights of `grids`, plain or traced with its activations rounded
@@ -97,19 +105,52 @@ def finetune_on_grids(
     for module in student.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.requires_grad_(False)  # scale and shift, in fp16
+    start = {name: tensor.clone() for name, tensor in student.state_dict().items()}
     with _inner_outputs(teacher) as wanted, _inner_outputs(student) as found:
-        learner = Learner(
-            loaders,
-            student,
-            loss_func=lambda logits, target, **_: _loss(logits, target, found, wanted),
-            cbs=[_evaluating(), _asking(teacher, wanted, found), *_half_precision(recipe)],
-            wd=0.0,
-        )
-        for_a_log(learner).fit_one_cycle(recipe.epochs, recipe.lr)
+        for lr in (recipe.lr / LESS**i for i in range(TRIES)):
+            learner = Learner(
+                loaders,
+                student,
+                loss_func=lambda logits, target, **_: _loss(logits, target, found, wanted),
+                cbs=[_evaluating(), _asking(teacher, wanted, found), *_half_precision(recipe)],
+                wd=0.0,
+            )
+            with learner.no_bar(), learner.no_logging():
+                (before,) = learner.validate()
+            rises = _stopping_if_the_loss_rises(before)
+            for_a_log(learner).fit_one_cycle(recipe.epochs, lr, cbs=rises)
+            if not rises.risen:
+                break
+            print(f"the loss rises at a learning rate of {lr:g}", flush=True)
+            student.load_state_dict(start)
+        else:
+            lr = 0.0
     student.eval()
     taken = {name: _take_codes(student, name, grid) for name, grid in learning.items()}
     round_others(student, grids)
-    return dict(grids) | taken
+    return dict(grids) | taken, lr
+
+
+def _stopping_if_the_loss_rises(before: float) -> Any:
+    """A fastai callback: ends a training whose validation loss stays above `RISE` x `before`."""
+    from fastai.callback.core import Callback, CancelFitException
+    from fastai.learner import Recorder
+
+    class Stopping(Callback):  # type: ignore[misc]
+        order = Recorder.order + 1  # which has the figures of the epoch
+        above = 0  # epochs in a row
+
+        def after_epoch(self) -> None:
+            right = self.recorder.values[-1][1] <= RISE * before
+            self.above = 0 if right else self.above + 1
+            if self.risen:
+                raise CancelFitException
+
+        @property
+        def risen(self) -> bool:
+            return self.above >= PATIENCE
+
+    return Stopping()
 
 
 def _evaluating() -> Callback:

@@ -35,12 +35,14 @@ class Reduced:
         grids: by weight name.
         activations: scale and zero point of each place; empty: activations are not rounded.
         epochs: of fine-tuning that it has had.
+        lr: the peak learning rate of that.
     """
 
     network: nn.Module
     grids: Mapping[str, Grid]
     activations: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     epochs: int = 0
+    lr: float = 0.0
 
     def variant(self) -> nn.Module:
         """The network with its activations rounded, if they are: what a file computes."""
@@ -62,15 +64,19 @@ def finetuned(start: Reduced, parent: nn.Module, loaders: DataLoaders, recipe: R
     """`start` fine-tuned with `parent` as its teacher, through all that is rounded in it."""
     network, teacher = copy.deepcopy(start.network), copy.deepcopy(parent)
     if not start.activations:
-        grids = finetune_on_grids(network, start.grids, teacher, loaders, recipe)
-        return Reduced(network, grids, epochs=recipe.epochs or 0)
+        grids, lr = finetune_on_grids(network, start.grids, teacher, loaders, recipe)
+        return Reduced(network, grids, {}, _epochs(recipe, lr), lr)
     student = int8_variant(network, start.activations, start.grids)
     teacher = unrounded_variant(teacher, start.activations)
     # Steps that suit the body are large for the last layer, whose 8 bits lose next to nothing.
     *_, last = start.grids
-    grids = finetune_on_grids(student, start.grids, teacher, loaders, recipe, fixed=[last])
+    grids, lr = finetune_on_grids(student, start.grids, teacher, loaders, recipe, fixed=[last])
     learnt = dict(student.named_parameters())
     with torch.no_grad():
         for name, ours in network.named_parameters():
             ours.copy_(learnt.get(name, ours))
-    return Reduced(network, grids, start.activations, recipe.epochs or 0)
+    return Reduced(network, grids, start.activations, _epochs(recipe, lr), lr)
+
+
+def _epochs(recipe: Recipe, lr: float) -> int:
+    return recipe.epochs or 0 if lr else 0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from fastai.learner import Learner
 
-WIDTH: Final = 11  # of a column
+WIDTH: Final = 10  # of a column
 
 
 class EpochLines(Callback):  # type: ignore[misc]
@@ -42,7 +42,7 @@ class EpochLines(Callback):  # type: ignore[misc]
     def write(self, values: Iterable[float | str]) -> None:
         """One line: numbers, or their names."""
         cells = (f"{v:.6f}" if isinstance(v, float) else str(v) for v in values)
-        print("".join(f"{cell:<{WIDTH}}" for cell in cells).rstrip(), flush=True)
+        print(" ".join(f"{cell:<{WIDTH}}" for cell in cells).rstrip(), flush=True)
 
 
 def for_a_log(learner: Learner, silent: bool = False) -> Learner:

@@ -530,7 +530,7 @@ def test_fine_tuning_that_diverged_is_refused_with_the_way_out(parent, data, tra
     def diverge(student: torch.nn.Module, grids: Any, *_: Any) -> Any:
         with torch.no_grad():
             student.get_submodule("body.0").weight.fill_(float("nan"))
-        return grids
+        return grids, 1.0
 
     monkeypatch.setattr("pipeline.compress.reduced_network.finetune_on_grids", diverge)
     with pytest.raises(BadInput, match="w4 diverged: the network outputs NaN; lower --lr"):

@@ -94,6 +94,7 @@ class Tuned:
     student: nn.Module
     before: Mapping[str, Grid]
     grids: Mapping[str, Grid]
+    lr: float
     held_out: list[Tensor]
     teacher_state: Mapping[str, Tensor]
 
@@ -118,8 +119,8 @@ def fine_tune(dataset: Dataset, recipe: Recipe, between: Any = None) -> Tuned:
     loaders = build_loaders(dataset, CONFIG)
     if between is not None:
         between()
-    grids = finetune_on_grids(student, before, teacher, loaders, recipe)
-    return Tuned(teacher, rounded, student, before, grids, images, state)
+    grids, lr = finetune_on_grids(student, before, teacher, loaders, recipe)
+    return Tuned(teacher, rounded, student, before, grids, lr, images, state)
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +136,30 @@ def test_fine_tuning_brings_the_outputs_for_unseen_images_nearer_to_the_teachers
     wanted = answer(tuned.teacher)
     errors = [(answer(n) - wanted).abs().mean().item() for n in (tuned.student, tuned.rounded)]
     assert errors[0] < 0.6 * errors[1]
+
+
+@pytest.mark.slow("fine-tunes a compressed network")
+def test_steps_that_make_it_worse_are_taken_back_and_tried_smaller(phantoms, tuned, capsys):
+    found = fine_tune(phantoms, replace(RECIPE, lr=64 * RECIPE.lr))
+    assert tuned.lr == RECIPE.lr
+    assert found.lr in (RECIPE.lr, 4 * RECIPE.lr, 16 * RECIPE.lr)
+    assert "the loss rises at a learning rate of 0.192" in capsys.readouterr().out
+    wanted = logits(found.teacher, found.held_out)
+    left = [
+        float((logits(network, found.held_out) - wanted).abs().mean())
+        for network in (found.student, found.rounded)
+    ]
+    assert left[0] < left[1]
+
+
+@pytest.mark.slow("fine-tunes a compressed network")
+def test_where_all_steps_are_too_large_it_stays_as_it_was(phantoms, monkeypatch):
+    monkeypatch.setattr("pipeline.compress.distillation.TRIES", 2)
+    found = fine_tune(phantoms, replace(RECIPE, lr=10.0))
+    assert found.lr == 0
+    for name, grid in found.before.items():
+        assert np.array_equal(found.grids[name].codes, grid.codes), name
+        assert np.array_equal(found.grids[name].scale, grid.scale), name
 
 
 @pytest.mark.slow("fine-tunes a compressed network")
