@@ -89,9 +89,17 @@ def kept(full: str, arguments: list[Any]) -> Grid | None:
     grids = {place.grid for place in _codes(arguments)}
     if not grids:
         return None
-    if full not in KEEPING or len(grids) > 1:
+    if len(grids) > 1 or not (full in KEEPING or _pads_with_zero(full, arguments)):
         raise CannotRunHere(f"{full} on {len(grids)} kinds of codes is not known here")
     return grids.pop()
+
+
+def _pads_with_zero(full: str, arguments: list[Any]) -> bool:
+    """Every grid has a code for zero; another number becomes the nearest one that has a code."""
+    if full != "aten::pad":
+        return False
+    mode, value = [*arguments[2:], *("constant", None)[len(arguments) - 2 :]]  # left out: defaults
+    return mode == "constant" and value in (None, 0)
 
 
 def _codes(value: Any) -> list[Coded]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from export.errors import CannotRunHere
 from export.formats.torchscript.format import lifted
@@ -30,6 +31,7 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "pool": (lambda q: torch.max_pool2d(q, 3, 2), "max_pool2d"),
     "parts": (lambda q: torch.cat([q[:, :2], q], 1), "slice.Tensor cat"),
     "relu": (lambda q: q.relu(), "relu"),
+    "padding": (lambda q: F.pad(q, (0, 1, 0, 1)), "constant_pad_nd"),
 }
 
 
@@ -95,6 +97,10 @@ def test_packed_layers_have_their_settings_weights_and_biases(tmp_path: Path) ->
     ("function", "message"),
     [
         (lambda x: codes(x).sigmoid().dequantize(), "aten::sigmoid on 1 kinds of codes"),
+        (
+            lambda x: F.pad(codes(x), (0, 1), value=1.0).dequantize(),
+            "aten::pad on 1 kinds of codes",
+        ),
         (
             lambda x: torch.cat([codes(x), codes(x, 4.0)]).dequantize(),
             "aten::cat on 2 kinds of codes",
