@@ -55,7 +55,8 @@ def timed(results: DataSets) -> str:
     """A row for each precision of each model: labels that flip, what is published, MB and ms."""
     formats = tuple(dict.fromkeys(f.format for row in results.rows for f in row.files))
     lines = [
-        "| network, images | labels | accuracy | precision | flips | published | MB of onnx | "
+        "| network, images | labels | accuracy | precision | flips | published | "
+        + f"MB of {formats[0]} | "
         + " | ".join(f"{name}, ms" for name in formats)
         + " |",
         "| --- | ---: | ---: | --- | ---: | --- | ---: |" + " ---: |" * len(formats),
@@ -66,8 +67,8 @@ def timed(results: DataSets) -> str:
             files = {f.format: f for f in row.files if f.precision == precision}
             whole = {f.format: f for f in row.files if f.precision == "fp32"}
             times = [_time(files.get(name), whole.get(name)) for name in formats]
-            onnx = files.get("onnx")
-            size = f"{onnx.size_bytes / 1e6:.2f}" if onnx and onnx.size_bytes else ""
+            first = files.get(formats[0])
+            size = f"{first.size_bytes / 1e6:.2f}" if first and first.size_bytes else ""
             lines.append(
                 f"| {row.architecture or 'squeezenet1_1'}, {row.name} | {row.labels} | "
                 f"{_figure(row, 'accuracy')} | {precision} | {flips.get(precision, '')} | "

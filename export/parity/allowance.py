@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from export.parity.entries import RoundingEntry
-from export.parity.rounding_noise import rounding_noise
+from export.parity.rounding_noise import FEW, MANY, rounding_noise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.floating]
 
 FACTOR: Final = 2.0  # of what was seen in a few draws
-# The same where equal numbers are rounded alike: a code goes the other way in full, or it does not.
-ALIKE_FACTOR: Final = 1.1
+# Of many; or where equal numbers are rounded alike: a code goes the other way in full, or does not.
+LITTLE: Final = 1.1
+# Until one of them explains a file: the factor, whether alike, and how many draws.
+WAYS: Final = ((FACTOR, False, FEW), (LITTLE, True, FEW), (LITTLE, False, MANY))
 # Of probabilities and evidence: a wrong operation, or swapped classes or places, is beyond it.
 MOST: Final = (0.25, 0.5)
 AT_A_TIME: Final = 8  # images whose noise is measured; one that it does not explain ends it
@@ -86,8 +88,8 @@ def allowance(
     moves = np.zeros(2)
     for start in range(0, len(waiting), AT_A_TIME):
         rows = waiting[start : start + AT_A_TIME]
-        for factor, alike in ((FACTOR, False), (ALIKE_FACTOR, True)):
-            noise = rounding_noise(reference, arithmetic, rows, alike)
+        for factor, alike, draws in WAYS:
+            noise = rounding_noise(reference, arithmetic, rows, alike, draws)
             probs[rows] = np.maximum(probs[rows], np.minimum(factor * noise.probs, MOST[0]))
             evidence[rows] = np.maximum(
                 evidence[rows], np.minimum(factor * noise.evidence, MOST[1])

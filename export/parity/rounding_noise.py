@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from export.formats.facts import Arithmetic
     from export.parity.reference import Reference
 
-DRAWS: Final = 4
+FEW, MANY = 4, 16  # draws: the largest of a few is not the largest of all
 LAST_BIT: Final = 2.0**-22  # of fp32, and half of it for the order of a sum
 # Of a step between two codes: how far kernels' sums are apart before they are rounded to 8 bits, by
 # the images on which files of two networks are furthest off: 1e-5 to 1e-4.
@@ -65,9 +65,13 @@ class RoundingNoise:
 
 
 def rounding_noise(
-    reference: Reference, arithmetic: Arithmetic, rows: Sequence[int], alike: bool = False
+    reference: Reference,
+    arithmetic: Arithmetic,
+    rows: Sequence[int],
+    alike: bool = False,
+    draws: int = FEW,
 ) -> RoundingNoise:
-    """The largest of a few draws, the same ones every time.
+    """The largest of so many draws, the same ones every time.
 
     From equal inputs a kernel computes the same sum at every place. Where a picture has one colour,
     or a row of it has, a code that stands between two goes the same way everywhere; with noise of
@@ -78,11 +82,12 @@ def rounding_noise(
         arithmetic: of the file that is compared with it.
         rows: n of the reference's images.
         alike: whether equal numbers of a channel are rounded alike, or each place by itself.
+        draws: how many; those of fewer are among them.
     """
     chosen = list(rows)
     pixels, expected = reference.images.pixels[chosen], reference.answers
     probs, evidence = np.zeros(len(chosen)), np.zeros(len(chosen))
-    for draw in range(DRAWS):
+    for draw in range(draws):
         with _Rounding(arithmetic, draw, alike):
             found = reference_answers(reference.graph, pixels)
         probs = np.maximum(probs, np.abs(found.probs - expected.probs[chosen]).max(axis=1))

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -22,6 +23,7 @@ from pipeline.compress.gptq import round_network, weighted_layers
 from pipeline.models.batch_norm_folding import compressible_network
 from pipeline.models.networks import with_evidence
 from tests.conftest import make_spec
+from tests.export.formats.onnx.made_networks import operations, optimised
 from tests.pipeline.small_blocks import BODIES, small_block
 
 pytestmark = pytest.mark.slow("converts small networks of every block")
@@ -59,3 +61,21 @@ def test_a_compressed_block_is_proven(name: str, precision: str, kind: str, tmp_
     verbs_of(name).convert(held.graph, SPEC, metadata, precision, path)
     found = check_artifact(name, precision, path, held)
     assert found.status == "pass", found.reason
+
+
+SUMS = {"depthwise": 1, "residual": 2, "squeeze": 0, "layer norm": 1}
+
+
+@pytest.mark.parametrize("kind", SUMS)
+def test_onnxruntime_computes_the_layers_and_sums_of_a_block_in_integers(
+    kind: str, tmp_path: Path
+) -> None:
+    """All but the last layer, whose output are the logits."""
+    held, path = reference(kind, "int8"), tmp_path / "block.onnx"
+    verbs_of("onnx").convert(held.graph, SPEC, model_metadata(SPEC, IDENTITY), "int8", path)
+    written, run = operations(onnx.load(path)), operations(optimised(path, tmp_path))
+    assert run["QLinearConv"] == written["Conv"] - 1
+    assert (run["Conv"], run["FusedConv"]) == (1, 0)
+    assert run["QGemm"] == written["Gemm"]
+    assert run["QLinearAdd"] == SUMS[kind]
+    assert run["Clip"] == run["Relu"] == 0

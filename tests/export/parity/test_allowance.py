@@ -10,7 +10,7 @@ from export.formats.description import Tolerance
 from export.images.parity_images import ParityImages
 from export.parity.allowance import AT_A_TIME, MOST, Allowance, allowance, plain_allowance
 from export.parity.reference import Reference
-from export.parity.rounding_noise import RoundingNoise
+from export.parity.rounding_noise import FEW, MANY, RoundingNoise
 from tests.conftest import make_spec
 
 TOLERANCE = Tolerance(1e-3, 0.0, "", 1e-2)
@@ -30,13 +30,16 @@ def held(probs: np.ndarray = PROBS) -> Reference:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """Rows whose noise was measured: 1e-2 of probabilities, 1e-1 of evidence.
 
-    Where equal numbers are rounded alike it is no larger, and the rows are not noted twice.
+    Where equal numbers are rounded alike, or in many draws, it is no larger, and the rows are not
+    noted twice.
     """
     rows_of: list[list[int]] = []
 
-    def noise(_: Reference, arithmetic: str, rows: list[int], alike: bool) -> RoundingNoise:
+    def noise(
+        _: Reference, arithmetic: str, rows: list[int], alike: bool, draws: int
+    ) -> RoundingNoise:
         assert arithmetic == "fp16"
-        if alike:
+        if alike or draws > FEW:
             assert rows_of[-1] == list(rows)
         else:
             rows_of.append(list(rows))
@@ -105,7 +108,7 @@ def test_a_code_that_goes_the_other_way_everywhere_explains_no_more_than_it_move
 ) -> None:
     """Place by place it would cancel out; in full it is 0.4, and nothing is 0.5."""
 
-    def noise(_: Reference, __: str, rows: list[int], alike: bool) -> RoundingNoise:
+    def noise(_: Reference, __: str, rows: list[int], alike: bool, ___: int) -> RoundingNoise:
         return RoundingNoise(np.zeros(len(rows)), np.full(len(rows), 0.4 if alike else 1e-3))
 
     monkeypatch.setattr("export.parity.allowance.rounding_noise", noise)
@@ -115,6 +118,18 @@ def test_a_code_that_goes_the_other_way_everywhere_explains_no_more_than_it_move
     wrong = found(NOTHING, at(4, 0.5))
     assert wrong.evidence[4] < 0.5
     assert wrong.rounding is None
+
+
+def test_where_a_few_draws_do_not_explain_it_many_are_made_and_count_as_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def noise(_: Reference, __: str, rows: list[int], alike: bool, draws: int) -> RoundingNoise:
+        moved = 5e-2 if draws == MANY and not alike else 2e-2
+        return RoundingNoise(np.full(len(rows), moved), np.zeros(len(rows)))
+
+    monkeypatch.setattr("export.parity.allowance.rounding_noise", noise)
+    assert found(at(4, 5.2e-2)).rounding.max_abs_diff == 5e-2
+    assert found(at(4, 6e-2)).rounding is None
 
 
 @pytest.mark.parametrize("value", [np.inf, np.nan, MOST[0] + 1e-6])
@@ -128,7 +143,7 @@ def test_no_noise_allows_more_than_a_wrong_operation_stays_below(
 ) -> None:
     monkeypatch.setattr(
         "export.parity.allowance.rounding_noise",
-        lambda _, __, rows, alike: RoundingNoise(*np.full((2, len(rows)), np.inf)),
+        lambda _, __, rows, *___: RoundingNoise(*np.full((2, len(rows)), np.inf)),
     )
     allowed = found(at(4, 0.2))
     assert (allowed.probs[4], allowed.evidence[4]) == MOST

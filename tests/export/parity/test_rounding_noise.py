@@ -197,11 +197,17 @@ def test_each_part_has_to_be_explained(
     monkeypatch.setattr("export.parity.allowance.AT_A_TIME", 100)
     monkeypatch.setattr(
         "export.parity.allowance.rounding_noise",
-        lambda _, __, rows, alike: RoundingNoise(*(np.full(len(rows), value) for value in noise)),
+        lambda _, __, rows, *___: RoundingNoise(*(np.full(len(rows), value) for value in noise)),
     )
     held = model.held_for("onnx", "fp16")
     found = check_artifact("onnx", "fp16", artifacts["onnx", "fp16"], held)
     assert {part for part, verdict in found.parts.items() if verdict != "pass"} == parts
+
+
+def test_many_draws_move_it_at_least_as_far_as_a_few(model: Model) -> None:
+    few, many = (rounding_noise(model.held, "fp32", ALL_ROWS, draws=n).probs for n in (1, 5))
+    assert (many >= few).all()
+    assert (many > few).any()
 
 
 def test_evidence_that_does_not_average_to_the_logits_is_no_rounding(
@@ -210,7 +216,7 @@ def test_evidence_that_does_not_average_to_the_logits_is_no_rounding(
     """However far PyTorch itself would be."""
     monkeypatch.setattr(
         "export.parity.allowance.rounding_noise",
-        lambda _, __, rows, alike: RoundingNoise(np.full(len(rows), 0.9), np.full(len(rows), 0.9)),
+        lambda _, __, rows, *___: RoundingNoise(np.full(len(rows), 0.9), np.full(len(rows), 0.9)),
     )
     path = convert(("onnx", "fp32"), computing(seen(moved))(model.held), tmp_path)
     found = check_artifact("onnx", "fp32", path, model.held)
