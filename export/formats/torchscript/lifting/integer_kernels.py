@@ -96,10 +96,9 @@ def kept(full: str, arguments: list[Any]) -> Grid | None:
 
 def _pads_with_zero(full: str, arguments: list[Any]) -> bool:
     """Every grid has a code for zero; another number becomes the nearest one that has a code."""
-    if full != "aten::pad":
-        return False
-    mode, value = [*arguments[2:], *("constant", None)[len(arguments) - 2 :]]  # left out: defaults
-    return mode == "constant" and value in (None, 0)
+    mode = arguments[2] if len(arguments) > 2 else "constant"  # or left out
+    value = arguments[3] if len(arguments) > 3 else None
+    return full == "aten::pad" and mode == "constant" and value in (None, 0)
 
 
 def _codes(value: Any) -> list[Coded]:
