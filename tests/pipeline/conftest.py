@@ -25,7 +25,12 @@ def _no_network(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a test asked for the network")
 
-    monkeypatch.setattr(socket.socket, "connect", refuse)
+    def to_a_process(connection: socket.socket, address: object) -> None:
+        if connection.family != socket.AF_UNIX:
+            refuse()
+        REAL_CONNECT(connection, address)
+
+    monkeypatch.setattr(socket.socket, "connect", to_a_process)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     empty: Path = tmp_path_factory.mktemp("torch_home")
     monkeypatch.setenv("TORCH_HOME", str(empty))

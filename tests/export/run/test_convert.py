@@ -18,7 +18,8 @@ from tests.export.conftest import Exported, Model, request_export, run_export
 
 TWO = {"onnx": ("fp32",), "torchscript": ("fp32",)}
 
-# A stand-in for the package onnxsim, first on the path: the new processes inherit the path.
+# A stand-in for the package onnxsim, first on the path: the new processes inherit the path, and
+# have imported nothing.
 RAISES = """
 import os
 print("chatter of Python")
@@ -63,6 +64,7 @@ def run_with(onnxsim: str, model: Model, place: Path, jobs: int) -> Run:
     (folder / "onnx.log").write_text("log of an earlier run")
     with pytest.MonkeyPatch.context() as patch, caught_output() as terminal:
         patch.syspath_prepend(place / "packages")
+        patch.setattr("export.run.convert.START", "spawn")
         done = list(convert_all(model.checkpoint, TWO, folder, jobs))
         said = terminal.read_text()
     assert len(done) == len(TWO)
@@ -147,6 +149,7 @@ def checked(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Run:
     references.set_result(model.references)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(place / "packages")
+        patch.setattr("export.run.convert.START", "spawn")
         done = list(convert_all(model.checkpoint, FAMILIES, place / "build", 2, references))
     return Run(place / "build", {f"{c.format} {c.precision}": c for c in done})
 

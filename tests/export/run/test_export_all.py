@@ -278,7 +278,7 @@ def test_strict_exits_1_where_something_could_not_be_run(
     assert export(model, data, tmp_path, formats=part, strict=True, **few).code == 1
 
 
-def no_noise(graph: object, arithmetic: str, rows: np.ndarray, alike: bool) -> RoundingNoise:
+def no_noise(graph: object, arithmetic: str, rows: np.ndarray, *_: object) -> RoundingNoise:
     """Of a network that rounds nothing, so that a tolerance of zero allows nothing."""
     return RoundingNoise(np.zeros(len(rows)), np.zeros(len(rows)))
 
