@@ -23,6 +23,7 @@ from benchmarks.datasets.row import DataSetRow, DataSets
 from export.latency.machine import machine
 from export.publish.build_manifest import tool_versions
 from export.runtimes.subprocesses import last_words
+from pipeline.architecture_names import identifier
 from pipeline.errors import BadInput
 
 VARIABLES: Final = {
@@ -65,8 +66,8 @@ def run_datasets(
         earlier: results of an earlier run; its rows are kept unless they are measured again.
 
     Raises:
-        BadInput: an unknown data set, a folder that is not there or was given beside data sets, a
-            side below 32 or unlike that of `earlier`, a folder without the code.
+        BadInput: an unknown data set, a folder that is not there, was given beside data sets or has
+            the name of one, a side below 32 or unlike that of `earlier`, a folder without the code.
     """
     if unknown := [name for name in request.names if name not in DATASETS]:
         raise BadInput(f"no data set {unknown[0]!r}; there are: {', '.join(DATASETS)}")
@@ -74,6 +75,8 @@ def run_datasets(
         raise BadInput("--data and --only exclude each other: one names a folder, one data sets")
     if request.data and not request.data.exists():
         raise BadInput(f"--data {request.data}: there is no such folder or table")
+    if request.data and request.data.stem in DATASETS:
+        raise BadInput(f"--data {request.data}: a data set has that name; rename the folder")
     if request.side < 32:
         raise BadInput("--side needs at least 32")
     if not (request.code / "pipeline" / "__main__.py").is_file():
@@ -98,7 +101,7 @@ def _place(row: DataSetRow) -> tuple[str, int]:
 
 
 def _row(name: str, request: DataSetsRequest, progress: Callable[[str], None]) -> DataSetRow:
-    place = (request.build / request.architecture.replace("/", "_") / name).resolve()
+    place = (request.build / identifier(request.architecture) / name).resolve()
     place.mkdir(parents=True, exist_ok=True)
     images, checkpoint, build = place / "images", place / "checkpoint", place / "build"
     if request.data:

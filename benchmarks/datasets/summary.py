@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.config import TrainConfig
+
 if TYPE_CHECKING:
     from benchmarks.datasets.row import DataSetRow, DataSets, FileVerdict
 
@@ -31,7 +33,7 @@ def told(row: DataSetRow, precision: str) -> str:
 
 def markdown(before: DataSets, after: DataSets) -> str:
     """A row for each data set, before and after; below it why files are not published now."""
-    earlier = {row.name: row for row in before.rows}
+    earlier = {row.key: row for row in before.rows}
     columns = tuple(dict.fromkeys(p for row in after.rows for p in precisions(row)))
     lines = [
         "| data set | labels | images | accuracy | calibration error | "
@@ -40,7 +42,7 @@ def markdown(before: DataSets, after: DataSets) -> str:
         "| --- | ---: | ---: | --- | --- |" + " --- |" * len(columns),
     ]
     for row in after.rows:
-        pair = (earlier.get(row.name), row)
+        pair = (earlier.get(row.key), row)
         cells = [_arrow(*(told(r, p) if r else "-" for r in pair)) for p in columns]
         figures = [_arrow(*(_figure(r, name) for r in pair)) for name in FIGURES]
         lines.append(
@@ -54,6 +56,8 @@ def markdown(before: DataSets, after: DataSets) -> str:
 def timed(results: DataSets) -> str:
     """A row for each precision of each model: labels that flip, what is published, MB and ms."""
     formats = tuple(dict.fromkeys(f.format for row in results.rows for f in row.files))
+    if not formats:
+        return "\n".join(_unpublished(results))
     lines = [
         "| network, images | labels | accuracy | precision | flips | published | "
         + f"MB of {formats[0]} | "
@@ -70,7 +74,7 @@ def timed(results: DataSets) -> str:
             first = files.get(formats[0])
             size = f"{first.size_bytes / 1e6:.2f}" if first and first.size_bytes else ""
             lines.append(
-                f"| {row.architecture or 'squeezenet1_1'}, {row.name} | {row.labels} | "
+                f"| {row.architecture or TrainConfig.architecture}, {row.name} | {row.labels} | "
                 f"{_figure(row, 'accuracy')} | {precision} | {flips.get(precision, '')} | "
                 f"{told(row, precision)} | {size} | {' | '.join(times)} |"
             )

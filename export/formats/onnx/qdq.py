@@ -20,6 +20,7 @@ FUSED: Final = ("Relu", "Clip")  # into the rounding of the layer before them
 MOVING: Final = ("Reshape", "Transpose")  # onnxruntime moves roundings across these
 # It makes these integer operations, or leaves a Clip to the codes, only if scales have no axis; a
 # convolution before such a Clip stays in floating point otherwise (measured: four times as long).
+# Other files keep the shape that torch's exporter writes, and so their bytes.
 WITHOUT_AXES: Final = ("Clip", "Add", "Mul")
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ def _drop_axes(editor: Editor) -> None:
     for node in nodes:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             for place in (1, 2):
-                editor.place(node, place, editor.constant(editor.value(node.input[place])[0]))
+                value = editor.value(node.input[place]).reshape(())
+                editor.place(node, place, editor.constant(value))
 
 
 def _hold_layout(editor: Editor) -> None:

@@ -73,6 +73,7 @@ def test_a_command_that_fails_is_a_row_with_its_last_words(
     assert row.stopped == "compress: exit code 1: error: no memory left"
     assert row.files == ()
     assert row.stopped in capsys.readouterr().out
+    assert timed(read_datasets(tmp_path / "datasets.json")) == f"- **textures8**: {row.stopped}"
     log = (tmp_path / "datasets" / "textures8" / "compress.log").read_text(encoding="utf-8")
     assert "-m pipeline compress" in log.splitlines()[0]
 
@@ -93,6 +94,11 @@ def test_another_network_is_a_row_beside_the_first(code: Path, tmp_path: Path) -
         ("colours5", "timm/tiny"),
     ]
     assert [row.figures["accuracy"] for row in rows if row.figures] == [0.9123, 0.5]
+    both = read_datasets(tmp_path / "datasets.json")
+    accuracies = [text.split(" | ")[3] for text in markdown(both, both).splitlines()[2:4]]
+    assert accuracies == ["0.912", "0.500"]
+    assert "| squeezenet1_1, colours5 |" in timed(both)
+    assert "| timm/tiny, colours5 |" in timed(both)
 
 
 def test_a_folder_of_ones_own_has_the_labels_and_images_that_training_found(
@@ -106,6 +112,15 @@ def test_a_folder_of_ones_own_has_the_labels_and_images_that_training_found(
     assert (row.name, row.about, row.labels) == ("Obst", "herb, süß", 2)
     assert (row.train, row.valid) == (3, 2)
     assert "3 of 3" not in line(row)
+
+
+def test_a_folder_named_like_a_data_set_does_not_take_its_row(
+    code: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "digits").mkdir()
+    options = ["--data", str(tmp_path / "digits"), "--code", str(code)]
+    assert main(["datasets", *options, "--out", str(tmp_path / "out")]) == 2
+    assert "a data set has that name; rename the folder" in capsys.readouterr().err
 
 
 def test_latency_is_asked_for_and_told_beside_that_of_fp32(code: Path, tmp_path: Path) -> None:
@@ -135,6 +150,7 @@ def test_rows_of_two_sides_are_not_mixed(
         (["--only", "colour5"], "no data set 'colour5'; there are: photo_tiles, colours5"),
         (["--side", "16"], "--side needs at least 32"),
         (["--data", "nowhere"], "--data nowhere: there is no such folder or table"),
+        (["--data", "elsewhere/digits.csv"], "--data elsewhere/digits.csv: there is no such"),
         (["--data", ".", "--only", "digits"], "--data and --only exclude each other"),
         (["--code", "nowhere"], "--code nowhere: there is no pipeline/ in it"),
     ],

@@ -25,6 +25,7 @@ from benchmarks.faults.table import CONTROLS, FAULTS
 from export.formats.register import FORMATS
 from export.parity.check import check_artifact
 from export.parity.rounding_noise import rounding_noise
+from pipeline.program.comparison import compare
 from tests.benchmarks.faults.conftest import NETWORKS
 from tests.export.conftest import ARTIFACTS, Artifacts, Model
 
@@ -47,6 +48,19 @@ def assert_caught(cell: FaultCell, fault: Fault | FolderFault) -> None:
     says = fault.says if isinstance(fault, Fault) else ""
     assert re.search(says, cell.reason), f"{cell.artifact}: {cell.reason}"
     assert cell.reason
+
+
+def test_the_program_of_a_faulty_network_is_its_own_and_stays_with_it(squeezenet: Bench) -> None:
+    """Faults of structure change no module's name and no shape."""
+    sound = squeezenet.reference(("onnx", "fp32"))
+    programs = [sound.program]
+    before = dict(sound.captures.known), dict(sound.captures.kept)
+    for change in (structure.swap_branches, structure.drop_relu):
+        edit = replaced_network(in_structure(change))
+        programs.append(squeezenet.wrong(edit, ("onnx", "fp32")).program)
+    for i, one in enumerate(programs):
+        assert all(compare(one, other) for other in programs[i + 1 :])
+    assert (sound.captures.known, sound.captures.kept) == before
 
 
 @pytest.mark.slow("a file is converted for most faults")

@@ -328,6 +328,20 @@ def test_int8_is_fine_tuned_only_where_rounding_alone_is_not_fit(
     assert found.spec.compression.activations == alone.spec.compression.activations
 
 
+@pytest.mark.parametrize(("used", "told"), [(1e-5, (1, 1e-5)), (0.0, (0, TUNED["lr"]))])
+def test_the_learning_rate_that_was_used_is_recorded_and_none_is_no_fine_tuning(
+    parent, data, monkeypatch, used, told
+):
+    monkeypatch.setattr(
+        "pipeline.compress.reduced_network.finetune_on_grids",
+        lambda student, grids, *_: (dict(grids), used),
+    )
+    keep_the_fine_tuned(monkeypatch)
+    compress(parent, data, ["w4"], changes=TUNED)
+    found = open_checkpoint(parent / "w4").spec.training["compression"]
+    assert (found["epochs"], found["lr"]) == told
+
+
 def test_a_fine_tuned_int8_is_compared_as_it_is_read_back(parent, data, trained, monkeypatch):
     monkeypatch.setattr(compress_module, "broken_limits", lambda _: ["it has a cold"])
     keep_the_fine_tuned(monkeypatch)

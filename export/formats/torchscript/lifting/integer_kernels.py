@@ -96,9 +96,11 @@ def kept(full: str, arguments: list[Any]) -> Grid | None:
 
 def _pads_with_zero(full: str, arguments: list[Any]) -> bool:
     """Every grid has a code for zero; another number becomes the nearest one that has a code."""
+    if full != "aten::pad":
+        return False
     mode = arguments[2] if len(arguments) > 2 else "constant"  # or left out
     value = arguments[3] if len(arguments) > 3 else None
-    return full == "aten::pad" and mode == "constant" and value in (None, 0)
+    return mode == "constant" and value in (None, 0)
 
 
 def _codes(value: Any) -> list[Coded]:
