@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.datasets.drawings import THINGS, photographed
 from benchmarks.datasets.register import DATASETS, write_images
 from pipeline.data.dataset import read_dataset
 
@@ -59,3 +61,14 @@ def test_pictures_of_one_label_vary_and_those_of_two_differ() -> None:
         assert a.shape == b.shape == c.shape, name
         assert np.abs(a - b).mean() > 1, name
         assert np.abs(a - c).mean() > 1, name
+
+
+def test_what_tells_things_in_photographs_apart_is_their_shape_alone() -> None:
+    """From the same numbers the same photograph, light and place."""
+    pictures = [
+        np.asarray(photographed(np.random.default_rng(1), label), float)
+        for label in range(len(THINGS))
+    ]
+    for one, other in combinations(pictures, 2):
+        apart = np.abs(one - other).max(axis=2) > 20
+        assert 0.02 < apart.mean() < 0.5
