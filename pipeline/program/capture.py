@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 
 from pipeline.errors import BadInput
 from pipeline.program.builder import IMAGES, VALUE, Builder, computed, together
+from pipeline.program.in_place import write_beside
 from pipeline.program.normal_form import RULES
 from pipeline.program.operations import name_of
 from pipeline.program.program import Program, runnable, tensor_nodes
@@ -61,7 +62,10 @@ def _exported(module: nn.Module, images: int, side: tuple[int, int]) -> Exported
         with _as_written():
             pixels = torch.zeros(images, 3, *side)
             exported = torch.export.export(module.eval(), (pixels,), strict=False)
-            return _decomposed(exported.run_decompositions({}))  # nothing in place
+            if not write_beside(exported.graph) or _unknown(exported):
+                exported = torch.export.export(module, (pixels,), strict=False)
+                exported = exported.run_decompositions({})
+            return _decomposed(exported)
     except Exception as error:  # torch.export raises whatever the module or torch itself does
         said = str(error).strip().splitlines() or [""]
         raise BadInput(
@@ -78,16 +82,18 @@ def _decomposed(exported: ExportedProgram) -> ExportedProgram:
 
     A table of all that torch knows would take it twenty times as long.
     """
-    while True:
-        calls = {node.target for node in exported.graph.nodes if node.op == "call_function"}
-        unknown = {call for call in calls if call not in RULES and name_of(call) is None}
-        if not unknown:
-            return exported
+    while unknown := _unknown(exported):
         known = torch.export.default_decompositions()
         table = {call: known[call] for call in unknown if call in known}
         if not table:
-            return exported
+            break
         exported = exported.run_decompositions(table)
+    return exported
+
+
+def _unknown(exported: ExportedProgram) -> set[Any]:
+    calls = {node.target for node in exported.graph.nodes if node.op == "call_function"}
+    return {call for call in calls if call not in RULES and name_of(call) is None}
 
 
 @contextmanager

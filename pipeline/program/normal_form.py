@@ -43,6 +43,7 @@ RULES: Final[Mapping[Any, shape.Rule]] = {
     aten.view.default: shape.reshaped_by(torch.reshape),
     aten._unsafe_view.default: shape.reshaped_by(torch.reshape),
     aten.reshape.default: shape.reshaped_by(torch.reshape),
+    aten.flatten.using_ints: shape.reshaped_by(torch.flatten),
     aten.squeeze.default: shape.reshaped_by(torch.squeeze),
     aten.squeeze.dim: shape.reshaped_by(torch.squeeze),
     aten.squeeze.dims: shape.reshaped_by(torch.squeeze),
