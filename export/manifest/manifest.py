@@ -18,7 +18,7 @@ from export.parity.entries import AccuracyEntry, ParityEntry, parity_json
 from pipeline.atomic_files import write_text
 from pipeline.errors import BadInput
 from pipeline.json_files import JsonObject, plain, read_json, structure, to_json, validate
-from pipeline.metrics.classification import Interval
+from pipeline.metrics.bootstrap import Interval
 from pipeline.model_spec import Owner
 from pipeline.resize.rule import Resize
 

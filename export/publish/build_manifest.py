@@ -24,7 +24,7 @@ from export.manifest.manifest import (
 from export.publish.zipped_size import zipped_bytes
 from pipeline.file_hash import file_sha256
 from pipeline.json_files import structure
-from pipeline.metrics.classification import Interval
+from pipeline.metrics.bootstrap import Interval
 
 if TYPE_CHECKING:
     from export.formats.description import Description

@@ -6,26 +6,28 @@ label the figures refer to that label; with more they are macro averages over th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from pipeline.metrics.bootstrap import (
+    RESAMPLES,
+    SEED,
+    Interval,
+    accuracies,
+    aurocs,
+    draw,
+    interval,
+    recalls,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Probs = NDArray[np.floating]
     Classes = NDArray[np.integer]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A figure with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 def decide(probs: Probs, positive: int | None, threshold: float | None) -> NDArray[np.int64]:
@@ -220,14 +222,12 @@ def evaluate(
     positive: int | None,
     threshold: float | None,
     groups: Sequence[str] | None = None,
-    resamples: int = 1000,
-    seed: int = 2,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
 ) -> dict[str, Interval]:
     """Accuracy, recall, specificity (two classes) and AUROC with bootstrap intervals.
 
-    Intervals are 2.5 and 97.5 percentiles over `resamples` draws with replacement. Whole `groups`
-    (patients) are drawn, because two images of one patient are not independent (cluster bootstrap:
-    Field & Welsh, J. R. Stat. Soc. B 2007); without groups, images.
+    Intervals are 2.5 and 97.5 percentiles over `resamples` draws (`pipeline.metrics.bootstrap`).
 
     Args:
         truth: (N,) classes.
@@ -238,50 +238,18 @@ def evaluate(
         resamples: bootstrap draws.
         seed: of the draws.
     """
-    figures: dict[str, Callable[[Classes, Probs, Classes], float]] = {
-        "accuracy": lambda t, p, d: accuracy(t, d),
-        "recall": lambda t, p, d: recall(t, d, positive),
-        "auroc": lambda t, p, d: auroc(t, p, positive),
+    decision = decide(probs, positive, threshold)
+    times = draw(len(truth), groups, resamples, seed)
+    figures = {
+        "accuracy": interval(accuracy(truth, decision), accuracies(truth, decision, times)),
+        "recall": interval(
+            recall(truth, decision, positive), recalls(truth, decision, positive, times)
+        ),
+        "auroc": interval(auroc(truth, probs, positive), aurocs(truth, probs, positive, times)),
     }
     if positive is not None:
-        figures["specificity"] = lambda t, p, d: recall(t, d, 1 - positive)
-    decision = decide(probs, positive, threshold)
-    rng = np.random.default_rng(seed)
-    _, members = np.unique(
-        np.arange(len(truth)) if groups is None else np.asarray(groups), return_inverse=True
-    )
-    rows_of = [np.flatnonzero(members == g) for g in range(members.max() + 1)]
-    draws: dict[str, list[float]] = {name: [] for name in figures}
-    for _ in range(resamples):
-        chosen = rng.integers(len(rows_of), size=len(rows_of))
-        rows = np.concatenate([rows_of[g] for g in chosen])
-        for name, figure in figures.items():
-            draws[name].append(figure(truth[rows], probs[rows], decision[rows]))
-    return {
-        name: Interval(
-            figure(truth, probs, decision),
-            *(float(q) for q in np.nanpercentile(draws[name], [2.5, 97.5])),
+        other = 1 - positive
+        figures["specificity"] = interval(
+            recall(truth, decision, other), recalls(truth, decision, other, times)
         )
-        for name, figure in figures.items()
-    }
-
-
-def mean_interval(
-    values: NDArray[np.floating],
-    groups: Sequence[str] | None = None,
-    resamples: int = 1000,
-    seed: int = 2,
-) -> Interval:
-    """The mean of (N,) values with its bootstrap interval, as in `evaluate`; NaN are left out."""
-    known = np.isfinite(values)
-    if not known.any():
-        return Interval(*(float("nan"),) * 3)
-    names = np.arange(len(values)) if groups is None else np.asarray(groups)
-    _, members = np.unique(names[known], return_inverse=True)
-    count = int(members.max()) + 1
-    sums = np.bincount(members, weights=values[known], minlength=count)
-    sizes = np.bincount(members, minlength=count)
-    chosen = np.random.default_rng(seed).integers(count, size=(resamples, count))
-    means = sums[chosen].sum(axis=1) / sizes[chosen].sum(axis=1)
-    low, high = (float(q) for q in np.percentile(means, [2.5, 97.5]))
-    return Interval(float(values[known].mean()), low, high)
+    return figures

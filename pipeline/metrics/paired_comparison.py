@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pipeline.metrics.classification import Interval, auroc, decide, odds_margin, recall
+from pipeline.metrics.bootstrap import (
+    RESAMPLES,
+    SEED,
+    Interval,
+    aurocs,
+    draw,
+    interval,
+    recalls,
+)
+from pipeline.metrics.classification import auroc, decide, odds_margin, recall
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,8 +78,8 @@ def compare_models(
     positive: int | None,
     threshold: float | None,
     groups: Sequence[str] | None = None,
-    resamples: int = 1000,
-    seed: int = 2,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
     margin: float = MARGIN,
 ) -> Comparison:
     """Compare on the same images; the same draws for both, whole `groups` (patients) at a time.
@@ -94,30 +103,20 @@ def compare_models(
     gained = int(np.sum((parent != truth) & (decision == truth)))
     diff = np.abs(probs.astype(np.float64) - parent_probs).max(axis=1)
     areas = auroc(truth, probs, positive), auroc(truth, parent_probs, positive)
-    rng = np.random.default_rng(seed)
-    names = np.arange(len(truth)) if groups is None else np.asarray(groups)
-    _, members = np.unique(names, return_inverse=True)
-    group_count = int(members.max()) + 1
-    # How often each image is drawn, (resamples, N): small numbers, for there may be many images.
-    times = np.stack(
-        [
-            np.bincount(draw, minlength=group_count).astype(np.int16)
-            for draw in rng.integers(group_count, size=(resamples, group_count))
-        ]
-    )[:, members]
-    drops = _aurocs(truth, parent_probs, positive, times) - _aurocs(truth, probs, positive, times)
-    recalls = recall(truth, decision, positive), recall(truth, parent, positive)
-    lost_recall = _recalls(truth, parent, positive, times) - _recalls(
+    times = draw(len(truth), groups, resamples, seed)
+    drops = aurocs(truth, parent_probs, positive, times) - aurocs(truth, probs, positive, times)
+    both = recall(truth, decision, positive), recall(truth, parent, positive)
+    lost_recall = recalls(truth, parent, positive, times) - recalls(
         truth, decision, positive, times
     )
     return Comparison(
         images=len(truth),
         auroc=areas[0],
         parent_auroc=areas[1],
-        auroc_drop=_interval(areas[1] - areas[0], drops),
-        recall=recalls[0],
-        parent_recall=recalls[1],
-        recall_drop=_interval(recalls[1] - recalls[0], lost_recall),
+        auroc_drop=interval(areas[1] - areas[0], drops),
+        recall=both[0],
+        parent_recall=both[1],
+        recall_drop=interval(both[1] - both[0], lost_recall),
         label_flips=int(flipped.sum()),
         flips_at_threshold=int(near.sum()),
         flip_rate=_share(int((flipped & ~near).sum()), len(truth)),
@@ -127,54 +126,6 @@ def compare_models(
         mean_abs_diff=float(diff.mean()),
         max_abs_diff=float(diff.max()),
     )
-
-
-def _aurocs(
-    truth: Classes, probs: Probs, positive: int | None, times: NDArray[np.integer]
-) -> NDArray[np.float64]:
-    """`auroc` of each draw, `times` (R, N) being how often it has each image.
-
-    By counting pairs, which is done for all draws at once; NaN where a draw lacks a side.
-    """
-    areas = []
-    for c in range(probs.shape[1]) if positive is None else [positive]:
-        is_c = truth == c
-        scores = probs[:, c].astype(np.float64)
-        above = np.heaviside(scores[is_c][:, None] - scores[~is_c][None], 0.5)  # a tie: one half
-        wins = ((times[:, is_c] @ above) * times[:, ~is_c]).sum(axis=1)
-        pairs = times[:, is_c].sum(axis=1) * times[:, ~is_c].sum(axis=1)
-        areas.append(np.divide(wins, pairs, out=np.full(len(wins), np.nan), where=pairs > 0))
-    return _mean_of_known(np.stack(areas))
-
-
-def _recalls(
-    truth: Classes, decision: Classes, positive: int | None, times: NDArray[np.integer]
-) -> NDArray[np.float64]:
-    """`recall` of each draw; NaN where it has none of the positive images."""
-    found = []
-    for c in np.unique(truth) if positive is None else [positive]:
-        is_c = truth == c
-        images = times[:, is_c].sum(axis=1)
-        hits = times[:, is_c & (decision == c)].sum(axis=1)
-        found.append(np.divide(hits, images, out=np.full(len(hits), np.nan), where=images > 0))
-    return _mean_of_known(np.stack(found))
-
-
-def _mean_of_known(figures: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(C, R) -> (R,): the mean of those that are numbers; NaN where none is."""
-    known = np.isfinite(figures)
-    total = np.where(known, figures, 0.0).sum(axis=0)
-    count = known.sum(axis=0)
-    return np.asarray(np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0))
-
-
-def _interval(value: float, draws: NDArray[np.float64]) -> Interval:
-    """A figure with the middle 95 % of its draws, as far as they are numbers."""
-    known = draws[np.isfinite(draws)]
-    if not len(known):
-        return Interval(value, float("nan"), float("nan"))
-    low, high = (float(q) for q in np.percentile(known, [2.5, 97.5]))
-    return Interval(value, low, high)
 
 
 def _share(count: int, images: int) -> Interval:

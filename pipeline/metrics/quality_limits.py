@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from pipeline.metrics.classification import Interval
+    from pipeline.metrics.bootstrap import Interval
     from pipeline.metrics.paired_comparison import Comparison
 
 

@@ -24,7 +24,8 @@ from pipeline.checkpoint import RELEASED, open_checkpoint
 from pipeline.data.sources import checkpoint_images
 from pipeline.errors import BadInput, require
 from pipeline.json_files import finite, write_json
-from pipeline.metrics.classification import Interval, evaluate
+from pipeline.metrics.bootstrap import Interval
+from pipeline.metrics.classification import evaluate
 from pipeline.shortcuts.evidence_maps import Border, Tile, choose_tiles, measure_border
 from pipeline.shortcuts.findings import Shortcuts, WithinSource
 from pipeline.shortcuts.inference import NO_BODY, NO_MAP, Readout, read_out

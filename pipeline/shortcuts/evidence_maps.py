@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pipeline.metrics.classification import Interval, decide, mean_interval
+from pipeline.metrics.bootstrap import Interval, mean_interval
+from pipeline.metrics.classification import decide
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.metrics.classification import Interval
+from pipeline.metrics.bootstrap import Interval
 from pipeline.shortcuts.evidence_maps import Border, Tile
 from pipeline.shortcuts.linear_probe import Probe
 

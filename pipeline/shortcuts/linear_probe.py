@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pipeline.metrics.classification import Interval, evaluate
+from pipeline.metrics.bootstrap import Interval
+from pipeline.metrics.classification import evaluate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline.shortcuts.linear_probe import CHANCE
 
 if TYPE_CHECKING:
-    from pipeline.metrics.classification import Interval
+    from pipeline.metrics.bootstrap import Interval
     from pipeline.model_spec import Owner
     from pipeline.shortcuts.findings import Shortcuts
 

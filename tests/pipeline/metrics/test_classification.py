@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score, roc_auc_score
 
+from pipeline.metrics.bootstrap import mean_interval
 from pipeline.metrics.classification import (
     accuracy,
     auroc,
     decide,
     evaluate,
     expected_calibration_error,
-    mean_interval,
     recall,
     recall_threshold,
     reliability,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.metrics import classification as metrics
-from pipeline.metrics.classification import Interval
+from pipeline.metrics.bootstrap import Interval
 from pipeline.metrics.paired_comparison import MARGIN, compare_models
 from pipeline.metrics.quality_limits import broken_limits
 
@@ -128,13 +128,13 @@ def test_patients_are_drawn_whole_and_the_same_ones_for_both_models(monkeypatch)
     truth, probs = answers(24)
     variant = noisy(probs, 0.5)
     drawn = []
-    fast = paired_comparison._aurocs
+    fast = paired_comparison.aurocs
 
     def look(classes: np.ndarray, scores: np.ndarray, positive: int, times: np.ndarray):
         drawn.append(times)
         return fast(classes, scores, positive, times)
 
-    monkeypatch.setattr("pipeline.metrics.paired_comparison._aurocs", look)
+    monkeypatch.setattr("pipeline.metrics.paired_comparison.aurocs", look)
     patients = [f"p{i // 4}" for i in range(24)]
     compare_models(truth, variant, probs, 1, 0.5, patients, resamples=20)
     first, second = drawn
@@ -144,21 +144,6 @@ def test_patients_are_drawn_whole_and_the_same_ones_for_both_models(monkeypatch)
     by_patient = first.reshape(20, 6, 4)
     assert np.all(by_patient == by_patient[:, :, :1])  # all four of a patient, equally often
     assert by_patient.max() > 1
-
-
-@pytest.mark.parametrize("positive", [0, 1, None])
-def test_a_draws_auroc_is_that_of_the_images_drawn(positive):
-    from pipeline.metrics.paired_comparison import _aurocs
-
-    truth, probs = answers(30)
-    probs = probs.round(1)  # with ties
-    rng = np.random.default_rng(1)
-    times = rng.integers(0, 3, size=(40, 30))
-    times[0] = truth == 0  # a draw that lacks a side
-    for drawn, found in zip(times, _aurocs(truth, probs, positive, times), strict=True):
-        rows = np.repeat(np.arange(30), drawn)
-        expected = metrics.auroc(truth[rows], probs[rows], positive)
-        np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 def test_patients_with_many_images_make_the_interval_wider():
@@ -247,17 +232,3 @@ def test_the_interval_of_lost_recall_is_paired_and_of_the_images_drawn():
     drop = found.recall_drop
     assert drop.value == pytest.approx(found.parent_recall - found.recall)
     assert drop.low < drop.value < drop.high
-
-
-@pytest.mark.parametrize("positive", [0, 1, None])
-def test_a_draws_recall_is_that_of_the_images_drawn(positive):
-    from pipeline.metrics.paired_comparison import _recalls
-
-    truth, probs = answers(30, 3 if positive is None else 2)
-    decision = probs.argmax(1)
-    times = np.random.default_rng(1).integers(0, 3, size=(40, 30))
-    times[0] = truth != (positive or 0)  # a draw that lacks a side
-    for drawn, found in zip(times, _recalls(truth, decision, positive, times), strict=True):
-        rows = np.repeat(np.arange(30), drawn)
-        expected = metrics.recall(truth[rows], decision[rows], positive)
-        np.testing.assert_allclose(found, expected, atol=1e-12)

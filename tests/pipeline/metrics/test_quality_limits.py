@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.metrics.classification import Interval
+from pipeline.metrics.bootstrap import Interval
 from pipeline.metrics.paired_comparison import Comparison, compare_models
 from pipeline.metrics.quality_limits import (
     LIMITS,
