@@ -46,5 +46,5 @@ def _write(path: Path, pixels: np.ndarray, grey: bool = False) -> Path:
     from PIL import Image
 
     image = Image.fromarray(pixels)
-    (image.convert("L") if grey else image).save(path)
+    (image.convert("L") if grey else image).save(path, compress_level=1)  # read once, soon
     return path

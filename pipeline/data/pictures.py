@@ -30,7 +30,7 @@ def draw(number: int) -> NDArray[np.uint8]:
     picture[:] = _colour(rng)
     for _ in range(LEAVES):
         _lay_leaf(rng, picture)
-    rows, columns = np.mgrid[0:height, 0:width]
+    rows, columns = np.ogrid[0:height, 0:width]
     across, down = rng.uniform(-0.25, 0.25, 2)
     light = 1 + across * (columns / width - 0.5) + down * (rows / height - 0.5)
     picture = picture * light[:, :, None] + rng.normal(0, GRAIN, picture.shape)
@@ -51,12 +51,12 @@ def _lay_leaf(rng: np.random.Generator, picture: NDArray[np.float64]) -> None:
     y, x = rng.uniform(0, height), rng.uniform(0, width)
     slim, angle = rng.uniform(0.15, 1.0), rng.uniform(0, np.pi)
     top, left = max(int(y - radius), 0), max(int(x - radius), 0)
-    rows, columns = np.mgrid[top : int(y + radius) + 1, left : int(x + radius) + 1]
+    bottom, right = min(int(y + radius) + 1, height), min(int(x + radius) + 1, width)
+    rows, columns = np.ogrid[top:bottom, left:right]
     rows, columns = rows - y, columns - x
     along = columns * np.cos(angle) + rows * np.sin(angle)
     beside = (rows * np.cos(angle) - columns * np.sin(angle)) / slim
     disc = along**2 + beside**2 < radius**2
     bar = np.maximum(abs(along), abs(beside)) < radius * 0.7
     inside = disc if rng.uniform() < 0.6 else bar
-    part = picture[top : top + len(inside), left : left + inside.shape[1]]
-    part[inside[: len(part), : part.shape[1]]] = _colour(rng)
+    picture[top:bottom, left:right][inside] = _colour(rng)
