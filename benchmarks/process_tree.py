@@ -18,7 +18,7 @@ from typing import Final
 
 from pipeline.errors import BadInput
 
-POLL_S: Final = 0.2
+POLL_S: Final = 0.5  # a reading stops the process for some milliseconds
 PROC: Final = Path("/proc")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -44,6 +44,8 @@ class Reference:
         images: N images.
         answers: PyTorch's outputs for them.
         captures: of this graph and others like it.
+        noise: draws of `export.parity.rounding_noise`, by what they are of: files of several
+            formats are compared with one reference.
     """
 
     spec: ModelSpec
@@ -52,6 +54,7 @@ class Reference:
     images: ParityImages
     answers: Answers
     captures: Captures = field(default_factory=Captures, repr=False, compare=False)
+    noise: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def probs(self) -> NDArray[np.float32]:

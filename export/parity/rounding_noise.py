@@ -84,17 +84,29 @@ def rounding_noise(
         alike: whether equal numbers of a channel are rounded alike, or each place by itself.
         draws: how many; those of fewer are among them.
     """
-    chosen = list(rows)
-    pixels, expected = reference.images.pixels[chosen], reference.answers
-    probs, evidence = np.zeros(len(chosen)), np.zeros(len(chosen))
+    chosen = sorted(rows)
+    found = []
     for draw in range(draws):
-        with _Rounding(arithmetic, draw, alike):
-            found = reference_answers(reference.graph, pixels)
-        probs = np.maximum(probs, np.abs(found.probs - expected.probs[chosen]).max(axis=1))
-        if found.evidence is not None and expected.evidence is not None:
-            moved = evidence_diff(found.evidence, expected.evidence[chosen])
-            evidence = np.maximum(evidence, moved)
-    return RoundingNoise(np.nan_to_num(probs, nan=np.inf), evidence)
+        what = (arithmetic, alike, tuple(chosen), draw)
+        if what not in reference.noise:
+            reference.noise[what] = _drawn(reference, arithmetic, chosen, alike, draw)
+        found.append(reference.noise[what])
+    probs, evidence = (np.max(each, axis=0) for each in zip(*found, strict=True))
+    back = np.searchsorted(chosen, rows)
+    return RoundingNoise(probs[back], evidence[back])
+
+
+def _drawn(
+    reference: Reference, arithmetic: Arithmetic, chosen: list[int], alike: bool, draw: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    expected = reference.answers
+    with _Rounding(arithmetic, draw, alike):
+        found = reference_answers(reference.graph, reference.images.pixels[chosen])
+    probs = np.abs(found.probs - expected.probs[chosen]).max(axis=1)
+    evidence = np.zeros(len(chosen))
+    if found.evidence is not None and expected.evidence is not None:
+        evidence = evidence_diff(found.evidence, expected.evidence[chosen])
+    return np.nan_to_num(probs, nan=np.inf), evidence
 
 
 class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]

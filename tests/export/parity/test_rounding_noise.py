@@ -18,7 +18,7 @@ from benchmarks.faults.planted.structure import in_structure
 from export.deploy.batch_norm_folding import with_network
 from export.deploy.graph import DeployGraph, reference_answers
 from export.deploy.half_weights import halved_graph
-from export.deploy.outputs import evidence_diff
+from export.deploy.outputs import Answers, evidence_diff
 from export.formats.facts import Arithmetic, Tolerance
 from export.formats.register import FORMATS
 from export.images.parity_images import ParityImages
@@ -64,8 +64,27 @@ def test_the_noise_is_of_the_size_of_the_last_bit(arithmetic: Arithmetic, model:
 
 def test_the_noise_of_a_few_images_is_theirs_in_their_order(model: Model) -> None:
     several = rounding_noise(model.held, "fp16", [7, 3])
-    single = rounding_noise(model.held, "fp16", [7])
-    assert single.evidence[0] == several.evidence[0] != several.evidence[1]
+    single = rounding_noise(model.held, "fp16", [3])
+    assert single.evidence[0] == several.evidence[1] != several.evidence[0]
+
+
+def test_files_that_are_compared_with_one_network_share_its_noise(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, drawn = replace(model.held), []
+
+    def counted(graph: DeployGraph, pixels: np.ndarray) -> Answers:
+        drawn.append(len(pixels))
+        return reference_answers(graph, pixels)
+
+    monkeypatch.setattr("export.parity.rounding_noise.reference_answers", counted)
+    few = rounding_noise(held, "fp16", [2, 1], draws=2)
+    again = rounding_noise(held, "fp16", [1, 2], draws=3)
+    assert drawn == [2, 2, 2]
+    assert (again.probs >= few.probs[::-1]).all()
+    rounding_noise(held, "fp32", [1, 2], draws=1)
+    rounding_noise(replace(held), "fp32", [1, 2], draws=1)
+    assert drawn == [2] * 5
 
 
 def test_the_same_noise_is_drawn_every_time(model: Model) -> None:
@@ -122,13 +141,13 @@ def test_a_network_that_enlarges_rounding_has_more_of_it(model: Model) -> None:
     assert large.evidence.max() > 100 * plain.evidence.max()
 
 
-@pytest.mark.slow("draws two networks of 34 layers")
+@pytest.mark.slow("draws two networks of 18 layers")
 def test_a_residual_network_enlarges_rounding_by_the_size_of_its_branches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def noise(branch_scale: float) -> float:
         monkeypatch.setattr(drawn_network, "BRANCH_SCALE", branch_scale)
-        spec = make_spec(architecture="resnet34", side=64)
+        spec = make_spec(architecture="resnet18", side=64)
         graph = DeployGraph(drawn_network.drawn_network(spec), spec).eval()
         hard = stress_images(spec.side)
         pixels = np.stack(list(hard.values()))
