@@ -13,6 +13,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
@@ -62,7 +63,8 @@ def _exported(module: nn.Module, images: int, side: tuple[int, int]) -> Exported
         with _as_written():
             pixels = torch.zeros(images, 3, *side)
             exported = torch.export.export(module.eval(), (pixels,), strict=False)
-            if not write_beside(exported.graph) or _unknown(exported):
+            beside = write_beside(exported.graph)
+            if not beside or any(map(_can_be_taken_apart, _unknown(exported))):
                 exported = torch.export.export(module, (pixels,), strict=False)
                 exported = exported.run_decompositions({})
             return _decomposed(exported)
@@ -83,12 +85,20 @@ def _decomposed(exported: ExportedProgram) -> ExportedProgram:
     A table of all that torch knows would take it twenty times as long.
     """
     while unknown := _unknown(exported):
-        known = torch.export.default_decompositions()
-        table = {call: known[call] for call in unknown if call in known}
+        table = {call: _known()[call] for call in unknown if call in _known()}
         if not table:
             break
         exported = exported.run_decompositions(table)
     return exported
+
+
+@cache
+def _known() -> Mapping[Any, Any]:
+    return torch.export.default_decompositions()
+
+
+def _can_be_taken_apart(call: Any) -> bool:
+    return call in _known() or (isinstance(call, torch._ops.OpOverload) and call._can_decompose())
 
 
 def _unknown(exported: ExportedProgram) -> set[Any]:

@@ -60,6 +60,7 @@ RULES: Final[Mapping[Any, shape.Rule]] = {
     aten.select.int: shape.selected,
     aten.unbind.int: shape.unbound,
     aten.cat.default: shape.joined,
+    aten.concat.default: shape.joined,
     aten.stack.default: shape.stacked,
     aten.roll.default: shape.rolled,
     aten.expand.default: shape.expanded,

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks import drawn_network
-from benchmarks.faults.bench import convert, replaced_network, with_graph
+from benchmarks.faults.bench import convert, few_images, replaced_network, with_graph
 from benchmarks.faults.planted import structure
 from benchmarks.faults.planted.graph import computing, moved, seen
 from benchmarks.faults.planted.structure import in_structure
@@ -21,8 +21,6 @@ from export.deploy.half_weights import halved_graph
 from export.deploy.outputs import Answers, evidence_diff
 from export.formats.facts import Arithmetic, Tolerance
 from export.formats.register import FORMATS
-from export.images.parity_images import ParityImages
-from export.images.stress_images import stress_images
 from export.parity.allowance import MOST
 from export.parity.check import check_artifact
 from export.parity.reference import Reference
@@ -141,19 +139,17 @@ def test_a_network_that_enlarges_rounding_has_more_of_it(model: Model) -> None:
     assert large.evidence.max() > 100 * plain.evidence.max()
 
 
-@pytest.mark.slow("draws two networks of 18 layers")
+@pytest.mark.slow("draws two networks of 34 layers")
 def test_a_residual_network_enlarges_rounding_by_the_size_of_its_branches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def noise(branch_scale: float) -> float:
         monkeypatch.setattr(drawn_network, "BRANCH_SCALE", branch_scale)
-        spec = make_spec(architecture="resnet18", side=64)
+        spec = make_spec(architecture="resnet34", side=64)
         graph = DeployGraph(drawn_network.drawn_network(spec), spec).eval()
-        hard = stress_images(spec.side)
-        pixels = np.stack(list(hard.values()))
-        images = ParityImages(tuple(hard), ("hard",) * len(hard), pixels, "hard images")
-        held = Reference(spec, "", graph, images, reference_answers(graph, pixels))
-        return float(rounding_noise(held, "fp16", range(len(hard))).evidence.max())
+        images = few_images(spec.side)
+        held = Reference(spec, "", graph, images, reference_answers(graph, images.pixels[:]))
+        return float(rounding_noise(held, "fp16", range(len(images.names))).evidence.max())
 
     assert noise(1.0) > 3 * noise(0.1)
 
