@@ -21,7 +21,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	{ ! $(PIP) config list | grep -q index-url && $(PIP) install $(PINNED) uv \
-		&& $(BIN)/uv pip install $(PINNED) --python $(BIN)/python --editable '.[dev]'; } \
+		&& $(BIN)/uv pip install $(PINNED) --compile-bytecode --python $(BIN)/python --editable '.[dev]'; } \
 		|| $(PIP) install $(PINNED) --editable '.[dev]'
 	touch $@
 

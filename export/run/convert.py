@@ -27,6 +27,7 @@ from export.errors import CannotRunHere, ConversionFailed, Unreadable
 from export.formats.base import verbs_of
 from export.formats.register import FORMATS
 from export.parity.outcome import Conversion
+from export.run import converter_imports
 from pipeline.atomic_files import make_folder
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 
 Wanted = Mapping[str, Sequence[str]]  # format name -> precisions
 POLL_S: Final = 0.5
-# Forked from a process that has imported nothing, not from this one with its threads; where that
-# is not to be had, started anew.
+# Forked from a process that has done nothing but import, not from this one with its threads; where
+# that is not to be had, started anew.
 START: Final = "forkserver" if sys.platform == "linux" else "spawn"
 _held: list[References] = []  # in a process that checks
 
@@ -45,6 +46,12 @@ _held: list[References] = []  # in a process that checks
 def artifact_name(model: str, format_name: str, precision: str) -> str:
     """File or folder name of an artifact, such as ``squeezenet_cxr_fp32.onnx``."""
     return f"{model}_{precision}{FORMATS[format_name].suffix}"
+
+
+def begin_imports(wanted: Wanted) -> None:
+    """Let what converters need be imported while something else is done here."""
+    if START == "forkserver":
+        converter_imports.begin(p for name in wanted for p in FORMATS[name].requires)
 
 
 def convert_all(
@@ -63,6 +70,7 @@ def convert_all(
         jobs: processes that run at a time.
         references: with the answers of every variant, for the check; None: no check.
     """
+    begin_imports(wanted)
     make_folder(folder)
     families: dict[tuple[str, ...], list[tuple[str, str]]] = {}
     for name, precisions in wanted.items():
@@ -129,12 +137,8 @@ def _family(
 
 
 def _keep_to_one_thread() -> None:
-    """One process per core runs already; threads that wait for each other take twice as long.
-
-    Called before torch and numpy are imported, which read these variables once.
-    """
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
+    """Where the process was started anew: called before torch and numpy are imported."""
+    os.environ.update(converter_imports.ONE_THREAD)
 
 
 def convert_artifact(checkpoint: Checkpoint, name: str, precision: str, folder: Path) -> Conversion:

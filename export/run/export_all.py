@@ -31,7 +31,7 @@ from export.report.sections import (
     training_of,
     worst_of_all,
 )
-from export.run.convert import convert_all
+from export.run.convert import begin_imports, convert_all
 from export.run.export_request import ExportRequest
 from export.run.next_commands import accept_rejected, look_closer
 from pipeline.atomic_files import make_folder
@@ -64,6 +64,8 @@ def export_all(request: ExportRequest, console: Console) -> int:
     head = f"{spec.name} {spec.version} ({identity[:12]}): {spec.intended_use}"
     console.print(head, markup=False)  # the owner's words, as they are
     possible, absent = split_by_variant(checkpoint, wanted, request.data)
+
+    begin_imports(possible)
 
     # Imported here: `plan` must be able to refuse before torch takes its two seconds.
     from export.golden.pack import golden_files

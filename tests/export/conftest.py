@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import multiprocessing
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -31,6 +30,7 @@ from export.images.stress_images import stress_images
 from export.parity.check import ParityResult, check_artifact
 from export.parity.reference import Reference, References
 from export.publish.reduced_build import operator_configs
+from export.run import converter_imports
 from export.run.convert import Conversion, artifact_name
 from export.run.export_all import export_all
 from export.run.export_request import ExportRequest
@@ -304,10 +304,13 @@ def convert(model: Model, name: str, precision: str, folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def warm_processes() -> None:
-    """Processes that convert start with the converters imported, as importing takes the longest."""
-    converters = sorted({name for facts in FORMATS.values() for name in facts.requires})
-    multiprocessing.set_forkserver_preload([*converters, "export.parity.check"])
+def warm_processes() -> Iterator[None]:
+    """Processes that convert have all converters imported, whichever the first export needs."""
+    every = [name for facts in FORMATS.values() for name in facts.requires]
+    begin = converter_imports.begin
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(converter_imports, "begin", lambda _: begin(every))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
