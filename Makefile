@@ -11,13 +11,16 @@ READY := .venv/.ready
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18
 
+# Our own bytecode is kept too, whatever the environment says: tests start hundreds of processes.
+unexport PYTHONDONTWRITEBYTECODE
+
 setup: $(READY)  ## make .venv with the pinned packages (about a minute, 6 GB on Linux)
 
 PINNED := --quiet --constraint constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-# uv unpacks several packages at once, pip one after another. pip installs if another index is
-# configured for it, which uv would not ask, and wherever uv fails.
+# uv unpacks several packages at once, pip one after another, and must be told to compile them as pip
+# does. pip installs if another index is configured for it, which uv would not ask, and wherever uv fails.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	{ ! $(PIP) config list | grep -q index-url && $(PIP) install $(PINNED) uv \
