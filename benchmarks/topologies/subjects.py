@@ -111,8 +111,10 @@ def drawn_checkpoint(subject: Subject, side: int, place: Path) -> Path:
     """
     from benchmarks.datasets.register import DATASETS
     from benchmarks.drawn_network import write_drawn_checkpoint
+    from pipeline.models.networks import first_side
 
-    side = _side(subject.architecture, side)
+    larger = (other for other in LARGER if other > side)
+    side = first_side(subject.architecture, (side, *larger))
     spec = ModelSpec(
         name=f"drawn_{identifier(subject.architecture)}",
         version="0",
@@ -126,17 +128,3 @@ def drawn_checkpoint(subject: Subject, side: int, place: Path) -> Path:
         intended_use="None: its weights are drawn at random, to measure an export.",
     )
     return write_drawn_checkpoint(place / "checkpoint", spec)
-
-
-def _side(architecture: str, least: int) -> int:
-    """The first side from `least` on that networks of this architecture take."""
-    from pipeline.models.networks import require_size
-
-    for side in (least, *(larger for larger in LARGER if larger > least)):
-        try:
-            require_size(architecture, side, side)
-        except BadInput as error:
-            refused = error
-        else:
-            return side
-    raise refused

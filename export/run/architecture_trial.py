@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from export.formats.register import FORMATS
 from pipeline.architecture_names import canonical, identifier
-from pipeline.errors import BadInput, missing_modules
+from pipeline.errors import missing_modules
 from pipeline.resize.rule import Resize
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def try_architecture(architecture: str, jobs: int = 1) -> Iterator[Trial]:
         MissingDependency: its library is not installed.
     """
     from export.parity.reference import build_references
-    from export.run.convert import convert_all
+    from export.run.convert import begin_imports, convert_all
     from pipeline.checkpoint import write_checkpoint
 
     spec = _spec(canonical(architecture))
@@ -57,6 +57,7 @@ def try_architecture(architecture: str, jobs: int = 1) -> Iterator[Trial]:
             yield Trial(name, "", "not_run", f"{', '.join(missing)} not installed")
         else:
             wanted[name] = (next(iter(facts.precisions)),)
+    begin_imports(wanted)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         checkpoint = write_checkpoint(place, spec, _network(spec).state_dict())
@@ -75,8 +76,9 @@ def try_architecture(architecture: str, jobs: int = 1) -> Iterator[Trial]:
 
 def _spec(architecture: str) -> ModelSpec:
     from pipeline.model_spec import ModelSpec
+    from pipeline.models.networks import first_side
 
-    side = _least_side(architecture)
+    side = first_side(architecture, SIDES)
     return ModelSpec(
         name=f"doctor_{identifier(architecture)}",
         version="0",
@@ -88,19 +90,6 @@ def _spec(architecture: str) -> ModelSpec:
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
     )
-
-
-def _least_side(architecture: str) -> int:
-    from pipeline.models.networks import require_size
-
-    for side in SIDES:
-        try:
-            require_size(architecture, side, side)
-        except BadInput as error:
-            refused = error
-        else:
-            return side
-    raise refused
 
 
 def _network(spec: ModelSpec) -> nn.Module:

@@ -9,7 +9,7 @@ kind of head, `PooledNetwork`; one that no library builds is kept whole, as a pr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
@@ -213,6 +213,23 @@ def require_size(architecture: str, height: int, width: int) -> None:
                 f"{architecture} does not take images of {width}x{height} pixels: {reason}; give "
                 "another --side"
             ) from error
+
+
+def first_side(architecture: str, sides: Iterable[int]) -> int:
+    """The first of `sides`, in pixels, whose squares networks of this architecture take.
+
+    Raises:
+        BadInput: they take none; said of the last one.
+    """
+    refused = BadInput(f"no side is given for {architecture}")
+    for side in sides:
+        try:
+            require_size(architecture, side, side)
+        except BadInput as error:
+            refused = error
+        else:
+            return side
+    raise refused
 
 
 def load_network(checkpoint: Checkpoint) -> nn.Module:

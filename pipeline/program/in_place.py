@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, fx
+from torch.utils._pytree import tree_leaves
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +41,7 @@ def write_beside(graph: fx.Graph) -> bool:
         beside, changed = _beside(node), next(iter(node.args), None)
         if beside is None or not isinstance(changed, fx.Node) or not _alike(node, changed):
             return False
-        earlier = [n for n in memories[_memory(changed)] if order[n] < order[node]]
+        earlier = [n for n in memories[_memory(changed.meta["val"])] if order[n] < order[node]]
         names = [n for n in earlier if newest.get(n, n) is newest.get(changed, changed)]
         stale = [user for n in earlier if n not in names for user in n.users]
         if any(n.op != "call_function" for n in earlier) or any(
@@ -79,15 +80,17 @@ def _beside(node: fx.Node) -> Callable[..., Any] | None:
 
 
 def _by_memory(graph: fx.Graph) -> dict[int, list[fx.Node]]:
+    """What lies in each memory: tensors, and tuples that have one there."""
     found: dict[int, list[fx.Node]] = {}
     for node in graph.nodes:
-        if isinstance(node.meta.get("val"), Tensor):
-            found.setdefault(_memory(node), []).append(node)
+        tensors = [x for x in tree_leaves(node.meta.get("val")) if isinstance(x, Tensor)]
+        for memory in {_memory(tensor) for tensor in tensors}:
+            found.setdefault(memory, []).append(node)
     return found
 
 
-def _memory(node: fx.Node) -> int:
-    return int(node.meta["val"].untyped_storage()._cdata)
+def _memory(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
 
 
 def _alike(node: fx.Node, other: fx.Node) -> bool:

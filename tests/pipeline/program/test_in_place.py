@@ -54,6 +54,11 @@ def view_read_afterwards(x: Tensor) -> Tensor:
     return x + rows.transpose(2, 3)
 
 
+def part_of_a_split_changed(x: Tensor) -> Tensor:
+    one, other = x.chunk(2, dim=1)
+    return torch.cat([F.relu_(one), other], 1)
+
+
 def whole_read_after_its_part_was_changed(x: Tensor) -> Tensor:
     x = x * 1
     x[:, 2:5] *= -2
@@ -78,6 +83,7 @@ BESIDE = (
 )
 BY_TORCH = (
     view_read_afterwards,
+    part_of_a_split_changed,
     whole_read_after_its_part_was_changed,
 )
 WRITTEN: Mapping[Callable[[Tensor], Tensor], bool] = {
@@ -93,7 +99,8 @@ def network(between: Callable[[Tensor], Tensor]) -> nn.Module:
 
 
 def exported(module: nn.Module) -> fx.Graph:
-    return torch.export.export(module, (torch.zeros(2, 3, *SIDE),), strict=False).graph
+    with torch.no_grad():
+        return torch.export.export(module, (torch.zeros(2, 3, *SIDE),), strict=False).graph
 
 
 @pytest.mark.parametrize("between", WRITTEN, ids=lambda f: f.__name__)
