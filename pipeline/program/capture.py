@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, fx, nn
+from torch._ops import OpOverload
 from torch.utils._pytree import tree_leaves
 
 from pipeline.errors import BadInput
@@ -98,7 +99,8 @@ def _known() -> Mapping[Any, Any]:
 
 
 def _can_be_taken_apart(call: Any) -> bool:
-    return call in _known() or (isinstance(call, torch._ops.OpOverload) and call._can_decompose())
+    """Into what can be told apart further; operations on whole graphs can."""
+    return call in _known() or not isinstance(call, OpOverload) or call._can_decompose()
 
 
 def _unknown(exported: ExportedProgram) -> set[Any]:

@@ -44,6 +44,7 @@ from fastai.vision.learner import create_head, create_vision_model, vision_learn
 from fasttransform import Transform
 
 from pipeline.adopt import adopt as adopting
+from pipeline.adopt import end_to_end as adopting_files
 from pipeline.adopt import equivalence, fastai_network
 from pipeline.adopt.any_learner import learner_program
 from pipeline.checkpoint import SPEC_FILE, WEIGHTS_FILE, open_checkpoint
@@ -924,6 +925,29 @@ def test_networks_that_only_sum_in_another_order_agree_and_others_do_not():
         other.weight[0, 0] += 1e-3
     found, _ = equivalence.agreement(one, other, lambda: [x])
     assert not found.holds
+
+
+def test_predictions_that_only_round_otherwise_are_the_learners_and_others_are_not(monkeypatch):
+    def of(order: torch.Tensor) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), CancellingSum(order))
+
+    learners, ours = of(torch.arange(8192)), of(torch.arange(8191, -1, -1))
+    x = torch.randn(4, 1, 64, 64, generator=torch.Generator().manual_seed(1))
+    theirs = equivalence.softmax(equivalence.logits(learners, [x]))
+    assert np.abs(equivalence.softmax(equivalence.logits(ours, [x])) - theirs).max() > 1e-5
+    original, paths = SimpleNamespace(model=learners, std=(1.0,)), [Path("x.png")] * 4
+    monkeypatch.setattr(adopting_files, "_both_tensors", lambda *_: iter([(x, x)]))
+    monkeypatch.setattr(adopting_files, "_own_predictions", lambda *_: theirs)
+    found = adopting_files.end_to_end(original, ours, paths, "files")
+    assert found is not None
+    assert found.max_abs_diff <= equivalence.TOLERANCE
+
+    monkeypatch.setattr(adopting_files, "_own_predictions", lambda *_: theirs[::-1])
+    assert adopting_files.end_to_end(original, ours, paths, "files") is None
+    monkeypatch.setattr(adopting_files, "_own_predictions", lambda *_: theirs)
+    with torch.no_grad():
+        ours[1].weight[0, 0] += 1e-2
+    assert adopting_files.end_to_end(original, ours, paths, "files") is None
 
 
 def test_an_architecture_that_is_not_the_files_is_refused(squeezenet, tmp_path, capsys):
