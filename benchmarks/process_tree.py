@@ -18,7 +18,7 @@ from typing import Final
 
 from pipeline.errors import BadInput
 
-POLL_S: Final = 0.5  # a reading stops the process for some milliseconds
+POLL_S: Final = 0.2
 PROC: Final = Path("/proc")
 
 

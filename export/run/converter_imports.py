@@ -15,7 +15,7 @@ from multiprocessing import forkserver
 from typing import Final
 
 MODULES: Final = "EXPORT_CONVERTER_IMPORTS"  # variable of the process: names, in order
-ALWAYS: Final = ("torchvision", "export.parity.check")
+ALWAYS: Final = ("torchvision", "export.parity.check")  # networks are built, files are checked
 # One process per core runs already; threads that wait for each other take twice as long. torch and
 # numpy read these variables once, when they are imported.
 ONE_THREAD: Final = dict.fromkeys(

@@ -65,7 +65,7 @@ def draw(
     count = int(members.max()) + 1
     rng = np.random.default_rng(seed)
     drawn = (rng.integers(count, size=count) for _ in range(resamples))
-    times = [np.bincount(groups, minlength=count).astype(np.int16) for groups in drawn]
+    times = [np.bincount(taken, minlength=count).astype(np.int16) for taken in drawn]
     return np.stack(times)[:, members]
 
 
