@@ -1,25 +1,28 @@
-"""A command, its wall time, and the peak memory of it and all processes that it starts.
+"""A command: its wall time, and processor time and peak memory of it and all processes it starts.
 
 Memory is proportional set size: a page that n processes share counts 1/n in each, so that the sum
 is what the tree takes from the machine (Linux, Documentation/filesystems/proc.rst, smaps_rollup).
-It is read every `POLL_S`; a peak between two readings is missed.
+It is read every `POLL_S`, or more seldom where reading takes long; what happens between two
+readings is missed.
 """
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from pipeline.errors import BadInput
 
 POLL_S: Final = 0.2
-PROC: Final = Path("/proc")
+BETWEEN: Final = 20  # at least so many times what a reading took: it holds up what it reads
 
 
 @dataclass(frozen=True)
@@ -54,48 +57,41 @@ def run_watched(command: Sequence[str | Path], log: Path, variables: Mapping[str
     """
     if sys.platform != "linux":
         raise BadInput("the memory of a process tree is read from /proc; run this on Linux")
-    start, peak, cpu_before = time.perf_counter(), 0.0, _cpu_seconds()
+    start, peak, spent = time.perf_counter(), 0.0, dict[psutil.Process, float]()
     with log.open("w", encoding="utf-8") as lines:
-        process = subprocess.Popen(
+        process = psutil.Popen(
             command, stdin=subprocess.DEVNULL, stdout=lines, stderr=subprocess.STDOUT, env=variables
         )
         try:
             while process.poll() is None:
-                peak = max(peak, tree_mib(process.pid))
-                time.sleep(POLL_S)
+                looked = time.perf_counter()
+                mib, seconds = look(process)
+                peak = max(peak, mib)
+                spent |= seconds
+                time.sleep(max(POLL_S, BETWEEN * (time.perf_counter() - looked)))
         finally:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
             process.wait()
-    seconds = time.perf_counter() - start
-    cpu_seconds = _cpu_seconds() - cpu_before
-    return Used(process.returncode, log.read_text(encoding="utf-8"), seconds, cpu_seconds, peak)
+    return Used(
+        process.returncode,
+        log.read_text(encoding="utf-8"),
+        time.perf_counter() - start,
+        sum(spent.values()),
+        peak,
+    )
 
 
-def _cpu_seconds() -> float:
-    """Of all descendants of this process that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+def look(root: psutil.Process) -> tuple[float, dict[psutil.Process, float]]:
+    """Memory of a process and its descendants in MiB, and the processor seconds of each so far.
 
-
-def tree_mib(root: int) -> float:
-    """Memory of a process and its descendants, in MiB; those that end meanwhile count as 0."""
-    parents: dict[int, int] = {}
-    for folder in PROC.iterdir():
-        if folder.name.isdigit():
-            try:  # "pid (name) state parent ...", where the name may hold anything
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            parents[int(folder.name)] = int(fields[1])
-    tree = {root}
-    while more := {child for child, parent in parents.items() if parent in tree} - tree:
-        tree |= more
-    return sum(map(_process_kib, tree)) / 1024
-
-
-def _process_kib(number: int) -> int:
-    try:
-        lines = (PROC / str(number) / "smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+    Those that end meanwhile are left out.
+    """
+    total, seconds = 0, {}
+    with suppress(psutil.NoSuchProcess):
+        for process in (root, *root.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess), process.oneshot():
+                times = process.cpu_times()
+                seconds[process] = times.user + times.system
+                total += process.memory_full_info().pss
+    return total / 2**20, seconds

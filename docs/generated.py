@@ -530,7 +530,7 @@ def trained_table() -> None:
 def command_help() -> None:
     """`--help` of every command."""
     os.environ["COLUMNS"] = "100"
-    from benchmarks import cli as benchmarks
+    from benchmarks.cli import main as benchmarks
     from export.cli import main as export
     from pipeline.cli import main as pipeline
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.faults.bench import COLUMNS, Artifact, Bench
+from benchmarks.faults.explained import ExplainedCell, explained
+from benchmarks.faults.fault import Fault
 from benchmarks.faults.judge import FaultCell, judge
-from benchmarks.faults.table import CONTROLS, FAULTS
+from benchmarks.faults.planted.weights import Mismatched
+from benchmarks.faults.table import Row
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from benchmarks.faults.fault import Fault
-    from benchmarks.faults.planted.folders import FolderFault
     from pipeline.model_spec import ModelSpec
 
 
@@ -46,12 +47,7 @@ class Verdicts:
     def document(self, spec: ModelSpec) -> dict[str, object]:
         """The content of ``docs/results/faults.json``; `spec` is the tested model's."""
         return {
-            "model": {
-                "name": spec.name,
-                "version": spec.version,
-                "architecture": spec.architecture,
-                "side": spec.side,
-            },
+            "model": _model(spec),
             "faults": _rows("fault", self.faults),
             "controls": _rows("control", self.controls),
             "not_planted": _not_planted([*self.faults, *self.controls]),
@@ -59,19 +55,38 @@ class Verdicts:
 
 
 def run_table(
-    bench: Bench, report: Callable[[str], None], artifacts: Sequence[Artifact] = COLUMNS
+    bench: Bench,
+    faults: Iterable[Row],
+    controls: Iterable[Row],
+    report: Callable[[str], None],
+    artifacts: Sequence[Artifact] = COLUMNS,
 ) -> Verdicts:
     """Plant every fault and every control in each of the artifacts; `report` gets their names."""
 
-    def cells(table: Mapping[str, tuple[Fault | FolderFault, ...]]) -> Iterator[FaultCell]:
-        for faults in table.values():
-            for fault in faults:
-                report(fault.name)
-                with silence():
-                    found = judge(fault, bench, artifacts)
-                yield from found
+    def cells(rows: Iterable[Row]) -> Iterator[FaultCell]:
+        for row in rows:
+            report(row.name)
+            with silence():
+                found = judge(row, bench, artifacts)
+            yield from found
 
-    return Verdicts(tuple(cells(FAULTS)), tuple(cells(CONTROLS)))
+    return Verdicts(tuple(cells(faults)), tuple(cells(controls)))
+
+
+def run_explained(
+    bench: Bench,
+    faults: Iterable[Row],
+    report: Callable[[str], None],
+    artifacts: Sequence[Artifact] = COLUMNS,
+) -> list[ExplainedCell]:
+    """Ask `explain` for each fault of the network in each artifact; `report` gets their names."""
+    cells = []
+    for fault in faults:
+        if isinstance(fault, Fault) and isinstance(fault.plant, Mismatched):
+            report(fault.name)
+            with silence():
+                cells += [explained(fault, bench, artifact) for artifact in artifacts]
+    return cells
 
 
 @contextmanager
@@ -112,6 +127,29 @@ def print_verdicts(console: Console, verdicts: Verdicts) -> None:
     console.print(summary(verdicts))
 
 
+def print_explained(console: Console, cells: Sequence[ExplainedCell]) -> None:
+    """One line for each fault, then where its place was not named."""
+    from rich.table import Table
+
+    table = Table("planted in the file", "files", "caught", "named by explain", "place", box=None)
+    for name in dict.fromkeys(cell.fault for cell in cells):
+        planted = [cell for cell in cells if cell.fault == name and cell.planted]
+        counts = (
+            len(planted),
+            sum(bool(c.caught_by) for c in planted),
+            sum(c.named for c in planted),
+        )
+        places = sorted({place for cell in planted for place in cell.places})
+        table.add_row(name, *map(str, counts), ", ".join(places))
+    console.print(table)
+    for cell in cells:
+        if cell.planted and not cell.named:
+            said = "; ".join(cell.sentences) or "no difference"
+            console.print(
+                f"NOT NAMED: {cell.fault}, {' '.join(cell.artifact)}: {said}", markup=False
+            )
+
+
 def summary(verdicts: Verdicts) -> str:
     """In one line."""
     planted = [cell for cell in verdicts.faults if cell.planted]
@@ -131,7 +169,25 @@ def _rows(kind: str, cells: Sequence[FaultCell]) -> list[dict[str, object]]:
     return sorted(rows, key=lambda row: (str(row[kind]), str(row["format"])))
 
 
-def _not_planted(cells: Sequence[FaultCell]) -> list[dict[str, object]]:
+def explained_document(cells: Sequence[ExplainedCell], spec: ModelSpec) -> dict[str, object]:
+    """As `Verdicts.document`, of what `explain` says."""
+    return {
+        "model": _model(spec),
+        "explained": [asdict(c) | {"named": c.named} for c in cells if c.planted],
+        "not_planted": _not_planted(cells),
+    }
+
+
+def _model(spec: ModelSpec) -> dict[str, object]:
+    return {
+        "name": spec.name,
+        "version": spec.version,
+        "architecture": spec.architecture,
+        "side": spec.side,
+    }
+
+
+def _not_planted(cells: Sequence[FaultCell | ExplainedCell]) -> list[dict[str, object]]:
     """Each fault with each reason once, and the artifacts it applies to."""
     excused: dict[tuple[str, str], list[str]] = {}
     for cell in cells:

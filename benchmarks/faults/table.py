@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from itertools import chain
 from typing import Final
 
 from benchmarks.faults.fault import Fault
@@ -19,8 +20,11 @@ from benchmarks.faults.planted import (
     weights,
 )
 from benchmarks.faults.planted.folders import FolderFault
+from pipeline.errors import BadInput
 
-FAULTS: Final[Mapping[str, tuple[Fault | FolderFault, ...]]] = {
+Row = Fault | FolderFault
+
+FAULTS: Final[Mapping[str, tuple[Row, ...]]] = {
     "graph": graph.FAULTS,
     "structure": structure.FAULTS,
     "limits": limits.FAULTS,
@@ -31,7 +35,24 @@ FAULTS: Final[Mapping[str, tuple[Fault | FolderFault, ...]]] = {
     "nodes": onnx_graph.FAULTS,
     "folders": folders.FAULTS,
 }
-CONTROLS: Final[Mapping[str, tuple[Fault | FolderFault, ...]]] = {
+CONTROLS: Final[Mapping[str, tuple[Row, ...]]] = {
     "files": controls.CONTROLS,
     "folders": folders.CONTROLS,
 }
+
+
+def chosen(names: Collection[str] = ()) -> tuple[list[Row], list[Row]]:
+    """Faults and controls of these names, or all. Raises BadInput: there is no such name."""
+    found = [
+        [row for row in _rows(table) if not names or row.name in names]
+        for table in (FAULTS, CONTROLS)
+    ]
+    unknown = {*names} - {row.name for row in chain(*found)}
+    if unknown:
+        raise BadInput(f"no fault {min(unknown)!r}; docs/faults.md has their names")
+    faults, controls = found
+    return faults, controls
+
+
+def _rows(table: Mapping[str, tuple[Row, ...]]) -> Iterator[Row]:
+    return chain.from_iterable(table.values())

@@ -40,8 +40,8 @@ def markdown(found: Topologies) -> str:
     precisions = tuple(dict.fromkeys(artifact.precision for artifact in every))
     first = every[0].format if every else ""
     lines = [
-        f"| network | numbers stored | px | {' | '.join(precisions)} | MB of {first} | s "
-        "| peak MiB |",
+        f"| network | numbers stored | px | {' | '.join(precisions)} | MB of {first} "
+        "| s of a core | peak MiB |",
         "| --- | ---: | ---: |" + " --- |" * len(precisions) + " --- | ---: | ---: |",
     ]
     for row in found.rows:
@@ -49,15 +49,16 @@ def markdown(found: Topologies) -> str:
         numbers = "" if row.parameters is None else f"{row.parameters:,}"
         lines.append(
             f"| {row.name} | {numbers} | {row.side} | {cells} | {_sizes(row, first)} "
-            f"| {row.seconds:.0f} | {row.peak_mib:,} |"
+            f"| {row.cpu_seconds:.0f} | {row.peak_mib:,} |"
         )
     settings, where = found.settings, found.machine
     lines += [
         "",
         f"{share(found)}. Cells: files that pass, of those that the formats have. MB: "
-        f"{', '.join(precisions)}. {settings.weights.capitalize()} weights; {settings.images} "
-        f"validation images of {settings.data}, the golden and the hard set; converters at a time: "
-        f"{settings.jobs}; {where.processor}, {where.cores} cores.",
+        f"{', '.join(precisions)}. Seconds and memory: of compressing and exporting. "
+        f"{settings.weights.capitalize()} weights; {settings.images} validation images of "
+        f"{settings.data}, the golden and the hard set; converters at a time: {settings.jobs}; "
+        f"{where.processor}, {where.cores} cores.",
         "",
     ]
     for word in BAD:

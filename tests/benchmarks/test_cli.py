@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cli import main, make_parser
+from benchmarks.cli.main import main, make_parser
 
 
 def test_options_hold_before_and_after_the_word_peers() -> None:
@@ -46,7 +46,7 @@ def test_a_bad_request_ends_with_2_and_one_line(
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys, contextlib\n"
-        "from benchmarks.cli import main\n"
+        "from benchmarks.cli.main import main\n"
         "with contextlib.suppress(SystemExit): main(['peers', '--help'])\n"
         "assert not {'torch', 'numpy', 'rich', 'onnxruntime'} & set(sys.modules)"
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from benchmarks import process_tree
-from benchmarks.process_tree import run_watched, tree_mib
+from benchmarks.process_tree import look, run_watched
 
 pytestmark = pytest.mark.slow("starts processes")
 
@@ -21,22 +21,6 @@ HOLD = (
 linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 
 
-def test_memory_of_a_process_and_all_below_it_adds_up_and_nobody_elses(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    below = {10: 1, 11: 10, 12: 11, 20: 1}  # process -> parent
-    for number, parent in below.items():
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        (folder / "stat").write_text(f"{number} (a ) name) S {parent} 0 0")
-        pages = f"Rss: 999999 kB\nPss: {number * 1024} kB\nPss_Dirty: 999999 kB\n"
-        (folder / "smaps_rollup").write_text(pages)
-    (tmp_path / "13").mkdir()  # ended between two readings
-    monkeypatch.setattr(process_tree, "PROC", tmp_path)
-    assert tree_mib(10) == 10 + 11 + 12
-    assert tree_mib(20) == 20
-
-
 @linux
 def test_the_peak_is_of_a_child_and_its_child(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -44,13 +28,13 @@ def test_the_peak_is_of_a_child_and_its_child(
     """Both hold what they have until it was seen."""
     seen = tmp_path / "seen"
 
-    def look(root: int) -> float:
-        found = tree_mib(root)
-        if found > 140:
+    def looking(root: psutil.Process) -> tuple[float, dict[psutil.Process, float]]:
+        found = look(root)
+        if found[0] > 140:
             seen.touch()
         return found
 
-    monkeypatch.setattr(process_tree, "tree_mib", look)
+    monkeypatch.setattr(process_tree, "look", looking)
     below = f"subprocess.run([sys.executable, '-c', {HOLD % (80, str(seen))!r}])"
     child = f"import subprocess, sys; held = bytearray(b'x' * (60 << 20)); {below}"
     used = run_watched([sys.executable, "-c", child], tmp_path / "log", dict(os.environ))
@@ -69,6 +53,20 @@ def test_what_a_command_prints_and_its_exit_code_are_kept(tmp_path: Path) -> Non
 
 @linux
 def test_a_process_that_is_gone_takes_nothing() -> None:
-    process = subprocess.Popen([sys.executable, "-c", ""])
+    process = psutil.Popen([sys.executable, "-c", ""])
     process.wait()
-    assert tree_mib(process.pid) == 0
+    assert look(process) == (0, {})
+
+
+@linux
+def test_processor_time_of_a_process_that_nobody_waits_for_counts(tmp_path: Path) -> None:
+    """As a fork server's children are: the system adds up only what a parent has waited for."""
+    work = "import time\nwhile time.process_time() < 2: pass"
+    child = (
+        "import os, subprocess, sys\n"
+        f"below = subprocess.Popen([sys.executable, '-c', {work!r}])\n"
+        "os.waitid(os.P_PID, below.pid, os.WEXITED | os.WNOWAIT)\n"
+        "os._exit(0)"
+    )
+    used = run_watched([sys.executable, "-c", child], tmp_path / "log", dict(os.environ))
+    assert used.cpu_seconds > 1

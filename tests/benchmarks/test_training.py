@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks.cli import main
+from benchmarks.cli.main import main
 from benchmarks.training.run import TrainingTimes, measure_training, print_training_table
 from pipeline.errors import BadInput
 from tests.conftest import write_images

@@ -8,7 +8,7 @@ from typing import Final
 
 from benchmarks.faults.bench import Edit, few_images, with_graph, with_larger_input
 from benchmarks.faults.fault import DoesNotApply, Fault
-from benchmarks.faults.planted.weights import ANOTHER, mismatched
+from benchmarks.faults.planted.weights import ANOTHER, Mismatched
 from export.deploy.graph import DeployGraph
 from export.parity.reference import Reference
 from pipeline.model_spec import ModelSpec
@@ -102,11 +102,11 @@ SAYS: Final = {
 }
 FAULTS: Final = (
     *(
-        Fault(name, mismatched(edit), ("contract",), says=SAYS[name])
+        Fault(name, Mismatched(edit), ("contract",), says=SAYS[name])
         for name, edit in DECLARATIONS.items()
     ),
     *(
-        Fault(name, mismatched(edit), ("outputs",), says=r"max \|Δp\|")
+        Fault(name, Mismatched(edit), ("outputs",), says=r"max \|Δp\|")
         for name, edit in RECIPES.items()
     ),
 )

@@ -15,7 +15,7 @@ from torch import fx, nn
 
 from benchmarks.faults.bench import replaced_network
 from benchmarks.faults.fault import DoesNotApply, Fault
-from benchmarks.faults.planted.weights import mismatched
+from benchmarks.faults.planted.weights import Mismatched
 from pipeline.compress.activation_quantization import rounded_places
 
 Change = Callable[[fx.GraphModule], None]
@@ -184,7 +184,7 @@ SMALL: Final = (drop_branch, dilate)
 FAULTS: Final = tuple(
     Fault(
         name,
-        mismatched(replaced_network(in_structure(change))),
+        Mismatched(replaced_network(in_structure(change))),
         () if change in SMALL else ("outputs",),
     )
     for name, change in CHANGES.items()

@@ -7,7 +7,7 @@ A test also plants some the other way round: the check must find the difference,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.faults.bench import Artifact, Bench, Edit, replaced_network, with_graph
-from benchmarks.faults.fault import DoesNotApply, Fault, Pair, Plant, precisions
+from benchmarks.faults.fault import DoesNotApply, Fault, Pair, precisions
 from benchmarks.faults.planted import places
 from export.parity.quality_gate import FULL
 from export.parity.reference import Reference
@@ -25,14 +25,15 @@ from pipeline.quantization_grid import Grid, short_scale
 ANOTHER: Final = "cd" * 32  # identity of another checkpoint
 
 
-def mismatched(edit: Edit) -> Plant:
-    """The clean file, and a checkpoint that it was not made from."""
+@dataclass(frozen=True)
+class Mismatched:
+    """Plants the clean file, and a checkpoint that it was not made from."""
 
-    def plant(bench: Bench, artifact: Artifact, folder: Path) -> Pair:
-        wrong = bench.wrong(edit, artifact)  # before anything is converted: it may not apply
+    edit: Edit
+
+    def __call__(self, bench: Bench, artifact: Artifact, folder: Path) -> Pair:
+        wrong = bench.wrong(self.edit, artifact)  # before anything is converted: it may not apply
         return Pair(bench.clean(artifact), wrong)
-
-    return plant
 
 
 def in_weights(change: Callable[[nn.Module], None]) -> Edit:
@@ -238,37 +239,37 @@ SAYS: Final = {
 }
 FAULTS: Final = (
     *(
-        Fault(name, mismatched(in_weights(change)), ("weights",), says=SAYS.get(name, WRONG))
+        Fault(name, Mismatched(in_weights(change)), ("weights",), says=SAYS.get(name, WRONG))
         for name, change in CHANGES.items()
     ),
     Fault(
         "a parameter outside of all layers a hundredth larger",
-        mismatched(in_weights(scale_free_parameter)),
+        Mismatched(in_weights(scale_free_parameter)),
         where=precisions("rounding may change outputs as much", FULL),
     ),
     Fault(
         "weights rounded to fp16",
-        mismatched(in_weights(round_to_half)),
+        Mismatched(in_weights(round_to_half)),
         ("weights",),
         precisions("its weights are rounded to that or less", FULL),
         WRONG,
     ),
-    Fault("one code off by one", mismatched(on_grid(move_code)), ("weights",), says=ONE_VALUE),
+    Fault("one code off by one", Mismatched(on_grid(move_code)), ("weights",), says=ONE_VALUE),
     Fault(
         "scale of one channel off by its last bit",
-        mismatched(on_grid(move_scale)),
+        Mismatched(on_grid(move_scale)),
         ("weights",),
         says=r"values are not the checkpoint's, first at \[1, ",
     ),
     Fault(
         "file of another checkpoint",
-        mismatched(another_checkpoint),
+        Mismatched(another_checkpoint),
         ("contract", "weights"),
         says="checkpoint_sha256 in the file",
     ),
     Fault(
         "weights of another checkpoint under this identity",
-        mismatched(another_training),
+        Mismatched(another_training),
         ("outputs", "weights"),
         says=WRONG,
     ),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cli import main
+from benchmarks.cli.main import main
 from benchmarks.datasets.row import DataSets, read_datasets
 from benchmarks.datasets.summary import line, markdown, timed
 

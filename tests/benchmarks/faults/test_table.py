@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cli import main
+from benchmarks.cli.main import main
 from benchmarks.faults import document
 from benchmarks.faults.bench import COLUMNS, Artifact, Bench, convert, replaced_network
 from benchmarks.faults.fault import Fault, Pair
@@ -20,7 +20,7 @@ from benchmarks.faults.planted import declarations, graph, structure, weights
 from benchmarks.faults.planted.folders import FolderFault
 from benchmarks.faults.planted.limits import at_a_side_of_partial_windows, floored, same_answers
 from benchmarks.faults.planted.structure import in_structure
-from benchmarks.faults.planted.weights import in_weights, mismatched
+from benchmarks.faults.planted.weights import Mismatched, in_weights
 from benchmarks.faults.table import CONTROLS, FAULTS
 from export.formats.register import FORMATS
 from export.parity.check import check_artifact
@@ -174,7 +174,7 @@ def test_a_fault_in_the_file_is_caught_as_the_same_in_the_checkpoint_is(
 ) -> None:
     change, part = EDITS[edit]
     artifact = (name, "fp32")
-    (cell,) = judge(Fault(edit, mismatched(change)), squeezenet, [artifact])
+    (cell,) = judge(Fault(edit, Mismatched(change)), squeezenet, [artifact])
     path = convert(artifact, squeezenet.wrong(change, artifact), tmp_path)
     found = check_artifact(*artifact, path, squeezenet.reference(artifact))
     assert found.parts[part] != "pass"
@@ -258,8 +258,8 @@ def test_the_command_prints_and_writes_what_caught_what(
     harmless = replace(
         one, name="nothing", plant=lambda bench, a, _: Pair(bench.clean(a), bench.reference(a))
     )
-    monkeypatch.setattr(document, "FAULTS", {"weights": (one, harmless)})
-    monkeypatch.setattr(document, "CONTROLS", {"weights": (harmless,)})
+    monkeypatch.setattr("benchmarks.faults.table.FAULTS", {"weights": (one, harmless)})
+    monkeypatch.setattr("benchmarks.faults.table.CONTROLS", {"weights": (harmless,)})
     monkeypatch.setattr(document.run_table, "__defaults__", (FEW[:1],))
     written = tmp_path / "faults.json"
     arguments = ["faults", "--checkpoint", str(model.folder), "--side", "48"]

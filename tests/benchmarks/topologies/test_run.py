@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.cli import main
+from benchmarks.cli.main import main
 from benchmarks.process_tree import Used
 from benchmarks.topologies import made_by, run, subjects
 from benchmarks.topologies.names import NAMES
