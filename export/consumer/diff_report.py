@@ -5,16 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Final
 
 from export.consumer.diff import Change
 from export.verify import ManifestDocument
-
-# What Markdown or HTML would interpret. A backslash does not escape the last four everywhere.
-ESCAPES: Final = {
-    **{ord(mark): f"\\{mark}" for mark in "\\`*_[]#~"},
-    **{ord(mark): f"&#{ord(mark)};" for mark in "&<|@"},
-}
+from pipeline.terminal.markdown import shown
 
 
 def to_markdown(old: ManifestDocument, new: ManifestDocument, changes: Sequence[Change]) -> str:
@@ -113,5 +107,4 @@ def _said(value: object) -> str:
 
 def _cell(text: str) -> str:
     """Text as a cell of a table: nothing in it acts as Markdown, HTML or a mention."""
-    shown = text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
-    return shown.translate(ESCAPES)
+    return shown(text if text.isprintable() else text.encode("unicode_escape").decode("ascii"))

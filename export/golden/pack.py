@@ -31,6 +31,7 @@ from export.verify import unsafe
 from pipeline.errors import BadInput
 from pipeline.images import decode
 from pipeline.json_files import plain
+from pipeline.terminal.markdown import shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -147,7 +148,7 @@ def golden_files(manifest: Manifest, references: References) -> dict[str, bytes]
         ),
         resize=None if rule.method == "squish" else rule.document(),
     )
-    readme = README.format(intended_use=manifest.model.intended_use)
+    readme = README.format(intended_use=shown(manifest.model.intended_use))
     files[f"{GROUP}/README.md"] = readme.encode()
     files[PACK_FILE] = document_text(document).encode()
     return files

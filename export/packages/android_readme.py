@@ -18,6 +18,7 @@ from export.packages.android import (
     package_name,
     runtime_texts,
 )
+from pipeline.terminal.markdown import shown
 
 SECTION: Final = """\
 ## The Gradle module
@@ -101,7 +102,7 @@ def gradle_module_section(manifest: Manifest, folder: str) -> str:
     first = class_name(name)
     mapped = any(port.name == EVIDENCE for artifact in artifacts for port in artifact.outputs)
     return SECTION.format(
-        intended_use=manifest.model.intended_use,
+        intended_use=shown(manifest.model.intended_use),
         name=name,
         folder=folder,
         usage=indent(

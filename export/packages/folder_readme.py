@@ -14,6 +14,7 @@ from export.packages.ios_readme import swift_package_section
 from export.packages.web_readme import web_page_section
 from export.parity.entries import AccuracyEntry
 from pipeline.model_spec import MOST_NAMED, named
+from pipeline.terminal.markdown import shown, shown_as_code
 
 PLATFORM_TITLES: Final = {"android": "Android", "ios": "iOS", "web": "the web"}
 PACKAGE_SECTIONS: Final = {
@@ -69,13 +70,13 @@ def asset_readme(platform: str, manifest: Manifest, beside: Collection[str] = ()
     rule = (
         "the most probable label"
         if model.positive is None
-        else f"`{model.positive}` where its probability is at least {model.threshold}"
+        else f"{shown_as_code(model.positive)} where its probability is at least {model.threshold}"
     )
     shape = _evidence_shape(manifest)
     lines = [
         f"# {model.name} {model.version} for {PLATFORM_TITLES[platform]}",
         "",
-        f"**{model.intended_use}**",
+        f"**{shown(model.intended_use)}**",
         "",
         "Made by `python -m export all`; do not edit. `manifest.json` says the same for programs:",
         "check each file's SHA-256 with it before you load it.",
@@ -147,7 +148,7 @@ def _outputs(integration: Integration, shape: Sequence[int] | None, classes: int
 
 def _labels(labels: Sequence[str]) -> str:
     """All of a few; of many the first ones, since the file has them all."""
-    said = named(labels)
+    said = shown(named(labels))
     return said if len(labels) <= MOST_NAMED else f"{said}, see there"
 
 
@@ -158,21 +159,24 @@ def _evidence(shape: tuple[int, ...] | None, model: ModelEntry) -> list[str]:
     _, _, rows, columns = shape
     over = "whole image" if model.rule.method == "squish" else "input"
     labels = model.labels
+    first = shown_as_code(labels[0])
+    rest = f"that of {shown_as_code(labels[1])}" if len(labels) == 2 else "the mean of the others"
     return [
         f"## The output `{EVIDENCE}`",
         "",
         f"For each label, in their order, a map of {rows} rows and {columns} columns over the "
         f"{over}, top left first: how much each place spoke for the label, in logits, and "
         "below zero against it. The mean over a label's map is its logit, and softmax of the "
-        f"logits is `probs`: with {len(labels)} labels, what sets `{labels[0]}` apart is its map "
-        + (f"less that of `{labels[1]}`." if len(labels) == 2 else "less the mean of the others."),
+        f"logits is `probs`: with {len(labels)} labels, what sets {first} apart is its map "
+        f"less {rest}.",
         "",
         "It shows where **this network** saw evidence (a class activation map, Zhou et al., "
         "arXiv:1512.04150), right or wrong: the edge of an image, a mark or the background as "
-        f"readily as the thing itself. It is **not** a map of {model.words.looks_for}, it has no "
-        "outlines, and a place of it depends on pixels well beyond that place. Scale it by the "
-        "largest absolute value of its image, enlarge it smoothly, and say beside it what it is. "
-        f"{model.intended_use}",
+        f"readily as the thing itself. It is **not** a map of "
+        f"{shown(model.words.looks_for)}, it has no outlines, and a place of it depends on pixels "
+        "well beyond that place. Scale it by the largest absolute value of its image, enlarge it "
+        "smoothly, and say beside it what it is. "
+        f"{shown(model.intended_use)}",
         "",
     ]
 

@@ -8,6 +8,7 @@ from typing import Final
 from export.deploy.outputs import EVIDENCE
 from export.manifest.manifest import Manifest
 from export.packages.ios import default_model, module_name
+from pipeline.terminal.markdown import shown
 
 SECTION: Final = """\
 ## The Swift package
@@ -69,7 +70,7 @@ def swift_package_section(manifest: Manifest, folder: str) -> str:
     return SECTION.format(
         module=module_name(model.name),
         usage=indent(swift_usage(module_name(model.name), mapped), "   "),
-        intended_use=model.intended_use,
+        intended_use=shown(model.intended_use),
         folder=folder,
         ios=chosen.requires["ios"],
         chosen=chosen.path,

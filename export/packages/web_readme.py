@@ -9,6 +9,7 @@ from typing import Final
 from export.deploy.outputs import EVIDENCE
 from export.manifest.manifest import Manifest
 from export.packages.web import default_model
+from pipeline.terminal.markdown import shown
 
 SECTION: Final = """\
 ## The page
@@ -96,7 +97,7 @@ def web_page_section(manifest: Manifest, folder: str) -> str:
         return ""
     mapped = any(port.name == EVIDENCE for port in chosen.outputs)
     return SECTION.format(
-        intended_use=manifest.model.intended_use,
+        intended_use=shown(manifest.model.intended_use),
         usage=indent(html_usage(folder, mapped), "   "),
         chosen=chosen.path,
         precision=chosen.precision,

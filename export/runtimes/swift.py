@@ -38,6 +38,7 @@ NEEDLESS: Final = (
     "usr/share/doc",
 )
 INSIDE: Final = "/work"
+HOME: Final = "/home"  # stays, as anybody's: what the compiler and its package manager keep there
 PATH_INSIDE: Final = "/usr/libexec/swift/bin:/usr/bin:/bin"
 WAY_OUT: Final = "make swift needs Swift on the PATH, or Debian 12 and a network"
 # $1 is the root, $2 the folder to work in, the rest the command.
@@ -45,7 +46,7 @@ ENTER: Final = f"""\
 root=$1 folder=$2; shift 2
 mount --rbind /proc "$root/proc" && mount --rbind /dev "$root/dev" &&
 mount -t tmpfs tmpfs "$root/tmp" && mount --bind "$folder" "$root{INSIDE}" &&
-exec chroot "$root" /usr/bin/env -i "PATH={PATH_INSIDE}" HOME=/tmp LANG=C.UTF-8 \
+exec chroot "$root" /usr/bin/env -i "PATH={PATH_INSIDE}" HOME={HOME} LANG=C.UTF-8 \
 /bin/sh -c 'cd {INSIDE} && exec "$@"' sh "$@"
 """
 
@@ -113,7 +114,7 @@ def _build(root: Path) -> None:
     for pattern in NEEDLESS:
         for needless in root.glob(pattern):
             shutil.rmtree(needless) if needless.is_dir() else needless.unlink()
-    for name in ("proc", "dev", "tmp", INSIDE.strip("/")):
+    for name in ("proc", "dev", "tmp", HOME.strip("/"), INSIDE.strip("/")):
         (root / name).mkdir(exist_ok=True)
     started = _run(_entered(root, root / "tmp", ["swiftc", "--version"]), root)
     if started.returncode != 0:

@@ -26,6 +26,7 @@ from pipeline.study.documents import (
     comparison_document,
 )
 from pipeline.study.topology_ranking import METHOD
+from pipeline.terminal.markdown import shown
 
 if TYPE_CHECKING:
     from pipeline.study.trial import Trial
@@ -68,12 +69,12 @@ def to_markdown(comparison: StudyComparison, pictures: Mapping[str, str]) -> str
     config = request.config
     epochs = f"Epochs: {config.frozen_epochs} frozen, {config.finetune_epochs} fine-tuned"
     lines = [
-        f"# Topologies compared on {data.name}",
+        f"# Topologies compared on {shown(data.name)}",
         "",
-        f"**{request.said.intended_use}**",
+        f"**{shown(request.said.intended_use)}**",
         "",
-        f"{data.images} images, labels {named(data.labels)}; positive: "
-        f"{data.positive or 'none (more than two)'}. {epochs}; batch size "
+        f"{data.images} images, labels {shown(named(data.labels))}; positive: "
+        f"{shown(data.positive or 'none (more than two)')}. {epochs}; batch size "
         f"{config.batch_size}; {config.rule.pixels} px; seeds: {_list(request.seeds)}.",
         "",
     ]
@@ -175,7 +176,7 @@ def _protocol_lines(comparison: StudyComparison, protocol: str) -> list[str]:
     for split in (s for s in comparison.protocols if s.protocol == protocol):
         if split.images:
             sides = "; ".join(
-                f"{side}: " + ", ".join(f"{n} {label}" for label, n in counts.items())
+                f"{side}: " + ", ".join(f"{n} {shown(label)}" for label, n in counts.items())
                 for side, counts in split.images.items()
             )
             lines.append(f"- seed {split.seed}: {sides} ({split.split})")

@@ -1,1 +1,1 @@
-"""What is printed: by every command, and of commands to be typed next."""
+"""What people read: what commands print, commands to be typed next, words inside Markdown."""

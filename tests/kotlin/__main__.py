@@ -10,7 +10,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.kotlin.module_tests import KotlinRefused, run_module_tests
+from tests.kotlin.module_tests import (
+    KotlinRefused,
+    compile_pure,
+    run_module_tests,
+    write_module,
+)
 from tests.kotlin.toolchain import MissingToolchain, find_toolchain
 
 
@@ -28,6 +33,7 @@ def main() -> int:
         return 2
     with tempfile.TemporaryDirectory() as work:
         try:
+            compile_pure(write_module(assets, Path(work) / "alone"), Path(work), tools)
             run = run_module_tests(assets.resolve(), Path(work), tools)
         except KotlinRefused as error:
             print(error)

@@ -1,7 +1,7 @@
 """Render the Android module, compile it, run its tests on a JVM.
 
-In: an asset folder. Out: a `JvmRun`. Pure Kotlin (``src/core``) is compiled alone first, so that
-no Android class can slip into it; the rest is compiled against the stand-ins in ``fakes/``.
+In: an asset folder. Out: a `JvmRun`. Pure Kotlin (``src/core``) can be compiled alone, so that no
+Android class can slip into it; the whole is compiled against the stand-ins in ``fakes/``.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class KotlinRefused(Exception):
     """A compiler refused the rendered code; the message is its own."""
 
 
-def write_module(assets: Path, folder: Path) -> None:
-    """Render the module for the manifest in `assets` into `folder`."""
+def write_module(assets: Path, folder: Path) -> Path:
+    """Render the module for the manifest in `assets` into `folder`, which is returned."""
     manifest = replace(read_manifest(assets), files=())
     texts = package_files(manifest)
     name = manifest.model.name
@@ -60,6 +60,12 @@ def write_module(assets: Path, folder: Path) -> None:
     for path, text in texts.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
+    return folder
+
+
+def compile_pure(module: Path, work: Path, tools: Toolchain) -> None:
+    """Compile what an app on a JVM uses as well, without any stand-in. Raises KotlinRefused."""
+    _kotlinc(tools, [module / root for root in PURE], work / "pure", [])
 
 
 def run_module_tests(assets: Path, work: Path, tools: Toolchain) -> JvmRun:
@@ -71,8 +77,7 @@ def run_module_tests(assets: Path, work: Path, tools: Toolchain) -> JvmRun:
     module, vectors = work / "module", work / "vectors"
     write_module(assets, module)
     count = write_vectors(vectors, assets)
-    pure, fakes, rest = work / "pure", work / "fakes", work / "rest"
-    _kotlinc(tools, [module / root for root in PURE], pure, [])
+    fakes, rest = work / "fakes", work / "rest"
     sources = [str(path) for path in sorted((HERE / "fakes").rglob("*.java"))]
     junit = os.pathsep.join(str(jar) for jar in tools.jars)
     _compile(

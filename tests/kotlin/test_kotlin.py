@@ -11,7 +11,13 @@ from tests.export.made_assets import write_assets
 from tests.export.resized_release import RULES, shared_release
 from tests.kotlin import toolchain
 from tests.kotlin.__main__ import main
-from tests.kotlin.module_tests import run_module_tests
+from tests.kotlin.module_tests import (
+    PURE,
+    KotlinRefused,
+    compile_pure,
+    run_module_tests,
+    write_module,
+)
 from tests.kotlin.toolchain import MissingToolchain, Toolchain, find_toolchain
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +29,15 @@ def test_the_published_module_compiles_and_its_tests_pass(tmp_path: Path, tools:
     assert run.passed, run.output
     assert run.tests >= 50
     assert run.vectors >= 60
+
+
+@pytest.mark.ci("compiles half of the Kotlin module again")
+def test_its_pure_half_compiles_without_an_android_class(tmp_path: Path, tools: Toolchain) -> None:
+    write_module(ROOT / "android_assets", tmp_path)
+    compile_pure(tmp_path, tmp_path, tools)
+    (tmp_path / PURE[0] / "Slip.kt").write_text("val slip: android.graphics.Bitmap? = null\n")
+    with pytest.raises(KotlinRefused, match="android"):
+        compile_pure(tmp_path, tmp_path, tools)
 
 
 @pytest.mark.ci("compiles a second Kotlin module")

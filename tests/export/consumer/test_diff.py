@@ -582,12 +582,12 @@ def test_the_markdown_lists_what_breaks_first(old: Manifest, release: Manifest) 
         "",
         "| subject | what | old | new | what an app must do |",
         "| --- | --- | --- | --- | --- |",
-        "| labels | labels, in the order of the outputs | covid19, non\\_covid19 "
-        "| non\\_covid19, covid19 "
+        "| labels | labels, in the order of the outputs | covid19, non_covid19 "
+        "| non_covid19, covid19 "
         "| Read the new labels.txt: each output now belongs to another label. |",
         "| requirements | onnx fp32: onnxruntime | 1.15 | 1.20 | Raise the app's least onnxruntime "
         "to 1.20, or stay with the old file. |",
-        "| files | ort fp32 | tiny\\_fp32.ort | none | Load another file, or stay with the old. |",
+        "| files | ort fp32 | tiny_fp32.ort | none | Load another file, or stay with the old. |",
         "",
         "### What else changes",
         "",

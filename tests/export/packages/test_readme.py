@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 from export.publish.assets import FOLDERS
 from pipeline.resize.rule import Resize
@@ -43,3 +44,16 @@ def test_a_few_labels_are_all_named(tmp_path: Path) -> None:
     made = write_assets(tmp_path, labels=LABELS[:8], positive=None, threshold=None)
     text = (made["web"] / "README.md").read_text(encoding="utf-8")
     assert f"`labels.txt`: {', '.join(LABELS[:8])}. Decide" in text
+
+
+def test_the_owners_words_are_read_as_they_were_written(tmp_path: Path) -> None:
+    use = "Für *Übungen* & <b>Spaß</b>, nicht für __Ärzte__ | [mehr](x) `hier`"
+    labels = ("*Pilz* `a`", "<i>keiner</i>")
+    made = write_assets(tmp_path, labels=labels, positive=labels[0], intended_use=use)
+    for folder in made.values():
+        text = (folder / "README.md").read_text(encoding="utf-8")
+        blocks = MarkdownIt().enable("table").parse(text)
+        lines = ["".join(each.content for each in block.children or ()) for block in blocks]
+        assert use in lines
+        assert any(f"{labels[0]}, {labels[1]}. Decide {labels[0]} where" in line for line in lines)
+        assert sum(use in line for line in lines) >= 2  # beside the classifier's code too
