@@ -1,9 +1,10 @@
 """Does `explain` name the place of a fault?
 
 In: a fault of the network itself, and an artifact. A file is converted from the network with the
-fault and compared with the checkpoint. Out: what the check and `explain` say of it, and whether the
-place stands there. Where that is, the two networks tell and not the comparison under test: modules
-that hold other numbers or have another setting; else those next to a call that one graph lacks.
+fault and compared with the checkpoint, or the other way round where no file can have it. Out: what
+the check and `explain` say of it, and whether the place stands there. Where that is, the two
+networks tell and not the comparison under test: modules that hold other numbers or have another
+setting; else those next to a call that one graph lacks.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from benchmarks.faults.bench import IMAGES, Artifact, Bench, convert
-from benchmarks.faults.fault import DoesNotApply, Fault
+from benchmarks.faults.fault import DoesNotApply, Fault, Pair
 from benchmarks.faults.judge import caught_by
 from benchmarks.faults.planted.structure import traced
 from benchmarks.faults.planted.weights import Mismatched
+from export.errors import ConversionFailed
 from export.parity.check import check_artifact
 from export.parity.layer_diff import explain
 
@@ -77,9 +79,12 @@ def explained(fault: Fault, bench: Bench, artifact: Artifact) -> ExplainedCell:
         return ExplainedCell(fault.name, artifact, excuse="the network stays as it is")
     bench.folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=bench.folder) as folder:
-        path = convert(artifact, wrong, Path(folder))
-        result = check_artifact(*artifact, path, sound)
-        found = explain(*artifact, path, sound, IMAGE)
+        try:
+            pair = Pair(convert(artifact, wrong, Path(folder)), sound)
+        except ConversionFailed:  # a number that is on no grid cannot be stored
+            pair = fault.plant(bench, artifact, Path(folder))
+        result = check_artifact(*artifact, pair.path, pair.reference)
+        found = explain(*artifact, pair.path, pair.reference, IMAGE)
     return ExplainedCell(
         fault.name,
         artifact,

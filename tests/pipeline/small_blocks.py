@@ -44,6 +44,20 @@ class PreActivated(nn.Module):
         return torch.cat([x, self.conv(F.relu(self.norm(x)))], 1)
 
 
+class Averaged(nn.Module):
+    """A residual block whose other branch is an average and a convolution, as in ResNet-D."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+        self.pool = nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False)
+        self.shortcut = nn.Conv2d(channels, channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.norm(self.conv(x)) + self.shortcut(self.pool(x)))
+
+
 def stem(*blocks: nn.Module, channels: int = 8) -> nn.Module:
     """Blocks behind a convolution, and 16 features."""
     first = nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False)
@@ -58,6 +72,7 @@ def convolutional_next(channels: int) -> nn.Module:
 BODIES: Final[Mapping[str, Callable[[], nn.Module]]] = {
     "depthwise": lambda: stem(InvertedResidual(8, 8, 1, 2), InvertedResidual(8, 8, 2, 2)),
     "residual": lambda: stem(BasicBlock(8, 8), BasicBlock(8, 8)),
+    "average": lambda: stem(Averaged(8), Averaged(8)),
     "squeeze": lambda: stem(Gated(8), nn.Hardswish()),
     "layer norm": lambda: stem(convolutional_next(8)),
     "dense": lambda: stem(PreActivated(8), PreActivated(16), channels=24),

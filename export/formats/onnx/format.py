@@ -37,7 +37,7 @@ from export.formats.onnx.graph_editor import (
     with_rows_of_outputs,
 )
 from export.formats.onnx.packed_weights import store_grids, store_halves
-from export.formats.onnx.qdq import store_integers
+from export.formats.onnx.qdq import drop_axes, store_integers
 from export.formats.onnx.session import load_session, run_session, session_ports
 
 if TYPE_CHECKING:
@@ -266,8 +266,11 @@ def _simplified(graph: DeployGraph, spec: ModelSpec) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "plain.onnx"
         _export(graph, spec, plain)
+        exported = onnx.load(plain)
+        if drop_axes(exported):
+            onnx.save(exported, plain)
         model, equal = onnxsim.simplify(
-            onnx.load(plain), check_n=SIMPLIFIER_CHECKS, skipped_optimizers=INTO_WEIGHTS
+            exported, check_n=SIMPLIFIER_CHECKS, skipped_optimizers=INTO_WEIGHTS
         )
         if not equal:
             raise ConversionFailed("onnxsim's own check found that the outputs changed")

@@ -17,17 +17,50 @@ from export.formats.onnx.graph_editor import PRODUCT, Editor
 from export.formats.onnx.packed_weights import take_grid, unpack
 
 FUSED: Final = ("Relu", "Clip")  # into the rounding of the layer before them
+ROUNDINGS: Final = ("QuantizeLinear", "DequantizeLinear")
 MOVING: Final = ("Reshape", "Transpose")  # onnxruntime moves roundings across these
-# It makes these integer operations, or leaves a Clip to the codes, only if scales have no axis; a
-# convolution before such a Clip stays in floating point otherwise (measured: four times as long).
-# Other files keep the shape that torch's exporter writes, and so their bytes.
-WITHOUT_AXES: Final = ("Clip", "Add", "Mul")
+# Its integer operations ask for scales without an axis (a sum stays in floating point otherwise, a
+# convolution before a Clip too, and an average cannot be loaded), but for these, which take either.
+# Files of these alone keep the shape that torch's exporter writes, and so their bytes.
+WITH_AXES: Final = ("Conv", "MaxPool", "Concat", "Sub", "Div", *MOVING)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnx import ModelProto, NodeProto
 
     from pipeline.quantization_grid import Grid
+
+
+def drop_axes(model: ModelProto) -> bool:
+    """Give scales and zero points of activations the shape (), if an operation asks for that.
+
+    In place, as torch exported it: onnxruntime runs it before weights are integers.
+
+    Returns:
+        Whether one does.
+    """
+    graph = model.graph
+    made_by = {name: node for node in graph.node for name in node.output}
+    roundings = [node for node in graph.node if node.op_type in ROUNDINGS]
+    rounded = {_rounded_operation(made_by, n) for n in roundings if n.op_type == ROUNDINGS[0]}
+    if rounded <= {*WITH_AXES}:
+        return False
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    for rounding in roundings:
+        for name in rounding.input[1:]:
+            while name in made_by and made_by[name].op_type == "Identity":
+                name = made_by[name].input[0]
+            tensor = stored[name] if name in stored else made_by[name].attribute[0].t
+            del tensor.dims[:]
+    return True
+
+
+def _rounded_operation(made_by: Mapping[str, NodeProto], rounding: NodeProto) -> str:
+    """The type of what is rounded; a Relu is none, since the codes begin at zero."""
+    source = made_by.get(rounding.input[0])
+    if source is not None and source.op_type == "Relu":
+        source = made_by.get(source.input[0])
+    return source.op_type if source is not None else ""
 
 
 def store_integers(model: ModelProto, grids: Mapping[str, Grid]) -> None:
@@ -61,7 +94,6 @@ def store_integers(model: ModelProto, grids: Mapping[str, Grid]) -> None:
             codes = _multiples(editor.value(holder.input[place]), step, layer.name)
             editor.place(holder, place, _dequantised(editor, codes, step))
     _hold_layout(editor)
-    _drop_axes(editor)
     editor.finish()
 
 
@@ -81,19 +113,6 @@ def _is_rounded(editor: Editor, value: str) -> bool:
         or (node.op_type in MOVING and _is_rounded(editor, node.output[0]))
         for node in readers
     )
-
-
-def _drop_axes(editor: Editor) -> None:
-    """Give scales and zero points of activations the shape (), if an operation asks for that."""
-    nodes = editor.model.graph.node
-    rounded = [editor.producer(node.input[0]) for node in nodes if node.op_type == "QuantizeLinear"]
-    if not any(source is not None and source.op_type in WITHOUT_AXES for source in rounded):
-        return
-    for node in nodes:
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-            for place in (1, 2):
-                value = editor.value(node.input[place]).reshape(())
-                editor.place(node, place, editor.constant(value))
 
 
 def _hold_layout(editor: Editor) -> None:

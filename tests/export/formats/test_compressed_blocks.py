@@ -63,7 +63,7 @@ def test_a_compressed_block_is_proven(name: str, precision: str, kind: str, tmp_
     assert found.status == "pass", found.reason
 
 
-SUMS = {"depthwise": 1, "residual": 2, "squeeze": 0, "layer norm": 1}
+SUMS = {"depthwise": 1, "residual": 2, "average": 2, "squeeze": 0, "layer norm": 1}
 
 
 @pytest.mark.parametrize("kind", SUMS)
