@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
+from export.errors import ConversionFailed
 from pipeline.compress.rounding_places import (
     RELU6,
     Kernel,
@@ -33,10 +35,16 @@ KEPT: Final = ("moved", "parted", "relu", "relu6")  # which take a uint8 tensor 
 
 
 class IntegerLayer(nn.Module):
-    """A convolution or linear layer on uint8, with the ReLU after it."""
+    """A convolution or linear layer on uint8, with the ReLU after it.
+
+    Raises:
+        ConversionFailed: its weight is not what the grid holds.
+    """
 
     def __init__(self, layer: Any, grid: Grid, scale: float, zero_point: int, relu: bool) -> None:
         super().__init__()
+        if not np.array_equal(grid.weights(), layer.weight.detach().numpy()):
+            raise ConversionFailed("its weight is not codes times scale of its grid")
         zeros = torch.zeros(len(grid.scale), dtype=torch.int64)
         codes, scales = torch.from_numpy(grid.codes), torch.from_numpy(grid.scale).double()
         weight = torch._make_per_channel_quantized_tensor(codes, scales, zeros, 0)
@@ -61,7 +69,7 @@ class IntegerLayer(nn.Module):
 
 
 def in_integers(variant: fx.GraphModule, grids: Mapping[str, Grid]) -> fx.GraphModule:
-    """The variant on integer kernels; `grids` by weight name."""
+    """The variant on integer kernels; `grids` by weight name. Raises ConversionFailed."""
     graph = fx.Graph()
     root: dict[str, Any] = dict(variant.named_modules(remove_duplicate=False))
     made: dict[fx.Node, fx.Node] = {}  # what stands for a node's result
@@ -93,7 +101,10 @@ def in_integers(variant: fx.GraphModule, grids: Mapping[str, Grid]) -> fx.GraphM
                 codes = graph.call_function(functional.pad, (codes, around))
                 layer, grid = layer[1], grids[f"{name}.1.weight"]
             assert grid is not None
-            root[name] = IntegerLayer(layer, grid, scale, zero_point, relu)
+            try:
+                root[name] = IntegerLayer(layer, grid, scale, zero_point, relu)
+            except ConversionFailed as error:
+                raise ConversionFailed(f"{name}: {error}") from error
             made[node] = graph.call_module(name, (codes,))
             made[node] = _cut(graph, made[node], kernel, scale, zero_point)
         elif kernel is not None:

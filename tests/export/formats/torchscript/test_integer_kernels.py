@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from export.errors import ConversionFailed
 from export.formats.torchscript.integers.kernels import IntegerLayer, in_integers
 from export.formats.torchscript.integers.qnnpack import qnnpack
 from pipeline.compress.activation_quantization import calibrate, int8_variant, rounded_places
@@ -83,3 +85,13 @@ def test_a_sum_of_scales_too_far_apart_for_the_kernel_is_in_floating_point() -> 
     variant = int8_variant(network, scales, grids)
     found = logits(in_integers(variant, grids), UNSEEN)
     assert (found - logits(variant, UNSEEN)).abs().max() < 0.02 * found.std()
+
+
+def test_a_weight_that_is_not_what_its_grid_holds_is_refused_by_its_name() -> None:
+    _, grids, variant = calibrated("fire")
+    name = next(name for name in grids if name.endswith("weight"))
+    with torch.no_grad():
+        variant.get_parameter(name).view(-1)[1] += 0.25
+    layer = re.escape(name.removesuffix(".weight"))
+    with pytest.raises(ConversionFailed, match=rf"^{layer}: its weight is not codes times scale"):
+        in_integers(variant, grids)
