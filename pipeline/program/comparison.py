@@ -10,6 +10,7 @@ inputs are compared, and what differs further up is looked at in its turn.
 from __future__ import annotations
 
 import operator
+from collections import deque
 from dataclasses import dataclass
 from itertools import permutations
 from typing import TYPE_CHECKING, Final
@@ -19,9 +20,11 @@ import numpy as np
 from pipeline.program.expressions.expression import INPUT, Expression, Numbers, stored
 from pipeline.program.expressions.writing import expressions
 from pipeline.program.operations import COMMUTATIVE
-from pipeline.program.program import place_of
+from pipeline.program.program import MODULE, place_of
 
 if TYPE_CHECKING:
+    from torch import fx
+
     from pipeline.program.program import Program
 
 COMPUTED: Final = 1e-6  # of a number; a sum of 100 in another order in fp32
@@ -86,7 +89,7 @@ def _difference(one: Expression, other: Expression, half: bool) -> tuple[list[Di
         if _computed_alike(one, other, half):
             return [], []
         return [Difference(_numbers_differ(one, other, half), of_numbers=True)], []
-    place, kind = place_of(one.node), one.kind
+    place, kind = _place(one.node), one.kind
     if kind == "input":
         return [Difference(f"images of {list(other.shape)}, not {list(one.shape)}")], []
     sentences = [
@@ -102,6 +105,27 @@ def _difference(one: Expression, other: Expression, half: bool) -> tuple[list[Di
     if order != list(range(len(order))) and kind not in COMMUTATIVE:
         sentences.append(Difference(f"{place}: {kind} takes its inputs in another order"))
     return sentences, [(a, other.inputs[i]) for a, i in zip(one.inputs, order, strict=True)]
+
+
+def _place(node: fx.Node) -> str:
+    """Its module; outside any, as in a variant for int8, its name and the last layer before it."""
+    layer = "" if node.meta.get(MODULE) else _layer_before(node)
+    return f"{place_of(node)} after {layer}" if layer else place_of(node)
+
+
+def _layer_before(node: fx.Node) -> str:
+    """The module of the nearest parameter that what it takes is computed with; empty: none."""
+    waiting = deque(node.all_input_nodes)
+    seen = set(waiting)
+    while waiting:
+        source = waiting.popleft()
+        holder = str(source.target).rpartition(".")[0] if source.op == "get_attr" else ""
+        if holder:
+            return holder
+        new = [each for each in source.all_input_nodes if each not in seen]
+        waiting += new
+        seen.update(new)
+    return ""
 
 
 def _follows(key: str, one: Expression, other: Expression) -> bool:
@@ -120,7 +144,7 @@ def _attribute_differs(where: str, key: str, wanted: object, found: object) -> D
 
 def _another_operation(one: Expression, other: Expression) -> tuple[list[Difference], Pairs]:
     """An operation is missing, or there is one more, or another stands in its place."""
-    place = place_of(one.node)
+    place = _place(one.node)
     missing = max(one.inputs, key=other.likeness, default=None)
     more = max(other.inputs, key=one.likeness, default=None)
     without = missing.likeness(other) if missing else 0
@@ -177,7 +201,7 @@ def _numbers_differ(one: Expression, other: Expression, half: bool) -> str:
     assert one.tensor is not None
     assert other.tensor is not None
     wanted, found = (stored(each, half).numpy() for each in (one.tensor, other.tensor))
-    name = ", ".join(one.names) or place_of(one.node)
+    name = ", ".join(one.names) or _place(one.node)
     if wanted.shape != found.shape:
         return f"{name}: shape {found.shape}, not {wanted.shape}"
     wrong = wanted != found

@@ -77,7 +77,9 @@ def program_differences(
 
 def said(difference: Difference) -> str:
     """Its sentence, with names as the network has them, in the words of `weight_violations`."""
-    sentence = difference.sentence.removeprefix(PREFIX).replace(f", {PREFIX}", ", ")
+    sentence = difference.sentence.removeprefix(PREFIX)
+    for before in (", ", " after "):
+        sentence = sentence.replace(f"{before}{PREFIX}", before)
     sentence = sentence.replace("values are not those expected", "values are not the checkpoint's")
     return f"normalisation.{sentence}" if sentence.startswith(NORMALISATION) else sentence
 

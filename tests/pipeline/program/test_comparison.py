@@ -155,7 +155,7 @@ FAULTS: dict[str, tuple[type[nn.Module], Callable[[nn.Module], object], list[str
     "two branches of a concatenation": (
         Branches,
         swap("a", "b"),
-        ["cat: cat takes its inputs in another order"],
+        ["cat after a: cat takes its inputs in another order"],
     ),
     "a gate and what it gates": (
         Branches,
@@ -247,13 +247,13 @@ class Strided(Depthwise):
         (NoRelu, ["relu: no relu"]),
         (NoLastRelu, ["relu: no relu"]),
         (OneRelu, ["first: then a relu that does not belong there"]),
-        (NoSum, ["add: no add.Tensor"]),
+        (NoSum, ["add after second: no add.Tensor"]),
         (WrongSum, ["second: no conv2d"]),
         (Sigmoid, ["relu: sigmoid in place of relu"]),
-        (Relu, ["hardtanh: relu in place of hardtanh"]),
-        (Strided, ["hardtanh: hardtanh with max_val 6.5, not 6.0"]),
-        (Tanh, ["gelu: gelu with approximate tanh, not none"]),
-        (NoGate, ["mul: no mul.Tensor"]),
+        (Relu, ["hardtanh after grown: relu in place of hardtanh"]),
+        (Strided, ["hardtanh after grown: hardtanh with max_val 6.5, not 6.0"]),
+        (Tanh, ["gelu after grow: gelu with approximate tanh, not none"]),
+        (NoGate, ["mul after depthwise: no mul.Tensor"]),
     ],
 )
 def test_a_fault_in_the_structure_is_named(kind: type[nn.Module], wanted: list[str]) -> None:

@@ -213,7 +213,7 @@ FAULTS: dict[str, tuple[str, Callable[[Document], None], str]] = {
         lambda document: constant(
             document, operations(document, "softmax")[0], "axis"
         ).ints.values.__setitem__(0, 0),
-        "softmax: softmax.int with dim 0, not 1",
+        "softmax after network.head: softmax.int with dim 0, not 1",
     ),
 }
 
