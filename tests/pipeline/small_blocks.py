@@ -51,7 +51,7 @@ class Averaged(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(channels)
-        self.pool = nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False)
+        self.pool = nn.AvgPool2d(2, ceil_mode=True)
         self.shortcut = nn.Conv2d(channels, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:

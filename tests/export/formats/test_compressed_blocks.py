@@ -35,6 +35,15 @@ SPEC = make_spec(
 )
 
 
+FILES = (
+    ("onnx", "int8"),
+    ("ort", "int8"),
+    ("torchscript", "int8"),
+    ("onnx", "w4"),
+    ("torchscript", "w4"),
+)
+
+
 @cache
 def reference(kind: str, precision: str) -> Reference:
     network = compressible_network(small_block(kind))
@@ -52,8 +61,7 @@ def reference(kind: str, precision: str) -> Reference:
 
 
 @pytest.mark.parametrize("kind", BODIES)
-@pytest.mark.parametrize("precision", ["int8", "w4"])
-@pytest.mark.parametrize("name", ["onnx", "torchscript"])
+@pytest.mark.parametrize(("name", "precision"), FILES)
 def test_a_compressed_block_is_proven(name: str, precision: str, kind: str, tmp_path: Path) -> None:
     held = reference(kind, precision)
     path = tmp_path / f"{SPEC.name}_{precision}{FORMATS[name].suffix}"

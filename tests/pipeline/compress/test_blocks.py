@@ -88,6 +88,7 @@ def test_places_are_the_same_with_and_without_the_map_of_evidence(kind):
 KERNELS = {
     "depthwise": {"layer", "add"},
     "residual": {"layer", "add"},
+    "average": {"layer", "add"},
     "squeeze": {"layer", "mul", "hardswish"},
     "layer norm": {"layer", "add"},
     "dense": {"layer", "cat"},

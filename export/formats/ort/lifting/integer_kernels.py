@@ -68,14 +68,23 @@ def of_one(entry: Entry) -> Entry:
 
 
 def average_pool(call: Call) -> Result:
-    """Of each window; over the end it divides by the whole window, which no other does.
+    """Of each window; one over the end is divided by the whole window, which no other does.
 
     Raises:
-        CannotRunHere: windows may be parts, and padding counts.
+        CannotRunHere: there is such a window, and padding counts.
     """
-    if call.attribute("ceil_mode", 0) and call.attribute("count_include_pad", 0):
-        raise call.unknown("with ceil_mode and count_include_pad")
-    return of_one(pools.average_pool)(call)
+
+    def of_whole_windows(planes: Call) -> Result:
+        window, step = call.attribute("kernel_shape"), call.attribute("strides", [1, 1])
+        pads = layers.around(planes, window, step, [1, 1])
+        lengths = map(sum, zip(planes.shape()[2:], pads[:2], pads[2:], strict=True))
+        rest = [(n - k) % s for n, k, s in zip(lengths, window, step, strict=True)]
+        over = bool(call.attribute("ceil_mode", 0)) and any(rest)
+        if over and call.attribute("count_include_pad", 0):
+            raise call.unknown("with ceil_mode and count_include_pad")
+        return pools.average_pool(planes)
+
+    return of_one(of_whole_windows)(call)
 
 
 def of_two(operation: str) -> Entry:

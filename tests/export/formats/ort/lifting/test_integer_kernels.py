@@ -126,9 +126,20 @@ def test_each_kernel_is_tried() -> None:
     assert KERNELS.keys() == ENTRIES.keys() - other
 
 
-@pytest.mark.parametrize("name", KERNELS)
+WINDOWS = {"strides": [2, 2], "ceil_mode": 1, "count_include_pad": 1}
+WHOLE = {  # windows that end where the planes do
+    "without padding": {"kernel_shape": [2, 3]},
+    "with padding": {"kernel_shape": [4, 3], "pads": [1, 1, 1, 1]},
+}
+FURTHER = {
+    name: Kernel([kernel("QLinearAveragePool", "q", *X, *Y, **WINDOWS, **windows)])
+    for name, windows in WHOLE.items()
+}
+
+
+@pytest.mark.parametrize("name", [*KERNELS, *FURTHER])
 def test_a_kernel_computes_what_onnxruntime_makes_of_it(name: str) -> None:
-    made = KERNELS[name]
+    made = {**KERNELS, **FURTHER}[name]
     model = model_with(made)
     image = DRAWS.integers(0, 256, (1, *SIDE, 3)).astype(np.uint8)
     session = onnxruntime.InferenceSession(
@@ -143,8 +154,7 @@ def test_a_kernel_computes_what_onnxruntime_makes_of_it(name: str) -> None:
 
 
 def test_what_a_kernel_does_as_no_other_does_is_not_known() -> None:
-    window = {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1, "count_include_pad": 1}
-    pool = Kernel([kernel("QLinearAveragePool", "q", *X, *Y, **window)])
+    pool = Kernel([kernel("QLinearAveragePool", "q", *X, *Y, **WINDOWS, kernel_shape=[3, 3])])
     rows = Kernel(
         [
             node("Reshape", "q", "flat", to="row"),
