@@ -29,7 +29,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.mark.slow("runs every published file")
+@pytest.mark.ci("runs every published file, as make parity does")
 def test_published_assets_agree_with_the_released_checkpoint_on_embedded_samples(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

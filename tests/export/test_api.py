@@ -112,7 +112,7 @@ def test_export_all_returns_the_report_and_the_folders_it_wrote(
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.slow("exports every format")
+@pytest.mark.ci("checks a whole export once more")
 def test_check_returns_the_report(exported: Exported, model: Model, data: Path) -> None:
     report = api.check(exported.root, model.folder, data, images=4)
     assert report.command == "check"

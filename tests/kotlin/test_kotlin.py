@@ -23,7 +23,7 @@ from tests.kotlin.toolchain import MissingToolchain, Toolchain, find_toolchain
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.slow("compiles a Kotlin module, where there is a compiler")
+@pytest.mark.ci("compiles the Kotlin module")
 def test_the_published_module_compiles_and_its_tests_pass(tmp_path: Path, tools: Toolchain) -> None:
     run = run_module_tests(ROOT / "android_assets", tmp_path, tools)
     assert run.passed, run.output

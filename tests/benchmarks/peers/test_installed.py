@@ -26,6 +26,7 @@ def written(
     return sources, write_sources(sources)
 
 
+@pytest.mark.ci("runs the peers")
 @pytest.mark.parametrize("name", PEERS)
 def test_an_installed_peer_gives_pytorchs_outputs(
     name: str, written: tuple[PeerSources, Expected], tmp_path: Path

@@ -445,7 +445,7 @@ def test_a_bug_keeps_its_traceback(
         main(request(model, data))
 
 
-@pytest.mark.slow("exports every format")
+@pytest.mark.ci("exports every format in processes of its own")
 @pytest.mark.skipif(os.name == "nt", reason="a terminal's Ctrl-C is a signal to the group")
 def test_ctrl_c_in_a_terminal_stops_all_processes_and_leaves_the_old_assets(
     model: Model, data: Path, assets: Path, tmp_path: Path

@@ -218,7 +218,7 @@ def test_the_doctor_looks_at_it(project: Project) -> None:
     assert project.python("-c", code).strip() == "[('yes', 'yes')]"
 
 
-@pytest.mark.slow("a copy of the project, in processes of its own")
+@pytest.mark.ci("exports by a copy of the project")
 def test_it_is_converted_proven_published_and_timed(toys: Project) -> None:
     manifest = json.loads((toys.folder / "android_assets" / "manifest.json").read_text())
     (artifact,) = manifest["artifacts"]
@@ -231,7 +231,7 @@ def test_it_is_converted_proven_published_and_timed(toys: Project) -> None:
     assert (toys.folder / "android_assets" / artifact["path"]).suffix == ".toy"
 
 
-@pytest.mark.slow("a copy of the project, in processes of its own")
+@pytest.mark.ci("exports by a copy of the project")
 @pytest.mark.parametrize("platform", ["android", "ios", "web"])
 def test_the_readme_of_each_folder_says_how_to_use_it(platform: str, toys: Project) -> None:
     text = (toys.folder / f"{platform}_assets" / "README.md").read_text()
@@ -239,7 +239,7 @@ def test_the_readme_of_each_folder_says_how_to_use_it(platform: str, toys: Proje
     assert "| toy runtime 1.0 |" in text
 
 
-@pytest.mark.slow("a copy of the project, in processes of its own")
+@pytest.mark.ci("exports by a copy of the project")
 def test_the_report_has_its_figures_and_its_code(toys: Project) -> None:
     report = json.loads((toys.folder / "build" / "report.json").read_text())
     found = [a for a in report["artifacts"] if a["format"] == "toy"]
@@ -249,7 +249,7 @@ def test_the_report_has_its_figures_and_its_code(toys: Project) -> None:
     assert "toy fp32" in page
 
 
-@pytest.mark.slow("a copy of the project, in processes of its own")
+@pytest.mark.ci("exports by a copy of the project")
 def test_the_benchmark_times_it(toys: Project, checkpoint: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from benchmarks.targets import published_targets; "

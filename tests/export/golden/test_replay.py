@@ -185,6 +185,7 @@ def edit_pack(folder: Path, name: str, path: str) -> None:
     edit_manifest(folder, follow)
 
 
+@pytest.mark.ci("runs every file of an export twice")
 def test_check_compares_the_outputs_of_every_file_with_the_pack(
     assets: Path, model: Model, data: Path
 ) -> None:

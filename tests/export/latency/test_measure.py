@@ -13,7 +13,7 @@ from export.latency.protocol import WorkerAnswer
 Planted = Callable[[str], Target]
 
 
-@pytest.mark.slow("times in processes of their own")
+@pytest.mark.ci("times in processes of their own")
 def test_every_target_is_timed_in_its_own_process_at_each_thread_count(checkpoint: Path) -> None:
     targets = [Target("eager", "fp32", checkpoint, 64), Target("eager", "again", checkpoint, 64)]
     measurements = measure(targets, threads=(1, 2), rounds=2, round_s=0.05)

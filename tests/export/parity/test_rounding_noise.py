@@ -139,7 +139,7 @@ def test_a_network_that_enlarges_rounding_has_more_of_it(model: Model) -> None:
     assert large.evidence.max() > 100 * plain.evidence.max()
 
 
-@pytest.mark.slow("draws two networks of 34 layers")
+@pytest.mark.ci("draws two networks of 34 layers")
 def test_a_residual_network_enlarges_rounding_by_the_size_of_its_branches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

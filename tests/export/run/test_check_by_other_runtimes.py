@@ -71,6 +71,7 @@ def w4_answers(model: Model) -> np.ndarray:
     return model.references.of("w4").probs
 
 
+@pytest.mark.ci("checks a whole export once more")
 @pytest.mark.parametrize(
     ("option", "target"), [(["--arch", "arm64"], "arm64"), (["--oldest"], "oldest")]
 )

@@ -37,7 +37,7 @@ def _faults(setting: str, rounds: int) -> int:
     return int(run.stdout)
 
 
-@pytest.mark.slow("measures in processes of its own")
+@pytest.mark.ci("measures in processes of its own")
 @glibc
 def test_memory_that_was_freed_is_not_faulted_in_again():
     settled = 8  # the heap takes up to four rounds to find its layout
