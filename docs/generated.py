@@ -505,6 +505,24 @@ def controls_table() -> None:
         print(f"| {entry['control']} | {entry['format']} | {verdict} |")
 
 
+def explained_table() -> None:
+    """Faults in files of two networks made for phones: caught, and their place named."""
+    print("| network | planted in the file | files | caught | place named |")
+    print("| --- | --- | ---: | ---: | ---: |")
+    for path in sorted(RESULTS.glob("explained_*.json")):
+        document = _read(path.name)
+        for fault in dict.fromkeys(row["fault"] for row in document["explained"]):
+            rows = [row for row in document["explained"] if row["fault"] == fault]
+            counts = (
+                len(rows),
+                sum(bool(r["caught_by"]) for r in rows),
+                sum(r["named"] for r in rows),
+            )
+            print(
+                f"| {document['model']['architecture']} | {fault} | {' | '.join(map(str, counts))} |"
+            )
+
+
 def datasets_table() -> None:
     """What the default commands make of data sets that differ, before a change and after."""
     from benchmarks.datasets.row import read_datasets

@@ -77,7 +77,9 @@ class Bench:
         if missing := missing_modules(facts.requires):
             fix = install_command(missing, facts.extras_of(missing))
             return f"{', '.join(missing)} is not installed; {fix}"
-        return missing_variant(self.references.checkpoint, facts.precisions[artifact[1]].variant)
+        variant = facts.precisions[artifact[1]].variant
+        missing = missing_variant(self.references.checkpoint, variant)
+        return missing and f"the checkpoint is not compressed to {variant}"  # a copy of the user's
 
     @property
     def spec(self) -> ModelSpec:
