@@ -513,14 +513,9 @@ def explained_table() -> None:
         document = _read(path.name)
         for fault in dict.fromkeys(row["fault"] for row in document["explained"]):
             rows = [row for row in document["explained"] if row["fault"] == fault]
-            counts = (
-                len(rows),
-                sum(bool(r["caught_by"]) for r in rows),
-                sum(r["named"] for r in rows),
-            )
-            print(
-                f"| {document['model']['architecture']} | {fault} | {' | '.join(map(str, counts))} |"
-            )
+            caught, named = (sum(bool(r[key]) for r in rows) for key in ("caught_by", "named"))
+            network = document["model"]["architecture"]
+            print(f"| {network} | {fault} | {len(rows)} | {caught} | {named} |")
 
 
 def datasets_table() -> None:

@@ -78,8 +78,8 @@ class Bench:
             fix = install_command(missing, facts.extras_of(missing))
             return f"{', '.join(missing)} is not installed; {fix}"
         variant = facts.precisions[artifact[1]].variant
-        missing = missing_variant(self.references.checkpoint, variant)
-        return missing and f"the checkpoint is not compressed to {variant}"  # a copy of the user's
+        lacking = missing_variant(self.references.checkpoint, variant)
+        return lacking and f"the checkpoint is not compressed to {variant}"  # a copy of the user's
 
     @property
     def spec(self) -> ModelSpec:
