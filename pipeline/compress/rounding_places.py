@@ -153,7 +153,7 @@ def traced_network(network: nn.Module) -> fx.GraphModule:
     for node in list(traced.graph.nodes):
         node.meta["kind"] = _kind(node, traced, calls)
         if kind_of(node) == "nothing":
-            node.replace_all_uses_with(node.args[0])
+            node.replace_all_uses_with(node.all_input_nodes[0])
             traced.graph.erase_node(node)
     traced.graph.eliminate_dead_code()
     traced.recompile()
@@ -173,6 +173,8 @@ def _kind(node: fx.Node, traced: fx.GraphModule, calls: Mapping[Any, int]) -> st
         if isinstance(module, WEIGHTED):
             return "layer" if _is_plain(module) and calls[node.target] == 1 else ""
         kind = KIND_OF.get(type(module), "")
+    if kind in ("add", "mul") and (numbers := _numbers(node)):
+        return "nothing" if (kind, numbers) == ("add", [0]) else ""
     unlike = (
         (kind == "relu6" and not _is_relu6(node, module))
         or (node.target is F.pad and not _is_pad_of_zeros(node))
@@ -180,6 +182,12 @@ def _kind(node: fx.Node, traced: fx.GraphModule, calls: Mapping[Any, int]) -> st
         or (kind == "add" and node.kwargs.get("alpha", 1) != 1)
     )
     return "" if unlike else kind
+
+
+def _numbers(node: fx.Node) -> list[object]:
+    """The operands of a sum or product that are no tensors: ``sum()`` begins with 0."""
+    given = [*node.args[:2], *(node.kwargs[k] for k in ("other",) if k in node.kwargs)]
+    return [value for value in given if not isinstance(value, fx.Node)]
 
 
 def _is_plain(layer: nn.Module) -> bool:

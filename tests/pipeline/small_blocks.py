@@ -58,6 +58,19 @@ class Averaged(nn.Module):
         return F.relu(self.norm(self.conv(x)) + self.shortcut(self.pool(x)))
 
 
+class Summed(nn.Module):
+    """Branches added up from 0 on, as in MobileOne."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Conv2d(channels, channels, size, padding=size // 2, bias=False) for size in (1, 3)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(sum(branch(x) for branch in self.branches))
+
+
 def stem(*blocks: nn.Module, channels: int = 8) -> nn.Module:
     """Blocks behind a convolution, and 16 features."""
     first = nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False)
@@ -73,6 +86,7 @@ BODIES: Final[Mapping[str, Callable[[], nn.Module]]] = {
     "depthwise": lambda: stem(InvertedResidual(8, 8, 1, 2), InvertedResidual(8, 8, 2, 2)),
     "residual": lambda: stem(BasicBlock(8, 8), BasicBlock(8, 8)),
     "average": lambda: stem(Averaged(8), Averaged(8)),
+    "sums": lambda: stem(Summed(8), Summed(8)),
     "squeeze": lambda: stem(Gated(8), nn.Hardswish()),
     "layer norm": lambda: stem(convolutional_next(8)),
     "dense": lambda: stem(PreActivated(8), PreActivated(16), channels=24),

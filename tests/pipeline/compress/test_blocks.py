@@ -89,6 +89,7 @@ KERNELS = {
     "depthwise": {"layer", "add"},
     "residual": {"layer", "add"},
     "average": {"layer", "add"},
+    "sums": {"layer", "add"},
     "squeeze": {"layer", "mul", "hardswish"},
     "layer norm": {"layer", "add"},
     "dense": {"layer", "cat"},
