@@ -188,7 +188,12 @@ def _artifacts(report: Path, used: Mapping[str, Used]) -> list[ArtifactRow]:
     """From the report of the export; what was not compressed has the reason from there."""
     if not report.exists():
         return _none_made(used["export"].code, _words(used["export"]))
-    rows = [_artifact(artifact) for artifact in read_report(report).artifacts]
+    # A log is told as it lies below the row's folder, wherever that is.
+    place = f"{report.parent.parent.resolve()}{os.sep}"
+    rows = [
+        replace(row, reason=row.reason.replace(place, ""))
+        for row in map(_artifact, read_report(report).artifacts)
+    ]
     compress = used.get("compress")
     if compress is None or compress.code == 0:
         return rows
