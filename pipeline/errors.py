@@ -29,6 +29,7 @@ EXTRAS = {
     "vl_convert": "report",
     "timm": "timm",
     "distributed": "cluster",
+    "psutil": "dev",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.cli.options import names
+from benchmarks.cli.options import add_out, names
 
 DESCRIPTION = """\
 Train, compress and export on data sets that differ: grey and colour, 2 to 120 labels, 100 to 5,000
@@ -50,13 +50,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="DIR",
         help="run the commands of this folder (default: here)",
     )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=argparse.SUPPRESS,
-        metavar="DIR",
-        help="for datasets.json and what was made (default: build/benchmarks)",
-    )
+    add_out(parser, "datasets.json and what was made")
     parser.set_defaults(command=run)
 
 

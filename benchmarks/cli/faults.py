@@ -11,8 +11,10 @@ DESCRIPTION = """\
 Plant every known fault in real artifacts of a checkpoint, one at a time, check each as a release is
 checked, and print which part of the check caught it. Controls change bytes and nothing else, and
 must pass. Exit code 0: every fault caught, no control flagged. With --explain a file is made of the
-network with each of its faults, and `explain` must name the place; exit code 0: it did everywhere.
+network with each of its faults, and `explain` must name the place; exit code 0: it did everywhere,
+and the check caught them all.
 """
+NO_PLACE = "none of these faults is in the network itself"
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -88,6 +90,9 @@ def run(options: argparse.Namespace) -> int:
         write_json(options.json, written)
     if options.explain:
         document.print_explained(console, cells)
-        return int(not all(cell.named for cell in cells if cell.planted))
+        planted = [cell for cell in cells if cell.planted]
+        if not planted:
+            raise BadInput(f"nothing was planted: {cells[0].excuse if cells else NO_PLACE}")
+        return int(not all(cell.named and cell.caught_by for cell in planted))
     document.print_verdicts(console, verdicts)
     return int(bool(verdicts.missed or verdicts.alarms))

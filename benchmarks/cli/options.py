@@ -48,6 +48,11 @@ def add_options(parser: argparse.ArgumentParser, written: str) -> None:
         metavar="S",
         help="length of a round (default: 0.3)",
     )
+    add_out(parser, written)
+
+
+def add_out(parser: argparse.ArgumentParser, written: str) -> None:
+    """Add `--out`, for what is `written`; likewise without a default."""
     parser.add_argument(
         "--out",
         type=Path,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.cli.options import names
+from benchmarks.cli.options import add_out, names
 
 DESCRIPTION = """\
 Compress and export one topology after the other: wall time, peak memory of all processes, verdict
@@ -20,7 +20,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Add `topologies` to the command line."""
     parser = commands.add_parser(
         "topologies",
-        help="some fifty topologies in every format: what passes, time, memory, sizes",
+        help="topologies in every format: what passes, time, memory, sizes",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -70,18 +70,15 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--keep", action="store_true", help="keep checkpoints and files, not reports and logs alone"
     )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=argparse.SUPPRESS,
-        metavar="DIR",
-        help="for topologies.json and what was converted (default: build/benchmarks)",
-    )
+    add_out(parser, "topologies.json and what was converted")
     parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
+    from pipeline.errors import require
+
+    require("psutil", what="measuring processes")
     from benchmarks.topologies.row import read_topologies
     from benchmarks.topologies.run import measure_topologies
     from benchmarks.topologies.subjects import TopologiesRequest

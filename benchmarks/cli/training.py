@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from benchmarks.cli.options import add_out
 from pipeline.errors import BadInput
 
 DESCRIPTION = """\
@@ -33,13 +34,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--seeds", type=int, nargs="+", default=[2, 3, 4], metavar="N", help="(default: 2 3 4)"
     )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of torch (default: 1)")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=argparse.SUPPRESS,
-        metavar="DIR",
-        help="for training.json (default: build/benchmarks)",
-    )
+    add_out(parser, "training.json")
     parser.set_defaults(command=run)
 
 

@@ -78,8 +78,9 @@ class Bench:
             fix = install_command(missing, facts.extras_of(missing))
             return f"{', '.join(missing)} is not installed; {fix}"
         variant = facts.precisions[artifact[1]].variant
-        lacking = missing_variant(self.references.checkpoint, variant)
-        return lacking and f"the checkpoint is not compressed to {variant}"  # a copy of the user's
+        checkpoint = self.references.checkpoint
+        reason, _, _ = missing_variant(checkpoint, variant).partition("; `")
+        return reason.replace(str(checkpoint.folder), "the checkpoint")  # it is a copy
 
     @property
     def spec(self) -> ModelSpec:

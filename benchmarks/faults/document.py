@@ -143,6 +143,8 @@ def print_explained(console: Console, cells: Sequence[ExplainedCell]) -> None:
         table.add_row(name, *map(str, counts), ", ".join(places))
     console.print(table)
     for cell in cells:
+        if cell.planted and not cell.caught_by:
+            console.print(f"NOT CAUGHT: {cell.fault}, {' '.join(cell.artifact)}", markup=False)
         if cell.planted and not cell.named:
             said = "; ".join(cell.sentences) or "no difference"
             console.print(

@@ -172,7 +172,7 @@ def _evidence(shape: tuple[int, ...] | None, model: ModelEntry) -> list[str]:
         "",
         "It shows where **this network** saw evidence (a class activation map, Zhou et al., "
         "arXiv:1512.04150), right or wrong: the edge of an image, a mark or the background as "
-        f"readily as the thing itself. It is **not** a map of "
+        "readily as the thing itself. It is **not** a map of "
         f"{shown(model.words.looks_for)}, it has no outlines, and a place of it depends on pixels "
         "well beyond that place. Scale it by the largest absolute value of its image, enlarge it "
         "smoothly, and say beside it what it is. "

@@ -186,7 +186,7 @@ def _kind(node: fx.Node, traced: fx.GraphModule, calls: Mapping[Any, int]) -> st
 
 def _numbers(node: fx.Node) -> list[object]:
     """The operands of a sum or product that are no tensors: ``sum()`` begins with 0."""
-    given = [*node.args[:2], *(node.kwargs[k] for k in ("other",) if k in node.kwargs)]
+    given = (*node.args[:2], *(value for key, value in node.kwargs.items() if key == "other"))
     return [value for value in given if not isinstance(value, fx.Node)]
 
 

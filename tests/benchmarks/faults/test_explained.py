@@ -15,7 +15,7 @@ from torchvision.models.shufflenetv2 import ShuffleNetV2
 from benchmarks.cli.main import main
 from benchmarks.faults import document
 from benchmarks.faults.bench import Artifact, Bench
-from benchmarks.faults.explained import explained, planted_at
+from benchmarks.faults.explained import ExplainedCell, explained, planted_at
 from benchmarks.faults.fault import Fault
 from benchmarks.faults.planted import structure, weights
 from benchmarks.faults.planted.structure import in_structure
@@ -103,6 +103,43 @@ def test_the_command_says_where_and_which_places_were_not_named(
     (row,) = found["explained"]
     assert (row["fault"], row["artifact"], row["named"]) == (one, ["onnx", "fp32"], True)
     assert found["not_planted"][0]["reason"] == "the network has no batch norm"
+
+
+def test_a_place_is_named_by_its_whole_name_in_what_is_said_first() -> None:
+    def named(*sentences: str) -> bool:
+        return ExplainedCell("a fault", ("onnx", "fp32"), (), ("body.1",), sentences).named
+
+    assert named("first difference: in body.1 (weights)")
+    assert named("it differs", "body.1.weight: 1 of 9 values are not the checkpoint's")
+    assert named("cat after body.1: cat takes its inputs in another order")
+    assert not named()
+    assert not named("first difference: in body.10 (weights)", "head.body.1: no relu")
+    assert not named("it differs", "body.2: no relu", "body.1: no relu")
+
+
+@pytest.mark.parametrize(("caught", "said"), [((), "NOT CAUGHT"), (("weights",), "NOT NAMED")])
+def test_what_is_not_caught_or_not_named_is_exit_1(
+    caught: tuple[str, ...],
+    said: str,
+    model: Model,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sentence = "body.2: no relu" if caught else "body.1: no relu"
+    cell = ExplainedCell("one ReLU removed", ("onnx", "fp32"), caught, ("body.1",), (sentence,))
+    monkeypatch.setattr(document, "run_explained", lambda *_: [cell])
+    assert main(["faults", "--explain", "--checkpoint", str(model.folder), "--side", "48"]) == 1
+    assert f"{said}: one ReLU removed, onnx fp32" in capsys.readouterr().out
+
+
+def test_where_nothing_is_planted_nothing_is_proven(
+    model: Model, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["faults", "--explain", "--checkpoint", str(model.folder), "--side", "48", "--only"]
+    assert main([*arguments, "variance of a batch norm a tenth larger"]) == 2
+    assert "nothing was planted: the network has no batch norm" in capsys.readouterr().err
+    assert main([*arguments, "Manifest.json emptied"]) == 2
+    assert "none of these faults is in the network itself" in capsys.readouterr().err
 
 
 def test_a_fault_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,21 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
 
 def topologies(out: Path, *options: object) -> int:
     return main(["topologies", *map(str, options), "--out", str(out)])
+
+
+def test_a_log_is_told_as_it_lies_below_the_rows_folder(
+    tmp_path: Path, commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leave(build: Path) -> None:
+        build.mkdir()
+        died = replace(NOT_COMPRESSED, reason=f"it died (see {build.resolve() / 'onnx.log'})")
+        row = VerdictRow("onnx", "int8", "", died)
+        write_report(build / "report.json", report_of("all", [row], "1 image"))
+
+    monkeypatch.setattr(sys.modules[__name__], "leave_report", leave)
+    topologies(tmp_path, "--only", "resnet34")
+    (artifact,) = rows_of(tmp_path)["resnet34"].artifacts
+    assert artifact.reason == "it died (see build/onnx.log)"
 
 
 def rows_of(out: Path) -> dict[str, Any]:

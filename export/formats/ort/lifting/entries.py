@@ -25,7 +25,7 @@ ENTRIES: Final[Mapping[str, Entry]] = {
     "com.microsoft.NhwcMaxPool": keeping(integers.last_to_first(max_pool)),
     "com.microsoft.QGemm": integers.gemm,
     "com.microsoft.QLinearAdd": integers.of_two("add.Tensor"),
-    "com.microsoft.QLinearAveragePool": integers.average_pool,
+    "com.microsoft.QLinearAveragePool": integers.of_one(integers.average_of_whole_windows),
     "com.microsoft.QLinearConcat": integers.concat,
     "com.microsoft.QLinearConv": integers.conv,
     "com.microsoft.QLinearGlobalAveragePool": integers.of_one(whole_plane("mean.dim")),

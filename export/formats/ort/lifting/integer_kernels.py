@@ -67,24 +67,20 @@ def of_one(entry: Entry) -> Entry:
     return kernel
 
 
-def average_pool(call: Call) -> Result:
-    """Of each window; one over the end is divided by the whole window, which no other does.
+def average_of_whole_windows(call: Call) -> Result:
+    """The mean of each window; one over the end is divided by the whole window, as nowhere else.
 
     Raises:
         CannotRunHere: there is such a window, and padding counts.
     """
-
-    def of_whole_windows(planes: Call) -> Result:
-        window, step = call.attribute("kernel_shape"), call.attribute("strides", [1, 1])
-        pads = layers.around(planes, window, step, [1, 1])
-        lengths = map(sum, zip(planes.shape()[2:], pads[:2], pads[2:], strict=True))
-        rest = [(n - k) % s for n, k, s in zip(lengths, window, step, strict=True)]
-        over = bool(call.attribute("ceil_mode", 0)) and any(rest)
-        if over and call.attribute("count_include_pad", 0):
-            raise call.unknown("with ceil_mode and count_include_pad")
-        return pools.average_pool(planes)
-
-    return of_one(of_whole_windows)(call)
+    window, step = call.attribute("kernel_shape"), call.attribute("strides", [1, 1])
+    pads = layers.around(call, window, step, [1, 1])
+    lengths = map(sum, zip(call.shape()[2:], pads[:2], pads[2:], strict=True))
+    rest = [(n - k) % s for n, k, s in zip(lengths, window, step, strict=True)]
+    over = bool(call.attribute("ceil_mode", 0)) and any(rest)
+    if over and call.attribute("count_include_pad", 0):
+        raise call.unknown("with ceil_mode and count_include_pad")
+    return pools.average_pool(call)
 
 
 def of_two(operation: str) -> Entry:
