@@ -8,16 +8,17 @@ network that no training would leave so can enlarge rounding without bound. So:
   that differ from channel to channel, and so has every parameter of another kind that a library
   starts as one number throughout (layer scales, slopes);
 - batch norms hold the statistics of what they see, one batch of images through the whole network;
-- a residual branch adds little to what it is added to, as trained ones do: its last layer is small
+- a residual branch adds little to what it is added to, as trained ones do: what ends it is small
   (`BRANCH_SCALE`). Branches are found in the network's program (`pipeline.program`): of a sum, the
-  side with more convolutions and linear layers one after the other, `BRANCH_LAYERS` at least;
+  side with more convolutions and linear layers on its shortest way, where the other has none, or
+  where it has `BRANCH_LAYERS` at least;
 - the last layer reads what it is given along the directions in which images differ, and its logits
   spread by `LOGIT_SPREAD`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -50,7 +51,8 @@ SMOOTH_IMAGES: Final = 11  # 24 with the hard set
 # value at 0.1, as after 13 epochs of training on X-rays, 1.6e-2 at 0.2, 4.8e-2 at 0.3; at 1 it is
 # chaotic.
 BRANCH_SCALE: Final = 0.1
-# Parallel convolutions that are summed and could be merged into one (RepVGG, MobileOne) are none.
+# Parallel convolutions that are summed and could be merged into one (RepVGG, MobileOne) are no
+# branches of each other; beside what they read they are.
 BRANCH_LAYERS: Final = 2
 LOGIT_SPREAD: Final = 2.0  # probabilities from 0.1 to 0.9: neither saturated nor all alike
 SCALES: Final = (0.5, 1.5)  # of normalisations, and of other parameters that start as one number
@@ -125,30 +127,39 @@ def _quieten_branches(network: nn.Module, spec: ModelSpec) -> None:
 
 
 def _branch_ends(program: Program) -> Iterator[fx.Node]:
-    """The last call with parameters of each residual branch."""
+    """The last calls with parameters of each residual branch, one on each way to the sum."""
     above: dict[fx.Node, set[fx.Node]] = {}  # a node and what it depends on
-    order = {node: i for i, node in enumerate(program.network.graph.nodes)}
-    for node in order:
+    for node in program.network.graph.nodes:
         above[node] = {node}.union(*(above[source] for source in node.all_input_nodes))
         if operation_of(node) != "add.Tensor" or len(node.all_input_nodes) != 2:
             continue
-        one, other = (above[source] for source in node.all_input_nodes)
-        sides = [sorted(side, key=order.__getitem__) for side in (one - other, other - one)]
-        (short, _), (long, branch) = sorted(
-            ((_layers(side), side) for side in sides), key=lambda found: found[0]
+        one, other = node.all_input_nodes
+        sides = [(one, above[one] - above[other]), (other, above[other] - above[one])]
+        (short, _, _), (long, end, branch) = sorted(
+            ((_layers(*side), *side) for side in sides), key=lambda found: found[0]
         )
-        if long > short and long >= BRANCH_LAYERS:
-            ends = [n for n in branch if any(s.op == "get_attr" for s in n.all_input_nodes)]
-            yield ends[-1]
+        if long > short and (short == 0 or long >= BRANCH_LAYERS):
+            yield from _last_with_parameters(end, branch)
 
 
-def _layers(nodes: Sequence[fx.Node]) -> int:
-    """How many convolutions and linear layers follow one another; `nodes` are in order."""
+def _layers(end: fx.Node, side: set[fx.Node]) -> int:
+    """How many convolutions and linear layers the shortest way through a side passes."""
     depth: dict[fx.Node, int] = {}
-    for node in nodes:
-        before = max((depth.get(source, 0) for source in node.all_input_nodes), default=0)
-        depth[node] = before + (operation_of(node) in ("conv2d", "linear"))
-    return max(depth.values(), default=0)
+    for node in end.graph.nodes:  # sources first
+        if node in side:
+            sources = [source for source in node.all_input_nodes if source.op != "get_attr"]
+            before = min((depth.get(source, 0) for source in sources), default=0)
+            depth[node] = before + (operation_of(node) in ("conv2d", "linear"))
+    return depth.get(end, 0)
+
+
+def _last_with_parameters(end: fx.Node, side: set[fx.Node]) -> Iterator[fx.Node]:
+    if any(source.op == "get_attr" for source in end.all_input_nodes):
+        yield end
+        return
+    for source in end.all_input_nodes:
+        if source in side:
+            yield from _last_with_parameters(source, side)
 
 
 def _calibration_images(side: Size, seed: int) -> Tensor:

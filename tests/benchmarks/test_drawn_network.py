@@ -44,6 +44,26 @@ class Parallel(nn.Module):
         return torch.relu(self.wide_norm(self.wide(x)) + self.point_norm(self.point(x)))
 
 
+class BesideWhatTheyRead(nn.Module):
+    """As in RepVGG and MobileOne, summed in either order; a ghost convolution ends the last sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.wide, self.wide_norm = nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8)
+        self.point, self.point_norm = nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8)
+        self.same_norm = nn.BatchNorm2d(8)
+        self.first, self.first_norm = nn.Conv2d(8, 4, 1), nn.BatchNorm2d(4)
+        self.cheap, self.cheap_norm = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.stem(x))
+        both = self.point_norm(self.point(x)) + self.same_norm(x)
+        x = torch.relu(self.wide_norm(self.wide(x)) + both)
+        first = self.first_norm(self.first(x))
+        return x + torch.cat([first, self.cheap_norm(self.cheap(first))], dim=1)
+
+
 def calibrated(body: Callable[[], nn.Module], channels: int) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     network = calibrate(Network(body(), channels, 2), make_spec(side=32))
@@ -73,6 +93,13 @@ def test_parallel_convolutions_are_no_branches():
     state = calibrated(Parallel, 8)
     assert between(state["body.wide_norm.weight"], SCALES)
     assert between(state["body.point_norm.weight"], SCALES)
+
+
+def test_what_stands_beside_what_it_reads_is_small_in_all_that_ends_it():
+    state = calibrated(BesideWhatTheyRead, 8)
+    norms = ("wide_norm", "point_norm", "first_norm", "cheap_norm")
+    assert all(between(state[f"body.{norm}.weight"], SMALL) for norm in norms)
+    assert between(state["body.same_norm.weight"], SCALES)
 
 
 def test_batch_norms_hold_what_they_see():
