@@ -96,10 +96,11 @@ class Bench:
         return self.edited(edit, FORMATS[artifact[0]].precisions[artifact[1]].variant)
 
     def _edited(self, edit: Edit, variant: str) -> Reference:
-        if VARIANTS[variant].half:  # an edit finds its place before batch norms are folded
-            wrong = edit(self.references.of(FULL))
-            return with_graph(wrong, halved_graph(wrong.graph))
-        return edit(self.references.of(variant))
+        half = VARIANTS[variant].half  # an edit finds its place before batch norms are folded
+        right = self.references.of(FULL if half else variant)
+        _ = right.program  # captured once: a wrong one that differs in numbers alone uses it again
+        wrong = edit(right)
+        return with_graph(wrong, halved_graph(wrong.graph)) if half else wrong
 
     def clean(self, artifact: Artifact) -> Path:
         """The artifact as it should be. Do not change it: take a copy."""

@@ -378,6 +378,15 @@ def configs_once(models: Sequence[Path], optimised: Path) -> dict[str, bytes]:
     )
 
 
+def put_in_place(
+    stand_in: StandIn, check: Callable[..., ParityResult], patch: pytest.MonkeyPatch
+) -> StandIn:
+    patch.setattr("export.publish.reduced_build.operator_configs", configs_once)
+    patch.setattr("export.run.export_all.convert_all", stand_in.convert_all)
+    patch.setattr("export.run.export_all.check_artifact", check)
+    return stand_in
+
+
 @pytest.fixture
 def converted(
     artifacts: Artifacts,
@@ -385,11 +394,7 @@ def converted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> StandIn:
     """Exports take the session's artifacts instead of converting; checks are remembered."""
-    stand_in = StandIn(artifacts)
-    monkeypatch.setattr("export.publish.reduced_build.operator_configs", configs_once)
-    monkeypatch.setattr("export.run.export_all.convert_all", stand_in.convert_all)
-    monkeypatch.setattr("export.run.export_all.check_artifact", remembered)
-    return stand_in
+    return put_in_place(StandIn(artifacts), remembered, monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 from xml.etree import ElementTree
 
@@ -30,6 +31,8 @@ from export.report.document import VerdictRow, exit_code
 from export.run.check_published import check_published
 from pipeline.checkpoint import Checkpoint
 from pipeline.errors import BadInput
+from pipeline.images import read_image
+from pipeline.resize.rule import Resize
 from tests.conftest import make_spec
 from tests.export.conftest import (
     ARTIFACTS,
@@ -72,11 +75,25 @@ def checked_once(remembered: Callable[..., ParityResult], monkeypatch: pytest.Mo
     """A test damages one file of two dozen; the others are as they were checked before."""
     monkeypatch.setattr("export.run.check_published.check_artifact", remembered)
     monkeypatch.setattr("export.parity.reference.build_references", built_once)
+    monkeypatch.setattr("export.golden.replay.read_image", read_once)
 
 
 @cache
 def built_once(checkpoint: Checkpoint, data: Path | None, image_limit: int) -> References:
     return build_references(checkpoint, data, image_limit)
+
+
+@cache
+def read_content(content: bytes, rule: Resize) -> np.ndarray:
+    with NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        return read_image(Path(file.name), rule)
+
+
+def read_once(path: Path, rule: Resize) -> np.ndarray:
+    """`read_image`, cached by what the file holds: golden images lie in every folder."""
+    return read_content(path.read_bytes(), rule)
 
 
 def checked(assets: Path, model: Model, data: Path) -> dict[tuple[str, str], VerdictRow]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +15,7 @@ from export.cli.main import main
 from export.formats.description import Tolerance
 from export.formats.register import FORMATS
 from export.manifest.manifest import manifest_document, read_manifest
+from export.parity.check import ParityResult
 from export.parity.outcome import Conversion
 from export.parity.quality_gate import GateResult, judge_quality
 from export.parity.rounding_noise import RoundingNoise
@@ -35,6 +36,7 @@ from tests.export.conftest import (
     Model,
     StandIn,
     convert,
+    put_in_place,
     read_model,
     request_export,
     run_export,
@@ -290,7 +292,6 @@ def test_an_artifact_beyond_its_tolerance_is_not_published_and_the_others_are(
     name: str,
     precision: str,
     converted: StandIn,
-    exported: Exported,
     model: Model,
     data: Path,
     tmp_path: Path,
@@ -300,12 +301,14 @@ def test_an_artifact_beyond_its_tolerance_is_not_published_and_the_others_are(
     tight = replace(facts, tolerance=Tolerance(0.0, 0.0, "for this test"))
     monkeypatch.setitem(FORMATS[name].precisions, precision, tight)
     monkeypatch.setattr("export.parity.allowance.rounding_noise", no_noise)
-    done = export(model, data, tmp_path)
+    done = export(model, data, tmp_path, precisions=tuple({precision, "w4"}))
     assert done.code == 1
-    assert statuses(done) == {**statuses(exported), (name, precision): "fail"}
-    artifact = f"tiny_{precision}{FORMATS[name].suffix}"
-    expected = {folder: names - {artifact} for folder, names in published(exported).items()}
-    assert published(done) == expected
+    asked = [a for a in ARTIFACTS if a[1] in (precision, "w4")]
+    assert {a: statuses(done)[a] for a in asked} == {
+        **dict.fromkeys(asked, "pass"), (name, precision): "fail"
+    }  # fmt: skip
+    others = {f"tiny_{p}{FORMATS[n].suffix}" for n, p in asked if (n, p) != (name, precision)}
+    assert published(done) == {folder: names & others for folder, names in everything().items()}
     (failed,) = [a for a in report_of(done)["artifacts"] if a["parity"]["status"] == "fail"]
     assert failed["place"] == ""
     assert "max |Δp|" in failed["parity"]["reason"]
@@ -480,27 +483,39 @@ def test_with_enough_images_every_reduced_precision_is_measured(
     assert {accuracy["images"] for accuracy in found.values()} == {60}
 
 
-@pytest.fixture
-def demanding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The gate finds that only w3 loses too much."""
-
-    def judged(precision: str, *arguments: object) -> GateResult | None:
-        found = judge_quality(precision, *arguments)
-        return replace(found, broken=REASONS) if precision == "w3" else found
-
-    monkeypatch.setattr("export.run.export_all.judge_quality", judged)
-
-
 REASONS = ("AUROC drops by 0.1000 (0.0500 to 0.1500), more than 0.005", "recall drops by 0.3000")
 GATED = {"formats": ("onnx", "torchscript"), "precisions": ("fp32", "w4", "w3")}
 
 
-def test_a_rejected_artifact_is_not_published_and_the_others_are(
-    converted: StandIn, demanding: None, model: Model, data: Path, tmp_path: Path
-) -> None:
-    done = export(model, data, tmp_path, **GATED)
-    assert done.code == 0
-    assert published(done) == {
+def judged(precision: str, *arguments: object) -> GateResult | None:
+    found = judge_quality(precision, *arguments)
+    return replace(found, broken=REASONS) if precision == "w3" else found
+
+
+@pytest.fixture
+def demanding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gate finds that only w3 loses too much."""
+    monkeypatch.setattr("export.run.export_all.judge_quality", judged)
+
+
+@pytest.fixture(scope="module")
+def gated(
+    model: Model,
+    data: Path,
+    artifacts: Artifacts,
+    remembered: Callable[..., ParityResult],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Exported:
+    """An export through that gate."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("export.run.export_all.judge_quality", judged)
+        put_in_place(StandIn(artifacts), remembered, patch)
+        return export(model, data, tmp_path_factory.mktemp("gated"), **GATED)
+
+
+def test_a_rejected_artifact_is_not_published_and_the_others_are(gated: Exported) -> None:
+    assert gated.code == 0
+    assert published(gated) == {
         "android_assets": {"tiny_fp32.onnx", "tiny_w4.onnx", "tiny_fp32.ptl", "tiny_w4.ptl"},
         "ios_assets": {"tiny_fp32.onnx", "tiny_w4.onnx"},
         "web_assets": {"tiny_fp32.onnx", "tiny_w4.onnx"},
@@ -508,21 +523,15 @@ def test_a_rejected_artifact_is_not_published_and_the_others_are(
 
 
 def test_a_rejected_artifact_is_in_the_manifest_with_its_numbers(
-    converted: StandIn,
-    demanding: None,
-    artifacts: Artifacts,
-    model: Model,
-    data: Path,
-    tmp_path: Path,
+    gated: Exported, artifacts: Artifacts
 ) -> None:
-    done = export(model, data, tmp_path, **GATED)
     expected = {
         "android_assets": ["onnx", "torchscript"],
         "ios_assets": ["onnx"],
         "web_assets": ["onnx"],
     }
     for folder, names in expected.items():
-        rejected = read_manifest(done.root / folder).rejected
+        rejected = read_manifest(gated.root / folder).rejected
         assert [(e.format, e.precision) for e in rejected] == [(n, "w3") for n in names]
         for entry in rejected:
             assert entry.size_bytes == artifacts[entry.format, "w3"].stat().st_size
@@ -530,29 +539,31 @@ def test_a_rejected_artifact_is_in_the_manifest_with_its_numbers(
             assert entry.accuracy.auroc == 0.9
 
 
-def test_a_rejected_artifact_is_neither_passed_nor_failed_in_the_report(
-    converted: StandIn, demanding: None, model: Model, data: Path, tmp_path: Path
-) -> None:
-    done = export(model, data, tmp_path, **GATED)
-    assert verdicts(done)["onnx", "w3"] == verdicts(done)["torchscript", "w3"] == "rejected"
-    assert verdicts(done)["onnx", "w4"] == "pass"
-    report = report_of(done)
+def test_a_rejected_artifact_is_neither_passed_nor_failed_in_the_report(gated: Exported) -> None:
+    assert verdicts(gated)["onnx", "w3"] == verdicts(gated)["torchscript", "w3"] == "rejected"
+    assert verdicts(gated)["onnx", "w4"] == "pass"
+    report = report_of(gated)
     assert report["failed"] is False
     (row,) = [a for a in report["artifacts"] if (a["format"], a["precision"]) == ("onnx", "w3")]
     assert row["place"] == ""
     assert row["parity"]["status"] == "pass"
     assert row["accuracy"]["broken_limits"] == list(REASONS)
-    assert "4 passed, 0 failed, 2 rejected, 2 not run of 8 artifacts" in done.output
-    assert f"onnx w3: {'; '.join(REASONS)}" in done.output
-    assert "not fit to be published" in done.output
+    assert "4 passed, 0 failed, 2 rejected, 2 not run of 8 artifacts" in gated.output
+    assert f"onnx w3: {'; '.join(REASONS)}" in gated.output
+    assert "not fit to be published" in gated.output
+
+
+def test_a_rejection_says_what_would_change_it(gated: Exported) -> None:
+    assert "compress to w3 again" in gated.output
+    assert "`export all --accept w3`" in gated.output
 
 
 def test_strict_a_rejected_artifact_is_a_failure(
     converted: StandIn, demanding: None, model: Model, data: Path, tmp_path: Path
 ) -> None:
-    all_formats = {"precisions": ("fp32", "w3")}
-    assert export(model, data, tmp_path, **all_formats).code == 0
-    assert export(model, data, tmp_path, strict=True, **all_formats).code == 1
+    few = {"precisions": ("fp32", "w3")}
+    assert export(model, data, tmp_path, **few).code == 0
+    assert export(model, data, tmp_path, strict=True, **few).code == 1
 
 
 def test_what_is_rejected_is_published_on_request_and_the_fact_is_written(
@@ -573,14 +584,6 @@ def test_what_is_rejected_is_published_on_request_and_the_fact_is_written(
     assert "4 passed, 2 accepted, 0 failed, 2 not run of 8 artifacts" in done.output
     assert f"onnx w3: {'; '.join(REASONS)}" in done.output
     assert "ACCEPTED" in (done.build / "report.html").read_text(encoding="utf-8")
-
-
-def test_a_rejection_says_what_would_change_it(
-    converted: StandIn, demanding: None, model: Model, data: Path, tmp_path: Path
-) -> None:
-    said = export(model, data, tmp_path, **GATED).output
-    assert "compress to w3 again" in said
-    assert "`export all --accept w3`" in said
 
 
 def test_the_command_that_accepts_what_is_rejected_does_so_as_it_was_printed(
