@@ -30,9 +30,9 @@ val published = mapOf(
     "squeezenet_cxr_w3.onnx" to
         "0aefbc4999d72708220b9d6a9040dfc7314a16292828cec7d6a7831a7d6df2a7",
     "squeezenet_cxr_fp32.ort" to
-        "ef34b87b71e55804c1a3cf325585df3768f398434ed06f3439cba5ed6515f70e",
+        "9190efc2b90a9ec29ad83f192b485cc9ab5ced0277f52ddcdefd5f85da37ff34",
     "squeezenet_cxr_int8.ort" to
-        "0ba7be2e1b7dabd562c0148f1927d21b516285c4843410519768c4c478241519",
+        "0bf3d5d90720a0475499d7ef6c9fc91771b8d0205ee11966a04e2744a82f4e31",
     "squeezenet_cxr_fp32.ptl" to
         "94e635409f5cdd4bc177b82fa145436aa84af5b509acb86e60d77774dffc4639",
     "squeezenet_cxr_fp16.ptl" to

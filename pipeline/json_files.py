@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from pipeline.atomic_files import write_text
 from pipeline.errors import BadInput
 
 JsonObject: TypeAlias = dict[str, Any]
 T = TypeVar("T")
+EXCERPT: Final = 70  # characters of a value in a message
 
 
 def read_json(
@@ -114,6 +115,23 @@ def plain(value: object) -> JsonObject:
     document = _lists(msgspec.to_builtins(value))
     assert isinstance(document, dict)
     return document
+
+
+def differences(said: object, right: object, where: str) -> Iterator[str]:
+    """The places at which two documents differ, with both values; `where` names the documents."""
+    if isinstance(said, Mapping) and isinstance(right, Mapping):
+        for key in sorted(said.keys() | right.keys()):
+            yield from differences(said.get(key), right.get(key), f"{where}.{key}")
+    elif said != right:
+        yield f"{where} is {excerpt(said)}, not {excerpt(right)}"
+
+
+def excerpt(value: object) -> str:
+    """The beginning of a value, on one line, with nothing that a terminal obeys."""
+    if value is None:
+        return "nothing"
+    text = json.dumps(value.strip() if isinstance(value, str) else value)
+    return text if len(text) <= EXCERPT else f"{text[:EXCERPT]}..."
 
 
 def _lists(value: object) -> object:

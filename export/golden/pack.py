@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -25,7 +25,7 @@ from export.golden.document import (
     document_text,
     read_document,
 )
-from export.images.golden_images import GROUP, PixelTolerance, golden_images
+from export.images.golden_images import GROUP, GoldenImage, PixelTolerance, golden_images
 from export.parity.allowance import FACTOR
 from export.verify import unsafe
 from pipeline.errors import BadInput
@@ -118,40 +118,63 @@ def golden_files(manifest: Manifest, references: References) -> dict[str, bytes]
     Returns:
         Path relative to the asset folder, with forward slashes -> content.
     """
-    rule, labels = manifest.model.input.rule, manifest.model.labels
-    artifacts = {
-        artifact.path: FORMATS[artifact.format].precisions[artifact.precision]
+    images = golden_images(manifest.model.rule, manifest.model.words.samples)
+    files: dict[str, bytes] = {}
+    for image in images:
+        contents = (image.content, _png(image.pixels))
+        files.update(zip(paths_of(image), contents, strict=True))
+    files |= golden_texts(manifest)
+    files[PACK_FILE] = document_text(golden_document(manifest, references, images)).encode()
+    return files
+
+
+def golden_texts(manifest: Manifest) -> dict[str, bytes]:
+    """What people read of a pack: path -> content."""
+    readme = README.format(intended_use=shown(manifest.model.intended_use))
+    return {f"{GROUP}/README.md": readme.encode()}
+
+
+def golden_document(
+    manifest: Manifest, references: References, images: Sequence[GoldenImage]
+) -> PackDocument:
+    """What ``golden.json`` says, for these golden images.
+
+    Args:
+        manifest, references: as `golden_files`.
+    """
+    rule, labels = manifest.model.rule, manifest.model.labels
+    variants = {
+        artifact.path: FORMATS[artifact.format].precisions[artifact.precision].variant
         for artifact in manifest.artifacts
     }
-    tolerances = {artifact.path: _tolerance(artifact) for artifact in manifest.artifacts}
-    files: dict[str, bytes] = {}
-    cases = []
-    images = golden_images(rule, manifest.model.words.samples)
-    for image in images:
-        paths = (f"{GROUP}/images/{image.name}{image.suffix}", f"{GROUP}/tensors/{image.name}.png")
-        files.update(zip(paths, (image.content, _png(image.pixels)), strict=True))
-        probs = {
-            path: _told(references, precision.variant, image.name)
-            for path, precision in artifacts.items()
-        }
-        sha256 = pixels_sha256(image.pixels)
-        cases.append(CaseEntry(image.name, *paths, sha256, image.why, image.tolerance, probs))
-    document = PackDocument(
+    cases = tuple(
+        CaseEntry(
+            image.name,
+            *paths_of(image),
+            pixels_sha256(image.pixels),
+            image.why,
+            image.tolerance,
+            {path: _told(references, variant, image.name) for path, variant in variants.items()},
+        )
+        for image in images
+    )
+    return PackDocument(
         model=_model(manifest),
         side=rule.side,
         labels=labels,
-        cases=tuple(cases),
-        tolerances=tolerances,
+        cases=cases,
+        tolerances={artifact.path: _tolerance(artifact) for artifact in manifest.artifacts},
         pixel_tolerance=LoosestTolerance(
             max(image.tolerance.max_abs for image in images),
             max(image.tolerance.mean_abs for image in images),
         ),
         resize=None if rule.method == "squish" else rule.document(),
     )
-    readme = README.format(intended_use=shown(manifest.model.intended_use))
-    files[f"{GROUP}/README.md"] = readme.encode()
-    files[PACK_FILE] = document_text(document).encode()
-    return files
+
+
+def paths_of(image: GoldenImage) -> tuple[str, str]:
+    """Of the file that an app reads, and of the tensor."""
+    return f"{GROUP}/images/{image.name}{image.suffix}", f"{GROUP}/tensors/{image.name}.png"
 
 
 def pixels_sha256(pixels: NDArray[np.uint8]) -> str:

@@ -82,7 +82,7 @@ def publish(
             for extra in extras:
                 _add(staging, extra(platform, manifest), names)
             beside = [entry.path for entry in _beside(staging, names)]
-            _add(staging, _own_files(platform, manifest, beside), names)
+            _add(staging, own_files(platform, manifest, beside), names)
             write_manifest(staging, replace(manifest, files=_beside(staging, names)))
             folders.append(folder)
     return folders
@@ -96,7 +96,8 @@ def _refuse_foreign_folder(folder: Path) -> None:
     refuse_foreign(folder, lambda names: "" if MANIFEST_FILE in names else foreign)
 
 
-def _own_files(platform: str, manifest: Manifest, beside: Sequence[str]) -> dict[str, bytes]:
+def own_files(platform: str, manifest: Manifest, beside: Sequence[str]) -> dict[str, bytes]:
+    """The labels and the README of an asset folder, which has the files `beside` them."""
     labels = "".join(f"{label}\n" for label in manifest.model.labels)
     readme = asset_readme(platform, manifest, beside)
     return {LABELS_FILE: labels.encode(), README_FILE: readme.encode()}

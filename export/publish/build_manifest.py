@@ -63,7 +63,7 @@ def build_manifest(
     them are made from this manifest.
     """
     return Manifest(
-        model=_model(spec, checkpoint_sha256),
+        model=model_entry(spec, checkpoint_sha256),
         artifacts=tuple(map(_artifact, artifacts)),
         rejected=tuple(map(_rejected, rejected)),
         tools=tool_versions(),
@@ -91,7 +91,8 @@ def tool_versions() -> dict[str, str]:
     return versions
 
 
-def _model(spec: ModelSpec, checkpoint_sha256: str) -> ModelEntry:
+def model_entry(spec: ModelSpec, checkpoint_sha256: str) -> ModelEntry:
+    """The model of a checkpoint, as manifests describe it. Raises BadInput."""
     return ModelEntry(
         name=spec.name,
         version=spec.version,

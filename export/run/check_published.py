@@ -6,10 +6,11 @@ Nothing is converted. In: the asset folders and a checkpoint. Out: a row per art
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from export.formats.base import verbs_of
 from export.formats.description import FileEntry
 from export.formats.register import FORMATS
 from export.golden.replay import published_faults
+from export.golden.yardstick import pack_faults
 from export.manifest.manifest import (
     MANIFEST_FILE,
     SUM_FILE,
@@ -30,6 +32,7 @@ from export.parity.check import ParityResult, check_artifact, check_outputs
 from export.parity.quality_gate import judge_quality
 from export.parity.reading import Reading
 from export.publish.assets import FOLDERS, LABELS_FILE, README_FILE
+from export.publish.derived import entry_faults, folder_faults
 from export.report.document import VerdictRow
 from export.runtimes.runners import foreign_runner, runs_emulated
 from export.verify import FOLDERS_OF_BUILDS
@@ -92,8 +95,12 @@ def check_published(
     for platform, manifest in manifests.items():
         found = {artifact.path: next(checked) for artifact in manifest.artifacts}
         answers = {path: row.parity.probs for path, row in found.items()}
-        golden = published_faults(manifest, root / FOLDERS[platform], references, answers)
-        rows += [_with_golden(row, golden.get(path)) for path, row in found.items()]
+        folder = root / FOLDERS[platform]
+        golden = published_faults(manifest, folder, references, answers)
+        derived = {} if target else _derived_faults(platform, folder, manifest, references, found)
+        for path, row in found.items():
+            row = _with_part(row, "golden", "golden pack: ", golden.get(path))
+            rows.append(_with_part(row, "derived", "", derived.get(path)))
     return rows, references.images.source
 
 
@@ -191,15 +198,51 @@ def _check(
     )
 
 
-def _with_golden(row: VerdictRow, fault: str | None) -> VerdictRow:
-    """The golden pack as one more part of the check; `fault` None: the folder has no pack."""
+def _with_part(row: VerdictRow, part: str, about: str, fault: str | None) -> VerdictRow:
+    """The row with one more part of the check; `fault` None: there is nothing to check."""
     if fault is None or row.parity.status != "pass":
         return row
-    parts = {**row.parity.parts, "golden": fault or "pass"}
+    parts = {**row.parity.parts, part: fault or "pass"}
     if not fault:
         return replace(row, parity=replace(row.parity, parts=parts))
-    reason = f"golden pack: {fault}"
+    reason = f"{about}{fault}"
     return replace(row, parity=replace(row.parity, status="fail", reason=reason, parts=parts))
+
+
+def _derived_faults(
+    platform: str,
+    folder: Path,
+    manifest: Manifest,
+    references: References,
+    found: Mapping[str, VerdictRow],
+) -> dict[str, str]:
+    """Artifact's path -> what its entry, or else the whole folder, says that is not so, or "".
+
+    A manifest of an earlier schema lists no files; nothing is derived of it.
+    """
+    if not manifest.lists_files:
+        return {}
+    passed = [entry for entry in manifest.artifacts if found[entry.path].parity.status == "pass"]
+    if not passed:
+        return {}
+    whole = next(
+        chain(
+            folder_faults(platform, folder, manifest, references.checkpoint),
+            pack_faults(manifest, folder, references),
+        ),
+        "",
+    )
+    return {
+        entry.path: next(
+            entry_faults(
+                entry,
+                verbs_of(entry.format).describe(folder / entry.path),
+                references.of(str(_variant(entry))).checkpoint_sha256,
+            ),
+            whole,
+        )
+        for entry in passed
+    }
 
 
 def damaged_files(folder: Path, artifact: ArtifactEntry) -> str:

@@ -79,13 +79,13 @@ object Model {
         ModelFile(
             path = "squeezenet_cxr_fp32.ort",
             sizeBytes = 940752L,
-            sha256 = "ef34b87b71e55804c1a3cf325585df3768f398434ed06f3439cba5ed6515f70e",
+            sha256 = "9190efc2b90a9ec29ad83f192b485cc9ab5ced0277f52ddcdefd5f85da37ff34",
             threads = 2
         ),
         ModelFile(
             path = "squeezenet_cxr_int8.ort",
             sizeBytes = 302288L,
-            sha256 = "0ba7be2e1b7dabd562c0148f1927d21b516285c4843410519768c4c478241519",
+            sha256 = "0bf3d5d90720a0475499d7ef6c9fc91771b8d0205ee11966a04e2744a82f4e31",
             threads = 2
         ),
         ModelFile(
