@@ -14,6 +14,7 @@ from export.cli import (
     explain,
     golden,
     predict,
+    refresh,
     report,
     robustness,
     web,
@@ -42,6 +43,7 @@ examples:
   python -m export web --serve                       web_assets/ as a page, on this machine
   python -m export robustness --data photos/         what each preprocessing mistake costs
   python -m export explain coreml --precision fp16   the layer at which a file leaves PyTorch
+  python -m export refresh                           code and READMEs of this version
   python -m export report                            one HTML page of the last export, no network
   python -m export doctor                            what works here, and how to fix the rest
 
@@ -51,8 +53,8 @@ says which)
 """
 # In the order of the help; `verify` defines its own, since it is a standalone file.
 COMMANDS = (
-    export_all, check, predict, verify, diff, budget, golden, web, explain, robustness, archive,
-    report, doctor,
+    export_all, check, predict, verify, diff, budget, golden, web, explain, robustness, refresh,
+    archive, report, doctor,
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ cases or without its awkward images passes every file that is held to it.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def pack_faults(manifest: Manifest, folder: Path, references: References) -> Iterator[str]:
-    """Where a pack is not that of its model.
+    """Where a pack is not that of its model; an artifact's answers are `answer_faults`'.
 
     Args:
         manifest: of the folder.
@@ -42,17 +42,11 @@ def pack_faults(manifest: Manifest, folder: Path, references: References) -> Ite
         BadInput: golden.json is damaged.
     """
     images = golden_images(manifest.model.rule, manifest.model.words.samples)
-    of_variants = [
-        artifact
-        for artifact in manifest.artifacts
-        if not missing_variant(
-            references.checkpoint, FORMATS[artifact.format].precisions[artifact.precision].variant
-        )
-    ]
-    derived = golden_document(replace(manifest, artifacts=tuple(of_variants)), references, images)
+    derived = golden_document(_with_variants(manifest, references), references, images)
+    absent = {artifact.path for artifact in manifest.artifacts} - derived.tolerances.keys()
     said = read_document(folder)
-    yield from differences(_without_answers(said), _without_answers(derived), PACK_FILE)
-    yield from _answer_faults(said, derived)
+    one, other = (_without_answers(document, absent) for document in (said, derived))
+    yield from differences(one, other, PACK_FILE)
     for path, text in golden_texts(manifest).items():
         if not (folder / path).is_file() or (folder / path).read_bytes() != text:
             yield f"{path} is not what is generated for this model"
@@ -67,25 +61,52 @@ def pack_faults(manifest: Manifest, folder: Path, references: References) -> Ite
             yield f"{entry.path} belongs to no case of the golden pack"
 
 
-def _without_answers(document: PackDocument) -> JsonObject:
-    """All that is exact; a case is found by its name."""
+def answer_faults(manifest: Manifest, folder: Path, references: References) -> dict[str, str]:
+    """Artifact's path -> where a pack's answers for it are not PyTorch's; without those that are.
+
+    Another processor rounds otherwise: they may differ by what the file may.
+
+    Args, Raises:
+        as `pack_faults`.
+    """
+    images = golden_images(manifest.model.rule, manifest.model.words.samples)
+    derived = golden_document(_with_variants(manifest, references), references, images)
+    said = {case.name: case for case in read_document(folder).cases}
+    faults: dict[str, str] = {}
+    for case in derived.cases:
+        for path, probs in case.probs.items():
+            told = np.array(said[case.name].probs.get(path, ()) if case.name in said else ())
+            if told.shape != (len(probs),):
+                faults.setdefault(path, f"{PACK_FILE} has no answers of {path} for {case.name}")
+            elif not np.abs(told - probs).max() <= derived.tolerances[path]:
+                fault = f"{PACK_FILE}: the answers of {path} for {case.name} are not PyTorch's"
+                faults.setdefault(path, fault)
+    return faults
+
+
+def _with_variants(manifest: Manifest, references: References) -> Manifest:
+    """The manifest with the artifacts whose variant the checkpoint has."""
+    there = [
+        artifact
+        for artifact in manifest.artifacts
+        if not missing_variant(
+            references.checkpoint, FORMATS[artifact.format].precisions[artifact.precision].variant
+        )
+    ]
+    return replace(manifest, artifacts=tuple(there))
+
+
+def _without_answers(document: PackDocument, absent: Collection[str]) -> JsonObject:
+    """All that is exact, without artifacts that are not compared; a case is found by its name."""
     fields = plain(document)
+    fields["tolerances"] = {
+        path: limit for path, limit in fields["tolerances"].items() if path not in absent
+    }
     fields["cases"] = {
         case["name"]: {key: value for key, value in case.items() if key != "probs"}
         for case in fields["cases"]
     }
     return fields
-
-
-def _answer_faults(said: PackDocument, derived: PackDocument) -> Iterator[str]:
-    """PyTorch's outputs, which another processor rounds otherwise, within a file's tolerance."""
-    for case, right in zip(said.cases, derived.cases, strict=False):
-        for path, probs in right.probs.items():
-            told = np.array(case.probs.get(path, ()))
-            if told.shape != (len(probs),):
-                yield f"{PACK_FILE} has no answers of {path} for {case.name}"
-            elif not np.abs(told - probs).max() <= derived.tolerances[path]:
-                yield f"{PACK_FILE}: the answers of {path} for {case.name} are not PyTorch's"
 
 
 def _is_same_file(path: Path, image: GoldenImage) -> bool:

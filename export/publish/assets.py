@@ -74,18 +74,49 @@ def publish(
                 continue
             folder = root / FOLDERS[platform]
             staging = stack.enter_context(staged_folder(folder))
-            for artifact in artifacts:
-                _copy(artifact.path, staging / artifact.path.name)
             kept_back = (rejected or {}).get(platform, ())
             manifest = build_manifest(spec, checkpoint_sha256, artifacts, kept_back)
-            names = {artifact.path.name for artifact in artifacts}
-            for extra in extras:
-                _add(staging, extra(platform, manifest), names)
-            beside = [entry.path for entry in _beside(staging, names)]
-            _add(staging, own_files(platform, manifest, beside), names)
-            write_manifest(staging, replace(manifest, files=_beside(staging, names)))
+            _fill(staging, platform, manifest, [a.path for a in artifacts], extras)
             folders.append(folder)
     return folders
+
+
+def publish_again(
+    root: Path, manifests: Mapping[str, Manifest], extras: Sequence[ExtraFiles]
+) -> list[Path]:
+    """Write all that stands beside the artifacts again; the artifacts stay as they are.
+
+    Args:
+        manifests: platform -> what the folder's manifest is to say, its `files` aside.
+        extras: as `publish`.
+
+    Raises:
+        BadInput: `root` cannot be written.
+    """
+    folders = [root / FOLDERS[platform] for platform in manifests]
+    with ExitStack() as stack:
+        for folder, (platform, manifest) in zip(folders, manifests.items(), strict=True):
+            staging = stack.enter_context(staged_folder(folder))
+            artifacts = [folder / artifact.path for artifact in manifest.artifacts]
+            _fill(staging, platform, replace(manifest, files=()), artifacts, extras)
+    return folders
+
+
+def _fill(
+    staging: Path,
+    platform: str,
+    manifest: Manifest,
+    artifacts: Sequence[Path],
+    extras: Sequence[ExtraFiles],
+) -> None:
+    for artifact in artifacts:
+        _copy(artifact, staging / artifact.name)
+    names = {artifact.name for artifact in artifacts}
+    for extra in extras:
+        _add(staging, extra(platform, manifest), names)
+    beside = [entry.path for entry in _beside(staging, names)]
+    _add(staging, own_files(platform, manifest, beside), names)
+    write_manifest(staging, replace(manifest, files=_beside(staging, names)))
 
 
 def _refuse_foreign_folder(folder: Path) -> None:

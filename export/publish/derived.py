@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pipeline.checkpoint import Checkpoint
 
 RUNTIME: Final = "onnxruntime"
-WAY_OUT: Final = "export again"
+WAY_OUT: Final = "export again, or `python -m export refresh`"
 
 
 def entry_faults(
@@ -60,7 +60,11 @@ def entry_faults(
 
 
 def folder_faults(
-    platform: str, folder: Path, manifest: Manifest, checkpoint: Checkpoint
+    platform: str,
+    folder: Path,
+    manifest: Manifest,
+    checkpoint: Checkpoint,
+    sound: Sequence[ArtifactEntry],
 ) -> Iterator[str]:
     """Where manifest and generated files of a folder are not what they would be today.
 
@@ -68,6 +72,7 @@ def folder_faults(
         platform: key in `export.publish.assets.FOLDERS`.
         manifest: of the folder; it lists its files.
         checkpoint: the one that it names.
+        sound: artifacts whose files can be read.
     """
     model = model_entry(checkpoint.spec, checkpoint.sha256)
     yield from differences(plain(manifest.model), plain(model), "model")
@@ -75,7 +80,7 @@ def folder_faults(
     files = package_code(platform, bare)
     if platform == "web":
         files |= example_files(checkpoint)
-    configs = _operator_configs(folder, manifest)
+    configs = _operator_configs(folder, manifest, sound)
     listed = {entry.path for entry in manifest.files}
     beside = sorted(listed - own_files(platform, bare, ()).keys())
     files |= own_files(platform, bare, beside)
@@ -115,7 +120,9 @@ def _contradictions(entry: ArtifactEntry, where: str) -> Iterator[str]:
         yield f"{where}.parity.label_flips is {parity.label_flips}; its sets have {sum(flips)}"
 
 
-def _operator_configs(folder: Path, manifest: Manifest) -> dict[str, str]:
+def _operator_configs(
+    folder: Path, manifest: Manifest, sound: Sequence[ArtifactEntry]
+) -> dict[str, str]:
     """Path -> operators and types that are needed here and that it does not list.
 
     Another processor may need fewer, so more than is needed is no fault; another version of the
@@ -125,7 +132,7 @@ def _operator_configs(folder: Path, manifest: Manifest) -> dict[str, str]:
         return {}
     from export.publish.reduced_build import operator_configs
 
-    models = [folder / a.path for a in manifest.artifacts if FORMATS[a.format].runtime == RUNTIME]
+    models = [folder / a.path for a in sound if FORMATS[a.format].runtime == RUNTIME]
     with TemporaryDirectory() as optimised:
         configs = operator_configs(models, Path(optimised))
     listed = {entry.path for entry in manifest.files}

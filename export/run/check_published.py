@@ -6,7 +6,7 @@ Nothing is converted. In: the asset folders and a checkpoint. Out: a row per art
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -20,7 +20,7 @@ from export.formats.base import verbs_of
 from export.formats.description import FileEntry
 from export.formats.register import FORMATS
 from export.golden.replay import published_faults
-from export.golden.yardstick import pack_faults
+from export.golden.yardstick import answer_faults, pack_faults
 from export.manifest.manifest import (
     MANIFEST_FILE,
     SUM_FILE,
@@ -35,16 +35,17 @@ from export.publish.assets import FOLDERS, LABELS_FILE, README_FILE
 from export.publish.derived import entry_faults, folder_faults
 from export.report.document import VerdictRow
 from export.runtimes.runners import foreign_runner, runs_emulated
-from export.verify import FOLDERS_OF_BUILDS
+from export.verify import FOLDERS_OF_BUILDS, CannotCheck, verify
 from pipeline.checkpoint import open_checkpoint
 from pipeline.errors import BadInput
 from pipeline.file_hash import file_sha256
 
 if TYPE_CHECKING:
-    from export.parity.reference import References
+    from export.parity.reference import Reference, References
     from export.runtimes.environments import Target
     from pipeline.model_spec import ModelSpec
 
+WHOLE = ""  # in place of an artifact's path: the folder
 BESIDE = {MANIFEST_FILE, LABELS_FILE, README_FILE}  # what a manifest of schema 2 does not list
 
 
@@ -83,12 +84,11 @@ def check_published(
     jobs = [
         (
             artifact,
-            partial(_check, platform, folder, stale, references, data, target, known, artifact),
+            partial(_check, platform, folder, damage, references, data, target, known, artifact),
         )
         for platform, manifest in manifests.items()
         for folder in [root / FOLDERS[platform]]
-        for stale in [_stale(folder, manifest, baseline.spec, baseline.checkpoint_sha256)]
-        for artifact in manifest.artifacts
+        for artifact, damage in _damaged(folder, manifest, baseline)
     ]
     checked = iter(_side_by_side(jobs, target, say))
     rows = []
@@ -142,7 +142,7 @@ def _side_by_side(
 def _check(
     platform: str,
     folder: Path,
-    stale: str,
+    damage: str,
     references: References,
     data: Path | None,
     target: Target | None,
@@ -152,7 +152,6 @@ def _check(
     key = (artifact.format, artifact.precision)
     if key[0] not in FORMATS or key[1] not in FORMATS[key[0]].precisions:
         raise BadInput(f"{folder / MANIFEST_FILE} lists {key[0]} {key[1]}, unknown to this version")
-    damage = stale or damaged_files(folder, artifact)
     precision = FORMATS[key[0]].precisions[key[1]]
     tolerance, arithmetic, variant = precision.tolerance, precision.arithmetic, precision.variant
     path = folder / artifact.path
@@ -227,11 +226,12 @@ def _derived_faults(
         return {}
     whole = next(
         chain(
-            folder_faults(platform, folder, manifest, references.checkpoint),
+            folder_faults(platform, folder, manifest, references.checkpoint, passed),
             pack_faults(manifest, folder, references),
         ),
         "",
     )
+    answers = {} if whole else answer_faults(manifest, folder, references)
     return {
         entry.path: next(
             entry_faults(
@@ -239,7 +239,7 @@ def _derived_faults(
                 verbs_of(entry.format).describe(folder / entry.path),
                 references.of(str(_variant(entry))).checkpoint_sha256,
             ),
-            whole,
+            answers.get(entry.path, whole),
         )
         for entry in passed
     }
@@ -294,6 +294,33 @@ def _stale(folder: Path, manifest: Manifest, spec: ModelSpec, identity: str) -> 
         said, held = (f"{rule.method} to {rule.pixels}" for rule in (model.rule, spec.resize))
         return f"the manifest says that images are resized by {said}, the checkpoint by {held}"
     return _damage_beside(folder, manifest)
+
+
+def _damaged(
+    folder: Path, manifest: Manifest, baseline: Reference
+) -> Iterator[tuple[ArtifactEntry, str]]:
+    """Every artifact of a folder, and what keeps it from being read; empty: nothing."""
+    refused = _refused_by_users(folder, manifest)
+    whole = _stale(folder, manifest, baseline.spec, baseline.checkpoint_sha256)
+    whole = whole or refused.get(WHOLE, "")
+    for artifact in manifest.artifacts:
+        own = damaged_files(folder, artifact) or refused.get(artifact.path, "")
+        yield artifact, whole or own
+
+
+def _refused_by_users(folder: Path, manifest: Manifest) -> dict[str, str]:
+    """What `export verify` refuses: an artifact's path, or `WHOLE`, -> the first that differs."""
+    try:
+        found = verify(folder).differences
+    except CannotCheck as error:
+        return {WHOLE: str(error)}
+    tops = {artifact.path for artifact in manifest.artifacts}
+    refused: dict[str, str] = {}
+    for difference in found:
+        top = difference.path.split("/")[0]
+        place = top if top in tops else WHOLE
+        refused.setdefault(place, f"{difference.path}: {difference.message}")
+    return refused
 
 
 def _damage_beside(folder: Path, manifest: Manifest) -> str:

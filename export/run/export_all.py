@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Final
 from export.formats.base import verbs_of
 from export.formats.register import FORMATS, all_precisions
 from export.latency.entry import LatencyEntry, ThreadLatency
-from export.manifest.manifest import Manifest
 from export.parity.check import ParityResult, check_artifact
 from export.parity.outcome import Conversion, Outcome
 from export.parity.quality_gate import FULL, judge_quality
-from export.publish.assets import FOLDERS, ExtraFiles, publish, refuse_foreign_assets
+from export.publish.assets import FOLDERS, publish, refuse_foreign_assets
 from export.publish.build_manifest import Published, file_entries, tool_versions
 from export.publish.examples import example_files
 from export.report.accuracy import reference_classification
@@ -68,10 +67,9 @@ def export_all(request: ExportRequest, console: Console) -> int:
     begin_imports(possible)
 
     # Imported here: `plan` must be able to refuse before torch takes its two seconds.
-    from export.golden.pack import golden_files
     from export.images.parity_images import gather_images
-    from export.packages import package_code
     from export.parity.reference import References
+    from export.run.beside import files_beside
     from export.run.robustness import print_robustness, robustness_entry
 
     # Unreadable images and weights are refused before the first converter starts.
@@ -85,12 +83,11 @@ def export_all(request: ExportRequest, console: Console) -> int:
     latencies = _latencies(request, spec, done, console) if request.latency else {}
     fit, rejected = _by_platform(done, latencies)
     with TemporaryDirectory() as optimised:
-        extras = [
-            lambda platform, _: examples if platform == "web" else {},
-            _operator_configs(fit, Path(optimised)),
-            lambda _, manifest: golden_files(manifest, references),
-            package_code,
-        ]
+        models = {
+            platform: [(artifact.format, artifact.path) for artifact in artifacts]
+            for platform, artifacts in fit.items()
+        }
+        extras = files_beside(examples, references, models, Path(optimised))
         folders = publish(request.root, spec, identity, fit, rejected, extras)
     files = published_files(folders)
     rows = [_row(outcome, latencies, files, references) for outcome in done]
@@ -374,18 +371,6 @@ def _write_page(build: Path, console: Console) -> None:
 def _left_out(name: str) -> VerdictRow:
     """A format that was not requested is in the report too."""
     return VerdictRow(name, "all", "", ParityResult("not_run", "left out by --formats"))
-
-
-def _operator_configs(fit: Mapping[str, Sequence[Published]], optimised: Path) -> ExtraFiles:
-    """Configurations for a build of onnxruntime with only the published files' operators."""
-
-    def made(platform: str, manifest: Manifest) -> Mapping[str, bytes]:
-        from export.publish.reduced_build import RUNTIME, operator_configs
-
-        run_by_it = [a.path for a in fit[platform] if FORMATS[a.format].runtime == RUNTIME]
-        return operator_configs(run_by_it, optimised)
-
-    return made
 
 
 def _by_platform(

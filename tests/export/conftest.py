@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ from export.formats.register import FORMATS
 from export.images.parity_images import ParityImages
 from export.images.stress_images import stress_images
 from export.parity.check import ParityResult, check_artifact
-from export.parity.reference import Reference, References
+from export.parity.reference import Reference, References, build_references
 from export.publish.reduced_build import operator_configs
 from export.run import converter_imports
 from export.run.convert import Conversion, artifact_name
@@ -37,9 +37,11 @@ from export.run.export_request import ExportRequest
 from pipeline.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
 from pipeline.compress.activation_quantization import calibrate
 from pipeline.compress.gptq import weighted_layers
+from pipeline.images import read_image
 from pipeline.model_spec import Compression, ModelSpec
 from pipeline.models.networks import build_network, load_network
 from pipeline.quantization_grid import Grid, short_scale
+from pipeline.resize.rule import Resize
 from tests.conftest import LABELS, make_spec, write_images
 from tests.tiers import reason_of
 
@@ -365,17 +367,15 @@ def remembered() -> Callable[..., ParityResult]:
     return check
 
 
-@cache
-def _configs_of(models: tuple[tuple[Path, str], ...]) -> dict[str, bytes]:
-    with TemporaryDirectory() as optimised:
-        return operator_configs([path for path, _ in models], Path(optimised))
+known_configs: dict[tuple[tuple[str, str], ...], dict[str, bytes]] = {}
 
 
 def configs_once(models: Sequence[Path], optimised: Path) -> dict[str, bytes]:
-    """`operator_configs`, cached for files that it has seen."""
-    return _configs_of(
-        tuple((path, hashlib.sha256(path.read_bytes()).hexdigest()) for path in models)
-    )
+    """`operator_configs`, cached for files of these names and contents, wherever they lie."""
+    key = tuple((path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in models)
+    if key not in known_configs:
+        known_configs[key] = operator_configs(models, optimised)
+    return known_configs[key]
 
 
 def put_in_place(
@@ -395,6 +395,34 @@ def converted(
 ) -> StandIn:
     """Exports take the session's artifacts instead of converting; checks are remembered."""
     return put_in_place(StandIn(artifacts), remembered, monkeypatch)
+
+
+@pytest.fixture
+def checked_once(remembered: Callable[..., ParityResult], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test damages one file of two dozen; the others are as they were checked before."""
+    monkeypatch.setattr("export.run.check_published.check_artifact", remembered)
+    monkeypatch.setattr("export.parity.reference.build_references", built_once)
+    monkeypatch.setattr("export.run.beside.build_references", built_once)
+    monkeypatch.setattr("export.golden.replay.read_image", read_once)
+    monkeypatch.setattr("export.publish.reduced_build.operator_configs", configs_once)
+
+
+@cache
+def built_once(checkpoint: Checkpoint, data: Path | None, image_limit: int) -> References:
+    return build_references(checkpoint, data, image_limit)
+
+
+@cache
+def read_content(content: bytes, rule: Resize) -> np.ndarray:
+    with NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        return read_image(Path(file.name), rule)
+
+
+def read_once(path: Path, rule: Resize) -> np.ndarray:
+    """`read_image`, cached by what the file holds: golden images lie in every folder."""
+    return read_content(path.read_bytes(), rule)
 
 
 @pytest.fixture(scope="session")
