@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -20,6 +20,7 @@ from export.deploy.metadata import model_metadata
 from export.deploy.variants import VARIANTS, missing_variant
 from export.formats.base import verbs_of
 from export.formats.register import FORMATS
+from export.images.golden_images import GROUP, golden_images
 from export.images.parity_images import ParityImages
 from export.images.stress_images import stress_images
 from export.parity.quality_gate import FULL
@@ -87,6 +88,11 @@ class Bench:
         """The checkpoint's own description."""
         return self.references.of(FULL).spec
 
+    @cached_property
+    def golden(self) -> References:
+        """The checkpoint on the golden images, whose answers lie in published folders."""
+        return References(self.references.checkpoint, only_golden(self.spec))
+
     def reference(self, artifact: Artifact) -> Reference:
         """What the artifact is compared with."""
         return self.references.of(FORMATS[artifact[0]].precisions[artifact[1]].variant)
@@ -153,6 +159,14 @@ def few_images(side: Size) -> ParityImages:
     hard = stress_images(side)
     pixels = np.stack([hard[name] for name in IMAGES])
     return ParityImages(IMAGES, ("hard",) * len(IMAGES), pixels, f"{len(IMAGES)} hard images")
+
+
+def only_golden(spec: ModelSpec) -> ParityImages:
+    """The golden images of a model."""
+    images = golden_images(spec.resize, spec.owner.samples)
+    names = tuple(f"{GROUP}/{image.name}" for image in images)
+    pixels = np.stack([image.pixels for image in images])
+    return ParityImages(names, (GROUP,) * len(names), pixels, f"{len(names)} golden images")
 
 
 def with_graph(reference: Reference, graph: DeployGraph) -> Reference:

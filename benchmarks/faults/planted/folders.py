@@ -5,11 +5,13 @@ A fault is planted in every artifact of the folders at once; each gets its own v
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from benchmarks.faults.bench import Artifact, Bench, convert
@@ -18,11 +20,12 @@ from benchmarks.faults.planted import files
 from benchmarks.faults.planted.weights import another_checkpoint
 from export.formats.base import verbs_of
 from export.formats.register import FORMATS
-from export.manifest.manifest import MANIFEST_FILE, read_manifest, write_manifest
+from export.manifest.manifest import MANIFEST_FILE, SUM_FILE, read_manifest, write_manifest
 from export.parity.check import ParityResult
 from export.parity.quality_gate import FULL, GateResult
 from export.publish.assets import FOLDERS, publish
 from export.publish.build_manifest import Published, file_entries
+from export.run.beside import files_beside
 from pipeline.checkpoint import write_checkpoint
 
 PASSED: Final = ParityResult("pass", "", 13, 0.0, 0.0, 0, 0, "hard/red")
@@ -68,7 +71,13 @@ def publish_clean(bench: Bench, root: Path, artifacts: Sequence[Artifact]) -> No
         platform: [_published(bench, artifact) for artifact in chosen]
         for platform, chosen in by_platform.items()
     }
-    publish(root, reference.spec, reference.checkpoint_sha256, made)
+    models = {
+        platform: [(artifact.format, artifact.path) for artifact in artifacts]
+        for platform, artifacts in made.items()
+    }
+    with TemporaryDirectory() as optimised:
+        extras = files_beside({}, bench.golden, models, Path(optimised))
+        publish(root, reference.spec, reference.checkpoint_sha256, made, extras=extras)
 
 
 def _published(bench: Bench, artifact: Artifact) -> Published:
@@ -126,7 +135,10 @@ def reorder(folder: Path) -> None:
     """Put the manifest's fields in an order that we do not write."""
     path = folder / MANIFEST_FILE
     document = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps(dict(reversed(document.items()))), encoding="utf-8")
+    content = json.dumps(dict(reversed(document.items()))).encode()
+    path.write_bytes(content)
+    line = f"{hashlib.sha256(content).hexdigest()}  {MANIFEST_FILE}\n"
+    (folder / SUM_FILE).write_text(line, encoding="utf-8")
 
 
 def write_another_checkpoint(bench: Bench, folder: Path) -> Path:
