@@ -94,12 +94,13 @@ def _unpublished(results: DataSets) -> list[str]:
     """Why files are not published, those of one reason together."""
     lines = [f"- **{row.name}**: {row.stopped}" for row in results.rows if row.stopped]
     for row in results.rows:
+        where = ", ".join(filter(None, (row.architecture, row.name)))
         reasons: dict[str, list[str]] = {}
         for file in row.files:
             if file.verdict in ("fail", "rejected"):
                 why = f"{file.verdict}: {file.reason}"
                 reasons.setdefault(why, []).append(f"{file.format} {file.precision}")
-        lines += [f"- **{row.name} {', '.join(f)}** {why}" for why, f in reasons.items()]
+        lines += [f"- **{where}: {', '.join(f)}** {why}" for why, f in reasons.items()]
     return lines
 
 

@@ -60,7 +60,7 @@ def test_the_line_says_what_passed_of_what_was_run(found: DataSets) -> None:
 def test_the_table_has_before_and_after_and_why_a_file_is_not_published(found: DataSets) -> None:
     text = markdown(found, found)
     assert "| photo_tiles: colour, pieces of two photographs | 2 | 76 + 24 | 0.912 |" in text
-    assert "- **photo_tiles onnx w3** rejected: 7 of 50 labels flip" in text
+    assert "- **photo_tiles: onnx w3** rejected: 7 of 50 labels flip" in text
 
 
 def test_a_command_that_fails_is_a_row_with_its_last_words(
@@ -132,7 +132,7 @@ def test_latency_is_asked_for_and_told_beside_that_of_fp32(code: Path, tmp_path:
     assert head.endswith("| MB of onnx | onnx, ms | coreml, ms | ort, ms |")
     assert whole.endswith("| fp32 |  | 2 of 2 | 1.23 | 8.00 |  |  |")
     assert w3.endswith("| w3 | 7 of 50 | 0 of 2 | 1.23 | 2.00 (0.25 x) |  | 2.00 |")
-    assert "- **photo_tiles onnx w3** rejected: 7 of 50 labels flip" in timed(found)
+    assert "- **photo_tiles: onnx w3** rejected: 7 of 50 labels flip" in timed(found)
 
 
 def test_rows_of_two_sides_are_not_mixed(
