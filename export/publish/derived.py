@@ -28,16 +28,17 @@ from pipeline.json_files import differences, excerpt, plain
 if TYPE_CHECKING:
     from export.formats.description import Description
     from export.manifest.manifest import ArtifactEntry, Manifest
+    from export.parity.entries import ParityEntry
     from pipeline.checkpoint import Checkpoint
 
 RUNTIME: Final = "onnxruntime"
 WAY_OUT: Final = "export again, or `python -m export refresh`"
 
 
-def entry_faults(
+def derived_entry(
     entry: ArtifactEntry, description: Description, checkpoint_sha256: str
-) -> Iterator[str]:
-    """Where the manifest says of an artifact what neither the file nor its checkpoint does.
+) -> ArtifactEntry:
+    """The entry of an artifact with all that follows from elsewhere, and its figures as they are.
 
     Args:
         entry: of the manifest.
@@ -45,18 +46,27 @@ def entry_faults(
         checkpoint_sha256: of the variant that it should be made of.
     """
     facts = FORMATS[entry.format]
-    derived = {
-        "inputs": plain(description)["inputs"],
-        "outputs": plain(description)["outputs"],
-        "requires": dict(description.requires),
-        "session": dict(facts.session),
-        "checkpoint_sha256": checkpoint_sha256,
-        "size_bytes": sum(file.size_bytes for file in entry.files),
-    }
-    said = plain(entry)
+    tolerance = facts.precisions[entry.precision].tolerance if entry.parity.tolerance else None
+    return replace(
+        entry,
+        size_bytes=sum(file.size_bytes for file in entry.files),
+        inputs=description.inputs,
+        outputs=description.outputs,
+        requires=description.requires,
+        checkpoint_sha256=checkpoint_sha256,
+        parity=replace(entry.parity, tolerance=tolerance),
+        session=facts.session,
+    )
+
+
+def entry_faults(
+    entry: ArtifactEntry, description: Description, checkpoint_sha256: str
+) -> Iterator[str]:
+    """Where an entry is not its `derived_entry`, or its figures cannot all be true."""
     where = f"{entry.format} {entry.precision}"
-    yield from differences({key: said[key] for key in derived}, derived, where)
-    yield from _contradictions(entry, where)
+    derived = derived_entry(entry, description, checkpoint_sha256)
+    yield from differences(plain(entry), plain(derived), where)
+    yield from _contradictions(entry.parity, where)
 
 
 def folder_faults(
@@ -99,13 +109,8 @@ def folder_faults(
             yield f"{path} belongs to nothing that is published"
 
 
-def _contradictions(entry: ArtifactEntry, where: str) -> Iterator[str]:
+def _contradictions(parity: ParityEntry, where: str) -> Iterator[str]:
     """Figures of the parity check that cannot all be true."""
-    parity, precision = entry.parity, FORMATS[entry.format].precisions[entry.precision]
-    if parity.tolerance is not None:
-        yield from differences(
-            plain(parity.tolerance), plain(precision.tolerance), f"{where}.parity.tolerance"
-        )
     of_sets = list(parity.sets.values())
     if of_sets and parity.images != (counted := sum(one.images for one in of_sets)):
         yield f"{where}.parity.images is {parity.images}; its sets have {counted}"

@@ -13,6 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from export.deploy.variants import variant_checkpoint
+from export.formats.base import verbs_of
 from export.formats.register import FORMATS
 from export.golden.pack import golden_files
 from export.manifest.manifest import SCHEMA, Manifest, read_manifest
@@ -20,6 +22,7 @@ from export.packages import package_code
 from export.parity.reference import References, build_references
 from export.publish.assets import FOLDERS, publish_again
 from export.publish.build_manifest import model_entry
+from export.publish.derived import derived_entry
 from export.publish.examples import example_files
 from export.run.check_published import damaged_files
 from pipeline.checkpoint import open_checkpoint
@@ -27,6 +30,7 @@ from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
     from export.publish.assets import ExtraFiles
+    from pipeline.checkpoint import Checkpoint
 
 
 def files_beside(
@@ -69,32 +73,43 @@ def refresh(
 
     Raises:
         BadInput: none is there, one is of another checkpoint or of an earlier release, a file of a
-            model is not the one that its manifest lists.
+            model is not the one that its manifest lists, or is of another variant.
     """
     opened = open_checkpoint(checkpoint)
     there = {platform: root / name for platform, name in FOLDERS.items() if (root / name).exists()}
     if not there:
         raise BadInput(f"none of {', '.join(FOLDERS.values())} is in {root}; give --assets")
-    manifests = {platform: read_manifest(folder) for platform, folder in there.items()}
-    for platform, manifest in manifests.items():
-        folder = there[platform]
-        if manifest.model.checkpoint_sha256 != opened.sha256:
-            raise BadInput(f"{folder} is of another checkpoint than {checkpoint}; name its own")
-        if manifest.schema != SCHEMA:
-            raise BadInput(f"{folder} is of an earlier release; export again")
-        for artifact in manifest.artifacts:
-            if fault := damaged_files(folder, artifact):
-                raise BadInput(f"{folder}: {fault}; only whole files are published again")
+    manifests = {platform: _derived(folder, opened) for platform, folder in there.items()}
     say("PyTorch's answers for the golden images")
     references = build_references(opened, None, 1)
-    model = model_entry(opened.spec, opened.sha256)
     models = {
         platform: [(entry.format, there[platform] / entry.path) for entry in manifest.artifacts]
         for platform, manifest in manifests.items()
     }
     with TemporaryDirectory() as optimised:
         extras = files_beside(example_files(opened), references, models, Path(optimised))
-        again = {
-            platform: replace(manifest, model=model) for platform, manifest in manifests.items()
-        }
-        return publish_again(root, again, extras)
+        return publish_again(root, manifests, extras)
+
+
+def _derived(folder: Path, checkpoint: Checkpoint) -> Manifest:
+    """A folder's manifest with all that follows from the checkpoint and the files."""
+    manifest = read_manifest(folder)
+    if manifest.model.checkpoint_sha256 != checkpoint.sha256:
+        raise BadInput(f"{folder} is of another checkpoint than {checkpoint.folder}; name its own")
+    if manifest.schema != SCHEMA:
+        raise BadInput(f"{folder} is of an earlier release; export again")
+    entries = []
+    for entry in manifest.artifacts:
+        if fault := damaged_files(folder, entry):
+            raise BadInput(f"{folder}: {fault}; only whole files are published again")
+        variant = FORMATS[entry.format].precisions[entry.precision].variant
+        identity = variant_checkpoint(checkpoint, variant).sha256
+        if entry.checkpoint_sha256 != identity:
+            raise BadInput(
+                f"{folder / entry.path} is of another {variant} than {checkpoint.folder} has; "
+                "export again"
+            )
+        description = verbs_of(entry.format).describe(folder / entry.path)
+        entries.append(derived_entry(entry, description, identity))
+    model = model_entry(checkpoint.spec, checkpoint.sha256)
+    return replace(manifest, model=model, artifacts=tuple(entries))

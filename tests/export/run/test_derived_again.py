@@ -252,6 +252,8 @@ def test_refresh_writes_the_same_again_and_mends_what_was_changed(
     (assets / WEB / "README.md").write_text("something else\n")
     (assets / WEB / "stray.txt").write_text("x")
     edit_manifest(assets / WEB, model_says(threshold=0.123))
+    for fault in ("older runtime", "session", "tolerance", "output"):
+        edit_manifest(assets / WEB, MANIFESTS[fault][0])
     refresh(assets, model.folder)
     assert tree(assets) == before
 
@@ -267,6 +269,9 @@ def test_refresh_refuses_what_it_would_only_make_look_right(
     with pytest.raises(BadInput, match="only whole files are published again"):
         refresh(assets, model.folder)
     path.write_bytes(before["android_assets/tiny_fp32.onnx"])
+    edit_manifest(assets / WEB, lambda m: m["artifacts"][1].update(checkpoint_sha256="0" * 64))
+    with pytest.raises(BadInput, match=r"tiny_fp16.onnx is of another fp16 than"):
+        refresh(assets, model.folder)
     edit_manifest(assets / WEB, model_says(checkpoint_sha256="0" * 64))
     with pytest.raises(BadInput, match="of another checkpoint"):
         refresh(assets, model.folder)
