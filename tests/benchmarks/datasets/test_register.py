@@ -27,7 +27,7 @@ def test_the_sets_differ_in_size_labels_colour_and_balance() -> None:
     assert len(DATASETS) >= 6
 
 
-@pytest.mark.slow("draws every data set")
+@pytest.mark.ci("draws every data set")
 @pytest.mark.parametrize("name", SMALL)
 def test_a_set_is_a_folder_that_training_reads_with_its_own_split(
     name: str, tmp_path: Path

@@ -157,7 +157,7 @@ def test_a_residual_network_enlarges_rounding_by_the_size_of_its_branches(
 # --- a right file is explained by it, a wrong one is not ----------------------------------------
 
 
-@pytest.mark.slow("converts every format")
+@pytest.mark.ci("runs every file of every format five times")
 @pytest.mark.parametrize(("name", "precision"), ARTIFACTS)
 def test_every_right_file_is_within_it_however_tight_the_tolerance(
     name: str,

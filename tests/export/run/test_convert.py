@@ -115,12 +115,12 @@ def test_no_chatter_reaches_the_terminal(raising: Run) -> None:
     assert raising.terminal == ""
 
 
-@pytest.mark.slow("converts in processes of their own")
+@pytest.mark.ci("starts converters once more")
 def test_a_process_that_dies_is_a_failed_conversion(dying: Run) -> None:
     assert dying.conversions["onnx"].error.startswith("the converter's process died")
 
 
-@pytest.mark.slow("converts in processes of their own")
+@pytest.mark.ci("starts converters once more")
 def test_the_others_are_converted_when_a_process_dies(dying: Run) -> None:
     assert dying.conversions["torchscript"].error is None
 
@@ -154,7 +154,7 @@ def checked(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(place / "build", {f"{c.format} {c.precision}": c for c in done})
 
 
-@pytest.mark.slow("converts in processes of their own")
+@pytest.mark.ci("starts converters once more")
 def test_a_family_shares_one_process_and_what_it_has_simplified(checked: Run) -> None:
     lines = "".join(log.read_text() for log in checked.folder.glob("*.log")).splitlines()
     processes = [line.split()[-1] for line in lines if line.startswith("simplified in process")]
@@ -162,7 +162,7 @@ def test_a_family_shares_one_process_and_what_it_has_simplified(checked: Run) ->
     assert len(set(processes)) == 1
 
 
-@pytest.mark.slow("converts in processes of their own")
+@pytest.mark.ci("starts converters once more")
 def test_each_artifact_is_checked_in_the_process_that_made_it(checked: Run, model: Model) -> None:
     assert checked.conversions.keys() == {"onnx fp32", "onnx w4", "ort fp32"}
     for conversion in checked.conversions.values():
