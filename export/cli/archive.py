@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from export.cli.options import add_assets
+
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `archive` to the command line."""
@@ -15,13 +17,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "time, and SHA256SUMS. A folder must match its manifest; an archive that exists with other "
         "content is never replaced.",
     )
-    parser.add_argument(
-        "--assets",
-        type=Path,
-        default=Path(),
-        metavar="DIR",
-        help="where android_assets/ and the others are (default: here)",
-    )
+    add_assets(parser)
     parser.add_argument(
         "--out", type=Path, default=Path("dist"), metavar="DIR", help="(default: dist)"
     )

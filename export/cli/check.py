@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from export.cli.options import IMAGES, add_common, refuse_below_one
+from export.cli.options import IMAGES, add_assets, add_common, refuse_below_one
 
 EMULATED_IMAGES: Final = 10  # each takes about two seconds per file
 
@@ -21,13 +21,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         description="The parity check of CI: nothing is converted, nothing is written.",
     )
     add_common(parser)
-    parser.add_argument(
-        "--assets",
-        type=Path,
-        default=Path(),
-        metavar="DIR",
-        help="where android_assets/ and the others are (default: here)",
-    )
+    add_assets(parser)
     foreign = parser.add_mutually_exclusive_group()
     foreign.add_argument(
         "--arch",

@@ -10,13 +10,27 @@ BUILD: Final = Path("build/export")
 IMAGES: Final = 1000  # largest number of validation images
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
+def add_assets(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--assets",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="where android_assets/ and the others are (default: here)",
+    )
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint",
         type=Path,
         metavar="DIR",
         help="folder of the checkpoint (default: the released one)",
     )
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    add_checkpoint(parser)
     parser.add_argument(
         "--data",
         type=Path,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from functools import partial
-from pathlib import Path
+
+from export.cli.options import add_assets, add_checkpoint
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -17,19 +18,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "READMEs, golden pack, and what the manifest says of the model. The models stay as they "
         "are, and so does all that was measured of them. `check` says where this is needed.",
     )
-    parser.add_argument(
-        "--assets",
-        type=Path,
-        default=Path(),
-        metavar="DIR",
-        help="where android_assets/ and the others are (default: here)",
-    )
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        metavar="DIR",
-        help="the one that they are made of (default: the released one)",
-    )
+    add_assets(parser)
+    add_checkpoint(parser)
     parser.set_defaults(command=run)
 
 

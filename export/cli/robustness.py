@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from export.cli.options import IMAGES, add_common, refuse_below_one
+from export.cli.options import IMAGES, add_assets, add_common, refuse_below_one
 from export.formats.register import FORMATS
 
 
@@ -18,13 +18,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "Exit code 1 if plain bilinear flips more labels than its limit.",
     )
     add_common(parser)
-    parser.add_argument(
-        "--assets",
-        type=Path,
-        default=Path(),
-        metavar="DIR",
-        help="where android_assets/ and the others are (default: here)",
-    )
+    add_assets(parser)
     parser.add_argument(
         "--format",
         default=next(iter(FORMATS)),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def pack_faults(manifest: Manifest, folder: Path, references: References) -> Iterator[str]:
-    """Where a pack is not that of its model; an artifact's answers are `answer_faults`'.
+    """Where a pack is not that of its model, but for its answers: files are held to these.
 
     Args:
         manifest: of the folder.
@@ -59,29 +59,6 @@ def pack_faults(manifest: Manifest, folder: Path, references: References) -> Ite
     for entry in manifest.files:
         if entry.path.startswith(f"{GROUP}/") and entry.path not in known:
             yield f"{entry.path} belongs to no case of the golden pack"
-
-
-def answer_faults(manifest: Manifest, folder: Path, references: References) -> dict[str, str]:
-    """Artifact's path -> where a pack's answers for it are not PyTorch's; without those that are.
-
-    Another processor rounds otherwise: they may differ by what the file may.
-
-    Args, Raises:
-        as `pack_faults`.
-    """
-    images = golden_images(manifest.model.rule, manifest.model.words.samples)
-    derived = golden_document(_with_variants(manifest, references), references, images)
-    said = {case.name: case for case in read_document(folder).cases}
-    faults: dict[str, str] = {}
-    for case in derived.cases:
-        for path, probs in case.probs.items():
-            told = np.array(said[case.name].probs.get(path, ()) if case.name in said else ())
-            if told.shape != (len(probs),):
-                faults.setdefault(path, f"{PACK_FILE} has no answers of {path} for {case.name}")
-            elif not np.abs(told - probs).max() <= derived.tolerances[path]:
-                fault = f"{PACK_FILE}: the answers of {path} for {case.name} are not PyTorch's"
-                faults.setdefault(path, fault)
-    return faults
 
 
 def _with_variants(manifest: Manifest, references: References) -> Manifest:

@@ -20,7 +20,7 @@ from export.formats.base import verbs_of
 from export.formats.description import FileEntry
 from export.formats.register import FORMATS
 from export.golden.replay import published_faults
-from export.golden.yardstick import answer_faults, pack_faults
+from export.golden.yardstick import pack_faults
 from export.manifest.manifest import (
     MANIFEST_FILE,
     SUM_FILE,
@@ -231,7 +231,6 @@ def _derived_faults(
         ),
         "",
     )
-    answers = {} if whole else answer_faults(manifest, folder, references)
     return {
         entry.path: next(
             entry_faults(
@@ -239,7 +238,7 @@ def _derived_faults(
                 verbs_of(entry.format).describe(folder / entry.path),
                 references.of(str(_variant(entry))).checkpoint_sha256,
             ),
-            answers.get(entry.path, whole),
+            whole,
         )
         for entry in passed
     }
