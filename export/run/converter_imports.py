@@ -1,15 +1,17 @@
 """Imported by the process that converters are forked from: what they need, once for all of them.
 
 It takes several seconds, in which the parity images are read. A package that cannot be imported is
-passed over here; the converter that needs it says so.
+passed over here; the converter that needs it says so. The process starts itself anew for that: what
+such a package leaves half imported, a later import of it would trip over in every converter.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib import import_module
 from multiprocessing import forkserver
 from typing import Final
@@ -54,8 +56,18 @@ def _in_silence() -> Iterator[None]:
             os.close(number)
 
 
-if names := os.environ.pop(MODULES, ""):
+def _first_that_fails(names: Iterable[str]) -> str | None:
     with _in_silence():
-        for name in names.split():
-            with suppress(Exception):
+        for name in names:
+            try:
                 import_module(name)
+            except Exception as failure:
+                if not (isinstance(failure, ModuleNotFoundError) and failure.name == name):
+                    return name  # it is there, and broken
+    return None
+
+
+names = os.environ.pop(MODULES, "").split()
+if names and (broken := _first_that_fails(names)):
+    os.environ[MODULES] = " ".join(name for name in names if name != broken)
+    os.execv(sys.executable, sys.orig_argv)  # same process, same sockets

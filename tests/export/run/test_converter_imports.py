@@ -19,12 +19,12 @@ import json, multiprocessing, os, sys
 from export.run import converter_imports
 
 def look(found):
-    names = ("broken", "sound", "torchvision")
+    names = ("broken", "broken.part", "sound", "torchvision")
     found.put([[name in sys.modules for name in names], os.environ["OMP_NUM_THREADS"]])
 
 if __name__ == "__main__":
     before = dict(os.environ)
-    converter_imports.begin(["broken", "sound", "broken"])
+    converter_imports.begin(["broken", "sound", "absent", "broken"])
     assert dict(os.environ) == before
     context = multiprocessing.get_context("forkserver")
     found = context.Queue()
@@ -35,9 +35,13 @@ if __name__ == "__main__":
 """
 
 
-def test_a_package_that_fails_is_passed_over_and_nothing_is_printed(tmp_path: Path) -> None:
-    (tmp_path / "broken.py").write_text(
-        "print('hello')\nraise AttributeError('of another numpy')\n"
+def test_a_package_that_fails_is_passed_over_with_all_of_it_and_nothing_is_printed(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "part.py").touch()
+    (tmp_path / "broken" / "__init__.py").write_text(
+        "import broken.part\nprint('hello')\nraise AttributeError('of another numpy')\n"
     )
     (tmp_path / "sound.py").write_text("import sys\nprint('hello', file=sys.stderr)\n")
     script = tmp_path / "script.py"
@@ -51,4 +55,4 @@ def test_a_package_that_fails_is_passed_over_and_nothing_is_printed(tmp_path: Pa
         check=True,
     )
     assert done.stderr == ""
-    assert json.loads(done.stdout) == [[False, True, True], "1"]
+    assert json.loads(done.stdout) == [[False, False, True, True], "1"]
