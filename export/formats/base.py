@@ -103,6 +103,17 @@ class Rewriter(Protocol):
         """
 
 
+@runtime_checkable
+class WholeReader(Protocol):
+    """A lifter of a format whose files may hold more than a program."""
+
+    def left_over(self, path: Path) -> list[str]:
+        """What is in a file and not of its program, or not as the runtime wants it; with its place.
+
+        Raises CannotRunHere or Unreadable.
+        """
+
+
 def verbs_of(name: str) -> Verbs:
     """The verbs of a format in the register; the module behind them is imported now."""
     verbs: Verbs = import_module(f"export.formats.{name}").load_verbs()

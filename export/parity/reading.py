@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from export.deploy.outputs import answers_in_parts
-from export.formats.base import Lifter
+from export.formats.base import Lifter, WholeReader
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +53,11 @@ class Reading:
         """What the file computes. Raises what the format's lifter raises."""
         assert isinstance(self.verbs, Lifter)
         return self.verbs.lifted(self.path)
+
+    @cached_property
+    def left_over(self) -> list[str]:
+        """What is in the file and not of its program. Raises what the format's reader raises."""
+        return self.verbs.left_over(self.path) if isinstance(self.verbs, WholeReader) else []
 
     def session(self, runner: Runner) -> object:
         """The file loaded by one of the format's runners. Raises CannotRunHere, Unreadable."""

@@ -202,6 +202,13 @@ def lifted(path: Path) -> Program:
     return lifted(path)
 
 
+def left_over(path: Path) -> list[str]:
+    """What is in the package and not of its program. Raises CannotRunHere or Unreadable."""
+    from export.formats.coreml.whole_package import left_over
+
+    return left_over(path)
+
+
 def as_written(program: Program, *, half: bool) -> Program:
     """The program that a file should be, as the writer writes it: `lifted` is compared with that.
 

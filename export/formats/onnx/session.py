@@ -48,12 +48,17 @@ def run_session(session: InferenceSession, images: NDArray[np.uint8]) -> Answers
 
 
 def session_ports(session: InferenceSession) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
-    """Inputs and outputs as onnxruntime read them from the file."""
+    """Inputs and outputs as onnxruntime read them from the file.
+
+    Raises:
+        Unreadable: a size is not fixed.
+    """
     return _ports(session.get_inputs()), _ports(session.get_outputs())
 
 
 def _ports(arguments: list[NodeArg]) -> tuple[Port, ...]:
     dtypes = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(float16)": "float16"}
-    return tuple(
-        Port(a.name, dtypes.get(a.type, a.type), tuple(int(n) for n in a.shape)) for a in arguments
-    )
+    for a in arguments:
+        if not all(isinstance(length, int) for length in a.shape):
+            raise Unreadable(f"the size of {a.name} is not fixed: {a.shape}")
+    return tuple(Port(a.name, dtypes.get(a.type, a.type), tuple(a.shape)) for a in arguments)

@@ -43,7 +43,8 @@ def network_parts(
     try:
         found = program_differences(reading, reference, half, needs_evidence)
     except (CannotRunHere, BadInput) as error:
-        return {"weights": _layers(reading, reference), "structure": f"{NOT_RUN}{error}"}
+        structure = _left_over(reading) or f"{NOT_RUN}{error}"
+        return {"weights": _layers(reading, reference), "structure": structure}
     except Exception as error:  # a reader of a damaged file may raise anything
         structure = one_line(error, "reading the structure")
         return {"weights": _layers(reading, reference), "structure": structure}
@@ -58,7 +59,7 @@ def network_parts(
 def program_differences(
     reading: Reading, reference: Reference, half: bool, needs_evidence: bool = True
 ) -> list[Difference] | None:
-    """How the file's program differs from the network's; None if its format has no lifter.
+    """How the file differs from the network, program and all else; None if it has no lifter.
 
     Raises:
         CannotRunHere: the file has an operation that is not known here.
@@ -72,7 +73,18 @@ def program_differences(
         expected = with_outputs(expected, len(found.outputs()))
     if isinstance(reading.verbs, Rewriter):
         expected = reading.verbs.as_written(expected, half=half)
-    return differences(expected, found, half=half)
+    left = [Difference(f"the file has {each}") for each in reading.left_over]
+    return differences(expected, found, half=half) + left
+
+
+def _left_over(reading: Reading) -> str:
+    """What is wrong with a file whose program cannot be compared; empty if nothing is."""
+    try:
+        return "; ".join(f"the file has {each}" for each in reading.left_over)
+    except CannotRunHere:
+        return ""
+    except Exception as error:  # as above
+        return one_line(error, "reading the whole file")
 
 
 def said(difference: Difference) -> str:

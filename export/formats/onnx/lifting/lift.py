@@ -2,8 +2,8 @@
 
 In: the graph of a file, uint8 (1, H, W, 3) -> its outputs. Out: a `Program` of one image, float32
 (1, 3, H, W) 0..255, with the file's own numbers. Before it stands nothing but a cast and a
-transpose, which is required. Every node is looked at, and each of its attributes: one that no
-output needs is an error, and one that is not known here says so by its name.
+transpose, which is required. Every node is looked at, and each of its attributes and numbers: what
+no output needs is an error, and what is not known here says so by its name.
 """
 
 from __future__ import annotations
@@ -46,19 +46,16 @@ def lifted_graph(graph: Graph, entries: Mapping[str, Entry] = ENTRIES) -> Progra
         raise CannotRunHere(f"opset {graph.opset} of ONNX is not known here")
     height, width = _side(graph)
     pixels, nodes = _after_pixels(graph)
-    graph = taken_out(replace(graph, nodes=nodes), pixels)
+    whole, graph = graph, taken_out(replace(graph, nodes=nodes), pixels)
     build = Builder((height, width), images=(1, 1))
     values: dict[str, Value] = {
         name: torch.from_numpy(np.array(array)) for name, array in graph.constants.items()
     }
     values[pixels] = build.pixels
-    writers: dict[str, Node] = {}
     for node in graph.nodes:
         results = _results(build, node, values, graph.opset, entries)
         values.update(zip(node.outputs, results, strict=False))
-        if any(isinstance(result, fx.Node | Coded) for result in results):
-            writers.update(dict.fromkeys(node.outputs, node))
-    _refuse_unused(graph, writers)
+    _refuse_unused(whole)
     found = [values.get(name) for name in graph.outputs]
     ends = [result for result in found if isinstance(result, fx.Node)]
     if len(ends) < len(found):
@@ -134,8 +131,11 @@ def _results(
     return [made] if isinstance(made, fx.Node | Tensor | Coded) else list(made)
 
 
-def _refuse_unused(graph: Graph, writers: Mapping[str, Node]) -> None:
+def _refuse_unused(graph: Graph) -> None:
     used = {name for node in graph.nodes for name in node.inputs} | set(graph.outputs)
-    for node in writers.values():
+    for node in graph.nodes:
         if not used & set(node.outputs):
             raise Unreadable(f"nothing uses the result of {node.place}")
+    if unread := sorted(graph.constants.keys() - used):
+        size = graph.constants[unread[0]].nbytes
+        raise Unreadable(f"nothing reads the initializer {unread[0]}, {size} bytes")

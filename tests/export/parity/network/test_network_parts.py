@@ -199,6 +199,27 @@ def test_an_operation_that_the_lifter_lacks_is_not_run_and_the_rest_is_not_check
     assert found["weights"] == "not checked: scale, norm.weight, norm.bias"
 
 
+class More(Lacking):
+    """The same, with something else in its file."""
+
+    def left_over(self, path: Path) -> list[str]:
+        return ["1000 bytes that nobody reads"]
+
+
+def test_what_nobody_reads_is_at_fault_whether_or_not_the_program_is_known() -> None:
+    verbs: Any = More(CannotRunHere("operation Foo of ONNX is not known here"))
+    found = network_parts(Reading(verbs, Path("file")), reference(Scaled), half=False)
+    assert found["structure"] == "the file has 1000 bytes that nobody reads"
+    held = reference(Scaled)
+    verbs = More(CannotRunHere("never"))
+    verbs.lifted = lambda path: held.program
+    found = network_parts(Reading(verbs, Path("file")), held, half=False)
+    assert found == {
+        "weights": "pass",
+        "structure": "the file has 1000 bytes that nobody reads",
+    }
+
+
 def test_a_file_that_contradicts_itself_is_at_fault() -> None:
     verbs: Any = Lacking(Unreadable("nothing uses the result of Relu a"))
     found = network_parts(Reading(verbs, Path("file")), reference(Scaled), half=False)

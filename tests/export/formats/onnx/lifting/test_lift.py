@@ -164,7 +164,49 @@ def cyclic(model: ModelProto) -> None:
     model.graph.node[4].input[0] = "right"
 
 
+def numbers_nothing_reads(model: ModelProto) -> None:
+    tensor = numpy_helper.from_array(np.zeros(1000, np.float32), "spare")
+    model.graph.initializer.append(tensor)
+
+
+def a_constant_nothing_reads(model: ModelProto) -> None:
+    tensor = numpy_helper.from_array(np.zeros(3, np.float32))
+    model.graph.node.append(helper.make_node("Constant", [], ["spare"], value=tensor))
+
+
+def sparse_numbers(model: ModelProto) -> None:
+    model.graph.sparse_initializer.add().dims[:] = [3]
+
+
+def a_function(model: ModelProto) -> None:
+    model.functions.add().name = "f"
+
+
+def two_values_of_a_tensor(model: ModelProto) -> None:
+    model.graph.initializer[2].float_data[:] = [1.0]
+
+
+def two_values_of_an_attribute(model: ModelProto) -> None:
+    model.graph.node[0].attribute[0].s = b"hidden"
+
+
+def a_subgraph(model: ModelProto) -> None:
+    model.graph.node[4].attribute.add(name="body").g.node.append(node("Relu", "c"))
+
+
+def a_field_of_a_later_onnx(model: ModelProto) -> None:
+    model.graph.node[4].MergeFromString(b"\xa2\x3e\x04more")  # field 996
+
+
 WRONG = {
+    "nothing reads the initializer spare, 4000 bytes": numbers_nothing_reads,
+    "nothing uses the result of Constant spare": a_constant_nothing_reads,
+    "model graph graph sparse_initializer": sparse_numbers,
+    "model functions": a_function,
+    "model graph graph tensor w raw_data, a second value": two_values_of_a_tensor,
+    "node attribute perm ints, a second value": two_values_of_an_attribute,
+    "node first attribute body g": a_subgraph,
+    "the file has 7 bytes of fields that ONNX does not know": a_field_of_a_later_onnx,
     "nothing uses the result of Relu left over": unused,
     "not turned into planes of float32 before all else: Transpose": colours_last,
     r"the input is float32 \(1, 6, 8, 3\), not uint8": other_type,
@@ -177,6 +219,16 @@ WRONG = {
 def test_a_graph_that_is_none_of_ours_says_why(words: str) -> None:
     with pytest.raises(Unreadable, match=words):
         difference(WRONG[words])
+
+
+def test_bytes_that_a_reader_passes_over_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "file.onnx"
+    said_twice = onnx.ModelProto(doc_string="x" * 1000).SerializeToString()
+    model = two_branches()
+    model.doc_string = "a model"
+    path.write_bytes(said_twice + model.SerializeToString())
+    with pytest.raises(Unreadable, match=r"file\.onnx has 100\d bytes that say nothing"):
+        read_graph(path)
 
 
 def test_a_file_that_is_no_onnx_file_is_unreadable(tmp_path: Path) -> None:
