@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from export.deploy.batch_norm_folding import with_network
-from export.deploy.expected_program import Captures
+from export.deploy.expected_program import Captured, Captures, Key
 from export.deploy.graph import DeployGraph, reference_answers
 from export.deploy.half_weights import halved_graph
 from export.deploy.metadata import model_metadata
@@ -71,6 +71,7 @@ class Bench:
         self.converted: dict[Artifact, Path] = {}
         self.readings: dict[Artifact, Reading] = {}
         self.edited = lru_cache(maxsize=REMEMBERED)(self._edited)
+        self.captured = lru_cache(maxsize=REMEMBERED)(_nothing)
 
     def absent(self, artifact: Artifact) -> str:
         """Why this checkpoint has no such artifact here; empty: it has one."""
@@ -106,7 +107,9 @@ class Bench:
         right = self.references.of(FULL if half else variant)
         _ = right.program  # captured once: a wrong one that differs in numbers alone uses it again
         wrong = edit(right)
-        return with_graph(wrong, halved_graph(wrong.graph)) if half else wrong
+        wrong = with_graph(wrong, halved_graph(wrong.graph)) if half else wrong
+        # Captured once for all variants of the same modules: one edit does the same to each.
+        return replace(wrong, captures=Captures(wrong.captures.known, self.captured(edit)))
 
     def clean(self, artifact: Artifact) -> Path:
         """The artifact as it should be. Do not change it: take a copy."""
@@ -123,6 +126,11 @@ class Bench:
         if path != self.clean(artifact):
             return None
         return self.readings.setdefault(artifact, Reading(verbs_of(artifact[0]), path))
+
+
+def _nothing(edit: Edit) -> dict[Key, Captured]:
+    """What was captured of an edit's graphs, to begin with."""
+    return {}
 
 
 def convert(

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from pipeline.program.operations import arguments_of, operation_of
-from pipeline.program.program import Program, runnable, shapes, tensor_nodes
+from pipeline.program.program import Program, runnable, tensor_nodes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,8 +36,9 @@ def folded(program: Program) -> Program:
     graph.output(graph.graph_copy(program.network.graph, {}))
     tensors = copy.deepcopy(program.network.state_dict(keep_vars=True))
     sources = dict(program.sources)
-    ranks = {node.name: len(shape) for node, shape in shapes(program).items()}
-    for norm in [n for n in graph.nodes if operation_of(n) == "batch_norm"]:
+    norms = [node for node in graph.nodes if operation_of(node) == "batch_norm"]
+    ranks = {node.name: len(shape) for node, shape in program.lengths.items()} if norms else {}
+    for norm in norms:
         layer = arguments_of(norm)["input"]
         assert isinstance(layer, fx.Node)
         if _folds(layer, ranks[layer.name]) and all(map(_is_tensor, norm.all_input_nodes[1:])):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import torch
@@ -48,6 +49,11 @@ class Program:
         returned = self.network.graph.output_node().args[0]
         nodes = returned if isinstance(returned, tuple | list) else (returned,)
         return [node for node in nodes if isinstance(node, fx.Node)]
+
+    @cached_property
+    def lengths(self) -> Mapping[fx.Node, tuple[int, ...]]:
+        """The shape of every node's result for one image: `shapes`, found once."""
+        return shapes(self)
 
     def tensors(self) -> dict[str, Tensor]:
         """Parameters, buffers and constants by name, detached; each is used by an operation."""

@@ -165,6 +165,7 @@ def _stored(block: Block) -> Iterator[Any]:
 
 def _refused(path: Path, package: Package) -> Iterator[str]:
     from coremltools.converters.mil.frontend.milproto import load
+    from coremltools.converters.mil.mil import Builder
 
     if load.BlobReader is None:
         raise CannotRunHere("coremltools cannot read weights on this system")
@@ -175,6 +176,8 @@ def _refused(path: Path, package: Package) -> Iterator[str]:
     except Exception as error:  # its exceptions share no base but this
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         yield f"a program that coremltools' reader refuses{_place(error)}: {said}"
+    finally:
+        Builder.name_count.clear()  # or names in what is converted next depend on what was read
 
 
 def _place(error: Exception) -> str:

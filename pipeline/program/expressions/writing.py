@@ -18,7 +18,6 @@ from torch import Tensor, fx
 from pipeline.program.expressions.expression import INPUT, Expression, Numbers, count, stored
 from pipeline.program.expressions.spellings import SPELLINGS
 from pipeline.program.operations import LENGTH, arguments_of, operation_of
-from pipeline.program.program import shapes
 
 if TYPE_CHECKING:
     from pipeline.program.operations import Value
@@ -29,7 +28,7 @@ AXES: Final = {"dim", "dims"}  # arguments that are axes of the first input
 
 def expressions(program: Program, numbers: Numbers, *, half: bool) -> list[Expression]:
     """Those of the program's outputs, for one image; with `half` tensors are rounded to fp16."""
-    lengths = shapes(program)
+    lengths = program.lengths
     tensors = program.tensors()
     write = Writer(numbers, half)
     found: dict[fx.Node, Expression] = {}

@@ -18,7 +18,7 @@ from torch import Tensor, fx
 
 from export.formats.coreml.lifting.draft import Draft
 from pipeline.program.operations import OPERATIONS, operation_of
-from pipeline.program.program import MODULE, shapes
+from pipeline.program.program import MODULE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ OVER_AXES: Final = frozenset({"mean.dim", "sum.dim_IntList", "amax"})
 def with_late_permutes(program: Program) -> Program:
     """A copy of a program, in that form."""
     written = Draft(program)
-    sizes = {node.name: shape for node, shape in shapes(program).items()}
+    sizes = {node.name: shape for node, shape in program.lengths.items()}
     for node in list(written.graph.nodes):
         operation = operation_of(node)
         if operation == "permute":

@@ -21,7 +21,7 @@ from torch import fx, nn
 
 from pipeline.program.batch_norm_folding import scale_and_shift
 from pipeline.program.operations import OPERATIONS, arguments_of, bound, call, operation_of
-from pipeline.program.program import MODULE, Program, place_of, runnable, shapes, tensor_nodes
+from pipeline.program.program import MODULE, Program, place_of, runnable, tensor_nodes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +41,7 @@ def as_written(program: Program) -> Program:
     tensors = dict(program.network.state_dict(keep_vars=True))
     sources = dict(program.sources)
     looked_at = {operation_of(node) for node in program.operations()} & {"max_pool2d", "batch_norm"}
-    lengths = shapes(program) if looked_at else {}
+    lengths = program.lengths if looked_at else {}
     for node in program.operations():
         if operation_of(node) == "max_pool2d" and _fits(node, lengths):
             copies[node].update_arg(CEIL_MODE, False)

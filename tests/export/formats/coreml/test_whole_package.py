@@ -14,6 +14,7 @@ import pytest
 from benchmarks.faults.planted.specification import main_block, operations, rename_arguments
 from export.formats.coreml.evaluator.package import read_specification, specification_path
 from export.formats.coreml.whole_package import left_over
+from tests.export.conftest import Artifacts, Model, convert
 from tests.export.formats.coreml.lifting.lifted_networks import lifted_of, made_graph
 
 if TYPE_CHECKING:
@@ -202,3 +203,12 @@ def as_it_is(package: Path) -> None:
 def test_what_is_sound_passes(change: Callable[[Path], None], package: Path) -> None:
     change(package)
     assert left_over(package) == []
+
+
+def test_what_is_converted_next_is_the_same_whatever_was_read(
+    model: Model, artifacts: Artifacts, tmp_path: Path
+) -> None:
+    before = artifacts["coreml", "int8"]
+    left_over(artifacts["coreml", "w4"])  # whose operations have no names: they are given some
+    again = convert(model, "coreml", "int8", tmp_path)
+    assert specification_path(again).read_bytes() == specification_path(before).read_bytes()

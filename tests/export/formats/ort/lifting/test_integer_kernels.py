@@ -116,7 +116,9 @@ def model_with(made: Kernel, grid: tuple[str, str] | None = None) -> ModelProto:
         *made.nodes,
         node("DequantizeLinear", "p", *made.to),
     ]
-    model = model_of(nodes, {**GRIDS, **made.constants}, side=SIDE)
+    taken = {name for each in nodes for name in each.input}
+    constants = {k: v for k, v in {**GRIDS, **made.constants}.items() if k in taken}
+    model = model_of(nodes, constants, side=SIDE)
     model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
     return model
 
