@@ -29,6 +29,7 @@ from export.formats.register import FORMATS
 from export.parity.outcome import Conversion
 from export.run import converter_imports
 from pipeline.atomic_files import make_folder
+from pipeline.terminal.end_with_parent import end_with_parent
 
 if TYPE_CHECKING:
     from export.deploy.graph import DeployGraph
@@ -111,7 +112,7 @@ def _family(
 ) -> None:
     """Convert, then check, all of a family in one process, which may die."""
     context = multiprocessing.get_context(START)
-    with ProcessPoolExecutor(1, mp_context=context, initializer=_keep_to_one_thread) as process:
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_begin) as process:
         done = []
         for name, precision in artifacts:
             try:
@@ -136,8 +137,9 @@ def _family(
                 tell(replace(conversion, error=error))
 
 
-def _keep_to_one_thread() -> None:
-    """Where the process was started anew: called before torch and numpy are imported."""
+def _begin() -> None:
+    """In a process that converts; one that was started anew has yet to import torch and numpy."""
+    end_with_parent()
     os.environ.update(converter_imports.ONE_THREAD)
 
 

@@ -57,8 +57,11 @@ def _in_silence() -> Iterator[None]:
 
 
 def _first_that_fails(names: Iterable[str]) -> str | None:
+    parent = os.getppid()
     with _in_silence():
         for name in names:
+            if os.getppid() != parent:
+                os._exit(1)  # killed meanwhile
             try:
                 import_module(name)
             except Exception as failure:

@@ -17,16 +17,15 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from threading import Thread
-from time import sleep
 from typing import Final, TypeVar
+
+from pipeline.terminal.end_with_parent import end_with_parent
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 ASKED: Final = "asked.pickle"
 ANSWER: Final = "answer.pickle"
-LOOK_EVERY_S: Final = 0.5
 
 
 class ProcessEnded(Exception):
@@ -59,16 +58,9 @@ def run_in_process(function: Callable[[Task], Result], task: Task) -> Result:
 def _answer(folder: Path) -> None:
     # A Dask worker ignores Ctrl-C, and its child processes inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    end_with_parent()
     function, task = pickle.loads((folder / ASKED).read_bytes())  # noqa: S301  as above
     (folder / ANSWER).write_bytes(pickle.dumps(function(task)))
-
-
-def _end_with(parent: int) -> None:
-    """End as by Ctrl-C when the worker is gone: nobody waits for the result."""
-    while os.getppid() == parent:
-        sleep(LOOK_EVERY_S)
-    os.kill(os.getpid(), signal.SIGINT)
 
 
 if __name__ == "__main__":
