@@ -37,11 +37,13 @@ def folded(program: Program) -> Program:
     tensors = copy.deepcopy(program.network.state_dict(keep_vars=True))
     sources = dict(program.sources)
     norms = [node for node in graph.nodes if operation_of(node) == "batch_norm"]
-    ranks = {node.name: len(shape) for node, shape in program.lengths.items()} if norms else {}
+    lengths = program.lengths if norms else {}
     for norm in norms:
         layer = arguments_of(norm)["input"]
         assert isinstance(layer, fx.Node)
-        if _folds(layer, ranks[layer.name]) and all(map(_is_tensor, norm.all_input_nodes[1:])):
+        if _folds(layer, len(lengths[layer.name])) and all(
+            map(_is_tensor, norm.all_input_nodes[1:])
+        ):
             _fold(graph, layer, norm, tensors, sources)
     graph.eliminate_dead_code()
     used = [str(node.target) for node in tensor_nodes(graph)]

@@ -51,9 +51,9 @@ class Program:
         return [node for node in nodes if isinstance(node, fx.Node)]
 
     @cached_property
-    def lengths(self) -> Mapping[fx.Node, tuple[int, ...]]:
-        """The shape of every node's result for one image: `shapes`, found once."""
-        return shapes(self)
+    def lengths(self) -> Mapping[str, tuple[int, ...]]:
+        """Name of every node -> the shape of its result for one image; found once."""
+        return {node.name: shape for node, shape in shapes(self).items()}
 
     def tensors(self) -> dict[str, Tensor]:
         """Parameters, buffers and constants by name, detached; each is used by an operation."""

@@ -34,12 +34,12 @@ def expressions(program: Program, numbers: Numbers, *, half: bool) -> list[Expre
     found: dict[fx.Node, Expression] = {}
     for node in program.network.graph.nodes:
         if node.op == "placeholder":
-            found[node] = write.one(Expression(node, "input", lengths[node]))
+            found[node] = write.one(Expression(node, "input", lengths[node.name]))
         elif node.op == "get_attr":
             name = str(node.target)
             found[node] = write.tensor(node, tensors[name], (name,))
         elif node.op == "call_function" and operation_of(node) != LENGTH:
-            found[node] = _operation(node, found, lengths[node], write)
+            found[node] = _operation(node, found, lengths[node.name], write)
     return [found[node] for node in program.outputs()]
 
 

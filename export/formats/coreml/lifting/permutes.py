@@ -41,7 +41,7 @@ OVER_AXES: Final = frozenset({"mean.dim", "sum.dim_IntList", "amax"})
 def with_late_permutes(program: Program) -> Program:
     """A copy of a program, in that form."""
     written = Draft(program)
-    sizes = {node.name: shape for node, shape in program.lengths.items()}
+    sizes = program.lengths
     for node in list(written.graph.nodes):
         operation = operation_of(node)
         if operation == "permute":

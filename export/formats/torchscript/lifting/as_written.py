@@ -45,7 +45,7 @@ def as_written(program: Program) -> Program:
     for node in program.operations():
         if operation_of(node) == "max_pool2d" and _fits(node, lengths):
             copies[node].update_arg(CEIL_MODE, False)
-        if operation_of(node) == "batch_norm" and len(lengths[node]) == MAP:
+        if operation_of(node) == "batch_norm" and len(lengths[node.name]) == MAP:
             scale, shift = map(torch.from_numpy, scale_and_shift(program, node))
             norm = copies[node]
             mean = arguments_of(norm)[MEAN]
@@ -73,7 +73,7 @@ def _sources(sources: Mapping[str, tuple[str, ...]], *nodes: fx.Node) -> tuple[s
     return tuple(source for node in nodes for source in sources.get(str(node.target), ()))
 
 
-def _fits(pool: fx.Node, lengths: Mapping[fx.Node, tuple[int, ...]]) -> bool:
+def _fits(pool: fx.Node, lengths: Mapping[str, tuple[int, ...]]) -> bool:
     """Whether rounding down gives a pool as many places as it has."""
     given: dict[str, Any] = arguments_of(pool)
     (x,) = pool.all_input_nodes
@@ -81,7 +81,7 @@ def _fits(pool: fx.Node, lengths: Mapping[fx.Node, tuple[int, ...]]) -> bool:
     return all(
         (length + 2 * around - apart * (window - 1) - 1) // step + 1 == places
         for length, window, step, around, apart, places in zip(
-            lengths[x][2:], *(given[key] for key in keys), lengths[pool][2:], strict=True
+            lengths[x.name][2:], *(given[key] for key in keys), lengths[pool.name][2:], strict=True
         )
     )
 
