@@ -130,8 +130,9 @@ def stored_layers(path: Path) -> list[Layer]:
         operation = node.OpType().decode()
         values = [stored.get(node.Inputs(j)) for j in range(node.InputsLength())]
         for place in ROUNDINGS.get(operation, ()):
-            if place[-1] < len(values):  # a QGemm may output floating point
-                rounded.add(tuple(values[j].item() for j in place))
+            grid = [values[j] for j in place if j < len(values)]  # a QGemm may output fp32
+            if len(grid) == len(place) and all(v is not None and v.size == 1 for v in grid):
+                rounded.add(tuple(v.item() for v in grid))  # a weight has a scale for each channel
         if operation in LAYER_KINDS:
             kind = LAYER_KINDS[operation]
             count = 4 if kind == "batch_norm" else 2  # a fused convolution may also have a summand

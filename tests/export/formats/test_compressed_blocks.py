@@ -1,4 +1,4 @@
-"""Blocks of networks made for phones, compressed, in files: each is proven as any other file is."""
+"""Blocks of networks made for phones, compressed, in files: each is proven as any other file is, and explained."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from export.formats.register import FORMATS
 from export.images.parity_images import ParityImages
 from export.images.stress_images import stress_images
 from export.parity.check import check_artifact
+from export.parity.layer_diff import explain
 from export.parity.reference import Reference
 from pipeline.compress.activation_quantization import calibrate, int8_variant
 from pipeline.compress.gptq import round_network, weighted_layers
@@ -69,6 +70,7 @@ def test_a_compressed_block_is_proven(name: str, precision: str, kind: str, tmp_
     verbs_of(name).convert(held.graph, SPEC, metadata, precision, path)
     found = check_artifact(name, precision, path, held)
     assert found.status == "pass", found.reason
+    assert not explain(name, precision, path, held, held.images.names[0]).differs
 
 
 SUMS = {"depthwise": 1, "residual": 2, "average": 2, "squeeze": 0, "layer norm": 1}
