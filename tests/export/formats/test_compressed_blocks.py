@@ -1,4 +1,4 @@
-"""Blocks of networks made for phones, compressed, in files: each is proven as any other file is, and explained."""
+"""Blocks of networks made for phones, compressed, in files: each is proven, and explained."""
 
 from __future__ import annotations
 
