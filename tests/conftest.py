@@ -6,10 +6,13 @@ import gc
 import multiprocessing.util
 import os
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -107,3 +110,18 @@ def write_folder(root: Path) -> Path:
 def image_folder(tmp_path: Path) -> Path:
     """A data set that a test may change."""
     return write_folder(tmp_path / "xrays")
+
+
+def wait_until_ended(processes: Sequence[psutil.Process]) -> None:
+    """Of a dead parent, perhaps in a container where nobody takes their exit codes.
+
+    A test that hangs is ended from outside.
+    """
+    while any(map(_runs, processes)):
+        time.sleep(0.1)
+
+
+def _runs(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from threading import Thread
@@ -17,9 +18,13 @@ def end_with_parent() -> None:
     Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
 
 
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        sleep(LOOK_EVERY_S)
+def _watch(above: int) -> None:
+    """`above`: the process above this one; a fork server may stand between it and the parent."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+    else:
+        while os.getppid() == above:
+            sleep(LOOK_EVERY_S)
     os.kill(os.getpid(), signal.SIGINT)
     sleep(PATIENCE_S)
     os._exit(1)

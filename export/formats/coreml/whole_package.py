@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MANIFEST: Final = "Manifest.json"
 ITEMS: Final = {"author", "description", "name", "path"}  # of an entry in the manifest
+NOTES: Final = {"buildInfo"}  # attributes of a program: versions of tools
 # Fields that are read here, and those that neither describe nor compute anything (Model.proto,
 # FeatureTypes.proto, MIL.proto). Flexible sizes, optional inputs, updates, states and further
 # functions are none of these.
@@ -71,6 +72,8 @@ def _fields(path: Path, package: Package) -> Iterator[str]:
         yield f"{more} bytes of fields that Core ML does not know"
     for place in unread_fields(document, READ):
         yield f"{place}, which no part of a classifier is"
+    for name in sorted(document.mlProgram.attributes.keys() - NOTES):
+        yield f"program attribute {name}, which no part of a classifier is"
 
 
 def _program(path: Path, package: Package) -> Iterator[str]:

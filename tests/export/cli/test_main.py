@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import pytest
 
 from export.cli.main import main
@@ -17,7 +18,7 @@ from export.publish.assets import FOLDERS
 from export.run.convert import Conversion
 from export.run.export_request import ExportRequest
 from pipeline.data.owners_words import OwnersWords
-from tests.conftest import write_images
+from tests.conftest import wait_until_ended, write_images
 from tests.export.conftest import ARTIFACTS, Exported, Model, StandIn, tree
 
 HERE = Path(__file__).resolve().parents[3]
@@ -445,12 +446,8 @@ def test_a_bug_keeps_its_traceback(
         main(request(model, data))
 
 
-@pytest.mark.ci("exports every format in processes of its own")
-@pytest.mark.skipif(os.name == "nt", reason="a terminal's Ctrl-C is a signal to the group")
-def test_ctrl_c_in_a_terminal_stops_all_processes_and_leaves_the_old_assets(
-    model: Model, data: Path, assets: Path, tmp_path: Path
-) -> None:
-    build, before = tmp_path / "build", tree(assets)
+def started(model: Model, data: Path, assets: Path, build: Path) -> subprocess.Popen[str]:
+    """An export in a process group of its own, when a converter is at work."""
     arguments = request(model, data, "--out", str(assets), "--build", str(build))
     process = subprocess.Popen(
         [sys.executable, "-m", "export", *arguments],
@@ -465,12 +462,38 @@ def test_ctrl_c_in_a_terminal_stops_all_processes_and_leaves_the_old_assets(
     while not list(build.glob("*.log")):  # until a converter is at work
         assert process.poll() is None
         time.sleep(0.05)
+    return process
+
+
+@pytest.mark.ci("exports every format in processes of its own")
+@pytest.mark.skipif(os.name == "nt", reason="a terminal's Ctrl-C is a signal to the group")
+def test_ctrl_c_in_a_terminal_stops_all_processes_and_leaves_the_old_assets(
+    model: Model, data: Path, assets: Path, tmp_path: Path
+) -> None:
+    before = tree(assets)
+    process = started(model, data, assets, tmp_path / "build")
     os.killpg(process.pid, signal.SIGINT)
     _, error = process.communicate()
     assert process.returncode == 130
     assert "stopped; the published assets are unchanged" in error
     assert tree(assets) == before
     assert sorted(p.name for p in assets.iterdir()) == sorted(FOLDERS.values())
+
+
+@pytest.mark.ci("exports every format in processes of its own")
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM"])
+def test_no_converter_outlives_an_export_that_is_killed(
+    how: str, model: Model, data: Path, assets: Path, tmp_path: Path
+) -> None:
+    before = tree(assets)
+    process = started(model, data, assets, tmp_path / "build")
+    below = psutil.Process(process.pid).children(recursive=True)
+    assert below
+    process.send_signal(signal.Signals[how])
+    process.communicate()  # until nobody holds its pipe
+    wait_until_ended(below)
+    assert tree(assets) == before
 
 
 @pytest.mark.slow("exports every format")

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from export.run import converter_imports
+
 pytestmark = [
     pytest.mark.slow("imports torch in a process of its own"),
     pytest.mark.skipif(sys.platform != "linux", reason="elsewhere converters are started anew"),
@@ -33,6 +35,16 @@ if __name__ == "__main__":
     print(json.dumps(found.get()))
     process.join()
 """
+
+
+def test_the_process_ends_when_an_export_is_gone_before_it_is_ready(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parents = iter([7, 7, 1])
+    monkeypatch.setattr(os, "getppid", lambda: next(parents))
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    with pytest.raises(SystemExit):
+        converter_imports._first_that_fails(["json", "export.never_reached"])
 
 
 def test_a_package_that_fails_is_passed_over_with_all_of_it_and_nothing_is_printed(

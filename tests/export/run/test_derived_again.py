@@ -170,14 +170,18 @@ PACKS: dict[str, tuple[Callable[[Json], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("fault", PACKS)
-def test_a_pack_without_teeth_is_found(fault: str, assets: Path, references: References) -> None:
-    edit, reason = PACKS[fault]
-    path = assets / WEB / PACK_FILE
+def edit_pack(folder: Path, edit: Callable[[Json], object]) -> None:
+    path = folder / PACK_FILE
     pack = json.loads(path.read_text(encoding="utf-8"))
     edit(pack)
     path.write_text(json.dumps(pack), encoding="utf-8")
-    renew(assets / WEB)
+    renew(folder)
+
+
+@pytest.mark.parametrize("fault", PACKS)
+def test_a_pack_without_teeth_is_found(fault: str, assets: Path, references: References) -> None:
+    edit, reason = PACKS[fault]
+    edit_pack(assets / WEB, edit)
     assert any(reason in found for found in faults(assets / WEB, references))
 
 
@@ -227,11 +231,7 @@ def test_check_does_not_pass_a_file_that_is_held_to_a_wrong_pack(
     fault: str, assets: Path, model: Model, data: Path
 ) -> None:
     edit, reason = ANSWERS[fault]
-    path = assets / WEB / PACK_FILE
-    pack = json.loads(path.read_text(encoding="utf-8"))
-    edit(pack)
-    path.write_text(json.dumps(pack), encoding="utf-8")
-    renew(assets / WEB)
+    edit_pack(assets / WEB, edit)
     rows, _ = check_published(assets, model.folder, data, 1)
     (row,) = [row for row in rows if (row.place, row.name) == ("web", "onnx fp32")]
     assert row.parity.status == "fail"

@@ -65,6 +65,10 @@ def unused_operation(document: Model) -> None:
     added.outputs[0].name = "spare"
 
 
+def unknown_attribute(document: Model) -> None:
+    document.mlProgram.attributes["spare"].docString = "hidden"
+
+
 def unknown_field(document: Model) -> None:
     operations(document, "relu")[0].MergeFromString(b"\xa2\x3e\x04more")  # field 996
 
@@ -100,6 +104,7 @@ DOCUMENTS = {
     r"blocks for \['CoreML6', 'CoreML8'\], not for CoreML6 alone": other_block,
     "a program of CoreML6 in specification version 9": later_version,
     "relu spare, whose result nothing uses": unused_operation,
+    "program attribute spare, which no part": unknown_attribute,
     "7 bytes of fields that Core ML does not know": unknown_field,
     "weights in '@model_path/weights/other.bin'": other_file,
     "reader refuses at relu .*: Mismatch between var types": relu_of_other_type,
